@@ -152,6 +152,13 @@ def read_record(file: Path) -> list[psutil.Process]:
     return process_tree(process.pid)
 
 
+async def clear_records(directory: Path) -> None:
+    """Kills every process that a former run has recorded in the directory and that still lives."""
+    for file in sorted(directory.glob("*.json")):  # noqa: ASYNC240 a handful of files, before anything runs
+        await kill_all(read_record(file))
+        file.unlink(missing_ok=True)
+
+
 def _lives(process: psutil.Process) -> bool:
     try:
         return bool(process.is_running() and process.status() != psutil.STATUS_ZOMBIE)

@@ -33,7 +33,7 @@ def main(arguments: list[str]) -> None:
             # The supervisor died before the wish was made, so no signal will ever come.
             sys.exit(EXIT_PARENT_GONE)
     os.umask(0o077)
-    os.execv(command[0], command)  # noqa: S606
+    os.execvp(command[0], command)  # noqa: S606
 
 
 def become(uid: int, gid: int) -> None:

@@ -3,9 +3,10 @@
 import asyncio
 import contextlib
 import signal
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Self
 
 import structlog
 
@@ -33,6 +34,7 @@ PROBE_INTERVAL_SECONDS = 0.05
 PROBE_TIMEOUT_SECONDS = 5.0
 LOG_CHECK_SECONDS = 5.0
 LOG_TAIL_LINES = 15
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
 
 logger = structlog.get_logger(__name__)
 
@@ -48,6 +50,29 @@ class ChildState:
     uptime_seconds: float
 
 
+class StopSignals:
+    """While entered, the first SIGINT or SIGTERM sets `asked`, and each further one calls `impatient`."""
+
+    def __init__(self, impatient: Callable[[], None]) -> None:
+        self.asked = asyncio.Event()
+        self._impatient = impatient
+        self._loop = asyncio.get_running_loop()
+
+    def __enter__(self) -> Self:
+        for number in STOP_SIGNALS:
+            self._loop.add_signal_handler(number, self._signalled)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for number in STOP_SIGNALS:
+            self._loop.remove_signal_handler(number)
+
+    def _signalled(self) -> None:
+        if self.asked.is_set():
+            self._impatient()
+        self.asked.set()
+
+
 class Supervisor:
     """Keeps the children of one directory running. `start` and `stop` them from the main thread's event loop.
 
@@ -61,7 +86,6 @@ class Supervisor:
         self._logs = LogFiles(directory / "logs")
         self._children = {spec.name: _Child(spec, self._records, self._logs) for spec in specs}
         self._log_task: asyncio.Task[None] | None = None
-        self._stop_asked = asyncio.Event()
 
     async def start(self, *names: str) -> None:
         """Starts the named children (all by default), each after those it needs; returns when all of them are ready.
@@ -90,30 +114,26 @@ class Supervisor:
 
     async def stop(self) -> None:
         """Stops all children, those that need others first; returns when no process of theirs lives."""
+        outcomes: list[BaseException | None] = []
         for wave in reversed(self._waves()):
-            await asyncio.gather(*(child.stop() for child in wave))
+            # One that cannot be stopped must not keep the others running.
+            outcomes += await asyncio.gather(*(child.stop() for child in wave), return_exceptions=True)
         if self._log_task is not None:
             self._log_task.cancel()
             await asyncio.gather(self._log_task, return_exceptions=True)
             self._log_task = None
+        for outcome in outcomes:
+            if outcome is not None:
+                raise outcome
 
     async def run_until_stopped(self) -> None:
-        """Waits for SIGINT, SIGTERM or `ask_to_stop`, then stops everything; a second signal kills."""
-        loop = asyncio.get_running_loop()
-        for number in (signal.SIGINT, signal.SIGTERM):
-            loop.add_signal_handler(number, self.ask_to_stop)
-        try:
-            await self._stop_asked.wait()
+        """Waits for SIGINT or SIGTERM, then stops everything; a second signal kills."""
+        with StopSignals(self.kill_all) as signals:
+            await signals.asked.wait()
             await self.stop()
-        finally:
-            for number in (signal.SIGINT, signal.SIGTERM):
-                loop.remove_signal_handler(number)
 
-    def ask_to_stop(self) -> None:
-        """Ends `run_until_stopped` gracefully; asked again while it stops, kills what has not gone yet."""
-        if not self._stop_asked.is_set():
-            self._stop_asked.set()
-            return
+    def kill_all(self) -> None:
+        """Kills every child at once. Those that are not being stopped are restarted."""
         for child in self._children.values():
             child.kill_tree()
 

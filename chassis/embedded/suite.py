@@ -1,0 +1,257 @@
+"""The whole suite on one machine: embedded servers, migrations and application processes in one home."""
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from functools import partial
+from pathlib import Path
+
+from chassis.embedded.child import ChildSpec
+from chassis.embedded.errors import EmbeddedError
+from chassis.embedded.home import Home, disk_free_bytes, require_http_port
+from chassis.embedded.nats import EmbeddedNats
+from chassis.embedded.ports import LOOPBACK, choose_ports, keep_passwords
+from chassis.embedded.postgres import EmbeddedPostgres
+from chassis.embedded.redis import EmbeddedRedis
+from chassis.embedded.servers import clear_leftovers
+from chassis.embedded.shapes import (
+    READER_ROLE,
+    SERVICES,
+    Addresses,
+    AppProcess,
+    Shape,
+    app_environment,
+    database_variable,
+    default_shape,
+    processes_of,
+    role_of,
+    serve_command,
+    with_role,
+)
+from chassis.embedded.supervisor import StopSignals, Supervisor
+
+APP_STOP_TIMEOUT_SECONDS = 20.0
+APP_READY_TIMEOUT_SECONDS = 60.0
+READER_VARIABLE = "PROSA_READER_DATABASE_URL"
+STATUS_LINE_MAX_BYTES = 1024
+
+Hook = Callable[["Suite"], Awaitable[None]]
+
+
+async def _nothing(_: "Suite") -> None:
+    return None
+
+
+def _no_children(_: "Suite") -> Sequence[ChildSpec]:
+    return ()
+
+
+class Suite:
+    """Everything `prosa up` runs. Call `run`, or `start` and `stop`, from the main thread's event loop.
+
+    `migrate` runs when the servers are ready and before any application starts; `on_ready` when all are ready. In
+    `environment`, PROSA_DATABASE_URL, PROSA_NATS_URL and PROSA_REDIS_URL name servers to use instead of embedded ones.
+    `extra_ports` are names of further loopback ports to keep in the home, for the children that `extra_children` adds.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        http_port: int,
+        shape: Shape | None = None,
+        *,
+        environment: Mapping[str, str] | None = None,
+        migrate: Hook = _nothing,
+        on_ready: Hook = _nothing,
+        extra_ports: Sequence[str] = (),
+        extra_children: Callable[["Suite"], Sequence[ChildSpec]] = _no_children,
+        command: Callable[[AppProcess], tuple[str, ...]] = serve_command,
+        durable: bool = True,
+        free_bytes: Callable[[Path], int] = disk_free_bytes,
+    ) -> None:
+        self.directory = home.expanduser().absolute()
+        self.http_port = http_port
+        self.shape = shape or default_shape()
+        self.environment = dict(os.environ if environment is None else environment)
+        self.database_url = self.environment.get("PROSA_DATABASE_URL", "")
+        self.nats_url = self.environment.get("PROSA_NATS_URL", "")
+        self.redis_url = self.environment.get("PROSA_REDIS_URL", "")
+        self.reader_database_url = ""
+        self.service_database_urls: dict[str, str] = {}
+        self.ports: dict[str, int] = {}
+        self.apps: tuple[AppProcess, ...] = ()
+        self._migrate = migrate
+        self._on_ready = on_ready
+        self._extra_ports = tuple(extra_ports)
+        self._extra_children = extra_children
+        self._command = command
+        self._durable = durable
+        self._free_bytes = free_bytes
+        self._passwords: dict[str, str] = {}
+        self._home: Home | None = None
+        self._supervisor: Supervisor | None = None
+
+    @property
+    def supervisor(self) -> Supervisor:
+        """The running children; there once `start` has got past its refusals."""
+        if self._supervisor is None:
+            raise EmbeddedError("SUITE_NOT_STARTED", "The suite has not been started.")
+        return self._supervisor
+
+    @property
+    def bootstrap_file(self) -> Path:
+        """What `on_ready` may write for people and programs; removed at start and at stop."""
+        return self.directory / "bootstrap.json"
+
+    @property
+    def nats_store(self) -> Path:
+        """Where the embedded NATS keeps its streams."""
+        return self.directory / "nats" / "jetstream"
+
+    async def run(self) -> None:
+        """Starts, waits for SIGINT or SIGTERM and stops. Raises EmbeddedError if it cannot start."""
+        with StopSignals(self._kill) as signals:
+            starting = asyncio.create_task(self.start())
+            asked = asyncio.create_task(signals.asked.wait())
+            try:
+                await asyncio.wait({starting, asked}, return_when=asyncio.FIRST_COMPLETED)
+                if not asked.done():
+                    await starting
+                    await asked
+            finally:
+                for task in (starting, asked):
+                    task.cancel()
+                await asyncio.gather(starting, asked, return_exceptions=True)
+                await self.stop()
+
+    async def start(self) -> None:
+        """Brings everything up; returns when all of it is ready. Raises EmbeddedError; call `stop` then too."""
+        self._home = Home.open(self.directory, free_bytes=self._free_bytes)
+        self.bootstrap_file.unlink(missing_ok=True)
+        await clear_leftovers(self.directory)
+        require_http_port(self.http_port)
+        self._choose()
+        servers = self._servers()
+        apps = self._app_children([server.name for server in servers])
+        extra = list(self._extra_children(self))
+        self._supervisor = Supervisor(self.directory, [*servers, *apps, *extra])
+        if servers:
+            await self._supervisor.start(*(server.name for server in servers))
+        await self._migrate(self)
+        await self._supervisor.start(*(child.name for child in (*apps, *extra)))
+        await self._on_ready(self)
+
+    async def stop(self) -> None:
+        """Stops everything that runs and lets go of the home."""
+        if self._home is None:
+            # Refused before it owned the home: the bootstrap file there is somebody else's.
+            return
+        try:
+            self.bootstrap_file.unlink(missing_ok=True)
+            if self._supervisor is not None:
+                await self._supervisor.stop()
+        finally:
+            self._home.close()
+            self._home = None
+
+    def operator_environment(self) -> dict[str, str]:
+        """The environment for operations that may see every database, such as the migrations."""
+        return {
+            **self.environment,
+            "PROSA_HOME": str(self.directory),
+            "PROSA_KEYS_DIR": str(self.directory / "keys"),
+            "PROSA_DATABASE_URL": self.database_url,
+            READER_VARIABLE: self.reader_database_url,
+            "PROSA_NATS_URL": self.nats_url,
+            "PROSA_REDIS_URL": self.redis_url,
+            **{database_variable(service): url for service, url in self.service_database_urls.items()},
+        }
+
+    def _choose(self) -> None:
+        processes = processes_of(self.shape)
+        names = ["postgres", "nats", "redis", *self._extra_ports]
+        names += [f"{process}.{kind}" for process in processes for kind in ("grpc", "metrics")]
+        secrets_file = self.directory / "secrets.json"
+        if not secrets_file.exists() and (self.directory / "postgres" / "data").exists():
+            raise EmbeddedError(
+                "HOME_DAMAGED",
+                f"{secrets_file} is gone, and with it the key to the database. Restore it from a backup.",
+            )
+        self.ports = choose_ports(self.directory / "ports.json", names, avoid={self.http_port})
+        passwords = keep_passwords(
+            secrets_file, ["postgres", "nats", "redis", READER_ROLE, *(role_of(service) for service in SERVICES)]
+        )
+        (self.directory / "keys").mkdir(mode=0o700, exist_ok=True)
+        self._passwords = passwords
+        self.apps = tuple(
+            AppProcess(name, targets, self.ports[f"{name}.grpc"], self.ports[f"{name}.metrics"])
+            for name, targets in processes.items()
+        )
+
+    def _servers(self) -> list[ChildSpec]:
+        """The embedded servers, none for those that the caller names; afterwards all URLs are known."""
+        children = []
+        passwords = self._passwords
+        if not self.database_url:
+            postgres = EmbeddedPostgres(
+                self.directory / "postgres", self.ports["postgres"], passwords["postgres"], durable=self._durable
+            )
+            self.database_url = postgres.url
+            children.append(postgres.child())
+        if not self.nats_url:
+            nats = EmbeddedNats(self.directory / "nats", self.ports["nats"], passwords["nats"])
+            self.nats_url = nats.url
+            children.append(nats.child())
+        if not self.redis_url:
+            redis = EmbeddedRedis(self.directory / "redis", self.ports["redis"], passwords["redis"])
+            self.redis_url = redis.url
+            children.append(redis.child())
+        self.service_database_urls = {
+            service: self.environment.get(database_variable(service))
+            or with_role(self.database_url, role_of(service), passwords[role_of(service)])
+            for service in SERVICES
+        }
+        self.reader_database_url = self.environment.get(READER_VARIABLE) or with_role(
+            self.database_url, READER_ROLE, passwords[READER_ROLE]
+        )
+        return children
+
+    def _app_children(self, needs: Sequence[str]) -> list[ChildSpec]:
+        addresses = Addresses(
+            home=self.directory,
+            http_port=self.http_port,
+            nats_url=self.nats_url,
+            redis_url=self.redis_url,
+            service_database_urls=self.service_database_urls,
+            apps=self.apps,
+        )
+        return [
+            ChildSpec(
+                name=app.name,
+                command=self._command(app),
+                environment=app_environment(app, addresses, self.environment),
+                ready=partial(answers_ready, app.metrics_port),
+                needs=tuple(needs),
+                stop_timeout_seconds=APP_STOP_TIMEOUT_SECONDS,
+                ready_timeout_seconds=APP_READY_TIMEOUT_SECONDS,
+            )
+            for app in self.apps
+        ]
+
+    def _kill(self) -> None:
+        if self._supervisor is not None:
+            self._supervisor.kill_all()
+
+
+async def answers_ready(port: int) -> bool:
+    """Says whether the process with this inner port is ready; raises OSError while it does not listen."""
+    reader, writer = await asyncio.open_connection(LOOPBACK, port, limit=STATUS_LINE_MAX_BYTES)
+    try:
+        writer.write(f"GET /readyz HTTP/1.0\r\nHost: {LOOPBACK}\r\n\r\n".encode())
+        status = await reader.readline()
+        return status.split(b" ", 2)[1:2] == [b"200"]
+    finally:
+        writer.close()
+        with contextlib.suppress(OSError):
+            await writer.wait_closed()
