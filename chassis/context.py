@@ -1,0 +1,58 @@
+"""What travels with a call: who asks, under which correlation id and trace, and until when.
+
+Held in context variables, so that a log line, an outbox row or a call to another service made anywhere below a
+handler carries them without being told.
+"""
+
+from __future__ import annotations
+
+import re
+import secrets
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+
+correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
+"""One id for everything that one request or event causes; empty outside of both."""
+
+trace_parent: ContextVar[str] = ContextVar("trace_parent", default="")
+"""The W3C traceparent of the work at hand; empty when there is none."""
+
+deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
+"""The moment on the monotonic clock after which nobody waits for the answer any more."""
+
+CORRELATION_ID_LENGTH_MAX = 128
+_CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/@+=-]{1,128}")
+_TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
+
+
+def accepted_correlation_id(value: str | None) -> str:
+    """A caller's correlation id if it is of a harmless form, else a new one."""
+    if value and _CORRELATION_ID.fullmatch(value):
+        return value
+    return secrets.token_hex(16)
+
+
+def accepted_trace_parent(value: str | None) -> str:
+    """A caller's traceparent if it is well formed (W3C Trace Context, section 3.2), else a new one."""
+    if value and _TRACE_PARENT.fullmatch(value):
+        return value
+    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+
+
+@contextmanager
+def carried(correlation: str, trace: str) -> Iterator[None]:
+    """Runs the block under a correlation id and a trace."""
+    first, second = correlation_id.set(correlation), trace_parent.set(trace)
+    try:
+        yield
+    finally:
+        correlation_id.reset(first)
+        trace_parent.reset(second)
+
+
+def seconds_left(default: float) -> float:
+    """How long the caller still waits, at most the default, never less than zero."""
+    until = deadline.get()
+    return default if until is None else max(0.0, min(default, until - time.monotonic()))
