@@ -1,0 +1,1 @@
+"""Stand-ins for what lies outside: each speaks the real wire of one provider, with faults on demand."""
