@@ -1,0 +1,280 @@
+"""Who calls: short Ed25519 tokens, verified offline, and the permission that each RPC's contract declares.
+
+Identity signs tokens for people and API keys; every service and the command line sign their own with a key file each.
+Every process is given all public halves, so that nobody waits for identity to be believed.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from uuid import UUID
+
+import jwt
+from cryptography.hazmat.primitives import serialization
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+
+from chassis.clock import Clock
+from chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from prosa.v1 import options_pb2
+
+ISSUERS = ("identity", "gateway", "ingest", "conversation", "outreach", "crm", "cli")
+ALGORITHM = "EdDSA"
+PERSON_TOKEN_SECONDS = 600
+SERVICE_TOKEN_SECONDS = 120
+CLOCK_SKEW_SECONDS = 10
+CACHED_TOKENS_MAX = 10_000
+ALL_SCOPES = "*"
+
+Kind = Literal["user", "key", "service"]
+
+
+@dataclass(frozen=True, slots=True)
+class Caller:
+    """The principal of a call and the organization it acts for."""
+
+    kind: Kind
+    principal: str
+    """ "user:<id>", "key:<id>" or "service:<name>"."""
+    organization_id: UUID | None
+    """None for a service that names the organization in each item."""
+    role: int
+    """``prosa.v1.Role``; 0 for keys and services."""
+    scopes: frozenset[str]
+    issue_time: float
+    """Seconds since 1970."""
+    expire_time: float
+
+    @property
+    def service(self) -> str:
+        """The name of the calling service, else empty."""
+        return self.principal.removeprefix("service:") if self.kind == "service" else ""
+
+
+_caller: ContextVar[Caller | None] = ContextVar("caller", default=None)
+
+
+def caller() -> Caller:
+    """Who is calling. Raises Unauthenticated outside of a call."""
+    current = _caller.get()
+    if current is None:
+        raise Unauthenticated("TOKEN_MISSING", "Sign in or send an API key.")
+    return current
+
+
+def organization_id() -> UUID:
+    """The organization the caller acts for. Raises InvalidArgument where a service named none."""
+    current = caller().organization_id
+    if current is None:
+        raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
+    return current
+
+
+def set_caller(value: Caller | None) -> None:
+    """Names the caller for the rest of the task; the interceptor's business."""
+    _caller.set(value)
+
+
+class TokenSigner:
+    """Signs tokens as one issuer."""
+
+    def __init__(self, issuer: str, key: Ed25519PrivateKey, clock: Clock) -> None:
+        self._issuer = issuer
+        self._key = key
+        self._clock = clock
+        self._service_tokens: dict[UUID | None, tuple[float, str]] = {}
+
+    def person_token(
+        self, *, kind: Kind, principal: str, organization_id: UUID, role: int = 0, scopes: Iterable[str] = ()
+    ) -> tuple[str, int]:
+        """A token for a person or an API key, and for how many seconds it is good. Only identity is believed in this."""
+        now = int(self._clock.now().timestamp())
+        claims = {
+            "iss": self._issuer,
+            "sub": principal,
+            "kind": kind,
+            "org": str(organization_id),
+            "role": role,
+            "scopes": sorted(scopes),
+            "iat": now,
+            "exp": now + PERSON_TOKEN_SECONDS,
+        }
+        return jwt.encode(claims, self._key, algorithm=ALGORITHM), PERSON_TOKEN_SECONDS
+
+    def service_token(self, organization_id: UUID | None = None) -> str:
+        """This service's own token, for one organization or for calls across them; kept for half its life."""
+        now = self._clock.now().timestamp()
+        kept = self._service_tokens.get(organization_id)
+        if kept is not None and kept[0] > now:
+            return kept[1]
+        claims = {
+            "iss": self._issuer,
+            "sub": f"service:{self._issuer}",
+            "kind": "service",
+            "iat": int(now),
+            "exp": int(now) + SERVICE_TOKEN_SECONDS,
+        }
+        if organization_id is not None:
+            claims["org"] = str(organization_id)
+        token = jwt.encode(claims, self._key, algorithm=ALGORITHM)
+        if len(self._service_tokens) >= CACHED_TOKENS_MAX:
+            self._service_tokens.clear()
+        self._service_tokens[organization_id] = (now + SERVICE_TOKEN_SECONDS / 2, token)
+        return token
+
+
+class TokenVerifier:
+    """Believes tokens of known issuers; keeps what it believed, by token, until it expires."""
+
+    def __init__(self, keys: Mapping[str, Ed25519PublicKey], clock: Clock) -> None:
+        self._keys = keys
+        self._clock = clock
+        self._kept: OrderedDict[str, Caller] = OrderedDict()
+
+    def verify(self, token: str) -> Caller:
+        """The caller. Raises Unauthenticated TOKEN_INVALID or TOKEN_EXPIRED."""
+        now = self._clock.now().timestamp()
+        known = self._kept.get(token)
+        if known is None:
+            known = self._read(token)
+            self._kept[token] = known
+            if len(self._kept) > CACHED_TOKENS_MAX:
+                self._kept.popitem(last=False)
+        if known.expire_time + CLOCK_SKEW_SECONDS <= now:
+            self._kept.pop(token, None)
+            raise Unauthenticated("TOKEN_EXPIRED", "The token has expired. Get a new one.")
+        return known
+
+    def _read(self, token: str) -> Caller:
+        refused = Unauthenticated("TOKEN_INVALID", "The token cannot be believed. Get a new one.")
+        try:
+            unverified = jwt.decode(token, options={"verify_signature": False})
+            issuer = str(unverified["iss"])
+            key = self._keys[issuer]
+            # Times are asked of our own clock, which a test may move; see ``verify``.
+            claims = jwt.decode(token, key, algorithms=[ALGORITHM], options={"verify_exp": False, "verify_iat": False})
+            kind, principal = claims["kind"], str(claims["sub"])
+            if kind == "service":
+                believed = principal == f"service:{issuer}"
+            else:
+                believed = kind in ("user", "key") and issuer == "identity" and principal.startswith(f"{kind}:")
+            if not believed:
+                raise refused
+            return Caller(
+                kind=kind,
+                principal=principal,
+                organization_id=UUID(claims["org"]) if "org" in claims else None,
+                role=int(claims.get("role", 0)),
+                scopes=frozenset(claims.get("scopes", ())),
+                issue_time=float(claims["iat"]),
+                expire_time=float(claims["exp"]),
+            )
+        except (jwt.PyJWTError, KeyError, ValueError, TypeError):
+            raise refused from None
+
+
+def check_permission(permission: options_pb2.Permission, current: Caller | None) -> None:
+    """Raises Unauthenticated or PermissionDenied unless one of the ways the contract names is open to the caller."""
+    if permission.anonymous:
+        return
+    if current is None:
+        raise Unauthenticated("TOKEN_MISSING", "Sign in or send an API key.")
+    if current.kind == "service":
+        if current.service not in permission.services:
+            raise PermissionDenied("SERVICE_NOT_ALLOWED", f"The service {current.service} may not call this.")
+        if current.organization_id is None and not permission.across_organizations and not _names_none(permission):
+            raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
+        return
+    if permission.across_organizations:
+        raise PermissionDenied("SERVICES_ONLY", "Only services of Prosa may call this.")
+    if current.kind == "key":
+        allowed = bool(permission.scope) and (permission.scope in current.scopes or ALL_SCOPES in current.scopes)
+        if not allowed:
+            raise PermissionDenied(
+                "SCOPE_MISSING",
+                f"The API key lacks the scope {permission.scope}." if permission.scope else "No API key may call this.",
+                scope=permission.scope,
+            )
+        return
+    if permission.role == options_pb2.ROLE_UNSPECIFIED or current.role < permission.role:
+        least = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
+        raise PermissionDenied("ROLE_TOO_LOW", f"This takes the role {least} or a higher one.", role=least)
+
+
+def _names_none(permission: options_pb2.Permission) -> bool:
+    # What only services may call and no organization is part of, such as creating one.
+    return permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope
+
+
+class Revocations:
+    """What was revoked in the last 10 minutes, as heard by event and by asking identity every 20 s."""
+
+    DEAF_SECONDS = 60.0
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._times: dict[str, float] = {}
+        self._heard = time.monotonic()
+
+    def hear(self, revoked: Iterable[tuple[str, float]], *, complete: bool) -> None:
+        """Takes note of principals and when they were revoked; ``complete`` when identity answered the whole list."""
+        for principal, moment in revoked:
+            self._times[principal] = max(moment, self._times.get(principal, 0.0))
+        if complete:
+            self._heard = time.monotonic()
+        horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60
+        self._times = {principal: moment for principal, moment in self._times.items() if moment > horizon}
+
+    def check(self, current: Caller) -> None:
+        """Raises Unauthenticated where the caller was revoked after the token was issued."""
+        moment = self._times.get(current.principal)
+        if moment is not None and current.issue_time <= moment:
+            raise Unauthenticated("TOKEN_REVOKED", "The key or the session was revoked. Get a new one.")
+
+    @property
+    def deaf(self) -> bool:
+        """True when nothing was heard for so long that a revocation could have been missed."""
+        return time.monotonic() - self._heard > self.DEAF_SECONDS
+
+
+def create_key_files(keys_dir: Path, issuers: Sequence[str] = ISSUERS) -> None:
+    """Draws a key pair for each issuer that has none: ``<issuer>.key`` (mode 0600) and ``<issuer>.pub``."""
+    keys_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+    for issuer in issuers:
+        private_path = keys_dir / f"{issuer}.key"
+        if not private_path.exists():
+            pem = Ed25519PrivateKey.generate().private_bytes(
+                serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
+            )
+            descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(pem)
+        public = load_private_key(keys_dir, issuer).public_key()
+        (keys_dir / f"{issuer}.pub").write_bytes(
+            public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)
+        )
+
+
+def load_private_key(keys_dir: Path, issuer: str) -> Ed25519PrivateKey:
+    """The private half of one issuer."""
+    key = serialization.load_pem_private_key((keys_dir / f"{issuer}.key").read_bytes(), password=None)
+    if not isinstance(key, Ed25519PrivateKey):
+        raise TypeError(f"{issuer}.key is not an Ed25519 key")
+    return key
+
+
+def load_public_keys(keys_dir: Path) -> dict[str, Ed25519PublicKey]:
+    """The public halves of every issuer in the directory."""
+    keys = {}
+    for path in sorted(keys_dir.glob("*.pub")):
+        key = serialization.load_pem_public_key(path.read_bytes())
+        if not isinstance(key, Ed25519PublicKey):
+            raise TypeError(f"{path.name} is not an Ed25519 key")
+        keys[path.stem] = key
+    return keys

@@ -1,0 +1,77 @@
+"""Secrets at rest: AES-256-GCM, the key's id beside the ciphertext, organization and column as associated data.
+
+A ciphertext moved to another organization's row or to another column does not open. Old keys stay in the key file until
+everything was sealed anew with the current one.
+"""
+
+from __future__ import annotations
+
+import base64
+import os
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from uuid import UUID
+
+import orjson
+from cryptography.exceptions import InvalidTag
+from cryptography.hazmat.primitives.ciphers.aead import AESGCM
+
+KEY_FILE = "encryption.json"
+_KEY_BYTES = 32
+_NONCE_BYTES = 12
+_SEPARATOR = b":"
+
+
+class SealBroken(Exception):
+    """The ciphertext was not made with these keys for this place."""
+
+
+class Vault:
+    """Seals and opens secrets."""
+
+    def __init__(
+        self, keys: Mapping[str, bytes], current: str, random_bytes: Callable[[int], bytes] = os.urandom
+    ) -> None:
+        self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self._current = current
+        self._random_bytes = random_bytes
+
+    @classmethod
+    def load(cls, keys_dir: Path) -> Vault:
+        """Reads ``encryption.json``: ``{"current": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}``."""
+        content = orjson.loads((keys_dir / KEY_FILE).read_bytes())
+        keys = {key_id: base64.b64decode(value) for key_id, value in content["keys"].items()}
+        return cls(keys, content["current"])
+
+    def seal(self, plaintext: bytes, *, organization_id: UUID, column: str) -> bytes:
+        """Encrypts for one organization and column: ``<key id>:<nonce><ciphertext>``."""
+        nonce = self._random_bytes(_NONCE_BYTES)
+        place = _associated_data(organization_id, column)
+        sealed = self._ciphers[self._current].encrypt(nonce, plaintext, place)
+        return self._current.encode() + _SEPARATOR + nonce + sealed
+
+    def open(self, sealed: bytes, *, organization_id: UUID, column: str) -> bytes:
+        """Decrypts. Raises SealBroken where key, organization or column are not the ones it was sealed with."""
+        key_id, _, rest = bytes(sealed).partition(_SEPARATOR)
+        cipher = self._ciphers.get(key_id.decode("ascii", "replace"))
+        if cipher is None:
+            raise SealBroken(f"No key {key_id!r} in the key file.")
+        try:
+            return cipher.decrypt(rest[:_NONCE_BYTES], rest[_NONCE_BYTES:], _associated_data(organization_id, column))
+        except InvalidTag:
+            raise SealBroken("The secret was sealed for another place or has been altered.") from None
+
+
+def create_key_file(keys_dir: Path) -> None:
+    """Draws the first encryption key, unless there is one."""
+    path = keys_dir / KEY_FILE
+    if path.exists():
+        return
+    key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
+    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    with os.fdopen(descriptor, "wb") as file:
+        file.write(orjson.dumps({"current": "k1", "keys": {"k1": key}}))
+
+
+def _associated_data(organization_id: UUID, column: str) -> bytes:
+    return f"{organization_id}/{column}".encode()
