@@ -81,7 +81,7 @@ def write_private(file: Path, content: Mapping[str, object]) -> None:
     draft.unlink(missing_ok=True)
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
     with os.fdopen(descriptor, "w", encoding="utf-8") as target:
-        json.dump(content, target, indent=2, sort_keys=True)
+        json.dump(content, target, indent=2, sort_keys=True, ensure_ascii=False)
         target.flush()
         os.fsync(target.fileno())
     draft.replace(file)

@@ -35,6 +35,10 @@ SETTINGS: Mapping[str, str] = {
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
+    "checkpoint_timeout": "15min",
+    # Solid-state disks, and statements of milliseconds that compiling would only delay.
+    "random_page_cost": "1.1",
+    "jit": "off",
     "synchronous_commit": "on",
     "fsync": "on",
     "full_page_writes": "on",
@@ -147,7 +151,7 @@ class EmbeddedPostgres:
         if not command:
             return False
         if Path(command[0]).name == "postgres":
-            return list(command[1:3]) == ["-D", str(self.data)]
+            return len(command) > 2 and command[1] == "-D" and Path(command[2]).resolve() == self.data.resolve()
         return command[0].startswith(f"postgres: {self._mark}: ")
 
     async def _initialize(self) -> None:

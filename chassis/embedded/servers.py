@@ -84,7 +84,8 @@ async def embedded_servers(
     Enter it from the main thread's event loop. `durable=False` lets PostgreSQL skip its syncs: enough for tests, which
     kill processes but not the machine.
     """
-    directory.mkdir(mode=0o700, parents=True, exist_ok=True)  # noqa: ASYNC240 once, before anything else runs
+    directory = directory.absolute()  # noqa: ASYNC240 once, before anything else runs
+    directory.mkdir(mode=0o700, parents=True, exist_ok=True)
     await clear_leftovers(directory)
     ports = choose_ports(directory / "ports.json", NAMES)
     passwords = keep_passwords(directory / "secrets.json", NAMES)

@@ -34,7 +34,7 @@ PROBE_INTERVAL_SECONDS = 0.05
 PROBE_TIMEOUT_SECONDS = 5.0
 LOG_CHECK_SECONDS = 5.0
 LOG_TAIL_LINES = 15
-STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM)
+STOP_SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
 
 logger = structlog.get_logger(__name__)
 
@@ -51,20 +51,25 @@ class ChildState:
 
 
 class StopSignals:
-    """While entered, the first SIGINT or SIGTERM sets `asked`, and each further one calls `impatient`."""
+    """While entered, the first SIGINT, SIGTERM or SIGHUP sets `asked`, and each further one calls `impatient`.
+
+    SIGHUP (the terminal is closed) stays ignored where it was: `nohup` means that the suite goes on without a terminal.
+    """
 
     def __init__(self, impatient: Callable[[], None]) -> None:
         self.asked = asyncio.Event()
         self._impatient = impatient
         self._loop = asyncio.get_running_loop()
+        hangup_ignored = signal.getsignal(signal.SIGHUP) is signal.SIG_IGN
+        self._numbers = [number for number in STOP_SIGNALS if number is not signal.SIGHUP or not hangup_ignored]
 
     def __enter__(self) -> Self:
-        for number in STOP_SIGNALS:
+        for number in self._numbers:
             self._loop.add_signal_handler(number, self._signalled)
         return self
 
     def __exit__(self, *_: object) -> None:
-        for number in STOP_SIGNALS:
+        for number in self._numbers:
             self._loop.remove_signal_handler(number)
 
     def _signalled(self) -> None:

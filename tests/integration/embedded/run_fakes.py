@@ -1,15 +1,18 @@
-"""A supervisor to be killed: `run_fakes.py DIRECTORY` runs two fake children and says `ready`."""
+"""A supervisor to be killed: `run_fakes.py DIRECTORY [HABIT...]` runs two fake children and says `ready`."""
 
-import asyncio
+import signal
 import sys
 from pathlib import Path
+
+import uvloop
 
 from chassis.embedded.supervisor import StopSignals, Supervisor
 from tests.integration.embedded.fakes import fake_child
 
 
-async def main(directory: Path) -> None:
-    supervisor = Supervisor(directory, [fake_child(directory, "one"), fake_child(directory, "two", "parent")])
+async def main(directory: Path, habits: list[str]) -> None:
+    specs = [fake_child(directory, "one"), fake_child(directory, "two", *habits, stop_timeout_seconds=60)]
+    supervisor = Supervisor(directory, specs)
     with StopSignals(supervisor.kill_all) as signals:
         await supervisor.start()
         print("ready", flush=True)
@@ -18,4 +21,6 @@ async def main(directory: Path) -> None:
 
 
 if __name__ == "__main__":
-    asyncio.run(main(Path(sys.argv[1])))
+    # As from a terminal, also when the tests themselves run under nohup.
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
+    uvloop.run(main(Path(sys.argv[1]), sys.argv[2:]))

@@ -14,7 +14,7 @@ import psycopg
 import pytest
 import redis.asyncio
 
-from chassis.embedded.child import Account, freeze_tree
+from chassis.embedded.child import Account, freeze_tree, launched
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
@@ -117,7 +117,9 @@ async def test_a_stale_lock_file_with_the_pid_of_another_program_is_no_hindrance
         pass
     lock = tmp_path / "postgres" / "data" / "postmaster.pid"
     owner = lock.parent.stat()
-    stranger = await asyncio.create_subprocess_exec("/bin/sleep", "60", user=owner.st_uid)
+    # Of the same user, or PostgreSQL would see by itself that it cannot be a server of this directory.
+    account = Account(owner.st_uid, owner.st_gid) if os.geteuid() == 0 else None
+    stranger = await asyncio.create_subprocess_exec(*launched(("/bin/sleep", "60"), account=account))
     lock.write_text(f"{stranger.pid}\n{lock.parent}\n1700000000\n5432\n\n127.0.0.1\n  1  1\nready\n")
     os.chown(lock, owner.st_uid, owner.st_gid)
     try:
@@ -155,7 +157,7 @@ async def test_the_servers_start_as_an_ordinary_user_too() -> None:
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root has directories that another user may not enter")
 async def test_as_root_postgres_runs_as_another_user_in_a_home_that_user_may_not_enter(tmp_path: Path) -> None:
     os.chmod(tmp_path, 0o700)  # noqa: PTH101 nothing else runs meanwhile
-    async with embedded_servers(tmp_path / "home") as servers:
+    async with embedded_servers(tmp_path / "the home of é") as servers:
         assert servers.postgres.pid is not None
         assert psutil.Process(servers.postgres.pid).uids().real != 0
     after = os.stat(tmp_path)  # noqa: PTH116 nothing else runs meanwhile

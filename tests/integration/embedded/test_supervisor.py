@@ -145,17 +145,26 @@ async def test_a_supervisor_killed_with_minus_nine_takes_its_children_with_it(tm
         pids = [int((tmp_path / f"{name}.ready").read_text()) for name in ("one", "two")]
         process.kill()
         await until(lambda: not any(alive(pid) for pid in pids))
-        # What the children started themselves is theirs to take along; this one does not.
-        os.kill(int((tmp_path / "two.grandchild").read_text()), signal.SIGKILL)
 
 
-@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
 async def test_a_signal_stops_the_supervisor_and_all_it_started(tmp_path: Path, number: signal.Signals) -> None:
-    async with program("run_fakes", str(tmp_path)) as process:
+    async with program("run_fakes", str(tmp_path), "parent") as process:
         assert await line_of(process) == "ready"
         pids = descendants(process.pid)
         assert len(pids) == 3
         process.send_signal(number)
+        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert not any(alive(pid) for pid in pids)
+
+
+async def test_a_second_signal_kills_what_does_not_want_to_go(tmp_path: Path) -> None:
+    async with program("run_fakes", str(tmp_path), "stubborn") as process:
+        assert await line_of(process) == "ready"
+        pids = descendants(process.pid)
+        process.send_signal(signal.SIGTERM)
+        await until(lambda: len(descendants(process.pid)) == 1)
+        process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert not any(alive(pid) for pid in pids)
 
