@@ -45,6 +45,7 @@ class Config(BaseSettings):
     instagram_inbox_id: int = Field(2, ge=1)
     evolution_inbox_id: int | None = Field(None, ge=1)
     seed: int = 1
+    build_late: bool = Field(False, description="build bodies when they are sent, as Chatwoot's background job does")
     pace: float | None = Field(None, gt=0, description="webhooks per second, open loop; as they come without it")
     ordered: bool = Field(False, description="the next event of a conversation waits for the answer to the last")
     attempts: int = Field(1, ge=1, le=1000, description="Chatwoot itself tries once")
@@ -66,7 +67,13 @@ async def run(config: Config) -> None:
     stop = asyncio.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stop.set)
-    world = World(_now, seed=config.seed, account_id=config.account_id, account_name=config.account_name)
+    world = World(
+        _now,
+        seed=config.seed,
+        account_id=config.account_id,
+        account_name=config.account_name,
+        build_late=config.build_late,
+    )
     furnish(
         world,
         whatsapp_inbox_id=config.whatsapp_inbox_id,

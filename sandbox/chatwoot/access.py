@@ -1,7 +1,7 @@
 """Who may call, how refusals look, and how faults strike: everything around a REST handler."""
 
 import asyncio
-import json
+import contextlib
 import socket
 import struct
 from collections.abc import Awaitable, Callable
@@ -17,6 +17,7 @@ from sandbox.chatwoot.world import World
 
 WORLD: web.AppKey[World] = web.AppKey("world", World)
 FAULTS: web.AppKey[Faults] = web.AppKey("faults", Faults)
+STOPPING: web.AppKey[asyncio.Event] = web.AppKey("stopping", asyncio.Event)
 CONTROL_PREFIX = "/_sandbox"
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -53,32 +54,6 @@ def unprocessable(message: str) -> Never:
 def unauthorized(message: str) -> Never:
     """The 401 that Chatwoot gives for bad tokens and for missing permission alike."""
     raise AnswerError(401, {"error": message})
-
-
-async def body_of(request: web.Request) -> dict[str, Any]:
-    """The JSON object of the request; an empty one when there is no body."""
-    raw = await request.read()
-    if not raw:
-        return {}
-    try:
-        parsed = json.loads(raw)
-    except ValueError:
-        raise AnswerError(400, {"status": 400, "error": "Bad Request"}) from None
-    if not isinstance(parsed, dict):
-        raise AnswerError(400, {"status": 400, "error": "Bad Request"})
-    return parsed
-
-
-def number_in(request: web.Request, name: str) -> int:
-    """A number in the path; anything else is nobody's id."""
-    text = request.match_info[name]
-    return int(text) if text.isdecimal() and len(text) < 19 else not_found()
-
-
-def query_number(request: web.Request, name: str) -> int | None:
-    """A number in the query; text that is none counts as absent."""
-    text = request.query.get(name, "")
-    return int(text) if text.isdecimal() and len(text) < 19 else None
 
 
 def for_users(handler: Handler, *, administrator: bool = False) -> Handler:
@@ -144,9 +119,9 @@ async def rest_faults(request: web.Request, handler: Handler) -> web.StreamRespo
     if path.startswith(CONTROL_PREFIX):
         return await handler(request)
     if fault := faults.draw("rest.slow", path):
-        await asyncio.sleep(fault.seconds)
+        await _hold(request, fault.seconds)
     if fault := faults.draw("rest.timeout", path):
-        await asyncio.sleep(fault.seconds or HOLD_SECONDS)
+        await _hold(request, fault.seconds or HOLD_SECONDS)
         return web.Response(status=504)
     if fault := faults.draw("rest.error", path):
         body = {"status": fault.status, "error": "Internal Server Error"}
@@ -159,6 +134,13 @@ async def rest_faults(request: web.Request, handler: Handler) -> web.StreamRespo
     if faults.draw("rest.lost_answer", path):
         return _reset(request)
     return answer
+
+
+async def _hold(request: web.Request, seconds: float) -> None:
+    """Waits so long, but never keeps the server from stopping."""
+    with contextlib.suppress(TimeoutError):
+        async with asyncio.timeout(seconds):
+            await request.app[STOPPING].wait()
 
 
 def _reset(request: web.Request) -> web.StreamResponse:

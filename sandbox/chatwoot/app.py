@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from aiohttp import web
 
 from sandbox.chatwoot import control, rest
-from sandbox.chatwoot.access import FAULTS, WORLD, answers, rest_faults
+from sandbox.chatwoot.access import FAULTS, STOPPING, WORLD, answers, rest_faults
 from sandbox.chatwoot.faults import Faults
 from sandbox.chatwoot.records import API, INSTAGRAM, WHATSAPP
 from sandbox.chatwoot.sender import Outcome, Sender
@@ -19,11 +19,12 @@ def make_app(world: World, sender: Sender, faults: Faults) -> web.Application:
     """The server. While it runs, what happens in the world is sent to its webhooks."""
     app = web.Application(middlewares=[answers, rest_faults], client_max_size=BODY_BYTES_MAX)
     app[WORLD], app[FAULTS], app[control.SENDER] = world, faults, sender
-    app[control.BACKGROUND] = set()
+    app[control.BACKGROUND], app[STOPPING] = set(), asyncio.Event()
     world.listen(sender.offer)
     sender.watch(lambda outcome: mark_failed(world, outcome))
     rest.add_routes(app)
     control.add_routes(app)
+    app.on_shutdown.append(_release_held_requests)
     app.cleanup_ctx.append(_run_sender)
     return app
 
@@ -55,6 +56,10 @@ def mark_failed(world: World, outcome: Outcome) -> None:
     message = world.messages[event.message_id]
     if message.status != "failed":
         world.status_update(message, "failed", error=outcome.error or f"HTTP {outcome.status}")
+
+
+async def _release_held_requests(app: web.Application) -> None:
+    app[STOPPING].set()
 
 
 async def _run_sender(app: web.Application) -> AsyncIterator[None]:

@@ -10,8 +10,9 @@ from typing import Any
 import orjson
 from aiohttp import web
 
-from sandbox.chatwoot.access import CONTROL_PREFIX, FAULTS, WORLD, AnswerError, Handler, body_of, unprocessable
+from sandbox.chatwoot.access import CONTROL_PREFIX, FAULTS, WORLD, AnswerError, Handler, unprocessable
 from sandbox.chatwoot.faults import KINDS, Fault
+from sandbox.chatwoot.forms import body_of, contact_changes, number_of, optional_text_of, text_of, texts_of
 from sandbox.chatwoot.payloads import compact_json
 from sandbox.chatwoot.people import Person
 from sandbox.chatwoot.records import EVENTS, Agent, Conversation, Event, Inbox, Message
@@ -35,7 +36,7 @@ _HELP = {
     "POST /_sandbox/delete": {"message_id": 1},
     "POST /_sandbox/status": {"message_id": 1, "status": "delivered | read | failed"},
     "POST /_sandbox/contact": {"contact_id": 1, "name": "…", "email": "…", "phone_number": "…"},
-    "POST /_sandbox/send": {"payload": {"event": "…"}},
+    "POST /_sandbox/send": {"payload": {"event": "…"}, "or raw": "any text"},
     "POST /_sandbox/webhooks": {"url": "…", "secret": "…"},
     "POST /_sandbox/traffic": {"seed": 1, "seconds": DURATION_SECONDS, "conversations": CONVERSATION_COUNT},
     "GET, POST, DELETE /_sandbox/faults": {"kind": " | ".join(KINDS), "count": 1, "share": 1.0, "seconds": 0},
@@ -69,24 +70,26 @@ async def incoming(request: web.Request) -> web.Response:
     """A customer writes. Without phone or igsid the name alone decides, so the same name is the same person."""
     world, body = request.app[WORLD], await body_of(request)
     inbox = _inbox(world, body.get("inbox", "whatsapp"))
-    usual = Person.named(str(body.get("name") or "Cliente Demo"))
+    usual = Person.named(text_of(body, "name", "Cliente Demo"))
     person = Person(
         name=usual.name,
-        phone=body.get("phone", usual.phone),
-        igsid=body.get("igsid", usual.igsid),
-        username=body.get("username", usual.username),
-        bsuid=body.get("bsuid"),
-        identifier=body.get("identifier"),
+        phone=optional_text_of(body, "phone") if "phone" in body else usual.phone,
+        igsid=optional_text_of(body, "igsid") if "igsid" in body else usual.igsid,
+        username=optional_text_of(body, "username") if "username" in body else usual.username,
+        bsuid=optional_text_of(body, "bsuid"),
+        identifier=optional_text_of(body, "identifier"),
     )
-    files = [world.attachment(str(body.get("file_type", "image")), str(body["data_url"]))] if "data_url" in body else []
-    message = world.incoming_message(inbox, person, body.get("text"), attachments=files)
+    files = (
+        [world.attachment(text_of(body, "file_type", "image"), text_of(body, "data_url"))] if "data_url" in body else []
+    )
+    message = world.incoming_message(inbox, person, optional_text_of(body, "text"), attachments=files)
     return _message_answer(message)
 
 
 async def reply(request: web.Request) -> web.Response:
     """An agent answers; the provider accepts and delivers."""
     world, body = request.app[WORLD], await body_of(request)
-    message = world.agent_reply(_conversation(world, body), _agent(world), str(body.get("text", "")))
+    message = world.agent_reply(_conversation(world, body), _agent(world), text_of(body, "text"))
     world.provider_accepts(message)
     world.status_update(message, "delivered")
     return _message_answer(message)
@@ -95,20 +98,20 @@ async def reply(request: web.Request) -> web.Response:
 async def echo(request: web.Request) -> web.Response:
     """The business answers on its own phone."""
     world, body = request.app[WORLD], await body_of(request)
-    return _message_answer(world.native_app_echo(_conversation(world, body), str(body.get("text", ""))))
+    return _message_answer(world.native_app_echo(_conversation(world, body), text_of(body, "text")))
 
 
 async def note(request: web.Request) -> web.Response:
     """A private note."""
     world, body = request.app[WORLD], await body_of(request)
-    return _message_answer(world.private_note(_conversation(world, body), _agent(world), str(body.get("text", ""))))
+    return _message_answer(world.private_note(_conversation(world, body), _agent(world), text_of(body, "text")))
 
 
 async def label(request: web.Request) -> web.Response:
     """One more label."""
     world, body = request.app[WORLD], await body_of(request)
     conversation = _conversation(world, body)
-    world.add_label(conversation, str(body.get("label", "")))
+    world.add_label(conversation, text_of(body, "label"))
     return web.json_response({"conversation_id": conversation.id, "labels": conversation.labels})
 
 
@@ -142,20 +145,17 @@ async def status(request: web.Request) -> web.Response:
     message = _message(world, body)
     if body.get("status") not in ("sent", "delivered", "read", "failed"):
         unprocessable("status is sent, delivered, read or failed")
-    world.status_update(message, body["status"], error=body.get("error"))
+    world.status_update(message, body["status"], error=optional_text_of(body, "error"))
     return _message_answer(message)
 
 
 async def contact(request: web.Request) -> web.Response:
     """Somebody edits a contact."""
     world, body = request.app[WORLD], await body_of(request)
-    row = world.book.contacts.get(body.pop("contact_id", 0))
+    row = world.book.contacts.get(number_of(body, "contact_id") or 0)
     if row is None:
         unprocessable("There is no contact with this contact_id")
-    known = ("name", "email", "phone_number", "identifier", "blocked", "additional_attributes", "custom_attributes")
-    if unknown := set(body) - set(known):
-        unprocessable(f"Cannot change {', '.join(sorted(unknown))}")
-    world.edit_contact(row, **body)
+    world.edit_contact(row, **contact_changes(body))
     return web.json_response({"contact_id": row.id})
 
 
@@ -177,9 +177,9 @@ async def webhooks(request: web.Request) -> web.Response:
     """Registers a webhook with a secret of the caller's choice, and every event there is."""
     world, body = request.app[WORLD], await body_of(request)
     row = world.directory.add_webhook(
-        str(body.get("url", "")),
-        secret=body.get("secret"),
-        subscriptions=tuple(body.get("subscriptions") or EVENTS),
+        text_of(body, "url"),
+        secret=optional_text_of(body, "secret"),
+        subscriptions=texts_of(body, "subscriptions") or EVENTS,
     )
     return web.json_response({"id": row.id, "secret": row.secret})
 
@@ -279,12 +279,14 @@ def _inbox(world: World, wanted: Any) -> Inbox:
 
 
 def _conversation(world: World, body: dict[str, Any]) -> Conversation:
-    found = world.conversations.get(body.get("conversation_id", 0))
+    found = world.conversations.get(number_of(body, "conversation_id") or 0)
     return found or unprocessable("There is no conversation with this conversation_id")
 
 
 def _message(world: World, body: dict[str, Any]) -> Message:
-    return world.messages.get(body.get("message_id", 0)) or unprocessable("There is no message with this message_id")
+    return world.messages.get(number_of(body, "message_id") or 0) or unprocessable(
+        "There is no message with this message_id"
+    )
 
 
 def _agent(world: World) -> Agent:

@@ -10,20 +10,26 @@ from sandbox.chatwoot.access import (
     CALLER,
     WORLD,
     AnswerError,
-    body_of,
     for_users,
     for_users_and_bots,
     not_found,
-    number_in,
-    query_number,
     unprocessable,
+)
+from sandbox.chatwoot.forms import (
+    body_of,
+    contact_changes,
+    number_in,
+    number_of,
+    optional_text_of,
+    query_number,
+    text_of,
+    texts_of,
 )
 from sandbox.chatwoot.records import DEFAULT_SUBSCRIPTIONS, Agent, Contact, Webhook
 from sandbox.chatwoot.world import World
 
 CONTACT_PAGE = 15
 CONTACT_CONVERSATIONS = 20
-_EDITABLE = ("name", "email", "phone_number", "identifier", "blocked")
 
 
 async def show_version(request: web.Request) -> web.Response:
@@ -74,10 +80,10 @@ async def create_webhook(request: web.Request) -> web.Response:
     """A new webhook. The secret is drawn and answered; one that is supplied is ignored."""
     world, fields = request.app[WORLD], await _webhook_fields(request)
     row = world.directory.add_webhook(
-        str(fields.get("url") or ""),
-        subscriptions=_subscriptions(fields) or DEFAULT_SUBSCRIPTIONS,
-        name=fields.get("name"),
-        inbox_id=fields.get("inbox_id"),
+        text_of(fields, "url"),
+        subscriptions=texts_of(fields, "subscriptions") or DEFAULT_SUBSCRIPTIONS,
+        name=optional_text_of(fields, "name"),
+        inbox_id=number_of(fields, "inbox_id"),
     )
     return web.json_response({"payload": {"webhook": shapes.webhook(row, world.account)}})
 
@@ -86,7 +92,10 @@ async def change_webhook(request: web.Request) -> web.Response:
     """Changes what is given."""
     world, row, fields = request.app[WORLD], _webhook(request), await _webhook_fields(request)
     world.directory.change_webhook(
-        row, url=fields.get("url"), subscriptions=_subscriptions(fields), name=fields.get("name")
+        row,
+        url=optional_text_of(fields, "url"),
+        subscriptions=texts_of(fields, "subscriptions"),
+        name=optional_text_of(fields, "name"),
     )
     return web.json_response({"payload": {"webhook": shapes.webhook(row, world.account)}})
 
@@ -101,11 +110,6 @@ async def _webhook_fields(request: web.Request) -> dict[str, Any]:
     body = await body_of(request)
     nested = body.get("webhook")
     return nested if isinstance(nested, dict) else body
-
-
-def _subscriptions(fields: dict[str, Any]) -> tuple[str, ...] | None:
-    given = fields.get("subscriptions")
-    return tuple(str(name) for name in given) if isinstance(given, list) else None
 
 
 def _webhook(request: web.Request) -> Webhook:
@@ -128,10 +132,10 @@ async def show_contact(request: web.Request) -> web.Response:
 async def change_contact(request: web.Request) -> web.Response:
     """Changes what is given; the attribute objects are merged."""
     world, row, body = request.app[WORLD], _contact(request), await body_of(request)
-    changes = {name: body[name] for name in _EDITABLE if name in body}
+    changes = contact_changes(body)
     for name in ("additional_attributes", "custom_attributes"):
-        if isinstance(body.get(name), dict):
-            changes[name] = getattr(row, name) | body[name]
+        if name in changes:
+            changes[name] = getattr(row, name) | changes[name]
     world.edit_contact(row, **changes)
     return web.json_response({"payload": _contact_answer(world, row)})
 

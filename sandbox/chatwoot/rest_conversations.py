@@ -10,12 +10,19 @@ from sandbox.chatwoot.access import (
     CALLER,
     WORLD,
     AnswerError,
-    body_of,
     not_found,
-    number_in,
-    query_number,
     unauthorized,
     unprocessable,
+)
+from sandbox.chatwoot.forms import (
+    body_of,
+    number_in,
+    number_of,
+    object_of,
+    optional_text_of,
+    query_number,
+    text_of,
+    texts_of,
 )
 from sandbox.chatwoot.payloads import actor_push, epoch
 from sandbox.chatwoot.records import API, STATUSES, Agent, Bot, Contact, Conversation, Message
@@ -107,9 +114,7 @@ async def create_message(request: web.Request) -> web.Response:
     """Writes a message as the token's owner. With a `source_id` it counts as sent, and the channel is not asked."""
     world, conversation = request.app[WORLD], _conversation(request)
     body = await body_of(request)
-    content = body.get("content")
-    if content is not None and not isinstance(content, str):
-        unprocessable("Content is invalid")
+    content = optional_text_of(body, "content")
     principal = request[CALLER].principal
     kind = body.get("message_type", "outgoing")
     if kind == "incoming":
@@ -123,9 +128,9 @@ async def create_message(request: web.Request) -> web.Response:
             conversation,
             principal,
             content or "",
-            content_attributes=_object(body, "content_attributes"),
-            content_type=str(body.get("content_type") or "text"),
-            source_id=body.get("source_id"),
+            content_attributes=object_of(body, "content_attributes"),
+            content_type=text_of(body, "content_type", "text"),
+            source_id=optional_text_of(body, "source_id"),
         )
     answer = shapes.message(message)
     if "echo_id" in body:
@@ -136,11 +141,6 @@ async def create_message(request: web.Request) -> web.Response:
     return web.json_response(answer)
 
 
-def _object(body: dict[str, Any], name: str) -> dict[str, Any]:
-    value = body.get(name)
-    return value if isinstance(value, dict) else {}
-
-
 def _incoming(world: World, conversation: Conversation, content: str | None, body: dict[str, Any]) -> Message:
     """Evolution writes what a customer said this way; other channels refuse it."""
     if conversation.inbox.channel != API:
@@ -148,8 +148,8 @@ def _incoming(world: World, conversation: Conversation, content: str | None, bod
     return world.receive(
         conversation,
         content,
-        content_attributes=_object(body, "content_attributes"),
-        source_id=body.get("source_id"),
+        content_attributes=object_of(body, "content_attributes"),
+        source_id=optional_text_of(body, "source_id"),
     )
 
 
@@ -161,7 +161,7 @@ async def update_message(request: web.Request) -> web.Response:
     body = await body_of(request)
     if body.get("status") not in ("sent", "delivered", "read", "failed"):
         unprocessable("Invalid status")
-    world.status_update(message, body["status"], error=body.get("external_error"))
+    world.status_update(message, body["status"], error=optional_text_of(body, "external_error"))
     return web.json_response(shapes.message(message))
 
 
@@ -187,12 +187,10 @@ async def replace_labels(request: web.Request) -> web.Response:
     """Replaces the whole set: two writers can undo each other, as with the real one."""
     conversation = _conversation(request)
     body = await body_of(request)
-    labels = body.get("labels")
-    if labels is None:
-        labels = []
-    if not isinstance(labels, list) or len(labels) > LABEL_COUNT_MAX:
-        unprocessable("Labels are invalid")
-    request.app[WORLD].set_labels(conversation, [str(label) for label in labels])
+    labels = texts_of(body, "labels") or ()
+    if len(labels) > LABEL_COUNT_MAX:
+        unprocessable("Labels are too many")
+    request.app[WORLD].set_labels(conversation, labels)
     return web.json_response({"payload": conversation.labels})
 
 
@@ -226,14 +224,14 @@ async def assign(request: web.Request) -> web.Response:
     world, conversation = request.app[WORLD], _conversation(request)
     body = await body_of(request)
     if "team_id" in body and "assignee_id" not in body:
-        team = world.directory.teams.get(body["team_id"])
+        team = world.directory.teams.get(number_of(body, "team_id") or 0)
         world.set_team(conversation, team)
         return web.json_response(shapes.team(team))
     actors: dict[int, Agent] | dict[int, Bot] = world.directory.agents
     if body.get("assignee_type") == "AgentBot":
         actors = world.directory.bots
-    wanted = body.get("assignee_id")
-    assignee = actors.get(wanted) if isinstance(wanted, int) else None
+    wanted = number_of(body, "assignee_id")
+    assignee = None if wanted is None else actors.get(wanted)
     if wanted is not None and assignee is None:
         not_found()
     world.assign(conversation, assignee)
@@ -244,7 +242,7 @@ async def replace_custom_attributes(request: web.Request) -> web.Response:
     """Replaces the whole object."""
     conversation = _conversation(request)
     body = await body_of(request)
-    request.app[WORLD].set_custom_attributes(conversation, _object(body, "custom_attributes"))
+    request.app[WORLD].set_custom_attributes(conversation, object_of(body, "custom_attributes"))
     return web.json_response({"custom_attributes": conversation.custom_attributes})
 
 

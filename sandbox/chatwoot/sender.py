@@ -147,11 +147,12 @@ class Sender:
                 await self.drained()
         except TimeoutError:
             self.counts["dropped_at_stop"] += self._unfinished
-        for task in list(self._tasks):
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
-        if self._session is not None:
-            await self._session.close()
+        finally:
+            for task in list(self._tasks):
+                task.cancel()
+            await asyncio.gather(*self._tasks, return_exceptions=True)
+            if self._session is not None:
+                await self._session.close()
 
     def watch(self, watcher: Callable[[Outcome], None]) -> None:
         """Calls the watcher with every outcome."""
