@@ -93,7 +93,7 @@ class TokenSigner:
     def person_token(
         self, *, kind: Kind, principal: str, organization_id: UUID, role: int = 0, scopes: Iterable[str] = ()
     ) -> tuple[str, int]:
-        """A token for a person or an API key, and for how many seconds it is good. Only identity is believed in this."""
+        """A token for a person or an API key, which only identity may sign, and its life in seconds."""
         now = int(self._clock.now().timestamp())
         claims = {
             "iss": self._issuer,

@@ -1,0 +1,271 @@
+"""Consumers: each reads streams in order, by a place of its own that is kept in Postgres beside the effect.
+
+The ids of the facts that were consumed are stored in the same transaction, so a fact that comes again, because a
+process died or a stream was published anew, has no second effect. One process at a time consumes, under a lease.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from nats.aio.client import Client as Nats
+from nats.errors import Error as NatsError
+from nats.js.errors import NotFoundError
+
+from chassis import context
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import Aborted, ProsaError, Unavailable
+from chassis.leases import LeaseLost, Leases
+from chassis.outbox import arrival_subject, stream_name
+from chassis.streams import StreamMessage, read_batch
+from chassis.telemetry import Metrics
+
+BATCH_MAX = 200
+POLL_SECONDS = 1.0
+INSPECT_SECONDS = 5.0
+"""How often an idle consumer looks whether a stream was made anew."""
+ATTEMPTS_MAX = 5
+RETRY_SECONDS = 0.5
+
+ConsumedEvent = StreamMessage
+"""A fact as a handler gets it."""
+
+Handler = Callable[[Tx, Sequence[ConsumedEvent]], Awaitable[None]]
+"""Does what facts ask for, in the transaction given; facts come in their order, each one once."""
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Cursor:
+    epoch: int
+    last_sequence: int
+
+
+class Consumer:
+    """Reads the streams of some services for one purpose."""
+
+    def __init__(
+        self,
+        name: str,
+        schema: str,
+        *,
+        services: Sequence[str],
+        handler: Handler,
+        types: Collection[str] | None,
+        db: Database,
+        leases: Leases,
+        nats: Nats,
+        clock: Clock,
+        metrics: Metrics,
+    ) -> None:
+        self._name = name
+        self._schema = schema
+        self._services = tuple(services)
+        self._handler = handler
+        self._types = None if types is None else frozenset(types)
+        self._db = db
+        self._leases = leases
+        self._nats = nats
+        self._clock = clock
+        self._metrics = metrics
+        self._woken = asyncio.Event()
+        self._cursors: dict[str, _Cursor] = {}
+
+    async def run(self) -> None:
+        """Runs until cancelled; waits out what is away and starts over."""
+        subscriptions = [
+            await self._nats.subscribe(arrival_subject(service), cb=self._on_arrival) for service in self._services
+        ]
+        lease = f"consumer.{self._name}"
+        try:
+            while True:
+                try:
+                    async with self._leases.held(lease) as fences:
+                        self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(1)
+                        await self._consume_forever(fences)
+                except (ProsaError, NatsError, TimeoutError, OSError) as error:
+                    logger.warning("consumer_interrupted", consumer=self._name, error=repr(error))
+                    await asyncio.sleep(POLL_SECONDS)
+                finally:
+                    self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(0)
+        finally:
+            for subscription in subscriptions:
+                if self._nats.is_connected:
+                    await subscription.unsubscribe()
+
+    async def _on_arrival(self, _message: Any) -> None:
+        self._woken.set()
+
+    async def _consume_forever(self, fences: Mapping[str, int]) -> None:
+        await self._load_cursors()
+        await self._inspect(fences)
+        inspected = asyncio.get_running_loop().time()
+        while True:
+            self._woken.clear()
+            counts = [await self._consume_batch(service, fences) for service in self._services]
+            now = asyncio.get_running_loop().time()
+            if now - inspected > INSPECT_SECONDS:
+                await self._inspect(fences)
+                inspected = now
+            if max(counts, default=0) < BATCH_MAX:
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+
+    async def _inspect(self, fences: Mapping[str, int]) -> None:
+        """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""
+        js = self._nats.jetstream()
+        for service in self._services:
+            try:
+                info = await js.stream_info(stream_name(service))
+            except NotFoundError:
+                continue
+            epoch = int((info.config.metadata or {}).get("prosa.epoch", "0"))
+            if epoch != self._cursors[service].epoch:
+                await self._rewind(service, epoch, fences)
+
+    async def _rewind(self, service: str, epoch: int, fences: Mapping[str, int]) -> None:
+        cursor = _Cursor(epoch, 0)
+        async with self._db.transaction() as tx:
+            await self._keep_cursor(tx, service, cursor)
+            await self._leases.check(tx, fences)
+        self._cursors[service] = cursor
+        logger.info("consumer_rewound", consumer=self._name, stream=stream_name(service), epoch=epoch)
+
+    async def _consume_batch(self, service: str, fences: Mapping[str, int]) -> int:
+        cursor = self._cursors[service]
+        messages = await read_batch(self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX)
+        if not messages:
+            return 0
+        if any(message.epoch != cursor.epoch for message in messages):
+            await self._rewind(service, messages[-1].epoch, fences)
+            return BATCH_MAX
+        reached = _Cursor(cursor.epoch, messages[-1].sequence)
+        wanted = [message for message in messages if self._types is None or message.type in self._types]
+        if wanted:
+            await self._handle(service, wanted, reached, fences)
+        else:
+            async with self._db.transaction() as tx:
+                await self._keep_cursor(tx, service, reached)
+                await self._leases.check(tx, fences)
+        self._cursors[service] = reached
+        return len(messages)
+
+    async def _handle(
+        self, service: str, messages: Sequence[StreamMessage], reached: _Cursor, fences: Mapping[str, int]
+    ) -> None:
+        """One transaction for all; where that fails, in halves, until the fact that cannot be handled stands alone."""
+        try:
+            await self._handle_once(service, messages, reached, fences, failure=None)
+            return
+        except (Unavailable, LeaseLost):
+            raise
+        except Aborted:
+            await asyncio.sleep(RETRY_SECONDS)
+            await self._handle(service, messages, reached, fences)
+            return
+        except Exception as error:
+            if len(messages) == 1:
+                await self._persist(service, messages[0], reached, fences, error)
+                return
+        middle = len(messages) // 2
+        before = _Cursor(reached.epoch, messages[middle - 1].sequence)
+        await self._handle(service, messages[:middle], before, fences)
+        await self._handle(service, messages[middle:], reached, fences)
+
+    async def _persist(
+        self,
+        service: str,
+        message: StreamMessage,
+        reached: _Cursor,
+        fences: Mapping[str, int],
+        error: Exception,
+    ) -> None:
+        for attempt in range(2, ATTEMPTS_MAX + 1):
+            await asyncio.sleep(RETRY_SECONDS * attempt)
+            try:
+                await self._handle_once(service, [message], reached, fences, failure=None)
+                return
+            except (Unavailable, LeaseLost):
+                raise
+            except Exception as again:
+                error = again
+        # Kept with its failure, counted and logged: one fact must not hold up all that come after it.
+        logger.error("fact_not_consumed", consumer=self._name, event_id=str(message.event_id), exc_info=error)
+        await self._handle_once(service, [message], reached, fences, failure=repr(error)[:1000])
+
+    async def _handle_once(
+        self,
+        service: str,
+        messages: Sequence[StreamMessage],
+        reached: _Cursor,
+        fences: Mapping[str, int],
+        *,
+        failure: str | None,
+    ) -> None:
+        async with self._db.transaction(*{message.organization_id for message in messages}) as tx:
+            fresh = await self._remember_events(tx, messages, failure)
+            if fresh and failure is None:
+                first = fresh[0]
+                with context.carried(first.correlation_id, first.trace_parent):
+                    await self._handler(tx, fresh)
+            await self._keep_cursor(tx, service, reached)
+            await self._leases.check(tx, fences)
+        self._metrics.consumed.labels(self._name, "failed" if failure else "consumed").inc(len(fresh))
+
+    async def _remember_events(
+        self, tx: Tx, messages: Sequence[StreamMessage], failure: str | None
+    ) -> list[StreamMessage]:
+        stored = await tx.exec_driver_sql(
+            f"""
+            insert into {self._schema}.consumed_events (consumer, event_id, organization_id, consume_time, failure)
+            select %(consumer)s, event_id, organization_id, %(now)s, %(failure)s
+            from unnest(%(event_ids)b::uuid[], %(organization_ids)b::uuid[]) as fact (event_id, organization_id)
+            on conflict do nothing returning event_id
+            """,
+            {
+                "consumer": self._name,
+                "now": self._clock.now(),
+                "failure": failure,
+                "event_ids": [message.event_id for message in messages],
+                "organization_ids": [message.organization_id for message in messages],
+            },
+        )
+        fresh = {event_id for (event_id,) in stored}
+        first_seen = {message.event_id: message for message in reversed(messages)}
+        return [
+            message for message in messages if message.event_id in fresh and first_seen[message.event_id] is message
+        ]
+
+    async def _load_cursors(self) -> None:
+        async with self._db.transaction() as tx:
+            rows = await tx.exec_driver_sql(
+                f"select stream, epoch, last_sequence from {self._schema}.consumer_cursors where consumer = %(name)s",
+                {"name": self._name},
+            )
+            kept = {row.stream: _Cursor(row.epoch, row.last_sequence) for row in rows}
+        self._cursors = {service: kept.get(stream_name(service), _Cursor(0, 0)) for service in self._services}
+
+    async def _keep_cursor(self, tx: Tx, service: str, cursor: _Cursor) -> None:
+        await tx.exec_driver_sql(
+            f"""
+            insert into {self._schema}.consumer_cursors (consumer, stream, epoch, last_sequence)
+            values (%(consumer)s, %(stream)s, %(epoch)s, %(sequence)s)
+            on conflict (consumer, stream) do update
+              set epoch = excluded.epoch, last_sequence = excluded.last_sequence
+            """,
+            {
+                "consumer": self._name,
+                "stream": stream_name(service),
+                "epoch": cursor.epoch,
+                "sequence": cursor.last_sequence,
+            },
+        )

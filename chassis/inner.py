@@ -1,0 +1,73 @@
+"""The inner listener of every process: metrics, health and readiness; never on the public port."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import structlog
+from aiohttp import web
+from prometheus_client import CONTENT_TYPE_LATEST, CollectorRegistry, generate_latest
+
+CHECK_SECONDS = 2.0
+
+Check = Callable[[], Awaitable[None]]
+"""Raises where what it looks at is away."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Readiness:
+    """Whether the process should be given work: not while it starts, stops, or something it needs is away."""
+
+    def __init__(self) -> None:
+        self.serving = False
+        self._checks: dict[str, Check] = {}
+
+    def add(self, name: str, check: Check) -> None:
+        """Looks at one more dependency."""
+        self._checks[name] = check
+
+    async def look(self) -> tuple[bool, Mapping[str, str]]:
+        """Ready or not, and what was seen of each dependency: "ok" or why not."""
+        names = list(self._checks)
+        seen = await asyncio.gather(*(self._look_at(name) for name in names))
+        report = dict(zip(names, seen, strict=True))
+        return self.serving and all(state == "ok" for state in seen), report
+
+    async def _look_at(self, name: str) -> str:
+        try:
+            async with asyncio.timeout(CHECK_SECONDS):
+                await self._checks[name]()
+        except TimeoutError:
+            return f"no answer within {CHECK_SECONDS:g} s"
+        except Exception as error:
+            logger.info("dependency_away", dependency=name, error=repr(error))
+            return f"away: {type(error).__name__}"
+        return "ok"
+
+
+async def start_inner_listener(
+    host: str, port: int, registry: CollectorRegistry, readiness: Readiness
+) -> tuple[web.AppRunner, int]:
+    """Serves ``/metrics``, ``/readyz`` and ``/healthz``; answers the runner to clean up and the port."""
+
+    async def metrics(_request: web.Request) -> web.Response:
+        return web.Response(body=generate_latest(registry), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def ready(_request: web.Request) -> web.Response:
+        is_ready, report = await readiness.look()
+        return web.json_response({"ready": is_ready, "dependencies": report}, status=200 if is_ready else 503)
+
+    async def health(_request: web.Request) -> web.Response:
+        return web.json_response({"status": "ok"})
+
+    app = web.Application()
+    app.router.add_get("/metrics", metrics)
+    app.router.add_get("/readyz", ready)
+    app.router.add_get("/healthz", health)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    site = web.TCPSite(runner, host, port)
+    await site.start()
+    return runner, runner.addresses[0][1]

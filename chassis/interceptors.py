@@ -1,0 +1,221 @@
+"""What happens around every RPC on the server: who may call, is it sound, how long may it take, how does it end.
+
+One interceptor does all of it, in a fixed order, with everything about a method compiled when the server starts.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections.abc import AsyncIterator, Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any, cast
+
+import grpc
+import grpc.aio
+import protovalidate
+import structlog
+from google.protobuf import descriptor_pool
+from google.protobuf.message import Message
+from grpc_status import rpc_status
+
+from chassis import auth, context
+from chassis.db import translate
+from chassis.errors import (
+    DeadlineExceeded,
+    FieldViolation,
+    InvalidArgument,
+    PermissionDenied,
+    ProsaError,
+    Unauthenticated,
+    Unavailable,
+    from_status,
+    to_status,
+)
+from chassis.telemetry import Metrics, span
+from prosa.v1 import options_pb2
+
+ANSWER_SECONDS = 0.02
+"""What a server keeps of the caller's deadline for itself, to say how it ended."""
+DEADLINE_SECONDS_MAX = 60.0
+"""What a call without a deadline gets."""
+
+_Handler = grpc.RpcMethodHandler[Any, Any]
+_Context = grpc.aio.ServicerContext[Any, Any]
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class _Method:
+    name: str
+    permission: options_pb2.Permission | None
+
+
+class ServerInterceptor(grpc.aio.ServerInterceptor):
+    """Authenticates, authorizes, validates, bounds, measures and logs every RPC, and translates its errors."""
+
+    def __init__(self, verifier: auth.TokenVerifier, revocations: auth.Revocations, metrics: Metrics) -> None:
+        self._verifier = verifier
+        self._revocations = revocations
+        self._metrics = metrics
+        self._wrapped: dict[str, _Handler] = {}
+        self._open_methods = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+    async def intercept_service(
+        self,
+        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[_Handler | None]],
+        handler_call_details: grpc.HandlerCallDetails,
+    ) -> _Handler | None:
+        name = handler_call_details.method
+        wrapped = self._wrapped.get(name)
+        if wrapped is not None:
+            return wrapped
+        handler = await continuation(handler_call_details)
+        if handler is None or name.startswith(self._open_methods):
+            return handler
+        method = _Method(name, permission_of(name))
+        if handler.response_streaming:
+            wrapped = grpc.unary_stream_rpc_method_handler(
+                self._streaming(method, cast("Any", handler.unary_stream)),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        else:
+            wrapped = grpc.unary_unary_rpc_method_handler(
+                self._unary(method, cast("Any", handler.unary_unary)),
+                request_deserializer=handler.request_deserializer,
+                response_serializer=handler.response_serializer,
+            )
+        self._wrapped[name] = wrapped
+        return wrapped
+
+    def _unary(self, method: _Method, handle: Callable[[Any, Any], Awaitable[Any]]) -> Callable[[Any, Any], Any]:
+        async def call(request: Message, call_context: _Context) -> Any:
+            started = time.perf_counter()
+            code = grpc.StatusCode.OK
+            try:
+                remaining = self._enter(method, request, call_context)
+                with span(method.name):
+                    async with asyncio.timeout(remaining):
+                        return await handle(request, call_context)
+            except Exception as error:
+                refusal = self._refusal(method, error)
+                code = refusal.code
+                await call_context.abort_with_status(rpc_status.to_status(to_status(refusal)))
+            finally:
+                self._metrics.rpc_seconds.labels(method.name, code.name).observe(time.perf_counter() - started)
+
+        return call
+
+    def _streaming(
+        self, method: _Method, handle: Callable[[Any, Any], AsyncIterator[Any]]
+    ) -> Callable[[Any, Any], Any]:
+        async def call(request: Message, call_context: _Context) -> AsyncIterator[Any]:
+            started = time.perf_counter()
+            code = grpc.StatusCode.OK
+            try:
+                self._enter(method, request, call_context)
+                context.deadline.set(None)
+                async for answer in handle(request, call_context):
+                    yield answer
+            except Exception as error:
+                refusal = self._refusal(method, error)
+                code = refusal.code
+                await call_context.abort_with_status(rpc_status.to_status(to_status(refusal)))
+            finally:
+                self._metrics.rpc_seconds.labels(method.name, code.name).observe(time.perf_counter() - started)
+
+        return call
+
+    def _enter(self, method: _Method, request: Message, call_context: _Context) -> float:
+        metadata = {key: value for key, value in call_context.invocation_metadata() or () if isinstance(value, str)}
+        context.correlation_id.set(context.accepted_correlation_id(metadata.get("x-correlation-id")))
+        context.trace_parent.set(context.accepted_trace_parent(metadata.get("traceparent")))
+        remaining = call_context.time_remaining()
+        remaining = DEADLINE_SECONDS_MAX if remaining is None else min(remaining, DEADLINE_SECONDS_MAX) - ANSWER_SECONDS
+        if remaining <= 0:
+            raise DeadlineExceeded("DEADLINE_TOO_SHORT", "No time was left to begin with.")
+        context.deadline.set(time.monotonic() + remaining)
+        self._authorize(method, metadata.get("authorization"))
+        violations = _violations(request)
+        if violations:
+            raise InvalidArgument("REQUEST_INVALID", _sentence(violations), violations=violations)
+        return remaining
+
+    def _authorize(self, method: _Method, authorization: str | None) -> None:
+        auth.set_caller(None)
+        if method.permission is None:
+            raise PermissionDenied("PERMISSION_UNDECLARED", f"{method.name} declares no permission.")
+        caller = None
+        if authorization is not None and not method.permission.anonymous:
+            scheme, _, token = authorization.partition(" ")
+            if scheme.lower() != "bearer" or not token:
+                raise Unauthenticated("TOKEN_INVALID", "The authorization must read: Bearer <token>.")
+            caller = self._verifier.verify(token.strip())
+            if caller.kind != "service":
+                self._revocations.check(caller)
+                if self._revocations.deaf:
+                    raise Unavailable("REVOCATIONS_UNKNOWN", "Revoked keys cannot be told from valid ones just now.")
+        auth.check_permission(method.permission, caller)
+        auth.set_caller(caller)
+
+    def _refusal(self, method: _Method, error: Exception) -> ProsaError:
+        if isinstance(error, grpc.aio.AbortError):
+            raise error
+        if isinstance(error, TimeoutError):
+            return DeadlineExceeded("DEADLINE_EXCEEDED", "It could not be done in the time that was given.")
+        refusal = error if isinstance(error, ProsaError) else _translated(error)
+        if refusal is not None:
+            logger.info("rpc_refused", method=method.name, reason=refusal.reason, code=refusal.code.name)
+            return refusal
+        logger.error("rpc_failed", method=method.name, exc_info=error)
+        return _Internal("INTERNAL", "Something went wrong on our side; it was logged under the correlation id.")
+
+
+class _Internal(ProsaError):
+    code = grpc.StatusCode.INTERNAL
+
+
+def permission_of(method_name: str) -> options_pb2.Permission | None:
+    """The permission that the contract of ``/package.Service/Method`` declares, or None."""
+    service_name, _, method = method_name.lstrip("/").partition("/")
+    try:
+        descriptor = descriptor_pool.Default().FindServiceByName(service_name)
+    except KeyError:
+        return None
+    options = descriptor.methods_by_name[method].GetOptions()
+    if not options.HasExtension(options_pb2.permission):
+        return None
+    return options.Extensions[options_pb2.permission]
+
+
+def _translated(error: Exception) -> ProsaError | None:
+    if isinstance(error, grpc.aio.AioRpcError):
+        status = rpc_status.from_call(cast("grpc.Call", error))
+        if status is not None:
+            return from_status(status)
+        if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
+            return Unavailable("SERVICE_UNAVAILABLE", "A service that is needed does not answer. Try again soon.")
+    return translate(error)
+
+
+def _violations(request: Message) -> list[FieldViolation]:
+    return [
+        FieldViolation(_path(violation), violation.proto.message or violation.proto.rule_id)
+        for violation in protovalidate.collect_violations(request)
+    ]
+
+
+def _path(violation: Any) -> str:
+    parts = []
+    for element in violation.proto.field.elements:
+        subscript = f"[{element.subscript.value}]" if element.subscript is not None else ""
+        parts.append(f"{element.field_name}{subscript}")
+    return ".".join(parts)
+
+
+def _sentence(violations: list[FieldViolation]) -> str:
+    first = violations[0]
+    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
+    return f"{first.field or 'request'}: {first.description}{more}"

@@ -1,0 +1,149 @@
+"""Migrations of all services: roles and schemas first, then each service's own Alembic history.
+
+Roles belong to the whole server and not to a database, so they are made in the maintenance database under a lock there:
+two databases of one server can be migrated side by side.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import psycopg
+from alembic import command
+from alembic.config import Config
+from alembic.runtime.migration import MigrationContext
+from alembic.script import ScriptDirectory
+from psycopg import sql
+from sqlalchemy import Connection, create_engine
+from sqlalchemy.engine import make_url
+
+from chassis.migrations import READER_ROLE, SERVICES, create_schema, owner, role
+
+MAINTENANCE_DATABASE = "postgres"
+ROLES_LOCK = 0x50726F7361
+"""The advisory lock under which roles are made: "Prosa" in ASCII."""
+LOCK_TIMEOUT = "10s"
+STATEMENT_TIMEOUT = "10min"
+_ROOT = Path(__file__).resolve().parent.parent
+
+
+@dataclass(frozen=True, slots=True)
+class Revision:
+    """Where one service's schema stands."""
+
+    service: str
+    current: str
+    """Empty when nothing was applied yet."""
+    head: str
+
+    @property
+    def up_to_date(self) -> bool:
+        """True when nothing is left to apply."""
+        return self.current == self.head
+
+
+def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
+    """Makes the roles that are missing and sets the passwords given, by role name.
+
+    A role is let sign in only once it has a password. ``database_url`` is one that may create roles.
+    """
+    wanted = [READER_ROLE, *(name for service in SERVICES for name in (role(service), owner(service)))]
+    with _maintenance_connection(database_url) as connection, connection.transaction():
+        connection.execute("select pg_advisory_xact_lock(%s)", [ROLES_LOCK])
+        existing = {name for (name,) in connection.execute("select rolname from pg_roles where rolname ~ '^prosa_'")}
+        for name in wanted:
+            if name not in existing:
+                connection.execute(sql.SQL("create role {} nologin").format(sql.Identifier(name)))
+        for name, password in sorted(passwords.items()):
+            connection.execute(
+                sql.SQL("alter role {} login password {}").format(sql.Identifier(name), sql.Literal(password))
+            )
+        # Whoever is no superuser must be a member of a role to make it an owner.
+        for service in SERVICES:
+            connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(owner(service))))
+        search_path = ", ".join(SERVICES)
+        connection.execute(f"alter role {READER_ROLE} set search_path = {search_path}".encode())
+
+
+def migrate_up(database_url: str, services: Sequence[str] = SERVICES) -> list[Revision]:
+    """Applies all that is missing; roles must be there. Answers where each service stands then."""
+    with _open(database_url) as connection:
+        for service in services:
+            with connection.begin():
+                connection.exec_driver_sql(create_schema(service))
+            command.upgrade(_config(service, connection), "head")
+    return revisions(database_url, services)
+
+
+def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Revision]:
+    """Takes back the last steps of each service, never past its beginning."""
+    with _open(database_url) as connection:
+        for service in services:
+            current = _current(service, connection)
+            config = _config(service, connection)
+            history = list(ScriptDirectory.from_config(config).iterate_revisions(current or "base", "base"))
+            if history:
+                command.downgrade(config, f"-{min(steps, len(history))}")
+    return revisions(database_url, services)
+
+
+def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Revision]:
+    """Where each service stands, and where it should."""
+    with _open(database_url) as connection:
+        return [
+            Revision(
+                service=service,
+                current=_current(service, connection),
+                head=ScriptDirectory.from_config(_config(service, connection)).get_current_head() or "",
+            )
+            for service in services
+        ]
+
+
+def _current(service: str, connection: Connection) -> str:
+    context = MigrationContext.configure(
+        connection, opts={"version_table": "alembic_version", "version_table_schema": service}
+    )
+    current = context.get_current_revision() or ""
+    connection.rollback()
+    return current
+
+
+def _config(service: str, connection: Connection) -> Config:
+    config = Config()
+    config.set_main_option("script_location", str(_ROOT / "chassis" / "alembic_environment"))
+    config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations"))
+    config.set_main_option("path_separator", "os")
+    config.attributes["connection"] = connection
+    config.attributes["service"] = service
+    return config
+
+
+@contextmanager
+def _open(database_url: str) -> Iterator[Connection]:
+    url = make_url(database_url).set(drivername="postgresql+psycopg")
+    options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC"
+    engine = create_engine(url, connect_args={"options": options, "prepare_threshold": None})
+    try:
+        with engine.connect() as connection:
+            yield connection
+    finally:
+        engine.dispose()
+
+
+@contextmanager
+def _maintenance_connection(database_url: str) -> Iterator[psycopg.Connection[Any]]:
+    url = make_url(database_url).set(drivername="postgresql")
+    try:
+        connection = psycopg.connect(
+            url.set(database=MAINTENANCE_DATABASE).render_as_string(hide_password=False), autocommit=True
+        )
+    except psycopg.OperationalError:
+        # A hosted server may keep its maintenance database closed; the lock then holds within this one only.
+        connection = psycopg.connect(url.render_as_string(hide_password=False), autocommit=True)
+    with connection:
+        yield connection

@@ -1,0 +1,348 @@
+"""How any service runs: one process hosts one or more modules on one gRPC listener, with everything they share.
+
+A module's ``start(process)`` is one plain function that says what it needs, serves and runs. Stubs always dial, also in
+one process: there is one path. A background job that fails stops the process, to be restarted by whoever started it.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+import nats
+import structlog
+from aiohttp import web
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+from nats.aio.client import Client as Nats
+
+from chassis import auth, outbox, rpc, telemetry
+from chassis.clock import Clock, SystemClock
+from chassis.config import Settings
+from chassis.consumer import Consumer, Handler
+from chassis.crypto import Vault
+from chassis.db import Database
+from chassis.errors import ProsaError, Unavailable
+from chassis.ids import Ids, Uuid7Ids
+from chassis.inner import Readiness, start_inner_listener
+from chassis.interceptors import ServerInterceptor
+from chassis.leases import Leases
+from chassis.outbox import Outbox
+from chassis.relay import Relay
+from chassis.requests import Requests
+from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
+
+MAINTAIN_SECONDS = 3_600.0
+REVOCATION_SECONDS = 20.0
+NATS_RECONNECT_SECONDS = 0.5
+NATS_PING_SECONDS = 3
+NATS_CONNECT_SECONDS = 3
+
+Stub = TypeVar("Stub")
+Job = Callable[[], Awaitable[None]]
+Start = Callable[["Process"], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
+
+
+class JobFailed(RuntimeError):
+    """A background job ended that never should; the process must be started again."""
+
+
+class Host:
+    """What all modules of one process share, and their life: start, serve, drain, close."""
+
+    def __init__(self, settings: Settings, *, clock: Clock | None = None, ids: Ids | None = None) -> None:
+        self.settings = settings
+        self.clock = clock or SystemClock()
+        self.ids = ids or Uuid7Ids(self.clock)
+        self.metrics = telemetry.Metrics()
+        self.readiness = Readiness()
+        self.revocations = auth.Revocations(self.clock)
+        self.verifier = auth.TokenVerifier(auth.load_public_keys(settings.keys_dir), self.clock)
+        self.nats: Nats
+        self.grpc_address = settings.grpc_address
+        self.metrics_port = 0
+        self._server: grpc.aio.Server
+        self._health = health.aio.HealthServicer()
+        self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
+        self._databases: dict[str, Database] = {}
+        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._jobs: dict[str, Job] = {}
+        self._tasks: list[asyncio.Task[None]] = []
+        self._runners: list[web.AppRunner] = []
+        self._failed: asyncio.Future[BaseException] | None = None
+
+    async def start(self, modules: Mapping[str, Start]) -> None:
+        """Starts the modules, then the listener, then the jobs; ready once it returns."""
+        self._failed = asyncio.get_running_loop().create_future()
+        self.nats = await self._connect_nats()
+        self.readiness.add("nats", self._check_nats)
+        self._server = grpc.aio.server(
+            interceptors=[ServerInterceptor(self.verifier, self.revocations, self.metrics)],
+            options=[
+                *rpc.CHANNEL_OPTIONS,
+                ("grpc.so_reuseport", 0),
+                ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
+            ],
+        )
+        port = self._server.add_insecure_port(self.settings.grpc_address)
+        host, _, wanted = self.settings.grpc_address.rpartition(":")
+        if wanted == "0":
+            self.grpc_address = f"{host}:{port}"
+        for name, start in modules.items():
+            await start(Process(self, name))
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
+        reflection.enable_server_reflection(self._served, self._server)
+        await self._server.start()
+        for name, job in self._jobs.items():
+            self._spawn(name, job)
+        runner, self.metrics_port = await start_inner_listener(
+            self.settings.metrics_host, self.settings.metrics_port, self.metrics.registry, self.readiness
+        )
+        self._runners.append(runner)
+        for service in ["", *self._served]:
+            await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
+        self.readiness.serving = True
+        logger.info("process_ready", modules=sorted(modules), grpc_address=self.grpc_address)
+
+    async def failed(self) -> BaseException:
+        """Waits until a background job fails."""
+        assert self._failed is not None
+        return await asyncio.shield(self._failed)
+
+    async def stop(self) -> None:
+        """Not ready, drain, close."""
+        self.readiness.serving = False
+        await self._health.enter_graceful_shutdown()
+        drain = self.settings.drain_seconds
+        for runner in reversed(self._runners[:-1]):
+            runner.shutdown_timeout = drain  # type: ignore[attr-defined]
+            await runner.cleanup()
+        await self._server.stop(grace=drain)
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+        for channel in self._channels.values():
+            await channel.close()
+        for database in self._databases.values():
+            await database.close()
+        if not self.nats.is_closed:
+            await self.nats.close()
+        for runner in self._runners[-1:]:
+            await runner.cleanup()
+        logger.info("process_stopped")
+
+    def database(self, service: str) -> Database:
+        """The service's pool, one per process."""
+        if service not in self._databases:
+            settings = self.settings
+            database = Database.connect(
+                settings.database_url(service),
+                application_name=f"prosa-{service}",
+                prepared=settings.prepared_statements,
+            )
+            self._databases[service] = database
+            self.readiness.add(f"postgres.{service}", database.ping)
+        return self._databases[service]
+
+    def channel(self, issuer: str, address: str) -> grpc.aio.Channel:
+        """A channel on which calls are signed by the issuer."""
+        key = (issuer, address)
+        if key not in self._channels:
+            self._channels[key] = rpc.open_channel(address, self.signer(issuer))
+        return self._channels[key]
+
+    def signer(self, issuer: str) -> auth.TokenSigner:
+        """Signs as one of the modules that run here."""
+        return auth.TokenSigner(issuer, auth.load_private_key(self.settings.keys_dir, issuer), self.clock)
+
+    def serve(self, add_to_server: Callable[[Any, grpc.aio.Server], None], servicer: Any, names: Sequence[str]) -> None:
+        """Hosts a servicer under its full service names."""
+        add_to_server(servicer, self._server)
+        self._served.extend(names)
+
+    def run(self, name: str, job: Job) -> None:
+        """Runs a job for as long as the process lives; it must not end."""
+        self._jobs.setdefault(name, job)
+
+    async def serve_http(self, app: web.Application, host: str, port: int) -> int:
+        """Serves HTTP; answers the port."""
+        runner = web.AppRunner(app, access_log=None, handle_signals=False)
+        await runner.setup()
+        await web.TCPSite(runner, host, port, backlog=1024).start()
+        self._runners.append(runner)
+        return int(runner.addresses[0][1])
+
+    def _spawn(self, name: str, job: Job) -> None:
+        async def guarded() -> None:
+            try:
+                await job()
+                error: BaseException = JobFailed(f"The job {name} ended.")
+            except asyncio.CancelledError:
+                raise
+            except Exception as raised:
+                error = raised
+            self.metrics.job_failures.labels(name).inc()
+            logger.error("job_failed", job=name, exc_info=error)
+            assert self._failed is not None
+            if not self._failed.done():
+                self._failed.set_result(error)
+
+        self._tasks.append(asyncio.create_task(guarded(), name=name))
+
+    async def _connect_nats(self) -> Nats:
+        async def on_error(error: Exception) -> None:
+            logger.info("nats_error", error=repr(error))
+
+        return await nats.connect(
+            self.settings.nats_url.get_secret_value(),
+            max_reconnect_attempts=-1,
+            reconnect_time_wait=NATS_RECONNECT_SECONDS,
+            connect_timeout=NATS_CONNECT_SECONDS,
+            ping_interval=NATS_PING_SECONDS,
+            max_outstanding_pings=2,
+            error_cb=on_error,
+        )
+
+    async def _check_nats(self) -> None:
+        if not self.nats.is_connected:
+            raise Unavailable("EVENTS_UNAVAILABLE", "NATS does not answer.")
+
+
+class Process:
+    """One module's view of the process that hosts it: what ``start(process)`` is given."""
+
+    def __init__(self, host: Host, name: str) -> None:
+        self._host = host
+        self.name = name
+        """The target's name; ``ingest-accept`` acts as the service ``ingest``."""
+        self.service = name.partition("-")[0]
+        self.settings = host.settings
+        self.clock = host.clock
+        self.ids = host.ids
+        self.metrics = host.metrics
+        self.nats = host.nats
+        self.readiness = host.readiness
+        self.signer = host.signer(self.service)
+
+    def database(self, service: str | None = None) -> Database:
+        """The pool of the service's own role."""
+        return self._host.database(service or self.service)
+
+    def vault(self) -> Vault:
+        """Seals and opens secrets at rest."""
+        return Vault.load(self.settings.keys_dir)
+
+    def outbox(self) -> Outbox:
+        """Where the service leaves its facts."""
+        return Outbox(self.service, self.ids)
+
+    def requests(self) -> Requests:
+        """The service's stored answers."""
+        return Requests(self.service)
+
+    def leases(self) -> Leases:
+        """Leases under a holder's id of their own."""
+        return Leases(self.database(), self.service, self.ids.new())
+
+    def stub(self, stub: Callable[[grpc.aio.Channel], Stub], service: str) -> Stub:
+        """A stub of another service; it always dials."""
+        return stub(self.channel(service))
+
+    def channel(self, service: str) -> grpc.aio.Channel:
+        """A channel to another service, on which this one signs."""
+        # A process that serves on a port drawn at start dials itself there.
+        address = self.settings.address(service)
+        if address == self.settings.grpc_address:
+            address = self._host.grpc_address
+        return self._host.channel(self.service, address)
+
+    def serve(self, add_to_server: Callable[[Any, Any], None], servicer: Any, *names: str) -> None:
+        """Hosts a servicer under its full service names."""
+        self._host.serve(add_to_server, servicer, names)
+
+    async def serve_http(self, app: web.Application) -> int:
+        """Serves HTTP on the configured host and port; answers the port."""
+        return await self._host.serve_http(app, self.settings.http_host, self.settings.http_port)
+
+    def run(self, name: str, job: Job) -> None:
+        """Runs a job for as long as the process lives."""
+        self._host.run(f"{self.name}.{name}", job)
+
+    def relay(self) -> Callable[[], None]:
+        """Publishes the service's outbox; answers what to call after a commit that added to it."""
+        relay = Relay(self.service, self.database(), self.leases(), self.nats, self.metrics)
+        self.run("relay", relay.run)
+        return relay.wake
+
+    def waker(self) -> Callable[[], None]:
+        """What to call after a commit that added to the outbox, where the relay runs in another process."""
+        return Relay(self.service, self.database(), self.leases(), self.nats, self.metrics).wake
+
+    def consume(
+        self, name: str, services: Sequence[str], handler: Handler, types: Collection[str] | None = None
+    ) -> None:
+        """Hands the facts of other services to the handler, each once, in their order."""
+        consumer = Consumer(
+            name,
+            self.service,
+            services=services,
+            handler=handler,
+            types=types,
+            db=self.database(),
+            leases=self.leases(),
+            nats=self.nats,
+            clock=self.clock,
+            metrics=self.metrics,
+        )
+        self.run(f"consumer.{name}", consumer.run)
+
+    def maintain(self) -> None:
+        """Keeps the service's partitions ready and drops what has expired, every hour."""
+        self.run("maintain", self._maintain)
+
+    def watch_revocations(self) -> None:
+        """Hears of revoked keys by event, and asks identity for all of them every 20 s."""
+        self._host.run("revocations", self._watch_revocations)
+
+    async def _maintain(self) -> None:
+        database = self.database()
+        while True:
+            try:
+                async with database.transaction() as tx:
+                    await tx.exec_driver_sql(f"select {self.service}.maintain(%(now)s)", {"now": self.clock.now()})
+            except ProsaError as error:
+                logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
+                await asyncio.sleep(REVOCATION_SECONDS)
+                continue
+            await asyncio.sleep(MAINTAIN_SECONDS)
+
+    async def _watch_revocations(self) -> None:
+        stub = self.stub(access_service_pb2_grpc.AccessServiceStub, "identity")
+        woken = asyncio.Event()
+
+        async def on_revoked(_message: Any) -> None:
+            woken.set()
+
+        await self.nats.subscribe(outbox.subject("prosa.identity.v1.PrincipalRevoked"), cb=on_revoked)
+        while True:
+            woken.clear()
+            try:
+                answer = await stub.ListRevocations(access_service_pb2.ListRevocationsRequest(), timeout=5.0)
+                self._host.revocations.hear(
+                    ((item.principal, item.revoke_time.ToMicroseconds() / 1e6) for item in answer.revocations),
+                    complete=True,
+                )
+            except grpc.aio.AioRpcError as error:
+                logger.info("revocations_not_heard", code=error.code().name)
+                await asyncio.sleep(1.0)
+                continue
+            try:
+                async with asyncio.timeout(REVOCATION_SECONDS):
+                    await woken.wait()
+            except TimeoutError:
+                continue

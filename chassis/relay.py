@@ -1,0 +1,275 @@
+"""The relay: publishes a service's outbox to its stream, in order, at least once, and sees when the stream lost facts.
+
+JetStream is disposable: it acknowledges before it syncs. The relay is the stream's only publisher and remembers, beside
+the outbox, how far the stream had come and which incarnation of it that was. A stream that was deleted, truncated or
+put back from an older copy does not fit that memory; it is then made anew under the next epoch and everything the
+outbox still keeps is published again. Consumers know facts by their ids, so nothing happens twice.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import structlog
+from nats.aio.client import Client as Nats
+from nats.errors import Error as NatsError
+from nats.js import JetStreamContext
+from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
+from nats.js.errors import NotFoundError
+
+from chassis.db import Database, Tx, scope
+from chassis.errors import ProsaError
+from chassis.leases import Leases
+from chassis.migrations import OUTBOX_DAYS
+from chassis.outbox import SUBJECT_PREFIX, arrival_subject, stream_name, subject, wake_subject
+from chassis.streams import (
+    CORRELATION_HEADER,
+    EPOCH_HEADER,
+    EXPECTED_SEQUENCE_HEADER,
+    MESSAGE_ID_HEADER,
+    ORGANIZATION_HEADER,
+    POSITION_HEADER,
+    TIME_HEADER,
+    TRACE_HEADER,
+    TYPE_HEADER,
+    read_batch,
+)
+from chassis.telemetry import Metrics
+
+BATCH_MAX = 500
+POLL_SECONDS = 1.0
+INSPECT_SECONDS = 5.0
+"""How often an idle relay looks whether the stream is still the one it knows."""
+PUBLISH_SECONDS = 5.0
+DUPLICATE_WINDOW_SECONDS = 120
+
+logger = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True)
+class _Place:
+    """How far the stream had come, as Postgres remembers it."""
+
+    epoch: int
+    stream_created: str
+    last_sequence: int
+
+
+class Relay:
+    """Publishes one schema's outbox while it holds the lease ``relay``."""
+
+    def __init__(self, schema: str, db: Database, leases: Leases, nats: Nats, metrics: Metrics) -> None:
+        self._schema = schema
+        self._db = db
+        self._leases = leases
+        self._nats = nats
+        self._stream = stream_name(schema)
+        self._metrics = metrics
+        self._woken = asyncio.Event()
+
+    def wake(self) -> None:
+        """Tells the relay, wherever it runs, that a commit has left something in the outbox: best effort."""
+        self._woken.set()
+        if self._nats.is_connected:
+            asyncio.ensure_future(self._nats.publish(wake_subject(self._schema), b""))  # noqa: RUF006
+
+    async def run(self) -> None:
+        """Runs until cancelled; waits out what is away and starts over."""
+        js = self._nats.jetstream(timeout=PUBLISH_SECONDS)
+        subscription = await self._nats.subscribe(wake_subject(self._schema), cb=self._on_wake)
+        try:
+            while True:
+                try:
+                    async with self._leases.held("relay") as fences:
+                        self._metrics.lease_held.labels(f"{self._schema}.relay").set(1)
+                        await self._publish_forever(js, fences)
+                except (ProsaError, NatsError, TimeoutError, OSError) as error:
+                    logger.warning("relay_interrupted", service=self._schema, error=repr(error))
+                    await asyncio.sleep(POLL_SECONDS)
+                finally:
+                    self._metrics.lease_held.labels(f"{self._schema}.relay").set(0)
+        finally:
+            if self._nats.is_connected:
+                await subscription.unsubscribe()
+
+    async def _on_wake(self, _message: Any) -> None:
+        self._woken.set()
+
+    async def _publish_forever(self, js: JetStreamContext, fences: Mapping[str, int]) -> None:
+        place = await self._inspect(js, fences)
+        inspected = asyncio.get_running_loop().time()
+        while True:
+            self._woken.clear()
+            published = await self._publish_batch(js, place, fences)
+            now = asyncio.get_running_loop().time()
+            if now - inspected > INSPECT_SECONDS:
+                place = await self._inspect(js, fences)
+                inspected = now
+            if published < BATCH_MAX:
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await self._woken.wait()
+                except TimeoutError:
+                    continue
+
+    async def _inspect(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
+        """Where the stream stands; made anew, and everything put back into the queue, when it lost facts."""
+        place = await self._remembered()
+        try:
+            info = await js.stream_info(self._stream)
+        except NotFoundError:
+            return await self._begin_anew(js, place, fences, lost=place is not None)
+        created = str(info.created)
+        epoch = int((info.config.metadata or {}).get("prosa.epoch", "0"))
+        if place is None or (created, epoch) != (place.stream_created, place.epoch):
+            return await self._begin_anew(js, place, fences, lost=True)
+        if info.state.last_seq < place.last_sequence:
+            return await self._begin_anew(js, place, fences, lost=True)
+        if info.state.last_seq > place.last_sequence:
+            await self._settle(place, info.state.last_seq, fences)
+        return place
+
+    async def _settle(self, place: _Place, last_sequence: int, fences: Mapping[str, int]) -> None:
+        """Takes out of the queue what was published just before a crash or a time-out, and so never recorded."""
+        while place.last_sequence < last_sequence:
+            messages = await read_batch(self._nats, self._stream, place.last_sequence + 1, BATCH_MAX)
+            if not messages:
+                raise _StreamMoved(f"{self._stream} ends before {last_sequence}")
+            async with self._db.transaction(*{message.organization_id for message in messages}) as tx:
+                await tx.exec_driver_sql(
+                    f"delete from {self._schema}.outbox_queue where position = any (%(positions)s)",
+                    {"positions": [message.position for message in messages]},
+                )
+                place.last_sequence = messages[-1].sequence
+                await self._remember(tx, place)
+                await self._leases.check(tx, fences)
+
+    async def _begin_anew(
+        self, js: JetStreamContext, place: _Place | None, fences: Mapping[str, int], *, lost: bool
+    ) -> _Place:
+        epoch = 1 if place is None else place.epoch + 1
+        try:
+            await js.delete_stream(self._stream)
+        except NotFoundError:
+            logger.info("stream_missing", stream=self._stream)
+        info = await js.add_stream(
+            StreamConfig(
+                name=self._stream,
+                subjects=[f"{SUBJECT_PREFIX}.{self._schema}.>"],
+                retention=RetentionPolicy.LIMITS,
+                discard=DiscardPolicy.OLD,
+                storage=StorageType.FILE,
+                max_age=OUTBOX_DAYS * 86_400,
+                duplicate_window=DUPLICATE_WINDOW_SECONDS,
+                allow_direct=True,
+                metadata={"prosa.epoch": str(epoch)},
+            )
+        )
+        place = _Place(epoch, str(info.created), 0)
+        async with self._db.transaction() as tx:
+            requeued = (await tx.exec_driver_sql(f"select {self._schema}.outbox_requeue()")).scalar_one()
+            await self._remember(tx, place)
+            await self._leases.check(tx, fences)
+        if lost:
+            self._metrics.stream_losses.labels(self._schema).inc()
+            logger.warning("stream_lost_facts", stream=self._stream, epoch=epoch, published_again=requeued)
+        return place
+
+    async def _publish_batch(self, js: JetStreamContext, place: _Place, fences: Mapping[str, int]) -> int:
+        async with self._db.transaction() as tx:
+            pending = (await tx.exec_driver_sql(f"select * from {self._schema}.outbox_pending({BATCH_MAX})")).all()
+            self._metrics.outbox_lag.labels(self._schema).set(len(pending))
+            if not pending:
+                return 0
+            await scope(tx, {row.pending_organization_id for row in pending})
+            rows = (
+                await tx.exec_driver_sql(
+                    f"""
+                    select outbox.position, outbox.event_id, outbox.organization_id, outbox.type, outbox.payload,
+                           outbox.event_time, outbox.correlation_id, outbox.trace_parent
+                    from unnest(%(positions)s::bigint[], %(times)s::timestamptz[]) as wanted (position, event_time)
+                    join {self._schema}.outbox
+                      on outbox.position = wanted.position and outbox.event_time = wanted.event_time
+                    order by outbox.position
+                    """,
+                    {
+                        "positions": [row.pending_position for row in pending],
+                        "times": [row.pending_event_time for row in pending],
+                    },
+                )
+            ).all()
+        last_sequence = await self._send(js, rows, place)
+        async with self._db.transaction(*{row.pending_organization_id for row in pending}) as tx:
+            await tx.exec_driver_sql(
+                f"delete from {self._schema}.outbox_queue where position = any (%(positions)s)",
+                {"positions": [row.pending_position for row in pending]},
+            )
+            place.last_sequence = last_sequence
+            await self._remember(tx, place)
+            await self._leases.check(tx, fences)
+        self._metrics.outbox_published.labels(self._schema).inc(len(rows))
+        await self._nats.publish(arrival_subject(self._schema), b"")
+        return len(pending)
+
+    async def _send(self, js: JetStreamContext, rows: Any, place: _Place) -> int:
+        """Publishes rows in order, all under way at once; answers the sequence of the last one.
+
+        Each carries the sequence the stream must have reached by then, so that a stream which is not the one we know
+        refuses all of them, and a batch cut short leaves no gap.
+        """
+        sends = []
+        for index, row in enumerate(rows):
+            headers = {
+                MESSAGE_ID_HEADER: f"{place.epoch}.{row.event_id}",
+                EXPECTED_SEQUENCE_HEADER: str(place.last_sequence + index),
+                EPOCH_HEADER: str(place.epoch),
+                POSITION_HEADER: str(row.position),
+                TYPE_HEADER: row.type,
+                ORGANIZATION_HEADER: str(row.organization_id),
+                TIME_HEADER: row.event_time.isoformat(),
+            }
+            if row.correlation_id:
+                headers[CORRELATION_HEADER] = row.correlation_id
+            if row.trace_parent:
+                headers[TRACE_HEADER] = row.trace_parent
+            sends.append(js.publish(subject(row.type), bytes(row.payload), headers=headers, timeout=PUBLISH_SECONDS))
+        answers = await asyncio.gather(*sends, return_exceptions=True)
+        for answer in answers:
+            if isinstance(answer, BaseException):
+                # Look at the stream before anything more is sent: some of the batch may stand in it.
+                raise _StreamMoved(f"{self._stream}: {answer!r}") from answer
+        return place.last_sequence + len(rows)
+
+    async def _remembered(self) -> _Place | None:
+        async with self._db.transaction() as tx:
+            row = (
+                await tx.exec_driver_sql(
+                    f"select epoch, stream_created, last_sequence from {self._schema}.relay_state"
+                    " where stream = %(stream)s",
+                    {"stream": self._stream},
+                )
+            ).one_or_none()
+        return None if row is None else _Place(row.epoch, row.stream_created, row.last_sequence)
+
+    async def _remember(self, tx: Tx, place: _Place) -> None:
+        await tx.exec_driver_sql(
+            f"""
+            insert into {self._schema}.relay_state (stream, epoch, stream_created, last_sequence)
+            values (%(stream)s, %(epoch)s, %(created)s, %(sequence)s)
+            on conflict (stream) do update set epoch = excluded.epoch, stream_created = excluded.stream_created,
+              last_sequence = excluded.last_sequence
+            """,
+            {
+                "stream": self._stream,
+                "epoch": place.epoch,
+                "created": place.stream_created,
+                "sequence": place.last_sequence,
+            },
+        )
+
+
+class _StreamMoved(NatsError):
+    """The stream does not stand where it stood."""

@@ -1,0 +1,90 @@
+"""Calling another service: every call has a deadline, carries who calls, and the correlation id and trace at hand."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+from typing import Any, cast
+from uuid import UUID
+
+import grpc
+import grpc.aio
+from grpc_status import rpc_status
+
+from chassis import context
+from chassis.auth import TokenSigner
+from chassis.errors import DeadlineExceeded, ProsaError, Unavailable, from_status
+
+CALL_SECONDS = 10.0
+"""The deadline of a call whose caller set none and that has no other."""
+HOP_SECONDS = 0.02
+"""What each hop keeps of its own caller's deadline, so that it can still answer when the one below does not."""
+MESSAGE_BYTES_MAX = 64 * 1024 * 1024
+"""Above the largest webhook body, 32 MiB, with room for the rest of its batch."""
+
+CHANNEL_OPTIONS = [
+    ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
+    ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
+    # A peer that froze or a network that went away must not hold a connection that looks alive.
+    ("grpc.keepalive_time_ms", 10_000),
+    ("grpc.keepalive_timeout_ms", 5_000),
+    ("grpc.keepalive_permit_without_calls", 1),
+    ("grpc.http2.max_pings_without_data", 0),
+    ("grpc.initial_reconnect_backoff_ms", 100),
+    ("grpc.min_reconnect_backoff_ms", 100),
+    ("grpc.max_reconnect_backoff_ms", 2_000),
+    ("grpc.use_local_subchannel_pool", 1),
+]
+
+
+class ClientInterceptor(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
+    """Adds the deadline and the metadata; where the call brings no authorization, this service's own token."""
+
+    def __init__(self, signer: TokenSigner | None) -> None:
+        self._signer = signer
+
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._completed(details, bounded=True), request)
+
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._completed(details, bounded=False), request)
+
+    def _completed(self, details: grpc.aio.ClientCallDetails, *, bounded: bool) -> grpc.aio.ClientCallDetails:
+        metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        if metadata.get("authorization") is None and self._signer is not None:
+            metadata.add("authorization", f"Bearer {self._signer.service_token()}")
+        if (correlation := context.correlation_id.get()) and metadata.get("x-correlation-id") is None:
+            metadata.add("x-correlation-id", correlation)
+        if (parent := context.trace_parent.get()) and metadata.get("traceparent") is None:
+            metadata.add("traceparent", parent)
+        timeout = details.timeout
+        if timeout is None and bounded:
+            timeout = max(0.0, context.seconds_left(CALL_SECONDS) - HOP_SECONDS)
+        return grpc.aio.ClientCallDetails(
+            details.method, timeout, metadata, details.credentials, details.wait_for_ready
+        )
+
+
+def open_channel(address: str, signer: TokenSigner | None) -> grpc.aio.Channel:
+    """A channel to ``host:port`` or ``unix:/path`` that completes every call made over it."""
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=[ClientInterceptor(signer)])
+
+
+def for_organization(signer: TokenSigner, organization_id: UUID) -> grpc.aio.Metadata:
+    """Metadata of a call that this service makes for one organization."""
+    return grpc.aio.Metadata(("authorization", f"Bearer {signer.service_token(organization_id)}"))
+
+
+def error_of(error: grpc.aio.AioRpcError) -> ProsaError:
+    """What a failed call says: the service's own error, or Unavailable and DeadlineExceeded where nobody answered."""
+    status = rpc_status.from_call(cast("grpc.Call", error))
+    if status is not None:
+        return from_status(status)
+    if error.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return DeadlineExceeded("DEADLINE_EXCEEDED", "The service did not answer in time. Try again soon.")
+    if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.CANCELLED):
+        return Unavailable("SERVICE_UNAVAILABLE", "The service does not answer. Try again soon.")
+    return ProsaError("RPC_FAILED", error.details() or error.code().name)

@@ -1,0 +1,91 @@
+"""Reading a stream by position: stateless batches, so that a restart of NATS leaves nothing to repair.
+
+Uses JetStream's batched direct get (NATS 2.11 or later, ADR-31): the reader says where to begin and keeps its
+own place.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import orjson
+from nats.aio.client import Client as Nats
+
+from chassis.errors import Unavailable
+from chassis.outbox import SUBJECT_PREFIX
+
+EPOCH_HEADER = "Prosa-Epoch"
+POSITION_HEADER = "Prosa-Position"
+TYPE_HEADER = "Prosa-Type"
+ORGANIZATION_HEADER = "Prosa-Organization"
+TIME_HEADER = "Prosa-Time"
+CORRELATION_HEADER = "Prosa-Correlation"
+TRACE_HEADER = "traceparent"
+MESSAGE_ID_HEADER = "Nats-Msg-Id"
+EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+READ_SECONDS = 5.0
+READ_BYTES_MAX = 8 * 1024 * 1024
+
+_SEQUENCE_HEADER = "Nats-Sequence"
+_STATUS_HEADER = "Status"
+
+
+@dataclass(frozen=True, slots=True)
+class StreamMessage:
+    """One fact as it stands in a stream."""
+
+    sequence: int
+    epoch: int
+    position: int
+    """Its place in the outbox it came from."""
+    event_id: UUID
+    organization_id: UUID
+    type: str
+    payload: bytes
+    event_time: datetime
+    correlation_id: str
+    trace_parent: str
+
+
+async def read_batch(nats: Nats, stream: str, first_sequence: int, limit: int) -> list[StreamMessage]:
+    """The facts from a sequence on, oldest first, at most ``limit``; empty at the end and where there is no stream.
+
+    Raises Unavailable when NATS does not answer in time.
+    """
+    inbox = nats.new_inbox()
+    subscription = await nats.subscribe(inbox)
+    request = {
+        "seq": first_sequence,
+        "batch": limit,
+        "max_bytes": READ_BYTES_MAX,
+        "next_by_subj": f"{SUBJECT_PREFIX}.>",
+    }
+    messages: list[StreamMessage] = []
+    try:
+        await nats.publish(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(request), reply=inbox)
+        while True:
+            message = await subscription.next_msg(timeout=READ_SECONDS)
+            headers = message.headers or {}
+            if _STATUS_HEADER in headers:
+                return messages
+            messages.append(
+                StreamMessage(
+                    sequence=int(headers[_SEQUENCE_HEADER]),
+                    epoch=int(headers[EPOCH_HEADER]),
+                    position=int(headers[POSITION_HEADER]),
+                    event_id=UUID(headers[MESSAGE_ID_HEADER].rpartition(".")[2]),
+                    organization_id=UUID(headers[ORGANIZATION_HEADER]),
+                    type=headers[TYPE_HEADER],
+                    payload=message.data,
+                    event_time=datetime.fromisoformat(headers[TIME_HEADER]),
+                    correlation_id=headers.get(CORRELATION_HEADER, ""),
+                    trace_parent=headers.get(TRACE_HEADER, ""),
+                )
+            )
+    except TimeoutError as error:
+        raise Unavailable("EVENTS_UNAVAILABLE", "NATS does not answer. Try again soon.") from error
+    finally:
+        if nats.is_connected:
+            await subscription.unsubscribe()
