@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
-from chassis.embedded.child import clear_records, find_owned, kill_all
+from chassis.embedded.child import clear_records
 from chassis.embedded.nats import EmbeddedNats
 from chassis.embedded.ports import choose_ports, keep_passwords
 from chassis.embedded.postgres import EmbeddedPostgres
@@ -69,12 +69,6 @@ class EmbeddedServers:
     supervisor: Supervisor
 
 
-async def clear_leftovers(directory: Path) -> None:
-    """Kills what a former run on this directory left, before any port is tried: a leftover may still hold it."""
-    await clear_records(directory / "run")
-    await kill_all(find_owned(EmbeddedPostgres(directory / "postgres", 0, "").owns))
-
-
 @asynccontextmanager
 async def embedded_servers(
     directory: Path, *, durable: bool = False, postgres_settings: Mapping[str, str] | None = None
@@ -86,7 +80,8 @@ async def embedded_servers(
     """
     directory = directory.absolute()  # noqa: ASYNC240 once, before anything else runs
     directory.mkdir(mode=0o700, parents=True, exist_ok=True)
-    await clear_leftovers(directory)
+    # Before any port is tried, because what a former run left may still hold it.
+    await clear_records(directory / "run")
     ports = choose_ports(directory / "ports.json", NAMES)
     passwords = keep_passwords(directory / "secrets.json", NAMES)
     postgres = EmbeddedPostgres(

@@ -7,14 +7,13 @@ from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
-from chassis.embedded.child import ChildSpec
+from chassis.embedded.child import ChildSpec, clear_records
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.home import Home, disk_free_bytes, require_http_port
 from chassis.embedded.nats import EmbeddedNats
 from chassis.embedded.ports import LOOPBACK, choose_ports, keep_passwords
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.redis import EmbeddedRedis
-from chassis.embedded.servers import clear_leftovers
 from chassis.embedded.shapes import (
     READER_ROLE,
     SERVICES,
@@ -129,7 +128,8 @@ class Suite:
         """Brings everything up; returns when all of it is ready. Raises EmbeddedError; call `stop` then too."""
         self._home = Home.open(self.directory, free_bytes=self._free_bytes)
         self.bootstrap_file.unlink(missing_ok=True)
-        await clear_leftovers(self.directory)
+        # Before any port is tried, because what a former run left may still hold it.
+        await clear_records(self.directory / "run")
         require_http_port(self.http_port)
         self._choose()
         servers = self._servers()

@@ -94,6 +94,15 @@ def descendants(pid: int) -> list[int]:
     return [process.pid for process in psutil.Process(pid).children(recursive=True)]
 
 
+def describe(pid: int) -> list[tuple[int, str, int]]:
+    """Pid, name and user of everything the process has started; without those that end while we look."""
+    found = []
+    for process in psutil.Process(pid).children(recursive=True):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            found.append((process.pid, process.name(), process.uids().real))
+    return found
+
+
 def status(pid: int) -> str:
     """`sleeping`, `running`, `stopped` …"""
     return str(psutil.Process(pid).status())

@@ -18,7 +18,7 @@ from chassis.embedded.child import Account, freeze_tree, launched
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
-from tests.integration.embedded.fakes import alive, descendants, line_of, program, status, until
+from tests.integration.embedded.fakes import alive, descendants, describe, line_of, program, status, until
 
 
 async def count_starts(servers: EmbeddedServers) -> int:
@@ -92,7 +92,8 @@ async def test_a_frozen_server_answers_nothing_until_it_is_thawed(tmp_path: Path
 async def test_a_start_after_everything_was_killed_finds_the_data(tmp_path: Path) -> None:
     async with program("run_servers", str(tmp_path)) as process:
         assert await line_of(process) == "ready 1"
-        postmaster = next(pid for pid in descendants(process.pid) if psutil.Process(pid).name() == "postgres")
+        postmaster = next(pid for pid, name, _ in describe(process.pid) if name == "postgres")
+        ports = (tmp_path / "ports.json").read_text()
         # The worst case: PostgreSQL is frozen, so neither the signal of its supervisor's death nor that death reach it.
         freeze_tree(postmaster)
         leftovers = descendants(process.pid)
@@ -101,6 +102,7 @@ async def test_a_start_after_everything_was_killed_finds_the_data(tmp_path: Path
         assert alive(postmaster)
         async with embedded_servers(tmp_path) as servers:
             assert not any(alive(pid) for pid in leftovers)
+            assert (tmp_path / "ports.json").read_text() == ports
             assert await count_starts(servers) == 1
 
 
@@ -146,7 +148,7 @@ async def test_the_servers_start_as_an_ordinary_user_too() -> None:
         os.chown(directory, nobody.pw_uid, nobody.pw_gid)
         async with program("run_servers", directory, account=Account(nobody.pw_uid, nobody.pw_gid)) as process:
             assert await line_of(process) == "ready 1"
-            assert {psutil.Process(pid).uids().real for pid in descendants(process.pid)} == {nobody.pw_uid}
+            assert {user for _, _, user in describe(process.pid)} == {nobody.pw_uid}
             pids = descendants(process.pid)
             assert process.stdin is not None
             process.stdin.close()

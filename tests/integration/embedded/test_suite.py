@@ -10,11 +10,12 @@ from pathlib import Path
 import psycopg
 import pytest
 
+from chassis.embedded.child import ChildSpec
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import free_port
 from chassis.embedded.shapes import TARGETS, Shape, default_shape, processes_of, with_role
 from chassis.embedded.suite import Suite
-from tests.integration.embedded.fakes import alive, descendants, fake_app, line_of, program, until
+from tests.integration.embedded.fakes import alive, descendants, fake_app, fake_child, line_of, program, until
 
 CALLER = {"PATH": os.environ["PATH"], "PROSA_LOG_LEVEL": "debug"}
 EXTERNAL = {
@@ -82,15 +83,30 @@ async def test_servers_come_up_then_migrations_then_one_process_per_target(tmp_p
     assert not any(alive(pid) for pid in pids)
 
 
-async def test_external_servers_are_used_instead_of_embedded_ones(tmp_path: Path) -> None:
-    suite = Suite(tmp_path, free_port(), Shape.DOOR, environment={**CALLER, **EXTERNAL}, command=fake_app)
+async def test_external_servers_replace_embedded_ones_and_further_children_run_along(
+    tmp_path: Path,
+) -> None:
+    def stand_in(suite: Suite) -> list[ChildSpec]:
+        assert suite.ports["stand-in"] not in {suite.http_port, *(app.grpc_port for app in suite.apps)}
+        return [fake_child(tmp_path, "stand-in")]
+
+    suite = Suite(
+        tmp_path,
+        free_port(),
+        Shape.DOOR,
+        environment={**CALLER, **EXTERNAL},
+        extra_ports=["stand-in"],
+        extra_children=stand_in,
+        command=fake_app,
+    )
     try:
         await suite.start()
-        assert [child.name for child in suite.supervisor.states()] == ["door", "rest"]
+        assert [child.name for child in suite.supervisor.states()] == ["door", "rest", "stand-in"]
         rest = environment_of(suite, "rest")
         assert rest["PROSA_NATS_URL"] == EXTERNAL["PROSA_NATS_URL"]
         assert rest["PROSA_REDIS_URL"] == EXTERNAL["PROSA_REDIS_URL"]
         assert rest["PROSA_CRM_DATABASE_URL"].startswith("postgresql://prosa_crm:")
+        assert "PROSA_DATABASE_URL" not in rest  # may do everything, so only migrations get it
         assert rest["PROSA_CRM_DATABASE_URL"].endswith("@db.example:5433/prosa?sslmode=require")
         assert suite.operator_environment()["PROSA_DATABASE_URL"] == EXTERNAL["PROSA_DATABASE_URL"]
     finally:

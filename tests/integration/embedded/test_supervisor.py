@@ -4,14 +4,16 @@ import asyncio
 import json
 import os
 import signal
+import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
 import pytest
 
-from chassis.embedded.child import ChildSpec, write_record
+from chassis.embedded.child import LAUNCHER, ChildSpec, write_record
 from chassis.embedded.errors import EmbeddedError
+from chassis.embedded.launch import EXIT_PARENT_GONE
 from chassis.embedded.logs import LogFiles
 from chassis.embedded.supervisor import Supervisor
 from tests.integration.embedded.fakes import alive, descendants, fake_child, line_of, program, status, until
@@ -156,6 +158,12 @@ async def test_a_signal_stops_the_supervisor_and_all_it_started(tmp_path: Path, 
         process.send_signal(number)
         assert await asyncio.wait_for(process.wait(), 10) == 0
         assert not any(alive(pid) for pid in pids)
+
+
+async def test_a_child_whose_supervisor_died_before_it_could_ask_for_that_signal_does_not_start() -> None:
+    order = {"uid": None, "gid": None, "death_signal": signal.SIGKILL, "parent": os.getppid()}
+    process = await asyncio.create_subprocess_exec(sys.executable, str(LAUNCHER), json.dumps(order), "/bin/true")
+    assert await process.wait() == EXIT_PARENT_GONE
 
 
 async def test_a_second_signal_kills_what_does_not_want_to_go(tmp_path: Path) -> None:
