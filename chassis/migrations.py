@@ -81,6 +81,15 @@ def partitioned(service: str, table: str, *, unit: str, keep: int | None) -> str
     )
 
 
+def expiring(service: str, table: str, *, time_column: str, keep_days: int, condition: str = "true") -> str:
+    """Registers a table whose rows are deleted after some days, where the condition holds; it needs ``owner_sweeps``."""
+    quoted = condition.replace("'", "''")
+    return (
+        f"insert into {service}.expiring_tables (table_name, time_column, keep_days, condition)"
+        f" values ('{table}', '{time_column}', {keep_days}, '{quoted}');"
+    )
+
+
 def create_chassis_tables(service: str) -> str:
     """Outbox and its queue, relay state, leases, stored answers, consumer cursors, partitions and their upkeep."""
     schema = service
@@ -88,6 +97,10 @@ def create_chassis_tables(service: str) -> str:
     create table {schema}.partitioned_tables (table_name text primary key, unit text not null, keep int,
       check (unit in ('day', 'month')));
     grant select on {schema}.partitioned_tables to {role(service)}, {READER_ROLE};
+
+    create table {schema}.expiring_tables (table_name text primary key, time_column text not null,
+      keep_days int not null, condition text not null);
+    grant select on {schema}.expiring_tables to {role(service)}, {READER_ROLE};
 
     create table {schema}.outbox (
       position bigint generated always as identity,
@@ -147,6 +160,7 @@ def create_chassis_tables(service: str) -> str:
     );
     create index consumed_events_by_time on {schema}.consumed_events using brin (consume_time);
     {organization_table(service, "consumed_events", owner_sweeps=True)}
+    {expiring(service, "consumed_events", time_column="consume_time", keep_days=CONSUMED_DAYS)}
 
     create table {schema}.request_answers (
       organization_id uuid not null,
@@ -159,6 +173,7 @@ def create_chassis_tables(service: str) -> str:
     );
     create index request_answers_by_time on {schema}.request_answers using brin (create_time);
     {organization_table(service, "request_answers", owner_sweeps=True)}
+    {expiring(service, "request_answers", time_column="create_time", keep_days=REQUEST_DAYS)}
 
     -- What waits for the relay, oldest first: ids only.
     create function {schema}.outbox_pending(row_limit int)
@@ -207,8 +222,10 @@ def create_chassis_tables(service: str) -> str:
       end loop;
       delete from {schema}.outbox_queue where event_time < as_of - interval '{OUTBOX_DAYS + 1} days'
         and not exists (select from {schema}.outbox kept where kept.position = outbox_queue.position);
-      delete from {schema}.request_answers where create_time < as_of - interval '{REQUEST_DAYS} days';
-      delete from {schema}.consumed_events where consume_time < as_of - interval '{CONSUMED_DAYS} days';
+      for entry in select * from {schema}.expiring_tables loop
+        execute format('delete from {schema}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
+          entry.condition) using as_of - make_interval(days => entry.keep_days);
+      end loop;
     end $$;
     """
 
