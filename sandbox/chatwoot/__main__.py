@@ -22,6 +22,8 @@ from sandbox.chatwoot.sender import IN_FLIGHT_MAX, Outcome, Pace, Sender
 from sandbox.chatwoot.traffic import CONVERSATION_COUNT, DURATION_SECONDS, Traffic, play
 from sandbox.chatwoot.world import World
 
+SHUTDOWN_SECONDS = 2.0
+
 
 class Config(BaseSettings):
     """The options of the process."""
@@ -96,7 +98,7 @@ async def run(config: Config) -> None:
     )
     sender.watch(_log_failure)
     app = make_app(world, sender, faults)
-    runner = web.AppRunner(app, access_log=None)
+    runner = web.AppRunner(app, access_log=None, shutdown_timeout=SHUTDOWN_SECONDS)
     await runner.setup()
     site = web.TCPSite(runner, config.host, config.port)
     await site.start()

@@ -105,6 +105,16 @@ async def test_a_day_at_the_terminal(process: Process, receiver: Receiver) -> No
     assert SECRET not in json.dumps(log)
 
 
+async def test_what_is_on_its_way_at_sigterm_is_still_delivered(process: Process, receiver: Receiver) -> None:
+    receiver.gate.clear()
+    await process.control("POST", "/incoming", {"name": "Bia", "text": "Oi"})
+    await receiver.until(lambda items: len(items) == 4)
+    process.child.send_signal(signal.SIGTERM)
+    assert (await process.log_line())["event"] == "stopping"
+    receiver.gate.set()
+    assert (await process.log_line())["statuses"] == {"200": 4}
+
+
 async def test_faults_webhooks_and_traffic_are_driven_from_outside(process: Process, receiver: Receiver) -> None:
     assert (await process.control("GET", "/health"))[0] == 200
     assert (await process.control("POST", "/faults", {"kind": "rest.meteor"}))[0] == 422
