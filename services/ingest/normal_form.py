@@ -1,0 +1,260 @@
+"""The normal form: what every provider's parser makes of a webhook event, and all that the rest of ingest ever sees.
+
+A parser is a pure function from bytes to one of three outcomes:
+
+- ``NormalEvent``: ours to process.
+- ``Ignored``: understood, and none of our business. The event is marked ignored with the reason.
+- ``Invalid``: ours to process, but it cannot be. The event becomes a dead letter with the reason.
+
+Ids of providers are texts here, whatever the provider's JSON made of them. Texts hold no NUL character, which
+PostgreSQL refuses, and are valid UTF-8.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+
+from chassis.canonical import CanonicalIdentity, Source
+
+
+class EventKind(StrEnum):
+    CONVERSATION_CREATED = "CONVERSATION_CREATED"
+    CONVERSATION_UPDATED = "CONVERSATION_UPDATED"
+    MESSAGE_CREATED = "MESSAGE_CREATED"
+    MESSAGE_UPDATED = "MESSAGE_UPDATED"
+    CONTACT_CREATED = "CONTACT_CREATED"
+    CONTACT_UPDATED = "CONTACT_UPDATED"
+
+
+class IgnoredReason(StrEnum):
+    """Why an event that we understand is not ours to process."""
+
+    FOREIGN_ACCOUNT = "FOREIGN_ACCOUNT"  # names another provider account than the connection's
+    FOREIGN_INBOX = "FOREIGN_INBOX"  # an inbox that is no channel of this connection
+    UNSUPPORTED_CHANNEL = "UNSUPPORTED_CHANNEL"  # Messenger, SMS, e-mail, the website …
+    PRIVATE_NOTE = "PRIVATE_NOTE"  # what the staff write to each other
+    ACTIVITY = "ACTIVITY"  # "conversation was resolved by …"
+    TYPING = "TYPING"
+    WIDGET = "WIDGET"  # somebody opened the website's chat window
+    INBOX_EVENT = "INBOX_EVENT"  # an inbox was configured; the payload is full of credentials
+    AUTOMATION_EVENT = "AUTOMATION_EVENT"  # posted by an automation rule or macro; the plain event comes as well
+    UNKNOWN_EVENT = "UNKNOWN_EVENT"  # an event name that we never asked for
+    GROUP = "GROUP"  # a WhatsApp group, broadcast or newsletter: no person
+    CONTROL_CONTACT = "CONTROL_CONTACT"  # the contact through which Evolution shows its QR code
+    PROVIDER_NOTICE = "PROVIDER_NOTICE"  # "Connection successfully established!"
+    NO_CHANGE = "NO_CHANGE"  # nothing changed but the time of the last activity
+
+
+class InvalidReason(StrEnum):
+    """Why an event that is ours cannot be processed; it waits in the dead letters."""
+
+    MALFORMED_JSON = "MALFORMED_JSON"
+    TOO_DEEP = "TOO_DEEP"
+    TOO_LARGE = "TOO_LARGE"
+    UNKNOWN_SHAPE = "UNKNOWN_SHAPE"  # a field that must be there is missing or of another type; the detail names it
+    NO_INBOX_CONTEXT = "NO_INBOX_CONTEXT"  # a conversation or message that names no inbox
+    CHANNEL_SOURCE_MISMATCH = "CHANNEL_SOURCE_MISMATCH"  # the inbox is configured as one source and is another
+    NO_VALID_IDENTITY = "NO_VALID_IDENTITY"  # nothing in it says who the person is
+
+
+class AliasKind(StrEnum):
+    """Ids other than the canonical one that lead to the same contact."""
+
+    CHATWOOT_CONTACT = "CHATWOOT_CONTACT"  # contact id, within the connection
+    CHATWOOT_SOURCE = "CHATWOOT_SOURCE"  # "<inbox id>:<source_id>", within the connection
+    WHATSAPP_LID = "WHATSAPP_LID"  # digits
+    WHATSAPP_BSUID = "WHATSAPP_BSUID"
+
+
+class Direction(StrEnum):
+    INBOUND = "INBOUND"
+    OUTBOUND = "OUTBOUND"
+
+
+class Author(StrEnum):
+    CONTACT = "CONTACT"
+    AGENT = "AGENT"
+    BOT = "BOT"
+    AUTOMATION = "AUTOMATION"
+    TEMPLATE = "TEMPLATE"  # greetings, out-of-office texts and surveys of the provider itself
+    CAMPAIGN = "CAMPAIGN"
+    NATIVE_APP = "NATIVE_APP"  # a person of the staff, on the phone: takes the conversation over from any bot
+
+
+class MessageStatus(StrEnum):
+    SENT = "SENT"
+    DELIVERED = "DELIVERED"
+    READ = "READ"
+    FAILED = "FAILED"
+
+
+class ConversationStatus(StrEnum):
+    OPEN = "OPEN"
+    RESOLVED = "RESOLVED"
+    PENDING = "PENDING"
+    SNOOZED = "SNOOZED"
+
+
+class Note(StrEnum):
+    """Something a parser mended or left out, kept beside the event for people who look into it."""
+
+    TEXT_CLEANED = "TEXT_CLEANED"  # a NUL character was taken out
+    TEXT_SHORTENED = "TEXT_SHORTENED"
+    TIME_UNREADABLE = "TIME_UNREADABLE"  # the consumer uses the time of arrival
+    LID_IN_PHONE_FIELD = "LID_IN_PHONE_FIELD"
+    PHONE_DISAGREES = "PHONE_DISAGREES"  # phone and WhatsApp id name two numbers; the phone was believed
+    CONTENT_UNSUPPORTED = "CONTENT_UNSUPPORTED"  # the provider could not render the message
+    LEGACY_SHAPE = "LEGACY_SHAPE"  # the nested form that only the legacy smoke sends
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelInfo:
+    """One inbox or instance behind a connection, as the organization configured it."""
+
+    channel_id: str
+    source: Source
+    board_id: str | None = None
+    evolution_inbox: bool = False  # an inbox that shows an Evolution instance: WAID source ids mean the phone
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionContext:
+    """What a parser must know of the connection an event came through. Inbox ids are texts."""
+
+    connection_id: str
+    channels: Mapping[str, ChannelInfo]
+    account_id: str | None = None
+    region: str = "BR"
+    # Contact events name no inbox. Where two organizations share an account they only touch contacts known already.
+    account_shared: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Alias:
+    kind: AliasKind
+    value: str
+
+
+@dataclass(frozen=True, slots=True)
+class Person:
+    """The one on the other side. Without an identity only the aliases can lead to a contact known already."""
+
+    identity: CanonicalIdentity | None
+    aliases: tuple[Alias, ...]
+    # E.164, on any source: on Instagram an agent may have written it down, and it may find a contact the id does not.
+    phone: str | None = None
+    name: str | None = None
+    username: str | None = None
+    email: str | None = None
+    avatar_url: str | None = None
+
+    @property
+    def source(self) -> Source | None:
+        return None if self.identity is None else self.identity.source
+
+    @property
+    def external_id(self) -> str | None:
+        return None if self.identity is None else self.identity.external_id
+
+    @property
+    def key(self) -> str | None:
+        return None if self.identity is None else self.identity.key
+
+    @property
+    def address(self) -> str | None:
+        return None if self.identity is None else self.identity.address
+
+
+@dataclass(frozen=True, slots=True)
+class ConversationState:
+    """The conversation as the provider saw it when it built the event, which may be later than the event itself."""
+
+    conversation_id: str
+    inbox_id: str
+    account_id: str | None
+    contact_id: str | None
+    status: ConversationStatus | None
+    labels: tuple[str, ...]
+    assignee_id: str | None
+    assignee_name: str | None
+    assignee_bot: bool
+    unread_count: int
+    can_reply: bool | None
+    create_time: datetime | None
+    last_activity_time: datetime | None
+    # Epoch seconds with microseconds. An event with a smaller value than the one stored is stale and changes no state.
+    updated_at: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    type: str
+    url: str | None
+    name: str | None = None
+    content_type: str | None = None
+    size_bytes: int | None = None
+    latitude: float | None = None
+    longitude: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class MessageRecord:
+    """One message. Its natural key is channel and message_id; source_id is not unique (edits reuse it)."""
+
+    message_id: str
+    source_id: str | None
+    direction: Direction
+    author: Author
+    # False where the payload leaves room for doubt: then an author stored before stays.
+    author_settled: bool
+    author_id: str | None
+    author_name: str | None
+    text: str | None
+    content_type: str
+    attachments: tuple[Attachment, ...]
+    create_time: datetime | None
+    in_reply_to: str | None
+    in_reply_to_source_id: str | None
+    deleted: bool
+    # Of outbound messages, where this event tells; None leaves the stored one, and rank decides between two.
+    status: MessageStatus | None
+    external_error: str | None
+
+
+@dataclass(frozen=True, slots=True)
+class NormalEvent:
+    kind: EventKind
+    person: Person
+    channel: ChannelInfo | None  # None for contact events, which name no inbox
+    conversation: ConversationState | None
+    message: MessageRecord | None
+    notes: tuple[Note, ...] = ()
+    # True: resolve through identity and aliases, and drop the event when neither is known. Never create a contact.
+    requires_known_alias: bool = False
+
+    @property
+    def ensures_deal(self) -> bool:
+        """Only a new conversation and what the contact writes make a deal; the staff, bots and updates never do."""
+        if self.kind is EventKind.CONVERSATION_CREATED:
+            return True
+        return (
+            self.kind is EventKind.MESSAGE_CREATED
+            and self.message is not None
+            and self.message.direction is Direction.INBOUND
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    reason: IgnoredReason
+    detail: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Invalid:
+    reason: InvalidReason
+    detail: str = ""
+
+
+ParsedEvent = NormalEvent | Ignored | Invalid
