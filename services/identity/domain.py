@@ -1,0 +1,243 @@
+"""The resolution rule: given what exists for a person, who it is. Pure: no I/O, no clock, no protobuf.
+
+The order is identity, alias, phone, e-mail, create. The first step that finds anybody decides: one contact is the
+person, two or more are never picked from. What exists is never re-linked; where the steps disagree, people decide.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from chassis.errors import InvalidArgument
+
+WHATSAPP = "WHATSAPP"
+INSTAGRAM = "INSTAGRAM"
+
+
+class Outcome(StrEnum):
+    """How a person was found; the values are those of the log."""
+
+    CREATED = "created"
+    MATCHED = "matched"
+    FALLBACK_PHONE = "fallback_phone"
+    FALLBACK_EMAIL = "fallback_email"
+    AMBIGUOUS = "ambiguous"
+    NOT_FOUND = "not_found"
+    ERROR = "error"
+
+
+class AliasKind(StrEnum):
+    """What kind of id an alias is."""
+
+    WHATSAPP_LID = "WHATSAPP_LID"
+    WHATSAPP_BSUID = "WHATSAPP_BSUID"
+    CHATWOOT_CONTACT = "CHATWOOT_CONTACT"
+    CHATWOOT_SOURCE = "CHATWOOT_SOURCE"
+
+
+STAND_IN_KINDS = frozenset({AliasKind.WHATSAPP_LID, AliasKind.WHATSAPP_BSUID})
+"""Aliases that may stand in for the phone until it is known: ``whatsapp:lid:…``, ``whatsapp:bsuid:…``."""
+
+
+def conversation_key(source: str, external_id: str) -> str:
+    """The canonical key of an identity; empty where there is none."""
+    return f"{source.lower()}:{external_id}" if external_id else ""
+
+
+def is_phone_key(source: str, external_id: str) -> bool:
+    """Whether the external id is a phone and not a stand-in or an IGSID."""
+    return source == WHATSAPP and external_id.startswith("+")
+
+
+@dataclass(slots=True)
+class Identity:
+    """One (source, external_id) that a contact writes with."""
+
+    id: UUID
+    contact_id: UUID
+    source: str
+    external_id: str
+    address: str
+    create_time: datetime
+
+    @property
+    def key(self) -> str:
+        return conversation_key(self.source, self.external_id)
+
+
+@dataclass(slots=True)
+class AliasLink:
+    """Where an alias leads: to a contact, and to the identity it was learnt with, if there was one."""
+
+    contact_id: UUID
+    identity: Identity | None
+
+
+@dataclass(slots=True)
+class Findings:
+    """All that exists for one person."""
+
+    source: str
+    """Empty where the person is known by a provider's reference alone."""
+    external_id: str
+    """The canonical external id; empty where there is none."""
+    identity: Identity | None
+    """The one with exactly this source and external id."""
+    stand_ins: tuple[Identity, ...]
+    """Other identities that stand for the person's own LIDs and BSUIDs, oldest first."""
+    aliases: tuple[AliasLink, ...]
+    phone_contacts: tuple[UUID, ...]
+    email_contacts: tuple[UUID, ...]
+    reported: frozenset[UUID]
+    """Contacts that an earlier conflict on this very identity named already."""
+    create_missing: bool
+
+
+@dataclass(slots=True)
+class Decision:
+    """What is to be done, and how it is logged."""
+
+    outcome: Outcome
+    contact_id: UUID | None = None
+    make_contact: bool = False
+    identity: Identity | None = None
+    """An existing identity that answers; None where one is linked or there is none."""
+    link: bool = False
+    """The person's own (source, external_id) becomes a new identity of the contact."""
+    promote: Identity | None = None
+    """This stand-in takes the person's own external id."""
+    retire: tuple[Identity, ...] = ()
+    """Stand-ins that the identity replaces."""
+    candidates: tuple[UUID, ...] = ()
+    """Who could be meant; where there is an identity, people are asked."""
+
+
+def decide(found: Findings) -> Decision:
+    """Says who the person is. Raises InvalidArgument EXTERNAL_ID_INVALID when one is to be made of nothing."""
+    if found.identity is not None:
+        return _known(found, found.identity)
+    referenced = _distinct(
+        *(stand_in.contact_id for stand_in in found.stand_ins), *(alias.contact_id for alias in found.aliases)
+    )
+    if len(referenced) == 1:
+        return _by_alias(found, referenced[0])
+    for contacts, outcome in (
+        (referenced, Outcome.MATCHED),
+        (_distinct(*found.phone_contacts), Outcome.FALLBACK_PHONE),
+        (_distinct(*found.email_contacts), Outcome.FALLBACK_EMAIL),
+    ):
+        if len(contacts) > 1:
+            return _ambiguous(found, contacts)
+        if contacts:
+            return Decision(outcome, contact_id=contacts[0], link=bool(found.external_id))
+    if not found.create_missing:
+        return Decision(Outcome.NOT_FOUND)
+    if not found.external_id:
+        raise InvalidArgument(
+            "EXTERNAL_ID_INVALID", "Nobody is known by these references, and without an id nobody can be made."
+        )
+    return Decision(Outcome.CREATED, make_contact=True, link=True)
+
+
+def _known(found: Findings, identity: Identity) -> Decision:
+    """A known identity keeps its contact, whatever else points elsewhere."""
+    mine = identity.contact_id
+    elsewhere = [
+        contact
+        for contact in _distinct(
+            *(stand_in.contact_id for stand_in in found.stand_ins),
+            *(alias.contact_id for alias in found.aliases),
+            *found.phone_contacts,
+        )
+        if contact != mine and contact not in found.reported
+    ]
+    retire: tuple[Identity, ...] = ()
+    if is_phone_key(identity.source, identity.external_id):
+        retire = tuple(stand_in for stand_in in found.stand_ins if stand_in.contact_id == mine)
+    return Decision(
+        Outcome.AMBIGUOUS if elsewhere else Outcome.MATCHED,
+        contact_id=mine,
+        identity=identity,
+        retire=retire,
+        candidates=(mine, *elsewhere) if elsewhere else (),
+    )
+
+
+def _by_alias(found: Findings, contact_id: UUID) -> Decision:
+    """A reference leads to exactly one contact: a new identity, or a phone become known, belongs to it."""
+    elsewhere = [
+        contact
+        for contact in _distinct(*found.phone_contacts)
+        if contact != contact_id and contact not in found.reported
+    ]
+    decision = Decision(
+        Outcome.AMBIGUOUS if elsewhere else Outcome.MATCHED,
+        contact_id=contact_id,
+        candidates=(contact_id, *elsewhere) if elsewhere else (),
+    )
+    learnt = [alias.identity for alias in found.aliases if alias.identity is not None]
+    if not found.external_id:
+        decision.identity = learnt[0] if learnt else None
+    elif is_phone_key(found.source, found.external_id):
+        # The phone has become known: it takes the place of what stood in for it.
+        if found.stand_ins:
+            decision.promote, decision.retire = found.stand_ins[0], found.stand_ins[1:]
+        else:
+            decision.link = True
+    elif found.source == WHATSAPP:
+        # Another name of somebody whose WhatsApp identity is known; the phone answers, where there is one.
+        known = [*found.stand_ins, *(identity for identity in learnt if identity.source == WHATSAPP)]
+        known.sort(key=lambda identity: not is_phone_key(identity.source, identity.external_id))
+        decision.identity = known[0] if known else None
+        decision.link = not known
+    else:
+        decision.link = True
+    return decision
+
+
+def _ambiguous(found: Findings, contacts: tuple[UUID, ...]) -> Decision:
+    """Nobody is picked: all are left as they are, and whoever writes gets a contact of their own for the time being."""
+    apart = found.create_missing and bool(found.external_id)
+    return Decision(Outcome.AMBIGUOUS, make_contact=apart, link=apart, candidates=contacts)
+
+
+def _distinct(*contacts: UUID) -> tuple[UUID, ...]:
+    return tuple(dict.fromkeys(contacts))
+
+
+@dataclass(slots=True)
+class Contact:
+    """A person on the other side, as kept."""
+
+    id: UUID
+    organization_id: UUID
+    name: str
+    phone: str
+    email: str
+    tags: list[str]
+    version: int
+    create_time: datetime
+    update_time: datetime
+
+    def learn(self, *, name: str, phone: str, email: str, replace: bool) -> bool:
+        """Takes over what is given: all of it where it may replace, else only where nothing was known.
+
+        Answers whether anything changed. What is empty never replaces anything.
+        """
+        changed = False
+        if name and name != self.name and (replace or not self.name):
+            self.name, changed = name, True
+        if phone and phone != self.phone and (replace or not self.phone):
+            self.phone, changed = phone, True
+        if email and email != self.email and (replace or not self.email):
+            self.email, changed = email, True
+        return changed
+
+
+def sorted_tags(tags: Iterable[str]) -> list[str]:
+    """Tags as kept: trimmed, each once, sorted."""
+    return sorted({tag.strip() for tag in tags} - {""})

@@ -1,0 +1,96 @@
+"""Resolving people: read, decide, write, log; in one transaction, without locks where nothing changes."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import datetime
+from uuid import UUID
+
+from chassis.db import Tx
+from chassis.errors import NotFound, ProsaError
+from chassis.ids import Ids
+from chassis.outbox import Outbox
+from prosa.identity.v1 import contact_service_pb2 as pb
+from services.identity import facts, people, resolution_store
+from services.identity.directory import Directory, Person, Resolution
+from services.identity.domain import Outcome
+
+Result = Resolution | ProsaError
+
+
+class Resolver:
+    """Finds or creates the contacts behind people."""
+
+    def __init__(self, outbox: Outbox, ids: Ids) -> None:
+        self._outbox = outbox
+        self._ids = ids
+
+    async def resolve(self, tx: Tx, messages: Sequence[pb.Person], now: datetime) -> tuple[list[Result], bool]:
+        """Who each person is, or why that cannot be said; and whether anything was announced.
+
+        The transaction must see the organizations of all of them.
+        """
+        results: list[Result | None] = [None] * len(messages)
+        log: list[tuple[Resolution, str]] = []
+        readable = await self._read(tx, messages, results, log)
+        first = await resolution_store.load(tx, [person for _, person in readable], self._ids.new, now)
+        unsettled = self._fold(first, readable, results)
+        announced = bool(first.changes)
+        if first.changes:
+            # Somebody else may be writing the same people: look again with everything about them held.
+            again = [person for _, person in unsettled]
+            await resolution_store.lock_keys(tx, again)
+            second = await resolution_store.load(tx, again, self._ids.new, now)
+            await resolution_store.lock_contacts(tx, second)
+            self._fold(second, unsettled, results)
+            await resolution_store.write(tx, second.changes, now)
+            announcements = facts.facts_of(second.changes, now)
+            await self._outbox.add(tx, announcements, now)
+            announced = bool(announcements)
+        for place, person in readable:
+            result = results[place]
+            if isinstance(result, Resolution):
+                log.append((result, ""))
+            elif result is not None:
+                log.append((_failed(person), result.message))
+        await resolution_store.log(tx, log, self._ids.new, now)
+        return [result for result in results if result is not None], announced
+
+    async def _read(
+        self, tx: Tx, messages: Sequence[pb.Person], results: list[Result | None], log: list[tuple[Resolution, str]]
+    ) -> list[tuple[int, Person]]:
+        """The people who can be read, each with its place; the others have their error as a result already."""
+        organizations = [UUID(message.organization_id) for message in messages]
+        regions = await resolution_store.regions(tx, set(organizations))
+        readable = []
+        for place, (message, organization_id) in enumerate(zip(messages, organizations, strict=True)):
+            region = regions.get(organization_id)
+            if region is None:
+                results[place] = NotFound("ORGANIZATION_NOT_FOUND", "No such organization.")
+                continue
+            try:
+                readable.append((place, people.read_person(message, organization_id, region)))
+            except ProsaError as error:
+                results[place] = error
+                log.append((_failed(people.unreadable_person(message, organization_id)), error.message))
+        return readable
+
+    @staticmethod
+    def _fold(
+        directory: Directory, readable: Sequence[tuple[int, Person]], results: list[Result | None]
+    ) -> list[tuple[int, Person]]:
+        """Resolves one after the other; answers those who changed something or build on a change."""
+        unsettled = []
+        for place, person in readable:
+            try:
+                resolution = results[place] = directory.resolve(person)
+            except ProsaError as error:
+                results[place] = error
+                continue
+            if not resolution.settled:
+                unsettled.append((place, person))
+        return unsettled
+
+
+def _failed(person: Person) -> Resolution:
+    return Resolution(person, Outcome.ERROR, None, None, "", (), settled=True)
