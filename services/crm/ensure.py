@@ -1,0 +1,145 @@
+"""Ensures deals: one transaction and a handful of statements for a whole batch, across organizations."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import NotFound, ProsaError
+from chassis.ids import Ids
+from chassis.outbox import Fact, Outbox
+from services.crm import board_store, deal_store, ensure_store, messages
+from services.crm.domain import DealState, new_deal, standard_board
+from services.crm.ensure_store import BoardPlace, EnsureKey, OpenDeal
+
+
+@dataclass(frozen=True, slots=True)
+class Wanted:
+    """One contact on one board."""
+
+    organization_id: UUID
+    contact_id: UUID
+    board_id: UUID | None
+    """None: the organization's default board."""
+    title: str
+    cause_id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Ensured:
+    """The deal of one contact on one board."""
+
+    board_id: UUID
+    deal: OpenDeal
+    created: bool
+
+
+class Ensurer:
+    """Answers the open deal of each contact on its board, else makes it in the board's first stage."""
+
+    def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids, wake: Callable[[], None]) -> None:
+        self._db, self._outbox, self._clock, self._ids, self._wake = db, outbox, clock, ids, wake
+
+    async def ensure(self, items: Sequence[Wanted]) -> list[Ensured | ProsaError]:
+        """One answer per item, in order; an item whose board is not there gets NotFound BOARD_NOT_FOUND."""
+        now = self._clock.now()
+        async with self._db.transaction(*{item.organization_id for item in items}) as tx:
+            places, facts = await self._find_places(tx, items, now)
+            keys, first = _first_items(items, places)
+            deals = await ensure_store.find_ensured(tx, list(first))
+            missing = {key: item for key, item in first.items() if key not in deals}
+            made: set[EnsureKey] = set()
+            if missing:
+                opened, made_facts = await self._open(tx, missing, places, now)
+                deals |= opened
+                made = {key for key, deal in opened.items() if deal.deal_id in made_facts}
+                facts += made_facts.values()
+            await self._outbox.add(tx, facts, now)
+        if facts:
+            self._wake()
+        return [_answer(key, deals, made) for key in keys]
+
+    async def _find_places(
+        self, tx: Tx, items: Sequence[Wanted], now: datetime
+    ) -> tuple[dict[tuple[UUID, UUID | None], BoardPlace], list[Fact]]:
+        wanted = {(item.organization_id, item.board_id) for item in items}
+        places = await ensure_store.find_board_places(tx, wanted)
+        bare = {organization_id for organization_id, board_id in wanted - places.keys() if board_id is None}
+        if not bare:
+            return places, []
+        # Somebody else may be making a board just now: look again when nobody else can.
+        await board_store.lock_boards(tx, bare)
+        bare -= await board_store.having_boards(tx, list(bare))
+        boards = [standard_board(self._ids.new, organization_id, now) for organization_id in sorted(bare)]
+        if boards:
+            await board_store.insert_boards(tx, boards)
+        places = await ensure_store.find_board_places(tx, wanted)
+        return places, [messages.board_created(board) for board in boards]
+
+    async def _open(
+        self,
+        tx: Tx,
+        missing: dict[EnsureKey, Wanted],
+        places: dict[tuple[UUID, UUID | None], BoardPlace],
+        now: datetime,
+    ) -> tuple[dict[EnsureKey, OpenDeal], dict[UUID, Fact]]:
+        """The open deal of each key that has none ensured, and the facts of those made here, by deal."""
+        proposed = {key: self._ids.new() for key in missing}
+        held = await ensure_store.claim(tx, proposed)
+        opened = await ensure_store.find_open(tx, held)
+        facts: dict[UUID, Fact] = {}
+        new_deals = []
+        for key, item in missing.items():
+            if key in opened:
+                continue
+            place = places[item.organization_id, item.board_id]
+            deal = new_deal(
+                proposed[key],
+                key.organization_id,
+                key.contact_id,
+                board_id=key.board_id,
+                stage_id=place.stage_id,
+                title=item.title,
+                state=DealState.OPEN,
+                value=None,
+                now=now,
+            )
+            new_deals.append(deal)
+            opened[key] = OpenDeal(deal.id, place.stage_id, place.stage_label)
+            facts[deal.id] = messages.deal_created(deal, item.cause_id)
+        if new_deals:
+            await deal_store.insert_deals(tx, new_deals)
+        moved = {key: deal.deal_id for key, deal in opened.items() if held[key] != deal.deal_id}
+        if moved:
+            await ensure_store.move(tx, moved)
+        return opened, facts
+
+
+def _first_items(
+    items: Sequence[Wanted], places: dict[tuple[UUID, UUID | None], BoardPlace]
+) -> tuple[list[EnsureKey | None], dict[EnsureKey, Wanted]]:
+    """The key of each item (None where its board is not there), and the first item of each key."""
+    keys: list[EnsureKey | None] = []
+    first: dict[EnsureKey, Wanted] = {}
+    for item in items:
+        place = places.get((item.organization_id, item.board_id))
+        if place is None:
+            keys.append(None)
+            continue
+        key = EnsureKey(item.organization_id, item.contact_id, place.board_id)
+        keys.append(key)
+        first.setdefault(key, item)
+    return keys, first
+
+
+def _answer(key: EnsureKey | None, deals: dict[EnsureKey, OpenDeal], made: set[EnsureKey]) -> Ensured | ProsaError:
+    """The item's answer; only the first item of a key that was made here is told so."""
+    if key is None:
+        return NotFound("BOARD_NOT_FOUND", "The organization has no such board.")
+    created = key in made
+    made.discard(key)
+    return Ensured(key.board_id, deals[key], created)

@@ -1,0 +1,148 @@
+"""The deals that ensure answers, in SQL: one statement for a whole batch each, in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+from typing import NamedTuple
+from uuid import UUID
+
+from chassis.db import Tx
+
+
+class EnsureKey(NamedTuple):
+    """What a deal is ensured for; sorts, so that batches lock in one order."""
+
+    organization_id: UUID
+    contact_id: UUID
+    board_id: UUID
+
+
+class BoardPlace(NamedTuple):
+    """A board and the stage in which its new deals begin."""
+
+    board_id: UUID
+    stage_id: UUID
+    stage_label: str
+
+
+class OpenDeal(NamedTuple):
+    """An open deal and where it is."""
+
+    deal_id: UUID
+    stage_id: UUID
+    stage_label: str
+
+
+# The first branch finds boards by id, the second the default boards of those who named none.
+_FIND_BOARDS = """
+select b.organization_id, b.named, b.id, s.id as stage_id, s.label
+from (
+  select boards.organization_id, true as named, boards.id
+  from unnest(%(organization_ids)b::uuid[], %(board_ids)b::uuid[]) as wanted (organization_id, board_id)
+  join crm.boards on boards.organization_id = wanted.organization_id and boards.id = wanted.board_id
+  where boards.delete_time is null
+  union all
+  select organization_id, false, id from crm.boards
+  where organization_id = any(%(default_organization_ids)b::uuid[]) and default_board
+) b
+cross join lateral (
+  select id, label from crm.stages
+  where organization_id = b.organization_id and board_id = b.id and deal_state = 'OPEN'
+  order by position limit 1
+) s
+"""
+
+_FIND_ENSURED = """
+select wanted.place, d.id, d.stage_id, s.label
+from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[])
+  with ordinality as wanted (organization_id, contact_id, board_id, place)
+join crm.ensured_deals e on e.organization_id = wanted.organization_id and e.contact_id = wanted.contact_id
+  and e.board_id = wanted.board_id
+join crm.deals d on d.organization_id = e.organization_id and d.id = e.deal_id and d.state = 'OPEN'
+join crm.stages s on s.organization_id = d.organization_id and s.id = d.stage_id
+"""
+
+# Claims the keys nobody had and locks the others; waits for whoever claims the same key just now. The update that
+# changes nothing is what makes the row come back locked, in its newest version.
+_CLAIM = """
+insert into crm.ensured_deals as e (organization_id, contact_id, board_id, deal_id)
+select * from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[], %(deal_ids)b::uuid[])
+on conflict (organization_id, contact_id, board_id) do update set deal_id = e.deal_id
+returning organization_id, contact_id, board_id, deal_id
+"""
+
+# The deal that was ensured before if it is still open, else the oldest open one.
+_FIND_OPEN = """
+select distinct on (wanted.place) wanted.place, d.id, d.stage_id, s.label
+from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[], %(deal_ids)b::uuid[])
+  with ordinality as wanted (organization_id, contact_id, board_id, deal_id, place)
+join crm.deals d on d.organization_id = wanted.organization_id and d.contact_id = wanted.contact_id
+  and d.board_id = wanted.board_id and d.state = 'OPEN'
+join crm.stages s on s.organization_id = d.organization_id and s.id = d.stage_id
+order by wanted.place, (d.id = wanted.deal_id) desc, d.id
+"""
+
+_MOVE = """
+update crm.ensured_deals e set deal_id = moved.deal_id
+from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[], %(deal_ids)b::uuid[])
+  as moved (organization_id, contact_id, board_id, deal_id)
+where e.organization_id = moved.organization_id and e.contact_id = moved.contact_id and e.board_id = moved.board_id
+"""
+
+
+async def find_board_places(
+    tx: Tx, wanted: Iterable[tuple[UUID, UUID | None]]
+) -> dict[tuple[UUID, UUID | None], BoardPlace]:
+    """The live boards of (organization, board); None for the board stands for the organization's default one."""
+    pairs = set(wanted)
+    named = [(organization_id, board_id) for organization_id, board_id in pairs if board_id is not None]
+    found = await tx.exec_driver_sql(
+        _FIND_BOARDS,
+        {
+            "organization_ids": [organization_id for organization_id, _ in named],
+            "board_ids": [board_id for _, board_id in named],
+            "default_organization_ids": [organization_id for organization_id, board_id in pairs if board_id is None],
+        },
+    )
+    return {
+        (row.organization_id, row.id if row.named else None): BoardPlace(row.id, row.stage_id, row.label)
+        for row in found
+    }
+
+
+async def find_ensured(tx: Tx, keys: Sequence[EnsureKey]) -> dict[EnsureKey, OpenDeal]:
+    """The ensured deals that are open, without waiting for anybody: the usual case, in which nothing is to be done."""
+    found = await tx.exec_driver_sql(_FIND_ENSURED, _key_arrays(keys))
+    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id, row.label) for row in found}
+
+
+async def claim(tx: Tx, proposed: Mapping[EnsureKey, UUID]) -> dict[EnsureKey, UUID]:
+    """Holds the rows of these keys until commit, making those that are missing with the deal proposed.
+
+    Answers the deal that each key then has: the proposed one where the key was nobody's.
+    """
+    keys = sorted(proposed)
+    arrays = _key_arrays(keys) | {"deal_ids": [proposed[key] for key in keys]}
+    held = await tx.exec_driver_sql(_CLAIM, arrays)
+    return {EnsureKey(row.organization_id, row.contact_id, row.board_id): row.deal_id for row in held}
+
+
+async def find_open(tx: Tx, held: Mapping[EnsureKey, UUID]) -> dict[EnsureKey, OpenDeal]:
+    """The open deal of each key: the one it was ensured to while that is open, else the oldest made by hand."""
+    keys = list(held)
+    found = await tx.exec_driver_sql(_FIND_OPEN, _key_arrays(keys) | {"deal_ids": list(held.values())})
+    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id, row.label) for row in found}
+
+
+async def move(tx: Tx, moved: Mapping[EnsureKey, UUID]) -> None:
+    """Lets keys that are held answer another deal from now on."""
+    keys = list(moved)
+    await tx.exec_driver_sql(_MOVE, _key_arrays(keys) | {"deal_ids": list(moved.values())})
+
+
+def _key_arrays(keys: Sequence[EnsureKey]) -> dict[str, list[UUID]]:
+    return {
+        "organization_ids": [key.organization_id for key in keys],
+        "contact_ids": [key.contact_id for key in keys],
+        "board_ids": [key.board_id for key in keys],
+    }

@@ -1,0 +1,24 @@
+"""Everything CRM needs, serves and runs."""
+
+from __future__ import annotations
+
+from chassis.process import Process
+from prosa.crm.v1.crm_service_pb2 import DESCRIPTOR
+from prosa.crm.v1.crm_service_pb2_grpc import add_CrmServiceServicer_to_server
+from prosa.identity.v1.events_pb2 import IdentityConflictDetected
+from services.crm.consumers import ConflictConsumer
+from services.crm.servicer import CrmServicer
+
+
+async def start(process: Process) -> None:
+    """Serves CrmService, relays its facts and makes identity's conflicts into tasks."""
+    outbox, clock, ids = process.outbox(), process.clock, process.ids
+    servicer = CrmServicer(process.database(), outbox, process.requests(), clock, ids, process.relay())
+    process.serve(add_CrmServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["CrmService"].full_name)
+    process.consume(
+        "reconciliation_tasks",
+        ["identity"],
+        ConflictConsumer(outbox, clock, ids).on_identity_conflict_detected,
+        types=[IdentityConflictDetected.DESCRIPTOR.full_name],
+    )
+    process.maintain()
