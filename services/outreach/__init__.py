@@ -1,0 +1,1 @@
+"""What may be sent: who must never be written to again."""

@@ -1,0 +1,19 @@
+"""Everything outreach needs, serves and runs."""
+
+from __future__ import annotations
+
+from chassis.process import Process
+from prosa.outreach.v1.outreach_service_pb2 import DESCRIPTOR
+from prosa.outreach.v1.outreach_service_pb2_grpc import add_OutreachServiceServicer_to_server
+from services.outreach.servicer import OutreachServicer
+
+
+async def start(process: Process) -> None:
+    """Serves OutreachService and relays its facts."""
+    servicer = OutreachServicer(
+        process.database(), process.outbox(), process.requests(), process.clock, process.ids, process.relay()
+    )
+    process.serve(
+        add_OutreachServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["OutreachService"].full_name
+    )
+    process.maintain()

@@ -1,0 +1,122 @@
+"""OutreachService: translate, call, translate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from uuid import UUID
+
+import grpc
+
+from chassis import auth, canonical, wire
+from chassis.clock import Clock
+from chassis.db import Database
+from chassis.errors import NotFound
+from chassis.ids import Ids
+from chassis.outbox import Fact, Outbox
+from chassis.paging import read_page
+from chassis.requests import Requests
+from prosa.outreach.v1 import events_pb2
+from prosa.outreach.v1 import outreach_service_pb2 as pb
+from prosa.outreach.v1 import outreach_service_pb2_grpc as pb_grpc
+from prosa.v1 import options_pb2
+from services.outreach import store
+from services.outreach.domain import Suppression, readable
+
+
+class OutreachServicer(pb_grpc.OutreachServiceServicer):
+    """The suppressions of one organization."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        requests: Requests,
+        clock: Clock,
+        ids: Ids,
+        wake: Callable[[], None],
+    ) -> None:
+        self._db, self._outbox, self._requests = db, outbox, requests
+        self._clock, self._ids, self._wake = clock, ids, wake
+
+    async def CreateSuppression(
+        self,
+        request: pb.CreateSuppressionRequest,
+        context: grpc.aio.ServicerContext[pb.CreateSuppressionRequest, pb.Suppression],
+    ) -> pb.Suppression:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        suppression = self._read(request, organization_id)
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "CreateSuppression", request, pb.Suppression, now)
+            if answer is not None:
+                return answer
+            if await store.insert_suppression(tx, suppression):
+                await self._outbox.add(tx, [_suppression_created(suppression)], now)
+            else:
+                # Whoever was first keeps their reason: it says since when and why nothing may be sent.
+                found = await store.find_address(tx, organization_id, suppression.source, suppression.external_id)
+                assert found is not None, "an address that could not be inserted is there"
+                suppression = found
+            answer = _to_pb(suppression)
+            await self._requests.keep(tx, organization_id, request, answer)
+        self._wake()
+        return answer
+
+    async def GetSuppression(
+        self,
+        request: pb.GetSuppressionRequest,
+        context: grpc.aio.ServicerContext[pb.GetSuppressionRequest, pb.Suppression],
+    ) -> pb.Suppression:
+        organization_id = auth.organization_id()
+        suppression_id = wire.to_uuid("suppression_id", request.suppression_id)
+        async with self._db.transaction(organization_id) as tx:
+            found = await store.find_suppression(tx, organization_id, suppression_id)
+        if found is None:
+            raise NotFound("SUPPRESSION_NOT_FOUND", "The organization has no such suppression.")
+        return _to_pb(found)
+
+    async def ListSuppressions(
+        self,
+        request: pb.ListSuppressionsRequest,
+        context: grpc.aio.ServicerContext[pb.ListSuppressionsRequest, pb.ListSuppressionsResponse],
+    ) -> pb.ListSuppressionsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
+        before = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+        async with self._db.transaction(organization_id) as tx:
+            found = await store.list_suppressions(tx, organization_id, contact_id, before, page.size + 1)
+        shown, token = page.cut(found, lambda suppression: (suppression.id,))
+        return pb.ListSuppressionsResponse(
+            suppressions=[_to_pb(suppression) for suppression in shown], next_page_token=token
+        )
+
+    def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
+        source = options_pb2.Source.Name(request.source).removeprefix("SOURCE_")
+        identity = canonical.identify(source, request.external_id)
+        return Suppression(
+            organization_id=organization_id,
+            id=self._ids.new(),
+            source=identity.source.value,
+            external_id=identity.external_id,
+            contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
+            reason=readable(request.reason),
+            create_time=self._clock.now(),
+        )
+
+
+def _to_pb(suppression: Suppression) -> pb.Suppression:
+    return pb.Suppression(
+        suppression_id=str(suppression.id),
+        organization_id=str(suppression.organization_id),
+        source=options_pb2.Source.Value(f"SOURCE_{suppression.source}"),
+        external_id=suppression.external_id,
+        contact_id=wire.text(suppression.contact_id),
+        reason=suppression.reason,
+        create_time=wire.to_timestamp(suppression.create_time),
+    )
+
+
+def _suppression_created(suppression: Suppression) -> Fact:
+    message = events_pb2.SuppressionCreated(
+        organization_id=str(suppression.organization_id), suppression=_to_pb(suppression)
+    )
+    return Fact(suppression.organization_id, message)
