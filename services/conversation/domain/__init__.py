@@ -1,0 +1,1 @@
+"""The rules of the room: standard library and chassis.errors only."""

@@ -1,0 +1,21 @@
+"""Everything the conversation service needs, serves and runs."""
+
+from __future__ import annotations
+
+from chassis.process import Process
+from prosa.conversation.v1 import conversation_service_pb2 as pb
+from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
+from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
+from services.conversation.servicer import ConversationServicer
+
+
+async def start(process: Process) -> None:
+    """Starts the service."""
+    outbox = process.outbox()
+    wake = process.relay()
+    servicer = ConversationServicer(process.database(), outbox, process.requests(), process.clock, process.ids, wake)
+    name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
+    process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
+    promoted = PromotedKeys(outbox, process.clock)
+    process.consume("promoted_keys", ["identity"], promoted.handle, types={CONTACT_IDENTITY_PROMOTED})
+    process.maintain()

@@ -1,0 +1,178 @@
+"""ConversationService: translate, call, translate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+import grpc.aio
+
+from chassis import auth, errors, wire
+from chassis.batches import halving
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import InvalidArgument, NotFound, ProsaError
+from chassis.ids import Ids
+from chassis.outbox import Outbox
+from chassis.paging import Page, read_page
+from chassis.requests import Requests
+from prosa.conversation.v1 import conversation_service_pb2 as pb
+from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
+from services.conversation import store
+from services.conversation.domain.conversation import Conversation, display_id
+from services.conversation.domain.record import Item
+from services.conversation.recording import Recorder
+from services.conversation.translation import (
+    CONVERSATION_STATES,
+    SOURCES,
+    conversation_to_pb,
+    message_to_pb,
+    read_item,
+)
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+CONVERSATION_KEY_LENGTH_MAX = 256
+
+
+class ConversationServicer(pb_grpc.ConversationServiceServicer):
+    """Records what is heard of conversations, and answers what is known of them."""
+
+    def __init__(
+        self, db: Database, outbox: Outbox, requests: Requests, clock: Clock, ids: Ids, wake: Callable[[], None]
+    ) -> None:
+        self._db = db
+        self._requests = requests
+        self._clock = clock
+        self._wake = wake
+        self._recorder = Recorder(db, outbox, clock, ids, wake)
+
+    async def BatchRecordMessages(
+        self, request: pb.BatchRecordMessagesRequest, context: Context
+    ) -> pb.BatchRecordMessagesResponse:
+        now = self._clock.now()
+        answers: list[pb.RecordedItem | ProsaError | None] = []
+        items: list[Item] = []
+        for given in request.items:
+            try:
+                items.append(read_item(given, now))
+                answers.append(None)
+            except ProsaError as error:
+                answers.append(error)
+        recorded = iter(await halving(items, self._recorder.record) if items else [])
+        results = [_result(next(recorded) if answer is None else answer) for answer in answers]
+        return pb.BatchRecordMessagesResponse(results=results)
+
+    async def CreateConversation(self, request: pb.CreateConversationRequest, context: Context) -> pb.Conversation:
+        organization_id = auth.organization_id()
+        now = self._clock.now()
+        item = _by_hand(request, organization_id, now)
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(
+                tx, organization_id, "CreateConversation", request, pb.Conversation, now
+            )
+            if answer is None:
+                answer = conversation_to_pb(await self._recorder.link(tx, item, now))
+                await self._requests.keep(tx, organization_id, request, answer)
+        self._wake()
+        return answer
+
+    async def GetConversation(self, request: pb.GetConversationRequest, context: Context) -> pb.Conversation:
+        organization_id = auth.organization_id()
+        conversation_id = wire.to_uuid("conversation_id", request.conversation_id)
+        async with self._db.transaction(organization_id) as tx:
+            return conversation_to_pb(await _find(tx, organization_id, conversation_id))
+
+    async def ListConversations(
+        self, request: pb.ListConversationsRequest, context: Context
+    ) -> pb.ListConversationsResponse:
+        organization_id = auth.organization_id()
+        page = _read_page(request)
+        wanted: dict[str, object] = {}
+        if request.contact_id:
+            wanted["contact_id"] = wire.to_uuid("contact_id", request.contact_id)
+        if request.deal_id:
+            wanted["deal_id"] = wire.to_uuid("deal_id", request.deal_id)
+        if request.state:
+            wanted["state"] = _state(request.state)
+        if request.conversation_key:
+            wanted["conversation_key"] = request.conversation_key
+        if request.provider_conversation_id:
+            wanted["provider_conversation_id"] = request.provider_conversation_id
+        async with self._db.transaction(organization_id) as tx:
+            found = await store.list_conversations(tx, organization_id, wanted, page)
+        shown, token = page.cut(found, lambda last: (last.activity_time.isoformat(), last.conversation_id))
+        return pb.ListConversationsResponse(conversations=map(conversation_to_pb, shown), next_page_token=token)
+
+    async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
+        organization_id = auth.organization_id()
+        conversation_id = wire.to_uuid("conversation_id", request.conversation_id)
+        page = _read_page(request)
+        async with self._db.transaction(organization_id) as tx:
+            await _find(tx, organization_id, conversation_id)
+            found = await store.list_messages(tx, organization_id, conversation_id, page)
+        shown, token = page.cut(found, lambda last: (last.create_time.isoformat(), last.message_id))
+        return pb.ListMessagesResponse(messages=map(message_to_pb, shown), next_page_token=token)
+
+
+def _result(answer: pb.RecordedItem | ProsaError) -> pb.RecordResult:
+    if isinstance(answer, ProsaError):
+        return pb.RecordResult(error=errors.to_status(answer))
+    return pb.RecordResult(item=answer)
+
+
+def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: datetime) -> Item:
+    """What a person says of a conversation, in the form in which events say it."""
+    if len(request.conversation_key) > CONVERSATION_KEY_LENGTH_MAX:
+        raise InvalidArgument(
+            "CONVERSATION_KEY_INVALID", f"conversation_key must have at most {CONVERSATION_KEY_LENGTH_MAX} characters."
+        )
+    return Item(
+        organization_id=organization_id,
+        connection_id=wire.to_uuid("connection_id", request.connection_id),
+        channel_id=wire.to_uuid("channel_id", request.channel_id),
+        source=SOURCES[request.source],
+        provider_conversation_id=display_id(request.provider_conversation_id),
+        account_id=0,
+        inbox_id=0,
+        provider_contact_id="",
+        contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
+        deal_id=wire.to_optional_uuid("deal_id", request.deal_id),
+        conversation_key=request.conversation_key,
+        contact_name="",
+        contact_phone="",
+        provider_url="",
+        inbox_name="",
+        report=None,
+        message=None,
+        cause_id="",
+        receive_time=now,
+    )
+
+
+async def _find(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation:
+    conversation = await store.find_conversation(tx, organization_id, conversation_id)
+    if conversation is None:
+        raise NotFound("CONVERSATION_NOT_FOUND", "There is no such conversation.")
+    return conversation
+
+
+def _read_page(request: pb.ListConversationsRequest | pb.ListMessagesRequest) -> Page:
+    """The page asked for; its token must hold a time and an id, whoever put it together."""
+    page = read_page(request, key_length=2)
+    if page.after is not None:
+        try:
+            datetime.fromisoformat(page.after[0])
+            UUID(page.after[1])
+        except ValueError:
+            raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None
+    return page
+
+
+def _state(number: int) -> str:
+    state = CONVERSATION_STATES.get(number)
+    if state is None:
+        raise InvalidArgument("STATE_UNKNOWN", "state must be OPEN, PENDING, SNOOZED or RESOLVED.")
+    return state

@@ -1,0 +1,314 @@
+"""Tables and SQL of conversations and messages; every function runs in the caller's transaction.
+
+Rows travel to PostgreSQL as one JSON text per statement: it is written in C on both sides, where arrays would be
+quoted element by element in Python. Whoever locks several conversations does so in the order of their natural key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from chassis.db import Tx
+from chassis.paging import Page
+from services.conversation.domain.conversation import (
+    Conversation,
+    ConversationKey,
+    ConversationState,
+    HandoffMode,
+    HandoffSource,
+    Source,
+)
+from services.conversation.domain.message import Attachment, Author, Direction, Message, MessageKey, MessageState
+
+EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
+"""Everything written before lies in one partition."""
+
+
+@dataclass(slots=True)
+class KnownMessage:
+    """A message that was heard of before."""
+
+    conversation_id: UUID
+    message_id: UUID
+    message: Message | None
+    """None where its content was let go with its month."""
+
+
+_UUID, _TEXT, _TIME, _BIGINT = "uuid", "text", "timestamptz", "bigint"
+_CONVERSATION_TYPES: Mapping[str, str] = {
+    "conversation_id": _UUID,
+    "organization_id": _UUID,
+    "connection_id": _UUID,
+    "channel_id": _UUID,
+    "create_time": _TIME,
+    "update_time": _TIME,
+    "activity_time": _TIME,
+    "version": _BIGINT,
+    "account_id": _BIGINT,
+    "inbox_id": _BIGINT,
+    "contact_id": _UUID,
+    "deal_id": _UUID,
+    "labels": "text[]",
+    "unread_count": "int",
+    "provider_update_time_us": _BIGINT,
+    "handoff_time": _TIME,
+    "last_message_time": _TIME,
+}
+_MESSAGE_TYPES: Mapping[str, str] = {
+    "message_id": _UUID,
+    "organization_id": _UUID,
+    "conversation_id": _UUID,
+    "channel_id": _UUID,
+    "create_time": _TIME,
+    "record_time": _TIME,
+    "attachments": "jsonb",
+    "deleted": "boolean",
+    "content_time_us": _BIGINT,
+}
+_CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
+_MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
+_CONVERSATION_FIXED = ("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time")
+_MESSAGE_CHANGING = (
+    *("state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
+    *("deleted", "in_reply_to", "author_name", "content_time_us"),
+)
+
+
+def _recordset(columns: Iterable[str], types: Mapping[str, str]) -> str:
+    declared = ", ".join(f"{column} {types.get(column, _TEXT)}" for column in columns)
+    return f"json_to_recordset(%(rows)s::json) as given ({declared})"
+
+
+def _names(columns: Iterable[str], prefix: str = "") -> str:
+    return ", ".join(prefix + column for column in columns)
+
+
+def _assignments(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = given.{column}" for column in columns)
+
+
+_CONVERSATION_NAMES = _names(_CONVERSATION_COLUMNS)
+_MESSAGE_NAMES = _names(_MESSAGE_COLUMNS)
+
+_LOCK = f"""
+select {_names(_CONVERSATION_COLUMNS, "conversations.")}
+from unnest(%(organization_ids)b::uuid[], %(provider_ids)b::text[], %(connection_ids)b::uuid[])
+  as wanted (organization_id, provider_conversation_id, connection_id)
+join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
+order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
+for update of conversations
+"""
+
+_INSERT_CONVERSATIONS = f"""
+insert into conversation.conversations ({_CONVERSATION_NAMES})
+select {_CONVERSATION_NAMES} from {_recordset(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES)}
+on conflict on constraint conversations_provider_key do nothing
+returning conversation_id
+"""
+
+_CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
+_UPDATE_CONVERSATIONS = f"""
+update conversation.conversations set {_assignments(_CONVERSATION_CHANGING)}
+from {_recordset(("conversation_id", "organization_id", *_CONVERSATION_CHANGING), _CONVERSATION_TYPES)}
+where conversations.conversation_id = given.conversation_id
+  and conversations.organization_id = given.organization_id
+"""
+
+# A key outlives a message whose content was let go with its month: the row then reads null but for the key.
+_KEY_COUNT = 5
+_LOAD_MESSAGES = f"""
+select message_keys.organization_id, message_keys.channel_id, message_keys.provider_message_id,
+  message_keys.conversation_id, message_keys.message_id, {_names(_MESSAGE_COLUMNS, "messages.")}
+from unnest(%(organization_ids)b::uuid[], %(channel_ids)b::uuid[], %(provider_ids)b::text[])
+  as wanted (organization_id, channel_id, provider_message_id)
+join conversation.message_keys using (organization_id, channel_id, provider_message_id)
+left join conversation.messages on messages.conversation_id = message_keys.conversation_id
+  and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id
+"""
+
+_KEY_COLUMNS = ("organization_id", "channel_id", "provider_message_id", "conversation_id", "message_id", "create_time")
+_INSERT_MESSAGES = f"""
+with given as (select * from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}),
+keys as (
+  insert into conversation.message_keys ({_names(_KEY_COLUMNS)}) select {_names(_KEY_COLUMNS)} from given
+)
+insert into conversation.messages ({_MESSAGE_NAMES}) select {_MESSAGE_NAMES} from given
+"""
+
+_MESSAGE_PLACE = ("conversation_id", "create_time", "message_id", "organization_id")
+_UPDATE_MESSAGES = f"""
+update conversation.messages set {_assignments(_MESSAGE_CHANGING)}
+from {_recordset((*_MESSAGE_PLACE, *_MESSAGE_CHANGING), _MESSAGE_TYPES)}
+where {" and ".join(f"messages.{column} = given.{column}" for column in _MESSAGE_PLACE)}
+"""
+
+
+async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[ConversationKey, Conversation]:
+    """Those of the conversations that exist, their rows held until commit."""
+    if not keys:
+        return {}
+    organization_ids, provider_ids, connection_ids = zip(*keys, strict=True)
+    rows = await tx.exec_driver_sql(
+        _LOCK,
+        {
+            "organization_ids": list(organization_ids),
+            "provider_ids": list(provider_ids),
+            "connection_ids": list(connection_ids),
+        },
+    )
+    found = [_conversation(row) for row in rows]
+    return {conversation.key: conversation for conversation in found}
+
+
+async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> set[UUID]:
+    """Inserts those that nobody else has inserted meanwhile, waiting for whoever is about to; answers their ids."""
+    if not conversations:
+        return set()
+    ordered = sorted(conversations, key=lambda conversation: conversation.key)
+    inserted = await tx.exec_driver_sql(_INSERT_CONVERSATIONS, {"rows": _json(ordered)})
+    return {conversation_id for (conversation_id,) in inserted}
+
+
+async def update_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Writes what may change of conversations that are held."""
+    if conversations:
+        await tx.exec_driver_sql(_UPDATE_CONVERSATIONS, {"rows": _json(conversations)})
+
+
+async def load_messages(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKey, KnownMessage]:
+    """Of the messages that are known, whose they are, and what is kept of them; no lock but the conversation's."""
+    if not keys:
+        return {}
+    organization_ids, channel_ids, provider_ids = zip(*keys, strict=True)
+    rows: Iterable[Sequence[Any]] = await tx.exec_driver_sql(
+        _LOAD_MESSAGES,
+        {
+            "organization_ids": list(organization_ids),
+            "channel_ids": list(channel_ids),
+            "provider_ids": list(provider_ids),
+        },
+    )
+    found: dict[MessageKey, KnownMessage] = {}
+    for row in rows:
+        key_columns, columns = row[:_KEY_COUNT], row[_KEY_COUNT:]
+        organization_id, channel_id, provider_id, conversation_id, message_id = key_columns
+        message = None if columns[0] is None else _message(columns)
+        found[organization_id, channel_id, provider_id] = KnownMessage(conversation_id, message_id, message)
+    return found
+
+
+async def insert_messages(tx: Tx, messages: Sequence[Message]) -> None:
+    """Adds messages and their natural keys."""
+    if messages:
+        await tx.exec_driver_sql(_INSERT_MESSAGES, {"rows": _json(messages)})
+
+
+async def update_messages(tx: Tx, messages: Sequence[Message]) -> None:
+    """Writes what may change of messages."""
+    if messages:
+        await tx.exec_driver_sql(_UPDATE_MESSAGES, {"rows": _json(messages)})
+
+
+async def ensure_message_month(tx: Tx, moment: datetime) -> None:
+    """Makes sure that messages of the moment's month have their partition."""
+    await tx.exec_driver_sql("select conversation.ensure_message_month(%(moment)s)", {"moment": moment})
+
+
+async def find_conversation(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation | None:
+    """One of the organization's conversations."""
+    rows = await tx.exec_driver_sql(
+        f"select {_CONVERSATION_NAMES} from conversation.conversations"
+        " where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s",
+        {"conversation_id": conversation_id, "organization_id": organization_id},
+    )
+    row = rows.one_or_none()
+    return None if row is None else _conversation(row)
+
+
+async def list_conversations(
+    tx: Tx, organization_id: UUID, wanted: Mapping[str, object], page: Page
+) -> list[Conversation]:
+    """One more than a page of the organization's conversations whose columns have the wanted values, newest first."""
+    parameters: dict[str, object] = {**wanted, "organization_id": organization_id, "row_limit": page.size + 1}
+    conditions = ["organization_id = %(organization_id)s", *(f"{column} = %({column})s" for column in wanted)]
+    if page.after is not None:
+        conditions.append("(activity_time, conversation_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)")
+        parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
+    rows = await tx.exec_driver_sql(
+        f"select {_CONVERSATION_NAMES} from conversation.conversations where {' and '.join(conditions)}"
+        " order by activity_time desc, conversation_id desc limit %(row_limit)s",
+        parameters,
+    )
+    return [_conversation(row) for row in rows]
+
+
+async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, page: Page) -> list[Message]:
+    """One more than a page of a conversation's messages, newest first."""
+    parameters: dict[str, object] = {
+        "organization_id": organization_id,
+        "conversation_id": conversation_id,
+        "row_limit": page.size + 1,
+    }
+    after = ""
+    if page.after is not None:
+        # The time stands alone as well, so that months that lie after it are not looked into.
+        after = (
+            " and create_time <= %(after_time)s::timestamptz"
+            " and (create_time, message_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)"
+        )
+        parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
+    rows = await tx.exec_driver_sql(
+        f"select {_MESSAGE_NAMES} from conversation.messages"
+        f" where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s{after}"
+        " order by create_time desc, message_id desc limit %(row_limit)s",
+        parameters,
+    )
+    return [_message(row) for row in rows]
+
+
+async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[UUID, str]]) -> list[Conversation]:
+    """The conversations that carry one of the conversation keys, each in its organization, held until commit."""
+    organization_ids, conversation_keys = zip(*keys, strict=True)
+    rows = await tx.exec_driver_sql(
+        f"""
+        select {_names(_CONVERSATION_COLUMNS, "conversations.")}
+        from unnest(%(organization_ids)b::uuid[], %(keys)b::text[]) as wanted (organization_id, conversation_key)
+        join conversation.conversations using (organization_id, conversation_key)
+        order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
+        for update of conversations
+        """,
+        {"organization_ids": list(organization_ids), "keys": list(conversation_keys)},
+    )
+    return [_conversation(row) for row in rows]
+
+
+def _json(rows: Sequence[Any]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _conversation(row: Sequence[Any]) -> Conversation:
+    conversation = Conversation(*row)
+    conversation.source = Source(conversation.source)
+    conversation.state = ConversationState(conversation.state)
+    conversation.handoff_mode = HandoffMode(conversation.handoff_mode)
+    conversation.handoff_source = HandoffSource(conversation.handoff_source)
+    conversation.last_message_direction = Direction(conversation.last_message_direction)
+    return conversation
+
+
+def _message(row: Sequence[Any]) -> Message:
+    message = Message(*row)
+    message.direction = Direction(message.direction)
+    message.author = Author(message.author)
+    message.state = MessageState(message.state)
+    message.attachments = [Attachment(**attachment) for attachment in row[_ATTACHMENTS_PLACE]]
+    return message
+
+
+_ATTACHMENTS_PLACE = _MESSAGE_COLUMNS.index("attachments")

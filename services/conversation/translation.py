@@ -1,0 +1,287 @@
+"""Between the wire and the domain: items in, conversations, messages and facts out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from uuid import UUID
+
+from google.protobuf.message import Message as ProtobufMessage
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis import wire
+from chassis.errors import InvalidArgument
+from chassis.outbox import Fact
+from prosa.conversation.v1 import conversation_service_pb2 as pb
+from prosa.conversation.v1 import events_pb2
+from prosa.v1 import options_pb2
+from services.conversation.domain.conversation import (
+    Conversation,
+    ConversationReport,
+    ConversationState,
+    HandoffMode,
+    Source,
+)
+from services.conversation.domain.message import (
+    Attachment,
+    Author,
+    Direction,
+    Message,
+    MessageReport,
+    MessageState,
+)
+from services.conversation.domain.record import Change, Item
+
+_TIME_MAX = datetime(9999, 1, 1, tzinfo=UTC)
+_TIME_SECONDS_MAX = int((_TIME_MAX - wire.EPOCH) / timedelta(seconds=1))
+_TIME_US_MAX = _TIME_SECONDS_MAX * 1_000_000
+
+SOURCES: dict[int, Source] = {
+    options_pb2.SOURCE_WHATSAPP: Source.WHATSAPP,
+    options_pb2.SOURCE_INSTAGRAM: Source.INSTAGRAM,
+}
+_SOURCE_NUMBERS: dict[Source, options_pb2.Source.ValueType] = {source: number for number, source in SOURCES.items()}
+_CONVERSATION_STATE_NUMBERS = {
+    ConversationState.OPEN: pb.CONVERSATION_STATE_OPEN,
+    ConversationState.PENDING: pb.CONVERSATION_STATE_PENDING,
+    ConversationState.SNOOZED: pb.CONVERSATION_STATE_SNOOZED,
+    ConversationState.RESOLVED: pb.CONVERSATION_STATE_RESOLVED,
+}
+CONVERSATION_STATES: dict[int, ConversationState] = {
+    number: state for state, number in _CONVERSATION_STATE_NUMBERS.items()
+}
+_HANDOFF_NUMBERS = {HandoffMode.AI: pb.HANDOFF_MODE_AI, HandoffMode.HUMAN: pb.HANDOFF_MODE_HUMAN}
+_DIRECTIONS = {
+    number: Direction(name.removeprefix("MESSAGE_DIRECTION_")) for name, number in pb.MessageDirection.items()
+}
+_DIRECTION_NUMBERS = {direction: number for number, direction in _DIRECTIONS.items()}
+_AUTHORS = {number: Author(name.removeprefix("MESSAGE_AUTHOR_")) for name, number in pb.MessageAuthor.items()}
+_AUTHOR_NUMBERS = {author: number for number, author in _AUTHORS.items()}
+_MESSAGE_STATES = {
+    number: MessageState(name.removeprefix("MESSAGE_STATE_")) for name, number in pb.MessageState.items()
+}
+_MESSAGE_STATE_NUMBERS = {state: number for number, state in _MESSAGE_STATES.items()}
+
+
+def read_item(given: pb.RecordItem, now: datetime) -> Item:
+    """An item of a batch. Raises InvalidArgument where a field cannot be what it should be."""
+    receive_time = min(_moment(given.receive_time), now) if given.HasField("receive_time") else now
+    return Item(
+        organization_id=wire.to_uuid("organization_id", given.organization_id),
+        connection_id=wire.to_uuid("connection_id", given.connection_id),
+        channel_id=wire.to_uuid("channel_id", given.channel_id),
+        source=_source(given.source),
+        provider_conversation_id=given.provider_conversation_id,
+        account_id=given.account_id,
+        inbox_id=given.inbox_id,
+        provider_contact_id=given.provider_contact_id,
+        contact_id=wire.to_optional_uuid("contact_id", given.contact_id),
+        deal_id=wire.to_optional_uuid("deal_id", given.deal_id),
+        conversation_key=given.conversation_key,
+        contact_name=given.contact_name,
+        contact_phone=given.contact_phone,
+        provider_url=given.provider_url,
+        inbox_name=given.inbox_name,
+        report=_read_report(given.conversation) if given.HasField("conversation") else None,
+        message=_read_message(given.message, receive_time) if given.HasField("message") else None,
+        cause_id=given.cause_id,
+        receive_time=receive_time,
+    )
+
+
+def _read_report(given: pb.ConversationReport) -> ConversationReport:
+    if not 0 <= given.update_time_us <= _TIME_US_MAX or given.unread_count < 0:
+        raise InvalidArgument("REPORT_INVALID", "update_time_us and unread_count must be a time and a count.")
+    labels = given.labels
+    return ConversationReport(
+        state=CONVERSATION_STATES.get(given.state),
+        labels=sorted(set(labels)) if labels else [],
+        unread_count=given.unread_count,
+        assignee_name=given.assignee_name,
+        update_time_us=given.update_time_us,
+    )
+
+
+def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageReport:
+    # Nobody hears of a message before it is written: a provider whose clock is ahead must not stay on top for ever.
+    create_time = min(_moment(given.create_time), receive_time) if given.HasField("create_time") else receive_time
+    return MessageReport(
+        provider_message_id=given.provider_message_id,
+        provider_source_id=given.provider_source_id,
+        direction=_DIRECTIONS.get(given.direction, Direction.UNSPECIFIED),
+        author=_AUTHORS.get(given.author, Author.UNSPECIFIED),
+        text=given.text,
+        content_type=given.content_type,
+        attachments=[Attachment(file.type, file.url, file.name, file.size) for file in given.attachments],
+        state=_MESSAGE_STATES.get(given.state, MessageState.UNSPECIFIED),
+        error_message=given.error_message,
+        deleted=given.deleted,
+        in_reply_to=given.in_reply_to,
+        author_name=given.author_name,
+        create_time=create_time,
+    )
+
+
+def _source(number: int) -> Source:
+    source = SOURCES.get(number)
+    if source is None:
+        raise InvalidArgument("SOURCE_MISSING", "source must be WHATSAPP or INSTAGRAM.")
+    return source
+
+
+def _moment(stamp: Timestamp) -> datetime:
+    if not -_TIME_SECONDS_MAX // 10 <= stamp.seconds < _TIME_SECONDS_MAX:
+        raise InvalidArgument("TIME_INVALID", "A time of the item lies outside of what a calendar knows.")
+    return wire.from_timestamp(stamp)
+
+
+def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
+    """A conversation for the wire."""
+    return pb.Conversation(
+        conversation_id=str(conversation.conversation_id),
+        organization_id=str(conversation.organization_id),
+        connection_id=str(conversation.connection_id),
+        channel_id=str(conversation.channel_id),
+        source=_SOURCE_NUMBERS[conversation.source],
+        provider_conversation_id=conversation.provider_conversation_id,
+        contact_id=wire.text(conversation.contact_id),
+        deal_id=wire.text(conversation.deal_id),
+        conversation_key=conversation.conversation_key,
+        state=_CONVERSATION_STATE_NUMBERS[conversation.state],
+        handoff=_handoff_to_pb(conversation),
+        unread_count=conversation.unread_count,
+        labels=conversation.labels,
+        assignee_name=conversation.assignee_name,
+        last_message_time=wire.to_timestamp(conversation.last_message_time),
+        last_message_preview=conversation.last_message_preview,
+        last_message_direction=_DIRECTION_NUMBERS[conversation.last_message_direction],
+        contact_name=conversation.contact_name,
+        create_time=wire.to_timestamp(conversation.create_time),
+        update_time=wire.to_timestamp(conversation.update_time),
+    )
+
+
+def message_to_pb(message: Message) -> pb.Message:
+    """A message for the wire."""
+    return pb.Message(
+        message_id=str(message.message_id),
+        conversation_id=str(message.conversation_id),
+        organization_id=str(message.organization_id),
+        provider_message_id=message.provider_message_id,
+        provider_source_id=message.provider_source_id,
+        direction=_DIRECTION_NUMBERS[message.direction],
+        author=_AUTHOR_NUMBERS[message.author],
+        text=message.text,
+        content_type=message.content_type,
+        attachments=[
+            pb.Attachment(type=file.type, url=file.url, name=file.name, size=file.size) for file in message.attachments
+        ],
+        state=_MESSAGE_STATE_NUMBERS[message.state],
+        error_message=message.error_message,
+        deleted=message.deleted,
+        in_reply_to=message.in_reply_to,
+        author_name=message.author_name,
+        create_time=wire.to_timestamp(message.create_time),
+    )
+
+
+def recorded_to_pb(conversation: Conversation, change: Change, message_id: UUID | None) -> pb.RecordedItem:
+    """What became of an item."""
+    return pb.RecordedItem(
+        conversation_id=str(conversation.conversation_id),
+        message_id=wire.text(message_id),
+        conversation_created=change.conversation_created,
+        message_created=change.message_created,
+        unchanged=not change.visible,
+        deal_id=wire.text(conversation.deal_id),
+        handoff=_HANDOFF_NUMBERS[conversation.handoff_mode],
+    )
+
+
+def facts_of(conversation: Conversation, change: Change, cause_id: str) -> Iterator[Fact]:
+    """What an item makes known, the message last: who hears of it finds everything else told."""
+    organization_id, version = str(conversation.organization_id), conversation.version
+
+    def fact(told: ProtobufMessage) -> Fact:
+        return Fact(conversation.organization_id, told, cause_id)
+
+    if change.conversation_created:
+        yield fact(
+            events_pb2.ConversationCreated(
+                organization_id=organization_id, conversation=conversation_to_pb(conversation), version=version
+            )
+        )
+    if change.conversation_updated:
+        yield fact(
+            events_pb2.ConversationUpdated(
+                organization_id=organization_id, conversation=conversation_to_pb(conversation), version=version
+            )
+        )
+    if change.handoff_changed:
+        yield fact(
+            events_pb2.HandoffChanged(
+                organization_id=organization_id,
+                conversation_id=str(conversation.conversation_id),
+                conversation_key=conversation.conversation_key,
+                handoff=_handoff_to_pb(conversation),
+                version=version,
+            )
+        )
+    message = change.message
+    if message is None:
+        return
+    if change.message_created and not message.deleted:
+        yield fact(_written(conversation, message, cause_id))
+    elif change.message_created or change.message_updated:
+        # One that was deleted before it was ever heard of is told as changed: there is nothing in it to answer.
+        yield fact(
+            events_pb2.MessageUpdated(
+                organization_id=organization_id,
+                conversation_id=str(message.conversation_id),
+                conversation_key=conversation.conversation_key,
+                message=message_to_pb(message),
+                version=version,
+            )
+        )
+
+
+def _written(
+    conversation: Conversation, message: Message, cause_id: str
+) -> events_pb2.MessageReceived | events_pb2.MessageSent:
+    if message.direction is Direction.INBOUND:
+        return events_pb2.MessageReceived(
+            organization_id=str(conversation.organization_id),
+            contact_id=wire.text(conversation.contact_id),
+            deal_id=wire.text(conversation.deal_id),
+            conversation_id=str(conversation.conversation_id),
+            conversation_key=conversation.conversation_key,
+            source=_SOURCE_NUMBERS[conversation.source],
+            handoff=_handoff_to_pb(conversation),
+            message=message_to_pb(message),
+            version=conversation.version,
+            provider_conversation_id=conversation.provider_conversation_id,
+            connection_id=str(conversation.connection_id),
+            channel_id=str(conversation.channel_id),
+            cause_id=cause_id,
+        )
+    return events_pb2.MessageSent(
+        organization_id=str(conversation.organization_id),
+        contact_id=wire.text(conversation.contact_id),
+        deal_id=wire.text(conversation.deal_id),
+        conversation_id=str(conversation.conversation_id),
+        conversation_key=conversation.conversation_key,
+        source=_SOURCE_NUMBERS[conversation.source],
+        handoff=_handoff_to_pb(conversation),
+        message=message_to_pb(message),
+        version=conversation.version,
+        cause_id=cause_id,
+    )
+
+
+def _handoff_to_pb(conversation: Conversation) -> pb.Handoff:
+    return pb.Handoff(
+        mode=_HANDOFF_NUMBERS[conversation.handoff_mode],
+        source=conversation.handoff_source,
+        time=wire.to_timestamp(conversation.handoff_time),
+        reason=conversation.handoff_reason,
+    )
