@@ -63,6 +63,7 @@ class Consumer:
         nats: Nats,
         clock: Clock,
         metrics: Metrics,
+        committed: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name = name
         self._schema = schema
@@ -74,6 +75,7 @@ class Consumer:
         self._nats = nats
         self._clock = clock
         self._metrics = metrics
+        self._committed = committed
         self._woken = asyncio.Event()
         self._cursors: dict[str, _Cursor] = {}
 
@@ -220,6 +222,8 @@ class Consumer:
             await self._keep_cursor(tx, service, reached)
             await self._leases.check(tx, fences)
         self._metrics.consumed.labels(self._name, "failed" if failure else "consumed").inc(len(fresh))
+        if fresh and self._committed is not None:
+            await self._committed()
 
     async def _remember_events(
         self, tx: Tx, messages: Sequence[StreamMessage], failure: str | None

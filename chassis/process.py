@@ -284,9 +284,15 @@ class Process:
         return Relay(self.service, self.database(), self.leases(), self.nats, self.metrics).wake
 
     def consume(
-        self, name: str, services: Sequence[str], handler: Handler, types: Collection[str] | None = None
+        self,
+        name: str,
+        services: Sequence[str],
+        handler: Handler,
+        types: Collection[str] | None = None,
+        committed: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
-        """Hands the facts of other services to the handler, each once, in their order."""
+        """Hands the facts of services to the handler, each once, in their order; ``committed`` is called after each
+        transaction that had an effect."""
         consumer = Consumer(
             name,
             self.service,
@@ -298,6 +304,7 @@ class Process:
             nats=self.nats,
             clock=self.clock,
             metrics=self.metrics,
+            committed=committed,
         )
         self.run(f"consumer.{name}", consumer.run)
 

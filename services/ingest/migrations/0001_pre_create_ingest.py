@@ -171,6 +171,11 @@ create function ingest.webhooks_pending(wanted_lanes smallint[], as_of timestamp
          where held.next_attempt_time > as_of and held.ordering_key = queued.ordering_key
            and held.sequence <= queued.sequence)
      order by queued.sequence limit row_limit $$;
+
+-- Where the whole feed begins: whoever asks for facts from before it has missed some.
+create function ingest.feed_first_position() returns bigint
+  language sql stable security definer set search_path = pg_catalog as
+  $$ select coalesce(min(position), 0) from ingest.feed $$;
 """
 
 # Account and inbox of a legacy row in the shape its readers know; secrets are null, they are not for reading.
@@ -200,7 +205,7 @@ def upgrade() -> None:
     run(migrations.organization_table(SERVICE, "delivery_keys", owner_sweeps=True))
     run(migrations.organization_table(SERVICE, "webhook_queue", owner_reads=True))
     run(migrations.organization_table(SERVICE, "dead_letters", owner_sweeps=True))
-    run(migrations.organization_table(SERVICE, "feed"))
+    run(migrations.organization_table(SERVICE, "feed", owner_reads=True))
     run(migrations.partitioned(SERVICE, "webhook_events", unit="day", keep=RAW_DAYS))
     run(migrations.partitioned(SERVICE, "feed", unit="day", keep=FEED_DAYS))
     run(migrations.expiring(SERVICE, "delivery_keys", time_column="receive_time", keep_days=RAW_DAYS))
@@ -214,6 +219,7 @@ def upgrade() -> None:
                 "connection_by_key(text)",
                 "connections_by_account(bigint, bigint)",
                 "webhooks_pending(smallint[], timestamptz, int)",
+                "feed_first_position()",
             ],
         )
     )

@@ -1,0 +1,120 @@
+"""Natural batching: what arrives together travels together, without waiting for anything.
+
+A few flushers take turns. Each takes all that waits, up to a batch, and sends it; while it is away the next batch
+gathers by itself. An idle gateway thus sends items one by one and at once, a busy one in batches that grow with the
+load. There is no timer to tune.
+"""
+
+from __future__ import annotations
+
+import asyncio
+from collections import deque
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Generic, TypeVar
+
+from chassis.errors import Unavailable
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+
+
+@dataclass(slots=True)
+class _Waiting(Generic[Item, Result]):
+    item: Item
+    size: int
+    done: asyncio.Future[Result]
+
+
+class Batcher(Generic[Item, Result]):
+    """Gathers items into calls of `flush`, which answers one result per item, in order."""
+
+    def __init__(
+        self,
+        flush: Callable[[list[Item]], Awaitable[list[Result]]],
+        *,
+        size_of: Callable[[Item], int],
+        flushers: int,
+        items_max: int,
+        bytes_max: int,
+        queue_items_max: int,
+        queue_bytes_max: int,
+    ) -> None:
+        self._flush = flush
+        self._size_of = size_of
+        self._flushers = flushers
+        self._items_max, self._bytes_max = items_max, bytes_max
+        self._queue_items_max, self._queue_bytes_max = queue_items_max, queue_bytes_max
+        self._queue: deque[_Waiting[Item, Result]] = deque()
+        self._queue_bytes = 0
+        self._running: set[asyncio.Task[None]] = set()
+        self._closed = False
+
+    @property
+    def waiting(self) -> int:
+        """How many items wait for a flusher."""
+        return len(self._queue)
+
+    async def submit(self, item: Item) -> Result:
+        """Answers the item's own result. An error of the call reaches every item of its batch.
+
+        Raises Unavailable at once where too much waits already. A caller that gives up leaves the others alone.
+        """
+        size = self._size_of(item)
+        if self._closed:
+            raise Unavailable("SHUTTING_DOWN", "This process is stopping; try again.")
+        if len(self._queue) >= self._queue_items_max or self._queue_bytes + size > self._queue_bytes_max:
+            raise Unavailable("OVERLOADED", "Too much is waiting already; try again soon.")
+        waiting: _Waiting[Item, Result] = _Waiting(item, size, asyncio.get_running_loop().create_future())
+        self._queue.append(waiting)
+        self._queue_bytes += size
+        if len(self._running) < self._flushers:
+            task = asyncio.create_task(self._work())
+            self._running.add(task)
+            task.add_done_callback(self._running.discard)
+        return await waiting.done
+
+    async def close(self) -> None:
+        """Takes nothing more and answers when all that waited is done."""
+        self._closed = True
+        while self._running:
+            await asyncio.wait(self._running)
+
+    async def _work(self) -> None:
+        while batch := self._take():
+            try:
+                results = await self._flush([waiting.item for waiting in batch])
+                if len(results) != len(batch):
+                    raise RuntimeError(f"{len(batch)} items were sent, {len(results)} results came")
+            except asyncio.CancelledError:
+                _fail(batch, Unavailable("SHUTTING_DOWN", "This process is stopping; try again."))
+                raise
+            except Exception as error:
+                _fail(batch, error)
+            else:
+                for waiting, result in zip(batch, results, strict=True):
+                    if not waiting.done.done():
+                        waiting.done.set_result(result)
+
+    def _take(self) -> list[_Waiting[Item, Result]]:
+        """Takes the next batch off the queue; items whose caller has given up are dropped."""
+        batch: list[_Waiting[Item, Result]] = []
+        size = 0
+        while self._queue and len(batch) < self._items_max:
+            waiting = self._queue[0]
+            abandoned = waiting.done.cancelled()
+            # One item larger than a batch still travels, alone.
+            if batch and not abandoned and size + waiting.size > self._bytes_max:
+                break
+            self._queue.popleft()
+            self._queue_bytes -= waiting.size
+            if not abandoned:
+                batch.append(waiting)
+                size += waiting.size
+        return batch
+
+
+def _fail(batch: list[_Waiting[Item, Result]], error: Exception) -> None:
+    for waiting in batch:
+        if not waiting.done.done():
+            waiting.done.set_exception(error)

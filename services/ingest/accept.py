@@ -1,0 +1,181 @@
+"""The door: whose a webhook is, whether it is genuine, and that it is stored before anybody is told so.
+
+Everything about one webhook is decided on its raw bytes. What is stored has the values of secret fields blanked.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import orjson
+import structlog
+from prometheus_client import CollectorRegistry, Counter
+
+from chassis import context
+from chassis.clock import Clock
+from chassis.db import Database
+from chassis.ids import Ids
+from prosa.ingest.v1 import ingest_service_pb2 as pb
+from services.ingest import accept_store
+from services.ingest.directory import Connection, Directory
+from services.ingest.lanes_hash import lane_of
+from services.ingest.legacy_path import LegacyTarget, read_target
+from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
+from services.ingest.providers.chatwoot import verify as chatwoot
+from services.ingest.providers.chatwoot.shape import ordering_key
+
+EVENT_NAME_LENGTH_MAX = 100
+
+logger = structlog.get_logger(__name__)
+
+
+class DoorMetrics:
+    """What the door counts."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.webhooks = Counter(
+            "prosa_webhooks_total",
+            "Webhooks at the door, by provider, outcome and the check that decided.",
+            ["provider", "outcome", "check"],
+            registry=registry,
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class _Passed:
+    """A webhook that may come in."""
+
+    place: int
+    connection: Connection
+    event: accept_store.NewEvent
+
+
+class Door:
+    """Checks and stores batches of webhooks."""
+
+    def __init__(
+        self,
+        db: Database,
+        directory: Directory,
+        clock: Clock,
+        ids: Ids,
+        metrics: DoorMetrics,
+        wake_lanes: Callable[[], None],
+    ) -> None:
+        self._db = db
+        self._directory = directory
+        self._clock = clock
+        self._ids = ids
+        self._metrics = metrics
+        self._wake_lanes = wake_lanes
+
+    async def accept(self, webhooks: Sequence[pb.Webhook]) -> list[pb.AcceptResult]:
+        """One result per webhook, in their order; those answered ACCEPTED or DUPLICATE are committed."""
+        known = await self._directory.by_keys([hook.connection_key for hook in webhooks if hook.connection_key])
+        results: list[pb.AcceptResult | None] = [None] * len(webhooks)
+        passed: list[_Passed] = []
+        for place, hook in enumerate(webhooks):
+            connection = known.get(hook.connection_key) if hook.connection_key else None
+            root = _parsed(hook.body)
+            if not hook.connection_key:
+                found = await self._legacy_connection(hook, root)
+                if isinstance(found, pb.AcceptResult):
+                    results[place] = found
+                    continue
+                connection = found
+            if connection is None or connection.provider != pb.Provider.Name(hook.provider).removeprefix("PROVIDER_"):
+                results[place] = _refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND")
+                continue
+            verdict = self._check(hook, connection)
+            if not verdict.accepted:
+                results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, verdict.check.value)
+                logger.warning("webhook_refused", connection_id=str(connection.id), check=verdict.check.value)
+                continue
+            passed.append(_Passed(place, connection, self._event(hook, connection, root, verdict)))
+        await self._store(passed, results)
+        answered = [result for result in results if result is not None]
+        assert len(answered) == len(webhooks)
+        for hook, result in zip(webhooks, answered, strict=True):
+            self._count(hook, result)
+        return answered
+
+    async def _store(self, passed: Sequence[_Passed], results: list[pb.AcceptResult | None]) -> None:
+        if not passed:
+            return
+        organizations = {item.connection.organization_id for item in passed}
+        async with self._db.transaction(*organizations) as tx:
+            stored = await accept_store.store(tx, [item.event for item in passed])
+        fresh = False
+        for item in passed:
+            first = stored[item.event.connection_id, item.event.delivery_key]
+            new = first == item.event.id
+            fresh = fresh or new
+            outcome = pb.ACCEPT_OUTCOME_ACCEPTED if new else pb.ACCEPT_OUTCOME_DUPLICATE
+            results[item.place] = pb.AcceptResult(outcome=outcome, webhook_event_id=str(first))
+        if fresh:
+            self._wake_lanes()
+
+    def _check(self, hook: pb.Webhook, connection: Connection) -> chatwoot.Verdict:
+        legacy = None
+        if connection.legacy_static_secret_end_time is not None and connection.secrets:
+            legacy = chatwoot.LegacyStaticSecret(connection.secrets[0], connection.legacy_static_secret_end_time)
+        return chatwoot.verify(hook.body, hook.headers, connection.secrets, self._clock.now(), legacy)
+
+    def _event(
+        self, hook: pb.Webhook, connection: Connection, root: Any, verdict: chatwoot.Verdict
+    ) -> accept_store.NewEvent:
+        key = ordering_key(root)
+        name = root.get("event") if isinstance(root, dict) else None
+        fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
+        return accept_store.NewEvent(
+            id=self._ids.new(),
+            receive_time=self._clock.now(),
+            organization_id=connection.organization_id,
+            connection_id=connection.id,
+            provider=connection.provider,
+            event=_printable(name),
+            ordering_key=f"{connection.id}/{key}",
+            lane=lane_of(connection.id, key),
+            signed=verdict.check is not chatwoot.Check.UNSIGNED_ACCEPTED,
+            delivery_key=chatwoot.delivery_key(hook.headers, hook.body),
+            trace_parent=context.accepted_trace_parent(hook.trace_parent),
+            body=blank_secrets(hook.body, fields, readable=root is not None),
+        )
+
+    async def _legacy_connection(self, hook: pb.Webhook, root: Any) -> Connection | pb.AcceptResult:
+        target = read_target(root, hook.headers)
+        if not isinstance(target, LegacyTarget):
+            return target
+        matches = await self._directory.by_account(target.account_id, target.inbox_id)
+        chosen = target.choose(matches)
+        if isinstance(chosen, pb.AcceptResult):
+            return chosen
+        found = await self._directory.by_ids({chosen.connection_id: chosen.organization_id})
+        return found[chosen.connection_id]
+
+    def _count(self, hook: pb.Webhook, result: pb.AcceptResult) -> None:
+        self._metrics.webhooks.labels(
+            pb.Provider.Name(hook.provider).removeprefix("PROVIDER_").lower(),
+            pb.AcceptOutcome.Name(result.outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
+            result.reason,
+        ).inc()
+
+
+def _parsed(body: bytes) -> Any:
+    """The body's JSON, or None where it is none: who is authentic may send what nobody can read."""
+    try:
+        return orjson.loads(body)
+    except orjson.JSONDecodeError:
+        return None
+
+
+def _printable(name: object) -> str:
+    if not isinstance(name, str):
+        return ""
+    return name.replace("\x00", "")[:EVENT_NAME_LENGTH_MAX]
+
+
+def _refused(outcome: pb.AcceptOutcome.ValueType, reason: str) -> pb.AcceptResult:
+    return pb.AcceptResult(outcome=outcome, reason=reason)

@@ -1,0 +1,187 @@
+"""``contacts:ensure``: the webhook path with one item, gathered with its neighbours like a webhook."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from uuid import UUID
+
+import grpc.aio
+
+from chassis import auth, canonical, rpc
+from chassis.auth import TokenSigner
+from chassis.batching import Batcher
+from chassis.clock import Clock
+from chassis.errors import InvalidArgument, NotFound
+from chassis.ids import Ids
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.crm.v1 import crm_service_pb2 as crm_pb
+from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
+from prosa.identity.v1 import contact_service_pb2 as identity_pb
+from prosa.ingest.v1 import ingest_service_pb2 as pb
+from prosa.v1 import options_pb2
+from services.ingest.directory import Connection, Directory
+from services.ingest.normal_form import (
+    Alias,
+    AliasKind,
+    ChannelInfo,
+    ConversationState,
+    EventKind,
+    NormalEvent,
+    Person,
+)
+from services.ingest.path import Journey, Path
+
+BATCH_MAX = 100
+FLUSHERS = 2
+QUEUE_MAX = 2_000
+ITEM_BYTES = 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The conversation that a caller names, found among the organization's channels."""
+
+    connection: Connection
+    channel: ChannelInfo
+
+
+class Ensurer:
+    """Ensures contacts, deals and conversations for programs that got the webhook themselves."""
+
+    def __init__(
+        self, path: Path, directory: Directory, boards: grpc.aio.Channel, signer: TokenSigner, clock: Clock, ids: Ids
+    ) -> None:
+        self._path = path
+        self._directory = directory
+        self._boards = CrmServiceStub(boards)
+        self._signer = signer
+        self._clock = clock
+        self._ids = ids
+        self._batcher: Batcher[Journey, Journey] = Batcher(
+            self._flush,
+            size_of=lambda _journey: ITEM_BYTES,
+            flushers=FLUSHERS,
+            items_max=BATCH_MAX,
+            bytes_max=BATCH_MAX * ITEM_BYTES,
+            queue_items_max=QUEUE_MAX,
+            queue_bytes_max=QUEUE_MAX * ITEM_BYTES,
+        )
+
+    async def ensure(self, request: pb.EnsureContactRequest) -> pb.EnsuredContact:
+        """The contact, its open deal and its conversation, found or made."""
+        organization_id = auth.organization_id()
+        place = await self._place(organization_id, request)
+        board_id = await self._board(organization_id, request.board_key) if request.board_key else ""
+        journey = await self._batcher.submit(self._journey(organization_id, request, place, board_id))
+        if journey.error is not None:
+            raise journey.error
+        contact, deal, recorded = journey.contact, journey.deal, journey.recorded
+        assert contact is not None
+        assert deal is not None
+        human = recorded is not None and recorded.handoff == conversation_pb.HANDOFF_MODE_HUMAN
+        return pb.EnsuredContact(
+            contact_id=contact.contact_id,
+            deal_id=deal.deal_id,
+            conversation_key=contact.conversation_key,
+            handoff="HUMAN" if human else "AI",
+            outcome=identity_pb.ResolutionOutcome.Name(contact.outcome).removeprefix("RESOLUTION_OUTCOME_").lower(),
+            stage_id=deal.stage_id,
+            stage_label=deal.stage_label,
+            conversation_id=recorded.conversation_id if recorded is not None else "",
+            deal_created=deal.created,
+        )
+
+    async def _flush(self, journeys: list[Journey]) -> list[Journey]:
+        await self._path.travel(journeys)
+        return journeys
+
+    async def _place(self, organization_id: UUID, request: pb.EnsureContactRequest) -> Place | None:
+        named = request.conversation
+        if not named.conversation_id:
+            return None
+        matches = [
+            match
+            for match in await self._directory.by_account(named.account_id, named.inbox_id)
+            if match.organization_id == organization_id and match.inbox_known
+        ]
+        if len(matches) != 1:
+            raise NotFound(
+                "CHANNEL_NOT_FOUND" if not matches else "CHANNEL_AMBIGUOUS",
+                f"Inbox {named.inbox_id} of account {named.account_id} is"
+                f" {'no' if not matches else 'more than one'} channel of this organization.",
+            )
+        connection = (await self._directory.by_ids({matches[0].connection_id: organization_id}))[
+            matches[0].connection_id
+        ]
+        return Place(connection, connection.context.channels[str(named.inbox_id)])
+
+    async def _board(self, organization_id: UUID, board_key: str) -> str:
+        try:
+            board = await self._boards.GetBoard(
+                crm_pb.GetBoardRequest(board=board_key), metadata=rpc.for_organization(self._signer, organization_id)
+            )
+        except grpc.aio.AioRpcError as error:
+            raise rpc.error_of(error) from error
+        return board.board_id
+
+    def _journey(
+        self, organization_id: UUID, request: pb.EnsureContactRequest, place: Place | None, board_id: str
+    ) -> Journey:
+        source = canonical.Source(options_pb2.Source.Name(request.source).removeprefix("SOURCE_"))
+        if place is not None and place.channel.source is not source:
+            raise InvalidArgument(
+                "SOURCE_MISMATCH", f"The inbox is of {place.channel.source.value}, not {source.value}."
+            )
+        region = place.connection.context.region if place is not None else canonical.DEFAULT_REGION
+        now = self._clock.now()
+        named = request.conversation
+        aliases = (
+            (Alias(AliasKind.CHATWOOT_CONTACT, str(named.contact_id)),)
+            if place is not None and named.contact_id
+            else ()
+        )
+        person = Person(
+            identity=canonical.identify(source.value, request.external_id, region),
+            aliases=aliases,
+            name=request.name or None,
+            email=request.email or None,
+        )
+        event = NormalEvent(
+            # A conversation that is only named: it ensures a deal, and says nothing of the conversation's state.
+            kind=EventKind.CONVERSATION_CREATED,
+            person=person,
+            channel=place.channel if place is not None else None,
+            conversation=_named_conversation(named, now) if place is not None else None,
+            message=None,
+        )
+        event_id = self._ids.new()
+        return Journey(
+            event_id=event_id,
+            organization_id=organization_id,
+            connection_id=place.connection.id if place is not None else event_id,
+            receive_time=now,
+            event=event,
+            ordering_key=str(event_id),
+            board_id=board_id,
+            title=request.title,
+        )
+
+
+def _named_conversation(named: pb.EnsureConversation, now: datetime) -> ConversationState:
+    return ConversationState(
+        conversation_id=str(named.conversation_id),
+        inbox_id=str(named.inbox_id),
+        account_id=str(named.account_id),
+        contact_id=str(named.contact_id) if named.contact_id else None,
+        status=None,
+        labels=(),
+        assignee_id=None,
+        assignee_name=None,
+        assignee_bot=False,
+        unread_count=0,
+        can_reply=None,
+        create_time=now,
+        last_activity_time=None,
+        updated_at=None,
+    )

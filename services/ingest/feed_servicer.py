@@ -1,0 +1,98 @@
+"""EventService: the feed, as a stream that never ends or as pages."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from typing import Any
+from uuid import UUID
+
+from chassis import auth, wire
+from chassis.db import Database
+from chassis.errors import OutOfRange
+from chassis.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from prosa.ingest.v1 import webhook_event_service_pb2 as pb
+from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceServicer
+from services.ingest import feed
+
+READ_MAX = 500
+POLL_SECONDS = 1.0
+HEARTBEAT_SECONDS = 15.0
+FROM_NOW = -1
+
+
+class FeedServicer(EventServiceServicer):
+    """Serves one organization's facts by position."""
+
+    def __init__(self, db: Database, reader: feed.FeedReader) -> None:
+        self._db = db
+        self._reader = reader
+
+    async def Subscribe(self, request: pb.SubscribeRequest, context: Any) -> AsyncIterator[pb.FeedEvent]:
+        organization_id = auth.organization_id()
+        position = await self._begin(organization_id, request.after_position)
+        grown = self._reader.watcher()
+        loop = asyncio.get_running_loop()
+        last_sent = loop.time()
+        # Says at once from where the stream goes on, so that a reader who begins at "now" can come back to it.
+        yield pb.FeedEvent(position=position, organization_id=str(organization_id), heartbeat=True)
+        try:
+            while True:
+                grown.clear()
+                async with self._db.transaction(organization_id) as tx:
+                    rows = await feed.read_after(tx, organization_id, position, request.types, READ_MAX)
+                for row in rows:
+                    yield _to_pb(row, organization_id)
+                    position = row.position
+                if rows:
+                    last_sent = loop.time()
+                if len(rows) == READ_MAX:
+                    continue
+                if loop.time() - last_sent >= HEARTBEAT_SECONDS:
+                    yield pb.FeedEvent(position=position, organization_id=str(organization_id), heartbeat=True)
+                    last_sent = loop.time()
+                await _wait(grown, POLL_SECONDS)
+        finally:
+            self._reader.forget(grown)
+
+    async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
+        organization_id = auth.organization_id()
+        size = min(request.page_size or PAGE_SIZE, PAGE_SIZE_MAX)
+        await self._begin(organization_id, max(0, request.after_position))
+        async with self._db.transaction(organization_id) as tx:
+            rows = await feed.read_after(tx, organization_id, max(0, request.after_position), request.types, size)
+        last = rows[-1].position if rows else max(0, request.after_position)
+        return pb.ListFeedEventsResponse(events=[_to_pb(row, organization_id) for row in rows], next_position=last)
+
+    async def _begin(self, organization_id: UUID, after: int) -> int:
+        async with self._db.transaction(organization_id) as tx:
+            start, last = await feed.bounds(tx, organization_id)
+        if after == FROM_NOW:
+            return last
+        if 0 < after < start - 1:
+            raise OutOfRange(
+                "POSITION_EXPIRED",
+                f"The feed is kept for 7 days and now begins at {start}. Read the resources anew and go on from there.",
+                first_position=str(start),
+            )
+        return max(0, after)
+
+
+async def _wait(event: asyncio.Event, seconds: float) -> None:
+    try:
+        async with asyncio.timeout(seconds):
+            await event.wait()
+    except TimeoutError:
+        return
+
+
+def _to_pb(row: Any, organization_id: UUID) -> pb.FeedEvent:
+    return pb.FeedEvent(
+        position=row.position,
+        event_id=str(row.event_id),
+        type=row.type,
+        organization_id=str(organization_id),
+        event_time=wire.to_timestamp(row.event_time),
+        payload=bytes(row.payload),
+        trace_parent=row.trace_parent,
+    )

@@ -1,0 +1,107 @@
+"""Everything ingest needs, serves and runs; the door alone is a target of its own."""
+
+from __future__ import annotations
+
+from chassis.process import Process
+from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
+from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
+from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.ingest.v1 import connection_service_pb2, ingest_service_pb2, webhook_event_service_pb2
+from prosa.ingest.v1.connection_service_pb2_grpc import add_ConnectionServiceServicer_to_server
+from prosa.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
+from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
+    add_EventServiceServicer_to_server,
+    add_WebhookEventServiceServicer_to_server,
+)
+from services.ingest.accept import Door, DoorMetrics
+from services.ingest.chatwoot_client import ChatwootClient
+from services.ingest.connection_servicer import ConnectionServicer
+from services.ingest.directory import Directory
+from services.ingest.ensure import Ensurer
+from services.ingest.event_servicer import WebhookEventServicer
+from services.ingest.feed import SOURCES, WRITER, FeedReader, FeedWriter
+from services.ingest.feed_servicer import FeedServicer
+from services.ingest.path import Path
+from services.ingest.servicer import IngestServicer
+from services.ingest.worker import Worker, WorkerMetrics, waker
+
+
+async def start(process: Process) -> None:
+    """The whole room: connections, door, workers, dead letters, the feed."""
+    db, clock, ids, nats = process.database(), process.clock, process.ids, process.nats
+    wake_relay, wake_lanes = process.relay(), waker(nats)
+    directory = Directory(db, process.vault(), nats)
+    await directory.watch()
+    reader = FeedReader(nats)
+    await reader.watch()
+    _serve_door(process, directory, wake_lanes)
+    process.serve(
+        add_ConnectionServiceServicer_to_server,
+        ConnectionServicer(
+            db=db,
+            outbox=process.outbox(),
+            requests=process.requests(),
+            vault=process.vault(),
+            clock=clock,
+            ids=ids,
+            wake=wake_relay,
+            changed=directory.announce_change,
+            chatwoot=ChatwootClient(process.settings.allowed_hosts),
+        ),
+        connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
+    )
+    process.serve(
+        add_WebhookEventServiceServicer_to_server,
+        WebhookEventServicer(db, clock, ids, wake_lanes),
+        webhook_event_service_pb2.DESCRIPTOR.services_by_name["WebhookEventService"].full_name,
+    )
+    process.serve(
+        add_EventServiceServicer_to_server,
+        FeedServicer(db, reader),
+        webhook_event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
+    )
+    worker = Worker(
+        db=db,
+        leases=process.leases(),
+        directory=directory,
+        path=_path(process),
+        outbox=process.outbox(),
+        clock=clock,
+        nats=nats,
+        metrics=WorkerMetrics(process.metrics.registry),
+        wake_relay=wake_relay,
+    )
+    process.run("worker", worker.run)
+    writer = FeedWriter(clock, nats)
+    process.consume(WRITER, SOURCES, writer.append, committed=writer.announce)
+    process.maintain()
+    process.watch_revocations()
+
+
+async def start_accept(process: Process) -> None:
+    """The door alone, for a process that holds the gateway and nothing else."""
+    directory = Directory(process.database(), process.vault(), process.nats)
+    await directory.watch()
+    _serve_door(process, directory, waker(process.nats))
+    process.watch_revocations()
+
+
+def _serve_door(process: Process, directory: Directory, wake_lanes: object) -> None:
+    assert callable(wake_lanes)
+    door = Door(
+        process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), wake_lanes
+    )
+    ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.signer, process.clock, process.ids)
+    process.serve(
+        add_IngestServiceServicer_to_server,
+        IngestServicer(door, ensurer),
+        ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
+    )
+
+
+def _path(process: Process) -> Path:
+    return Path(
+        process.stub(ContactServiceStub, "identity"),
+        process.stub(CrmServiceStub, "crm"),
+        process.stub(ConversationServiceStub, "conversation"),
+    )

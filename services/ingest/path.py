@@ -1,0 +1,193 @@
+"""The main way: who wrote, about which deal, and what was said, one batch RPC each, never one per event.
+
+Each step is idempotent on the natural keys of what it writes, so a batch may be run again from its beginning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import grpc.aio
+from google.rpc import status_pb2
+
+from chassis import wire
+from chassis.errors import ProsaError, from_status
+from chassis.rpc import error_of
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.crm.v1 import crm_service_pb2 as crm_pb
+from prosa.identity.v1 import contact_service_pb2 as identity_pb
+from prosa.v1 import options_pb2
+from services.ingest import report
+from services.ingest.normal_form import EventKind, NormalEvent
+
+if TYPE_CHECKING:
+    from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceAsyncStub
+    from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceAsyncStub
+    from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceAsyncStub
+
+STEP_SECONDS = 10.0
+"""The deadline of each step's RPC."""
+TITLE_LENGTH_MAX = 500
+
+
+@dataclass(slots=True)
+class Journey:
+    """One event on its way, and what each step found for it."""
+
+    event_id: UUID
+    organization_id: UUID
+    connection_id: UUID
+    receive_time: datetime
+    event: NormalEvent
+    ordering_key: str
+    contact: identity_pb.ResolvedContact | None = None
+    deal: crm_pb.EnsuredDeal | None = None
+    recorded: conversation_pb.RecordedItem | None = None
+    error: ProsaError | None = None
+    board_id: str = ""
+    """Overrides the channel's board."""
+    title: str = ""
+    """Overrides the contact's name as the title of a new deal."""
+    held_back: bool = field(default=False)
+    """True when an earlier event of the same key failed in this run: this one must wait for it."""
+
+
+class Path:
+    """Takes batches of events along the main way."""
+
+    def __init__(
+        self, identity: ContactServiceAsyncStub, crm: CrmServiceAsyncStub, conversation: ConversationServiceAsyncStub
+    ) -> None:
+        self._identity = identity
+        self._crm = crm
+        self._conversation = conversation
+
+    async def travel(self, journeys: Sequence[Journey]) -> None:
+        """Takes all journeys as far as they go; each ends with what was found or with its own error.
+
+        Raises the ProsaError of an RPC that failed as a whole: what it was asked for was then not done.
+        """
+        await self._resolve(journeys)
+        await self._ensure_deals([journey for journey in _going(journeys) if journey.event.ensures_deal])
+        await self._record([journey for journey in _going(journeys) if journey.event.conversation is not None])
+        _hold_back(journeys)
+
+    async def _resolve(self, journeys: Sequence[Journey]) -> None:
+        if not journeys:
+            return
+        request = identity_pb.BatchResolveContactsRequest(people=[_person(journey) for journey in journeys])
+        try:
+            answer = await self._identity.BatchResolveContacts(request, timeout=STEP_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        for journey, result in zip(journeys, answer.results, strict=True):
+            if result.WhichOneof("result") == "error":
+                journey.error = _error(result.error)
+            else:
+                journey.contact = result.contact
+        _hold_back(journeys)
+
+    async def _ensure_deals(self, journeys: Sequence[Journey]) -> None:
+        wanted = [journey for journey in journeys if journey.contact is not None and journey.contact.contact_id]
+        if not wanted:
+            return
+        request = crm_pb.BatchEnsureDealsRequest(deals=[_deal(journey) for journey in wanted])
+        try:
+            answer = await self._crm.BatchEnsureDeals(request, timeout=STEP_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        for journey, result in zip(wanted, answer.results, strict=True):
+            if result.WhichOneof("result") == "error":
+                journey.error = _error(result.error)
+            else:
+                journey.deal = result.deal
+        _hold_back(journeys)
+
+    async def _record(self, journeys: Sequence[Journey]) -> None:
+        if not journeys:
+            return
+        request = conversation_pb.BatchRecordMessagesRequest(items=[report.record_item(item) for item in journeys])
+        try:
+            answer = await self._conversation.BatchRecordMessages(request, timeout=STEP_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        for journey, result in zip(journeys, answer.results, strict=True):
+            if result.WhichOneof("result") == "error":
+                journey.error = _error(result.error)
+            else:
+                journey.recorded = result.item
+
+
+def _going(journeys: Iterable[Journey]) -> Iterable[Journey]:
+    return (journey for journey in journeys if journey.error is None and not journey.held_back)
+
+
+def _hold_back(journeys: Sequence[Journey]) -> None:
+    """What comes after a failed event of its own key waits; other keys go on."""
+    failed: set[str] = set()
+    for journey in journeys:
+        if journey.error is not None:
+            failed.add(journey.ordering_key)
+        elif journey.ordering_key in failed:
+            journey.held_back = True
+
+
+def _error(status: status_pb2.Status) -> ProsaError:
+    return from_status(status)
+
+
+_ALIAS_KINDS = {
+    "CHATWOOT_CONTACT": identity_pb.ALIAS_KIND_CHATWOOT_CONTACT,
+    "CHATWOOT_SOURCE": identity_pb.ALIAS_KIND_CHATWOOT_SOURCE,
+    "WHATSAPP_LID": identity_pb.ALIAS_KIND_WHATSAPP_LID,
+    "WHATSAPP_BSUID": identity_pb.ALIAS_KIND_WHATSAPP_BSUID,
+}
+_WITHIN_CONNECTION = frozenset({"CHATWOOT_CONTACT", "CHATWOOT_SOURCE"})
+
+
+def _person(journey: Journey) -> identity_pb.Person:
+    event, person = journey.event, journey.event.person
+    aliases = [
+        identity_pb.Alias(
+            kind=_ALIAS_KINDS[alias.kind],
+            value=f"{journey.connection_id}:{alias.value}" if alias.kind in _WITHIN_CONNECTION else alias.value,
+        )
+        for alias in person.aliases
+    ]
+    source = person.source
+    return identity_pb.Person(
+        organization_id=str(journey.organization_id),
+        source=options_pb2.SOURCE_UNSPECIFIED if source is None else options_pb2.Source.Value(f"SOURCE_{source}"),
+        external_id=person.external_id or "",
+        address=person.address or "",
+        name=person.name or "",
+        phone=person.phone or "",
+        email=person.email or "",
+        aliases=aliases,
+        create_missing=not event.requires_known_alias,
+        update_profile=event.kind is EventKind.CONTACT_UPDATED,
+        cause_id=str(journey.event_id),
+    )
+
+
+def _deal(journey: Journey) -> crm_pb.DealWanted:
+    assert journey.contact is not None
+    channel = journey.event.channel
+    board_id = journey.board_id or (channel.board_id if channel is not None and channel.board_id else "")
+    title = journey.title or journey.contact.name or journey.event.person.name or journey.contact.conversation_key
+    return crm_pb.DealWanted(
+        organization_id=str(journey.organization_id),
+        contact_id=journey.contact.contact_id,
+        board_id=board_id,
+        title=title[:TITLE_LENGTH_MAX],
+        cause_id=str(journey.event_id),
+    )
+
+
+def uuid_or_none(value: str | None) -> UUID | None:
+    """An id of a step's answer; None where the step found none."""
+    return wire.to_optional_uuid("id", value) if value else None

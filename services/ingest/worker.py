@@ -1,0 +1,256 @@
+"""Workers: take batches from the lanes they hold along the main way, in order within each conversation."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Sequence
+from datetime import timedelta
+from typing import Any
+
+import structlog
+from nats.aio.client import Client as Nats
+from prometheus_client import CollectorRegistry, Counter, Histogram
+
+from chassis import context
+from chassis.clock import Clock
+from chassis.db import Database
+from chassis.errors import Aborted, DeadlineExceeded, InvalidArgument, ProsaError, Unavailable
+from chassis.leases import LeaseLost, Leases
+from chassis.outbox import Outbox
+from prosa.identity.v1 import contact_service_pb2 as identity_pb
+from services.ingest import outcomes
+from services.ingest.directory import Directory
+from services.ingest.lanes import Lanes
+from services.ingest.normal_form import ConnectionContext, Ignored, Invalid, ParsedEvent
+from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
+from services.ingest.path import Journey, Path, uuid_or_none
+from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
+
+BATCH_MAX = 100
+STRANDS = 2
+"""How many batches a worker has under way at once, each from lanes of its own."""
+POLL_SECONDS = 1.0
+AWAY_SECONDS = 1.0
+"""How long a strand waits when a service it needs is away."""
+WAKE_SUBJECT = "prosa.wake.ingest.lanes"
+LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+
+logger = structlog.get_logger(__name__)
+
+
+class WorkerMetrics:
+    """What workers count."""
+
+    def __init__(self, registry: CollectorRegistry) -> None:
+        self.events = Counter(
+            "prosa_webhook_events_total",
+            "Webhook events done, by state and reason.",
+            ["state", "reason"],
+            registry=registry,
+        )
+        self.retries = Counter("prosa_webhook_retries_total", "Attempts that failed.", ["reason"], registry=registry)
+        self.latency = Histogram(
+            "prosa_webhook_seconds",
+            "From the arrival of a webhook to its visible rows.",
+            buckets=LATENCY_BUCKETS,
+            registry=registry,
+        )
+
+
+def waker(nats: Nats) -> Any:
+    """What tells all workers that something waits in the queue: best effort, the poll is the truth."""
+
+    def wake() -> None:
+        if nats.is_connected:
+            asyncio.ensure_future(nats.publish(WAKE_SUBJECT, b""))  # noqa: RUF006
+
+    return wake
+
+
+class Worker:
+    """Processes webhook events over the lanes that it can hold."""
+
+    def __init__(
+        self,
+        *,
+        db: Database,
+        leases: Leases,
+        directory: Directory,
+        path: Path,
+        outbox: Outbox,
+        clock: Clock,
+        nats: Nats,
+        metrics: WorkerMetrics,
+        wake_relay: Any,
+    ) -> None:
+        self._db = db
+        self._lanes = Lanes(db, leases)
+        self._leases = leases
+        self._directory = directory
+        self._path = path
+        self._outbox = outbox
+        self._clock = clock
+        self._nats = nats
+        self._metrics = metrics
+        self._wake_relay = wake_relay
+        self._woken = [asyncio.Event() for _ in range(STRANDS)]
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+
+        async def on_wake(_message: Any) -> None:
+            for event in self._woken:
+                event.set()
+
+        await self._nats.subscribe(WAKE_SUBJECT, cb=on_wake)
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._lanes.keep())
+            for strand in range(STRANDS):
+                group.create_task(self._work(strand))
+
+    async def _work(self, strand: int) -> None:
+        woken = self._woken[strand]
+        while True:
+            woken.clear()
+            try:
+                done = await self._run_batch(strand)
+            except LeaseLost as error:
+                logger.warning("batch_given_up", reason=error.reason)
+                done = 0
+            except (Unavailable, DeadlineExceeded, Aborted) as error:
+                # Says nothing of the events: they stay where they are and are tried again, uncounted.
+                logger.warning("worker_waits", reason=error.reason)
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
+            if done == 0:
+                try:
+                    async with asyncio.timeout(POLL_SECONDS):
+                        await woken.wait()
+                except TimeoutError:
+                    continue
+
+    async def _run_batch(self, strand: int) -> int:
+        lanes = {lane for lane in self._lanes.held() if lane % STRANDS == strand}
+        if not lanes:
+            return 0
+        self._lanes.begin(lanes)
+        try:
+            claimed = await self._claim(sorted(lanes))
+            if claimed:
+                await self._process(claimed)
+            return len(claimed)
+        finally:
+            self._lanes.end(lanes)
+
+    async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
+        async with self._db.transaction() as tx:
+            found = await outcomes.claim(tx, lanes, self._clock.now(), BATCH_MAX)
+        if not found:
+            return []
+        async with self._db.transaction(*set(found.values())) as tx:
+            return await outcomes.load(tx, list(found))
+
+    async def _process(self, batch: Sequence[Pending]) -> None:
+        connections = await self._directory.by_ids({item.connection_id: item.organization_id for item in batch})
+        done: list[Done] = []
+        journeys: list[tuple[Pending, Journey]] = []
+        for item in batch:
+            connection = connections.get(item.connection_id)
+            parsed = _parse(item, None if connection is None else connection.context)
+            if isinstance(parsed, Ignored):
+                done.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
+            elif isinstance(parsed, Invalid):
+                done.append(Done(item, "DEAD_LETTER", parsed.reason.value, parsed.detail))
+            else:
+                journey = Journey(
+                    event_id=item.event_id,
+                    organization_id=item.organization_id,
+                    connection_id=item.connection_id,
+                    receive_time=item.receive_time,
+                    event=parsed,
+                    ordering_key=item.ordering_key,
+                )
+                journeys.append((item, journey))
+        first = batch[0]
+        with context.carried(first.correlation_id, first.trace_parent):
+            await self._travel([journey for _, journey in journeys])
+        retries: list[Retry] = []
+        for item, journey in journeys:
+            ended = self._end(item, journey)
+            if isinstance(ended, Done):
+                done.append(ended)
+            elif ended is not None:
+                retries.append(ended)
+        await self._write(batch, done, retries)
+
+    async def _travel(self, journeys: Sequence[Journey]) -> None:
+        """All as one; where a step fails as a whole and for good, in halves, until the bad one stands alone."""
+        if not journeys:
+            return
+        try:
+            await self._path.travel(journeys)
+        except (Unavailable, DeadlineExceeded, Aborted):
+            raise
+        except ProsaError as error:
+            if len(journeys) == 1:
+                journeys[0].error = error
+                return
+            for journey in journeys:
+                journey.error, journey.held_back = None, False
+            middle = len(journeys) // 2
+            await self._travel(journeys[:middle])
+            await self._travel(journeys[middle:])
+
+    def _end(self, item: Pending, journey: Journey) -> Done | Retry | None:
+        """How an event's journey ended; None where it waits for an earlier one of its conversation."""
+        if journey.held_back:
+            return None
+        if journey.error is not None:
+            return self._failed(item, journey.error)
+        contact, recorded = journey.contact, journey.recorded
+        if recorded is None and contact is not None and not contact.contact_id:
+            return Done(item, "IGNORED", "CONTACT_UNKNOWN", "The event names a contact that never wrote.")
+        return Done(
+            item,
+            "PROCESSED",
+            contact_id=uuid_or_none(contact.contact_id if contact else ""),
+            conversation_id=uuid_or_none(recorded.conversation_id if recorded else ""),
+            deal_id=uuid_or_none(recorded.deal_id if recorded else journey.deal.deal_id if journey.deal else ""),
+            message_id=uuid_or_none(recorded.message_id if recorded else ""),
+            detail=_outcome_detail(contact),
+        )
+
+    def _failed(self, item: Pending, error: ProsaError) -> Done | Retry:
+        self._metrics.retries.labels(error.reason).inc()
+        attempts = item.attempt_count + 1
+        # What is wrong with the event itself will be wrong the next time too.
+        if isinstance(error, InvalidArgument) or attempts >= ATTEMPTS_MAX:
+            return Done(item, "DEAD_LETTER", error.reason, error.message)
+        wait = RETRY_SECONDS[min(attempts, len(RETRY_SECONDS)) - 1]
+        return Retry(item, self._clock.now() + timedelta(seconds=wait), str(error))
+
+    async def _write(self, batch: Sequence[Pending], done: Sequence[Done], retries: Sequence[Retry]) -> None:
+        organizations = {item.organization_id for item in batch}
+        fences = self._lanes.fences({item.lane for item in batch})
+        now = self._clock.now()
+        async with self._db.transaction(*organizations) as tx:
+            await outcomes.finish(tx, self._outbox, sorted(done, key=lambda item: item.pending.sequence), now)
+            await outcomes.postpone(tx, retries)
+            await self._leases.check(tx, fences)
+        if any(item.state == "DEAD_LETTER" for item in done):
+            self._wake_relay()
+        for item in done:
+            self._metrics.events.labels(item.state, item.reason).inc()
+            self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
+
+
+def _parse(item: Pending, connection: ConnectionContext | None) -> ParsedEvent:
+    if connection is None:
+        raise Unavailable("CONNECTION_UNREADABLE", "The connection of a waiting event cannot be read.")
+    return parse_chatwoot(item.body, connection)
+
+
+def _outcome_detail(contact: identity_pb.ResolvedContact | None) -> str:
+    if contact is None:
+        return ""
+    return identity_pb.ResolutionOutcome.Name(contact.outcome).removeprefix("RESOLUTION_OUTCOME_").lower()
