@@ -47,6 +47,7 @@ class Config(BaseSettings):
     instagram_inbox_id: int = Field(2, ge=1)
     evolution_inbox_id: int | None = Field(None, ge=1)
     seed: int = 1
+    first_id: int = Field(1, ge=1, description="where ids of contacts, conversations and messages begin")
     build_late: bool = Field(False, description="build bodies when they are sent, as Chatwoot's background job does")
     pace: float | None = Field(None, gt=0, description="webhooks per second, open loop; as they come without it")
     ordered: bool = Field(False, description="the next event of a conversation waits for the answer to the last")
@@ -75,6 +76,7 @@ async def run(config: Config) -> None:
         account_id=config.account_id,
         account_name=config.account_name,
         build_late=config.build_late,
+        first_id=config.first_id,
     )
     furnish(
         world,

@@ -23,10 +23,10 @@ from sandbox.chatwoot.records import (
 class AddressBook:
     """The contacts of one account and their contact inboxes, found by source id, phone or identifier."""
 
-    def __init__(self, account: Account, draws: Draws, now: Callable[[], datetime]) -> None:
+    def __init__(self, account: Account, draws: Draws, now: Callable[[], datetime], first_id: int = 1) -> None:
         self.contacts: dict[int, Contact] = {}
         self.contact_inboxes: dict[int, ContactInbox] = {}
-        self._account, self._draws, self._now = account, draws, now
+        self._account, self._draws, self._now, self._first_id = account, draws, now, first_id
         self._by_source: dict[tuple[int, str], ContactInbox] = {}
         self._by_contact: dict[tuple[int, int], ContactInbox] = {}
         self._by_phone: dict[str, Contact] = {}
@@ -70,7 +70,7 @@ class AddressBook:
     def _add_contact(self, inbox: Inbox, person: Person, phone: str | None, identifier: str | None) -> Contact:
         now = self._now()
         contact = Contact(
-            id=len(self.contacts) + 1,
+            id=len(self.contacts) + self._first_id,
             account=self._account,
             name=person.name,
             email=None,
@@ -91,7 +91,7 @@ class AddressBook:
     def _add_row(self, inbox: Inbox, contact: Contact, source_id: str | None) -> ContactInbox:
         now = self._now()
         row = ContactInbox(
-            id=len(self.contact_inboxes) + 1,
+            id=len(self.contact_inboxes) + self._first_id,
             contact=contact,
             inbox=inbox,
             source_id=source_id or self._draws.uuid(),

@@ -51,7 +51,8 @@ class World:
     """One Chatwoot account in memory. The same seed, clock and calls give the same bytes.
 
     With `build_late`, a body is built when it is first read, like the background job of the real thing: a
-    message_created may then show a later state of its conversation.
+    message_created may then show a later state of its conversation. Contacts, conversations and messages count from
+    `first_id`: a world that begins anew beside a memory of the last one must not use its ids again.
     """
 
     def __init__(
@@ -62,17 +63,19 @@ class World:
         account_id: int = 1,
         account_name: str = "Escola Ipê Idiomas",
         build_late: bool = False,
+        first_id: int = 1,
     ) -> None:
         self.draws = Draws(seed)
         self.account = Account(account_id, account_name)
         self.directory = Directory(self.account, self.draws)
-        self.book = AddressBook(self.account, self.draws, now)
+        self.book = AddressBook(self.account, self.draws, now, first_id)
         self.conversations: dict[int, Conversation] = {}
         self.messages: dict[int, Message] = {}
         self._now = now
         self._build_late = build_late
+        self._first_id = first_id
         self._listeners: list[Listener] = []
-        self._attachment_count = 0
+        self._attachment_count = first_id - 1
         self._latest: dict[int, Conversation] = {}
 
     def now(self) -> datetime:
@@ -322,7 +325,7 @@ class World:
             return latest, False
         now = self._now()
         conversation = Conversation(
-            id=len(self.conversations) + 1,
+            id=len(self.conversations) + self._first_id,
             uuid=self.draws.uuid(),
             account=self.account,
             contact_inbox=row,
@@ -340,7 +343,7 @@ class World:
     def _write(self, conversation: Conversation, content: str | None, message_type: int, **fields: Any) -> Message:
         now = self._now()
         message = Message(
-            id=len(self.messages) + 1,
+            id=len(self.messages) + self._first_id,
             conversation=conversation,
             content=_checked_content(content),
             message_type=message_type,
