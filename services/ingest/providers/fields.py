@@ -38,7 +38,7 @@ def read_object(body: bytes) -> Json | Invalid:
     try:
         root = orjson.loads(body)
     except orjson.JSONDecodeError as error:
-        too_deep = "recursion" in str(error).lower()
+        too_deep = "depth limit" in str(error)
         return Invalid(
             InvalidReason.TOO_DEEP if too_deep else InvalidReason.MALFORMED_JSON, str(error)[:NAME_LENGTH_MAX]
         )

@@ -17,6 +17,8 @@ _NOTHING: Mapping[str, Any] = {}
 def flatten(root: Json) -> tuple[Json, bool]:
     """Answers the flat form of an event and whether it came nested."""
     event = root.get("event")
+    if not isinstance(event, str):
+        return root, False
     if event in CONVERSATION_EVENTS:
         conversation = root.get("conversation")
         if isinstance(conversation, dict) and "meta" not in root:
