@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 from chassis.errors import from_status
@@ -10,8 +11,11 @@ from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from tests.world import World
 
+if TYPE_CHECKING:
+    from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceAsyncStub
 
-def crm(world: World, organization_id: UUID) -> CrmServiceStub:
+
+def crm(world: World, organization_id: UUID) -> CrmServiceAsyncStub:
     """CRM as an owner of the organization calls it."""
     return world.as_user(organization_id).stub(CrmServiceStub)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import TYPE_CHECKING
 from uuid import UUID, uuid4
 
 import grpc
@@ -14,12 +15,15 @@ from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
 from tests.world import VIEWER, World, error_info
 
+if TYPE_CHECKING:
+    from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceAsyncStub
+
 TARGETS = ("outreach",)
 
 PARALLEL = 8
 
 
-def outreach(world: World, organization_id: UUID) -> OutreachServiceStub:
+def outreach(world: World, organization_id: UUID) -> OutreachServiceAsyncStub:
     """Outreach as an owner of the organization calls it."""
     return world.as_user(organization_id).stub(OutreachServiceStub)
 
