@@ -22,15 +22,15 @@ class Readiness:
 
     def __init__(self) -> None:
         self.serving = False
-        self._checks: dict[str, Check] = {}
+        self.checks: dict[str, Check] = {}
 
     def add(self, name: str, check: Check) -> None:
         """Looks at one more dependency."""
-        self._checks[name] = check
+        self.checks[name] = check
 
     async def look(self) -> tuple[bool, Mapping[str, str]]:
         """Ready or not, and what was seen of each dependency: "ok" or why not."""
-        names = list(self._checks)
+        names = list(self.checks)
         seen = await asyncio.gather(*(self._look_at(name) for name in names))
         report = dict(zip(names, seen, strict=True))
         return self.serving and all(state == "ok" for state in seen), report
@@ -38,7 +38,7 @@ class Readiness:
     async def _look_at(self, name: str) -> str:
         try:
             async with asyncio.timeout(CHECK_SECONDS):
-                await self._checks[name]()
+                await self.checks[name]()
         except TimeoutError:
             return f"no answer within {CHECK_SECONDS:g} s"
         except Exception as error:

@@ -66,14 +66,16 @@ class Host:
         self.nats: Nats
         self.grpc_address = settings.grpc_address
         self.metrics_port = 0
+        self.http_port = 0
         self._server: grpc.aio.Server
         self._health = health.aio.HealthServicer()
         self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         self._databases: dict[str, Database] = {}
-        self._channels: dict[tuple[str, str], grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str | None, str], grpc.aio.Channel] = {}
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
+        self._closing: list[Job] = []
         self._failed: asyncio.Future[BaseException] | None = None
 
     async def start(self, modules: Mapping[str, Start]) -> None:
@@ -95,6 +97,7 @@ class Host:
             self.grpc_address = f"{host}:{port}"
         for name, start in modules.items():
             await start(Process(self, name))
+        Process(self, next(iter(modules))).watch_revocations()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(self._served, self._server)
         await self._server.start()
@@ -119,13 +122,15 @@ class Host:
         self.readiness.serving = False
         await self._health.enter_graceful_shutdown()
         drain = self.settings.drain_seconds
+        # The inner listener goes last: it says "not ready" until the end.
         for runner in reversed(self._runners[:-1]):
-            runner.shutdown_timeout = drain  # type: ignore[attr-defined]
             await runner.cleanup()
         await self._server.stop(grace=drain)
         for task in self._tasks:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
+        for close in self._closing:
+            await close()
         for channel in self._channels.values():
             await channel.close()
         for database in self._databases.values():
@@ -149,11 +154,11 @@ class Host:
             self.readiness.add(f"postgres.{service}", database.ping)
         return self._databases[service]
 
-    def channel(self, issuer: str, address: str) -> grpc.aio.Channel:
-        """A channel on which calls are signed by the issuer."""
+    def channel(self, issuer: str | None, address: str) -> grpc.aio.Channel:
+        """A channel on which calls are signed by the issuer; without one, they carry only what the call brings."""
         key = (issuer, address)
         if key not in self._channels:
-            self._channels[key] = rpc.open_channel(address, self.signer(issuer))
+            self._channels[key] = rpc.open_channel(address, None if issuer is None else self.signer(issuer))
         return self._channels[key]
 
     def signer(self, issuer: str) -> auth.TokenSigner:
@@ -169,13 +174,17 @@ class Host:
         """Runs a job for as long as the process lives; it must not end."""
         self._jobs.setdefault(name, job)
 
-    async def serve_http(self, app: web.Application, host: str, port: int) -> int:
+    def on_stop(self, close: Job) -> None:
+        """Closes something when the process stops, after its servers and jobs."""
+        self._closing.append(close)
+
+    async def serve_http(self, runner: web.AppRunner, host: str, port: int) -> int:
         """Serves HTTP; answers the port."""
-        runner = web.AppRunner(app, access_log=None, handle_signals=False)
         await runner.setup()
         await web.TCPSite(runner, host, port, backlog=1024).start()
         self._runners.append(runner)
-        return int(runner.addresses[0][1])
+        self.http_port = int(runner.addresses[0][1])
+        return self.http_port
 
     def _spawn(self, name: str, job: Job) -> None:
         async def guarded() -> None:
@@ -227,6 +236,8 @@ class Process:
         self.metrics = host.metrics
         self.nats = host.nats
         self.readiness = host.readiness
+        self.verifier = host.verifier
+        self.revocations = host.revocations
         self.signer = host.signer(self.service)
 
     def database(self, service: str | None = None) -> Database:
@@ -253,21 +264,25 @@ class Process:
         """A stub of another service; it always dials."""
         return stub(self.channel(service))
 
-    def channel(self, service: str) -> grpc.aio.Channel:
-        """A channel to another service, on which this one signs."""
+    def channel(self, service: str, *, signed: bool = True) -> grpc.aio.Channel:
+        """A channel to another service; on a signed one every call that brings no token carries this service's own."""
         # A process that serves on a port drawn at start dials itself there.
         address = self.settings.address(service)
         if address == self.settings.grpc_address:
             address = self._host.grpc_address
-        return self._host.channel(self.service, address)
+        return self._host.channel(self.service if signed else None, address)
 
     def serve(self, add_to_server: Callable[[Any, Any], None], servicer: Any, *names: str) -> None:
         """Hosts a servicer under its full service names."""
         self._host.serve(add_to_server, servicer, names)
 
-    async def serve_http(self, app: web.Application) -> int:
+    async def serve_http(self, runner: web.AppRunner) -> int:
         """Serves HTTP on the configured host and port; answers the port."""
-        return await self._host.serve_http(app, self.settings.http_host, self.settings.http_port)
+        return await self._host.serve_http(runner, self.settings.http_host, self.settings.http_port)
+
+    def on_stop(self, close: Job) -> None:
+        """Closes something when the process stops, after its servers and jobs."""
+        self._host.on_stop(close)
 
     def run(self, name: str, job: Job) -> None:
         """Runs a job for as long as the process lives."""

@@ -75,7 +75,6 @@ async def start(process: Process) -> None:
     writer = FeedWriter(clock, nats)
     process.consume(WRITER, SOURCES, writer.append, committed=writer.announce)
     process.maintain()
-    process.watch_revocations()
 
 
 async def start_accept(process: Process) -> None:
@@ -83,7 +82,6 @@ async def start_accept(process: Process) -> None:
     directory = Directory(process.database(), process.vault(), process.nats)
     await directory.watch()
     _serve_door(process, directory, waker(process.nats))
-    process.watch_revocations()
 
 
 def _serve_door(process: Process, directory: Directory, wake_lanes: object) -> None:

@@ -1,0 +1,46 @@
+"""Everything the gateway needs, serves and runs."""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable
+
+import grpc.aio
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
+from chassis.errors import Unavailable
+from chassis.process import Process
+from gateway.app import Parts, make_app
+from gateway.gate import TokenGate
+from gateway.limits import ROOM_CHECK_TIMEOUT_SECONDS
+from gateway.transcoding.contracts import ROOMS
+
+
+async def start(process: Process) -> None:
+    """Serves HTTP before all rooms, and hears of revoked keys for the live stream."""
+    # Unsigned: a caller without credentials must not act as the gateway. Where it acts itself, it says so by a token.
+    channels = {room: process.channel(room, signed=False) for room in (*ROOMS, "ingest_accept")}
+    for room, channel in channels.items():
+        process.readiness.add(f"room.{room}", room_check(channel))
+    process.watch_revocations()
+    app = make_app(
+        Parts(
+            channels=channels,
+            tokens=process.signer,
+            gate=TokenGate(process.verifier, process.revocations),
+            clock=process.clock,
+            look=process.readiness.look,
+        )
+    )
+    await process.serve_http(app)
+
+
+def room_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
+    """Answers a check that raises where a room does not serve."""
+    stub = health_pb2_grpc.HealthStub(channel)
+
+    async def check() -> None:
+        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ROOM_CHECK_TIMEOUT_SECONDS)
+        if answer.status != health_pb2.HealthCheckResponse.SERVING:
+            raise Unavailable("ROOM_UNAVAILABLE", "The room does not serve yet, or no longer.")
+
+    return check
