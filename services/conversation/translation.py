@@ -40,7 +40,10 @@ SOURCES: dict[int, Source] = {
     options_pb2.SOURCE_WHATSAPP: Source.WHATSAPP,
     options_pb2.SOURCE_INSTAGRAM: Source.INSTAGRAM,
 }
-_SOURCE_NUMBERS: dict[Source, options_pb2.Source.ValueType] = {source: number for number, source in SOURCES.items()}
+_SOURCE_NUMBERS = {
+    Source.WHATSAPP: options_pb2.SOURCE_WHATSAPP,
+    Source.INSTAGRAM: options_pb2.SOURCE_INSTAGRAM,
+}
 _CONVERSATION_STATE_NUMBERS = {
     ConversationState.OPEN: pb.CONVERSATION_STATE_OPEN,
     ConversationState.PENDING: pb.CONVERSATION_STATE_PENDING,

@@ -127,6 +127,8 @@ declare
   name text := 'messages' || to_char(start_time at time zone 'UTC', '_YYYYMMDD');
 begin
   if to_regclass(format('conversation.%I', name)) is null then
+    -- Two processes may meet a month at once: the second finds the first one's partition when it gets the lock.
+    lock table conversation.messages in access exclusive mode;
     execute format('create table if not exists conversation.%I partition of conversation.messages'
       ' for values from (%L) to (%L)', name, start_time, date_trunc('month', start_time + interval '32 days', 'UTC'));
   end if;

@@ -1,0 +1,232 @@
+"""Conversations by hand, in lists and in the view of the seed."""
+
+from __future__ import annotations
+
+from uuid import UUID, uuid4
+
+import grpc
+import pytest
+
+from chassis.clock import SystemClock
+from chassis.ids import Uuid7Ids
+from chassis.outbox import Outbox
+from chassis.streams import StreamMessage
+from prosa.conversation.v1 import conversation_service_pb2 as pb
+from prosa.conversation.v1 import events_pb2
+from prosa.identity.v1 import contact_service_pb2
+from prosa.identity.v1 import events_pb2 as identity_events_pb2
+from prosa.v1 import options_pb2
+from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
+from services.conversation.domain.record import HANDOFF_LABEL
+from tests.integration.conversation.hearing import START, Heard, answered, batch, stub, told, written
+from tests.world import World, error_info
+
+TARGETS = ("conversation",)
+LID, PHONE = "whatsapp:lid:12345678901234", "whatsapp:+5511900004821"
+
+
+def by_hand(**changes: str) -> pb.CreateConversationRequest:
+    values = {
+        "connection_id": str(uuid4()),
+        "channel_id": str(uuid4()),
+        "provider_conversation_id": "391",
+        "request_id": str(uuid4()),
+    }
+    return pb.CreateConversationRequest(source=options_pb2.SOURCE_WHATSAPP, **(values | changes))
+
+
+async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
+    world: World, organization_id: UUID
+) -> None:
+    service = stub(world, organization_id)
+    request = by_hand(contact_id=str(uuid4()))
+    made = await service.CreateConversation(request)
+    assert await service.CreateConversation(request) == made
+    assert made.contact_id == request.contact_id
+    assert made.state == pb.CONVERSATION_STATE_OPEN
+
+    more = pb.CreateConversationRequest()
+    more.CopyFrom(request)
+    more.request_id, more.deal_id, more.contact_id = str(uuid4()), str(uuid4()), str(uuid4())
+    filled = await service.CreateConversation(more)
+    assert filled.conversation_id == made.conversation_id
+    assert (filled.contact_id, filled.deal_id) == (request.contact_id, more.deal_id)
+    facts = await world.all_announced("conversation", organization_id)
+    assert [type(fact).__name__ for fact in facts] == ["ConversationCreated", "ConversationUpdated"]
+    assert await service.GetConversation(pb.GetConversationRequest(conversation_id=made.conversation_id)) == filled
+
+
+async def test_a_conversation_made_by_hand_must_be_named_by_a_number(world: World, organization_id: UUID) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(world, organization_id).CreateConversation(by_hand(provider_conversation_id="conversation-391"))
+    assert error_info(refused.value).reason == "PROVIDER_CONVERSATION_ID_INVALID"
+
+
+async def test_another_organization_cannot_take_the_place_of_a_conversation(
+    world: World, organization_id: UUID
+) -> None:
+    heard = Heard(organization_id)
+    taken = by_hand(connection_id=heard.connection_id, channel_id=heard.channel_id)
+    await stub(world, uuid4()).CreateConversation(taken)
+    [result] = await batch(world, heard.item(written("1"), told(1)))
+    assert result.item.conversation_created
+
+
+async def test_lists_show_the_newest_activity_first_page_by_page(world: World, organization_id: UUID) -> None:
+    heard = [Heard(organization_id, str(number)) for number in range(1, 6)]
+    seconds = [30, 10, 50, 20, 20]
+    items = zip(heard, seconds, strict=True)
+    await batch(world, *(one.item(written("1", second=second), told(1)) for one, second in items))
+    service = stub(world, organization_id)
+    seen: list[pb.Conversation] = []
+    request = pb.ListConversationsRequest(page_size=2)
+    while True:
+        page = await service.ListConversations(request)
+        assert len(page.conversations) <= 2
+        seen.extend(page.conversations)
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    times = [int(one.last_message_time.ToDatetime(tzinfo=START.tzinfo).timestamp() - START.timestamp()) for one in seen]
+    assert times == sorted(seconds, reverse=True)
+    assert len({one.conversation_id for one in seen}) == len(heard)
+
+
+@pytest.mark.parametrize("filtered", ["contact_id", "deal_id", "state", "conversation_key", "provider_conversation_id"])
+async def test_lists_show_only_what_is_asked_for(world: World, organization_id: UUID, filtered: str) -> None:
+    wanted = Heard(organization_id, "1", contact_id=str(uuid4()), deal_id=str(uuid4()), conversation_key=PHONE)
+    other = Heard(organization_id, "2", contact_id=str(uuid4()), deal_id=str(uuid4()), conversation_key=LID)
+    pending = told(1, state=pb.CONVERSATION_STATE_PENDING)
+    await batch(world, wanted.item(written("1"), pending), other.item(written("1"), told(1)))
+    request = pb.ListConversationsRequest()
+    value = pb.CONVERSATION_STATE_PENDING if filtered == "state" else getattr(wanted, filtered)
+    setattr(request, filtered, value)
+    answer = await stub(world, organization_id).ListConversations(request)
+    assert [one.provider_conversation_id for one in answer.conversations] == ["1"]
+
+
+async def test_messages_are_listed_newest_first_across_months(world: World, organization_id: UUID) -> None:
+    heard = Heard(organization_id)
+    seconds = [-90 * 86_400, -60 * 86_400, -86_400, 0, 1]
+    items = [
+        heard.item(written(str(place), str(place), second=second), told(1)) for place, second in enumerate(seconds)
+    ]
+    results = await batch(world, *reversed(items))
+    service = stub(world, organization_id)
+    request = pb.ListMessagesRequest(conversation_id=results[0].item.conversation_id, page_size=2)
+    texts: list[list[str]] = []
+    while True:
+        page = await service.ListMessages(request)
+        texts.append([message.text for message in page.messages])
+        if not page.next_page_token:
+            break
+        request.page_token = page.next_page_token
+    assert texts == [["4", "3"], ["2", "1"], ["0"]]
+
+
+@pytest.mark.parametrize("page_token", ["nonsense", "WyJhIiwiYiJd"])
+async def test_a_page_token_of_another_list_is_refused(world: World, organization_id: UUID, page_token: str) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(world, organization_id).ListConversations(pb.ListConversationsRequest(page_token=page_token))
+    assert error_info(refused.value).reason == "PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    ("state", "status"),
+    [
+        (pb.CONVERSATION_STATE_OPEN, "open"),
+        (pb.CONVERSATION_STATE_PENDING, "pending"),
+        (pb.CONVERSATION_STATE_SNOOZED, "pending"),
+        (pb.CONVERSATION_STATE_RESOLVED, "resolved"),
+    ],
+)
+async def test_the_view_of_the_seed_has_its_columns_and_spellings(
+    world: World, organization_id: UUID, state: pb.ConversationState.ValueType, status: str
+) -> None:
+    heard = Heard(organization_id, contact_id=str(uuid4()), deal_id=str(uuid4()))
+    url = "https://chat.example.com/app/accounts/7/conversations/391"
+    report = told(1, state=state, unread_count=2, assignee_name="Ana", labels=[HANDOFF_LABEL])
+    details = {"provider_url": url, "inbox_name": "WhatsApp", "contact_phone": "+5511900004821"}
+    await batch(world, heard.item(answered("1", "Olá, Marina!"), report, **details))
+    [link] = await world.rows(
+        "select * from conversation.messaging_conversation_links where organization_id = %s", organization_id
+    )
+    made = {name: link.pop(name) for name in ("id", "created_at", "updated_at", "handoff_at")}
+    assert None not in made.values()
+    assert link == {
+        "organization_id": organization_id,
+        "chatwoot_conversation_id": 391,
+        "chatwoot_contact_id": 118,
+        "chatwoot_inbox_id": 21,
+        "contact_id": UUID(heard.contact_id),
+        "deal_id": UUID(heard.deal_id),
+        "last_message_at": START,
+        "last_message_preview": "Olá, Marina!",
+        "last_message_sender": "agent",
+        "status": status,
+        "unread_count": 2,
+        "chatwoot_url": url,
+        "inbox_name": "WhatsApp",
+        "contact_name": "Marina Prado",
+        "contact_phone": "+5511900004821",
+        "contact_avatar_url": None,
+        "assigned_agent_id": None,
+        "assigned_agent_name": "Ana",
+        "ai_enabled": False,
+        "handoff_reason": f"The label {HANDOFF_LABEL} was set.",
+        "handoff_source": "webhook",
+    }
+
+
+async def test_the_view_shows_nobody_elses_conversations(world: World, organization_id: UUID) -> None:
+    await batch(world, Heard(organization_id).item(written("1"), told(1)))
+    count = "select count(*) from conversation.messaging_conversation_links"
+    for seen_as, expected in ((organization_id, 1), (uuid4(), 0)):
+        async with world.database("conversation").transaction(seen_as) as tx:
+            assert (await tx.exec_driver_sql(count)).scalar_one() == expected
+
+
+def promotion(organization_id: UUID, former: str, present: str) -> StreamMessage:
+    """What identity announces when a person's phone became known."""
+    identity = contact_service_pb2.ContactIdentity(
+        organization_id=str(organization_id), contact_id=str(uuid4()), conversation_key=present
+    )
+    fact = identity_events_pb2.ContactIdentityPromoted(
+        organization_id=str(organization_id), identity=identity, previous_conversation_key=former
+    )
+    return StreamMessage(
+        sequence=1,
+        epoch=1,
+        position=1,
+        event_id=uuid4(),
+        organization_id=organization_id,
+        type=CONTACT_IDENTITY_PROMOTED,
+        payload=fact.SerializeToString(),
+        event_time=START,
+        correlation_id="cause",
+        trace_parent="",
+    )
+
+
+async def test_conversations_follow_a_promoted_key_once(world: World, organization_id: UUID) -> None:
+    other_organization = uuid4()
+    bsuid = "whatsapp:bsuid:BR.abc"
+    await batch(
+        world,
+        Heard(organization_id, "1", conversation_key=LID).item(written("1"), told(1)),
+        Heard(organization_id, "2", conversation_key=bsuid).item(written("2"), told(1)),
+        Heard(other_organization, "3", conversation_key=LID).item(written("3"), told(1)),
+    )
+    clock = SystemClock()
+    consumer = PromotedKeys(Outbox("conversation", Uuid7Ids(clock)), clock)
+    # The second follows from the first: what carried the LID goes all the way.
+    events = [promotion(organization_id, LID, bsuid), promotion(organization_id, bsuid, PHONE)]
+    for _ in range(2):
+        async with world.database("conversation").transaction(organization_id) as tx:
+            await consumer.handle(tx, events)
+    answer = await stub(world, organization_id).ListConversations(pb.ListConversationsRequest(conversation_key=PHONE))
+    assert {one.provider_conversation_id for one in answer.conversations} == {"1", "2"}
+    updated = await world.announced(events_pb2.ConversationUpdated, organization_id)
+    assert [(fact.conversation.conversation_key, fact.version) for fact in updated] == [(PHONE, 2), (PHONE, 2)]
+    untouched = await stub(world, other_organization).ListConversations(pb.ListConversationsRequest())
+    assert [one.conversation_key for one in untouched.conversations] == [LID]

@@ -1,0 +1,255 @@
+"""What a report may change of a conversation."""
+
+from __future__ import annotations
+
+from copy import deepcopy
+from datetime import timedelta
+from typing import Any
+
+import pytest
+
+from chassis.errors import InvalidArgument
+from services.conversation.domain.conversation import ConversationState, HandoffMode, HandoffSource, Source, display_id
+from services.conversation.domain.message import Author, Direction
+from services.conversation.domain.record import HANDOFF_LABEL
+from tests.unit.conversation.told import (
+    CONTACT,
+    DEAL,
+    NOON,
+    OTHER_CONTACT,
+    OTHER_DEAL,
+    echo,
+    item,
+    message,
+    report,
+    thread,
+)
+
+RESOLVED = ConversationState.RESOLVED
+
+
+@pytest.mark.parametrize(
+    ("kept_minute", "told_minute", "counts"),
+    [(5, 6, True), (5, 5, True), (5, 4, False), (5, None, False), (None, None, True), (None, 1, True)],
+)
+def test_a_report_counts_unless_a_newer_one_is_known(
+    kept_minute: int | None, told_minute: int | None, counts: bool
+) -> None:
+    heard = thread(item(None, report(kept_minute, "vip", assignee_name="Ana")))
+    change = heard.hear(item(None, report(told_minute, "novo", state=RESOLVED, assignee_name="Bia")))
+    assert change.conversation_updated == counts
+    expected = (RESOLVED, ["novo"], "Bia") if counts else (ConversationState.OPEN, ["vip"], "Ana")
+    assert (heard.now.state, heard.now.labels, heard.now.assignee_name) == expected
+
+
+@pytest.mark.parametrize("minute", [None, 5])
+def test_what_comes_twice_changes_nothing(minute: int | None) -> None:
+    given = item(message("1"), report(minute, "vip", unread_count=1))
+    heard = thread(given)
+    before = deepcopy(heard.now), deepcopy(heard.messages)
+    change = heard.hear(given)
+    assert not change.visible
+    assert not change.noted
+    assert (heard.now, heard.messages) == before
+
+
+def test_a_message_told_again_brings_nothing_else_back() -> None:
+    first = item(message("1"), report(None, "vip"), contact_name="Marina")
+    heard = thread(first, item(None, report(None, "novo", state=RESOLVED)))
+    assert not heard.hear(first).visible
+    assert (heard.now.labels, heard.now.state) == (["novo"], RESOLVED)
+
+
+def test_a_newer_report_that_says_the_same_is_remembered_but_not_announced() -> None:
+    heard = thread(item(None, report(1)))
+    change = heard.hear(item(None, report(9)))
+    assert change.noted
+    assert not change.visible
+    assert heard.now.version == 1
+    assert not heard.hear(item(None, report(5, state=RESOLVED))).visible
+
+
+def test_a_report_without_a_state_keeps_the_state() -> None:
+    heard = thread(item(None, report(1, state=RESOLVED)), item(None, report(2, state=None)))
+    assert heard.now.state is RESOLVED
+
+
+def test_unread_is_the_providers_number_where_it_has_a_time() -> None:
+    heard = thread(item(message("1"), report(1, unread_count=4)))
+    assert heard.now.unread_count == 4
+    heard.hear(item(message("2", minute=1), report(1, unread_count=5)))
+    assert heard.now.unread_count == 5
+    # Written before the one that is known: its number is older too, though its time is the same.
+    heard.hear(item(message("0", minute=-1), report(1, unread_count=3)))
+    assert heard.now.unread_count == 5
+    assert heard.hear(item(None, report(2, unread_count=0))).conversation_updated
+    assert heard.now.unread_count == 0
+
+
+def test_without_a_time_each_new_message_of_the_contact_counts_once() -> None:
+    heard = thread(item(message("1"), report(None, unread_count=9)), item(message("2", minute=1)))
+    assert heard.now.unread_count == 2
+    heard.hear(item(message("2", minute=1)))
+    heard.hear(item(message("3", minute=2, direction=Direction.OUTBOUND)))
+    assert heard.now.unread_count == 2
+
+
+def test_an_older_message_told_late_does_not_become_the_newest() -> None:
+    heard = thread(item(message("2", "second", minute=2)))
+    change = heard.hear(item(message("1", "first", minute=1)))
+    assert change.message_created
+    assert heard.now.last_message_preview == "second"
+    assert heard.now.last_message_time == heard.now.activity_time == NOON + timedelta(minutes=2)
+
+
+def test_of_two_messages_of_one_moment_the_higher_number_is_the_newest() -> None:
+    heard = thread(item(message("10", "tenth")), item(message("9", "ninth")))
+    assert heard.now.last_message_preview == "tenth"
+
+
+def test_contact_and_deal_are_filled_in_and_then_kept() -> None:
+    heard = thread(item(message("1"), contact_id=None, deal_id=None, conversation_key=""))
+    assert heard.hear(item(message("2", minute=1))).conversation_updated
+    change = heard.hear(item(message("3", minute=2), contact_id=OTHER_CONTACT, deal_id=OTHER_DEAL))
+    assert not change.conversation_updated
+    assert (heard.now.contact_id, heard.now.deal_id) == (CONTACT, DEAL)
+
+
+@pytest.mark.parametrize("deal_id", [OTHER_DEAL, None])
+def test_another_contact_of_the_provider_takes_the_deal_along(deal_id: Any) -> None:
+    heard = thread(item(message("1"), report(1)))
+    heard.hear(
+        item(
+            message("2", minute=1),
+            report(2),
+            provider_contact_id="500",
+            contact_id=OTHER_CONTACT,
+            deal_id=deal_id,
+            conversation_key="whatsapp:+5511900007777",
+        )
+    )
+    kept = heard.now
+    assert (kept.contact_id, kept.deal_id) == (OTHER_CONTACT, deal_id)
+    assert (kept.provider_contact_id, kept.conversation_key) == ("500", "whatsapp:+5511900007777")
+
+
+def test_a_stale_report_does_not_bring_a_former_contact_back() -> None:
+    former = item(message("1"), report(1))
+    moved = item(message("2", minute=1), report(2), provider_contact_id="500", contact_id=OTHER_CONTACT)
+    heard = thread(former, moved)
+    assert not heard.hear(former).visible
+    heard.hear(item(message("0", minute=-1), report(1)))
+    assert heard.now.contact_id == OTHER_CONTACT
+
+
+@pytest.mark.parametrize(
+    ("kept", "told", "becomes"),
+    [
+        ("", "whatsapp:+5511900004821", "whatsapp:+5511900004821"),
+        ("whatsapp:lid:12345678901234", "whatsapp:+5511900004821", "whatsapp:+5511900004821"),
+        ("whatsapp:bsuid:BR.abc", "whatsapp:+5511900004821", "whatsapp:+5511900004821"),
+        ("whatsapp:+5511900004821", "whatsapp:lid:12345678901234", "whatsapp:+5511900004821"),
+        ("whatsapp:+5511900004821", "whatsapp:+5511900007777", "whatsapp:+5511900004821"),
+        ("whatsapp:lid:12345678901234", "", "whatsapp:lid:12345678901234"),
+    ],
+)
+def test_a_key_follows_the_phone_once_it_is_known(kept: str, told: str, becomes: str) -> None:
+    heard = thread(item(message("1"), conversation_key=kept))
+    heard.hear(item(message("2", minute=1), conversation_key=told))
+    assert heard.now.conversation_key == becomes
+
+
+def test_a_key_does_not_follow_somebody_elses_phone() -> None:
+    heard = thread(item(message("1"), conversation_key="whatsapp:lid:12345678901234"))
+    heard.hear(item(message("2", minute=1), contact_id=OTHER_CONTACT))
+    assert heard.now.conversation_key == "whatsapp:lid:12345678901234"
+
+
+def test_a_name_follows_the_newest_word() -> None:
+    heard = thread(item(message("1"), report(5), contact_name="Marina"))
+    assert heard.hear(item(message("2", minute=1), report(5), contact_name="Marina Prado")).conversation_updated
+    assert not heard.hear(item(message("1"), report(5), contact_name="Marina")).visible
+    heard.hear(item(message("3", minute=2), report(4), contact_name="Mari"))
+    heard.hear(item(message("4", minute=3), report(6), contact_name=""))
+    assert heard.now.contact_name == "Marina Prado"
+
+
+def test_the_label_gives_the_conversation_to_a_person_and_back() -> None:
+    heard = thread(item(message("1"), report(1)))
+    assert heard.hear(item(None, report(2, HANDOFF_LABEL, "vip"))).handoff_changed
+    kept = heard.now
+    assert (kept.handoff_mode, kept.handoff_source) == (HandoffMode.HUMAN, HandoffSource.LABEL)
+    assert kept.handoff_time == NOON + timedelta(minutes=2)
+    assert not heard.hear(item(None, report(3, HANDOFF_LABEL))).handoff_changed
+    assert heard.hear(item(None, report(4))).handoff_changed
+    assert (kept.handoff_mode, kept.handoff_source) == (HandoffMode.AI, HandoffSource.LABEL)
+
+
+def test_a_stale_label_hands_nothing_over() -> None:
+    heard = thread(item(message("1"), report(5)))
+    assert not heard.hear(item(None, report(4, HANDOFF_LABEL))).visible
+    assert heard.now.handoff_mode is HandoffMode.AI
+
+
+def test_a_body_that_leaves_labels_out_does_not_wake_automation() -> None:
+    heard = thread(item(message("1"), report(None, HANDOFF_LABEL)))
+    heard.hear(item(message("2", minute=1), report(None)))
+    assert heard.now.handoff_mode is HandoffMode.HUMAN
+    assert heard.now.labels == [HANDOFF_LABEL]
+
+
+@pytest.mark.parametrize(
+    ("source", "named"),
+    [(Source.WHATSAPP, HandoffSource.ECHO_WHATSAPP), (Source.INSTAGRAM, HandoffSource.ECHO_INSTAGRAM)],
+)
+def test_an_echo_gives_the_conversation_to_a_person(source: Source, named: HandoffSource) -> None:
+    heard = thread(item(message("1"), report(1), source=source))
+    assert heard.hear(item(echo("2", minute=1), report(1), source=source)).handoff_changed
+    assert (heard.now.handoff_mode, heard.now.handoff_source) == (HandoffMode.HUMAN, named)
+
+
+def test_an_echo_is_not_undone_by_reports_without_the_label() -> None:
+    heard = thread(item(message("1"), report(1)), item(echo("2", minute=1), report(1)))
+    heard.hear(item(message("3", minute=2), report(3)))
+    assert heard.now.handoff_mode is HandoffMode.HUMAN
+
+
+def test_an_echo_told_again_after_a_resume_does_not_hand_over_again() -> None:
+    spoken = item(echo("2", minute=1), report(1))
+    heard = thread(item(message("1"), report(1)), spoken, item(None, report(3, HANDOFF_LABEL)), item(None, report(4)))
+    assert heard.now.handoff_mode is HandoffMode.AI
+    assert not heard.hear(spoken).visible
+    assert heard.now.handoff_mode is HandoffMode.AI
+
+
+def test_an_echo_of_before_the_resume_told_late_does_not_hand_over() -> None:
+    heard = thread(item(message("1"), report(1, HANDOFF_LABEL)), item(None, report(10)))
+    assert not heard.hear(item(echo("2", minute=5), report(5))).handoff_changed
+    assert heard.hear(item(echo("3", minute=11), report(11))).handoff_changed
+
+
+@pytest.mark.parametrize("author", [Author.AGENT, Author.BOT, Author.AUTOMATION, Author.CONTACT])
+def test_only_an_echo_hands_over(author: Author) -> None:
+    heard = thread(item(message("1")))
+    change = heard.hear(item(echo("2", minute=1, author=author)))
+    assert change.message_created
+    assert not change.handoff_changed
+
+
+def test_each_visible_change_counts_one_version() -> None:
+    heard = thread(item(message("1"), report(1)))
+    heard.hear(item(message("2", minute=1), report(2, HANDOFF_LABEL, unread_count=2)))
+    heard.hear(item(message("2", minute=1), report(2, HANDOFF_LABEL, unread_count=2)))
+    assert heard.now.version == 2
+
+
+@pytest.mark.parametrize("text", ["391", "1", "999999999999999999"])
+def test_a_display_id_is_a_number(text: str) -> None:
+    assert display_id(text) == text
+
+
+@pytest.mark.parametrize("text", ["", "0", "-3", "39a", " 391", "391\n", "٣", "1" * 19])
+def test_what_is_no_display_id_is_refused(text: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        display_id(text)
+    assert refused.value.reason == "PROVIDER_CONVERSATION_ID_INVALID"
