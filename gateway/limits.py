@@ -1,0 +1,62 @@
+"""Every limit of the gateway, by name. Sizes are bytes, times seconds."""
+
+from __future__ import annotations
+
+# Bodies
+API_BODY_BYTES_MAX = 1024 * 1024
+API_BODY_TIMEOUT_SECONDS = 20.0
+CHATWOOT_BODY_BYTES_MAX = 8 * 1024 * 1024
+EVOLUTION_BODY_BYTES_MAX = 32 * 1024 * 1024
+WEBHOOK_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024
+"""Of all webhook bodies being read or waiting: what comes beyond is refused before it is read."""
+
+# Requests
+REQUEST_LINE_BYTES_MAX = 16 * 1024
+HEADER_BYTES_MAX = 16 * 1024
+KEEPALIVE_SECONDS = 75.0
+SHUTDOWN_SECONDS = 10.0
+IDEMPOTENCY_KEY_LENGTH_MAX = 1024
+CORRELATION_ID_LENGTH_MAX = 128
+QUERY_FIELDS_MAX = 100
+VIOLATIONS_MAX = 20
+
+# Calls
+API_CALL_TIMEOUT_SECONDS = 10.0
+EXCHANGE_TIMEOUT_SECONDS = 5.0
+RETRY_AFTER_SECONDS = 1
+
+# Webhooks: the provider waits 5 s and may not come back, so an answer is out within 4.
+WEBHOOK_DEADLINE_SECONDS = 3.5
+"""From the first byte handled to the answer: reading the body, waiting in the queue and the call."""
+ACCEPT_CALL_TIMEOUT_SECONDS = 2.5
+ACCEPT_FLUSHERS = 2
+ACCEPT_BATCH_ITEMS_MAX = 100
+ACCEPT_BATCH_BYTES_MAX = 8 * 1024 * 1024
+ACCEPT_QUEUE_ITEMS_MAX = 2_000
+ACCEPT_QUEUE_BYTES_MAX = 128 * 1024 * 1024
+WEBHOOK_HEADER_LENGTH_MAX = 4096
+CONNECTION_KEY_LENGTH_MAX = 128
+
+# Credentials
+TOKEN_CACHE_ENTRIES_MAX = 10_000
+TOKEN_RENEWAL_MARGIN_SECONDS = 60.0
+REFUSED_KEY_SECONDS = 5.0
+API_KEY_LENGTH_MAX = 256
+
+# Live updates
+STREAM_HEARTBEAT_SECONDS = 15.0
+STREAM_QUEUE_EVENTS_MAX = 1_000
+STREAM_CALL_TIMEOUT_SECONDS = 3600.0
+"""Of one Subscribe call; the next one goes on where it ended."""
+STREAM_WRITE_TIMEOUT_SECONDS = 10.0
+STREAM_TYPES_MAX = 50
+STREAM_CLIENTS_MAX = 2_000
+STREAM_CLIENTS_PER_ORGANIZATION_MAX = 200
+STREAM_START_TIMEOUT_SECONDS = 20.0
+"""How long a resuming client waits for its organization's stream to say how far it is."""
+STREAM_RETRY_MS = 2_000
+STREAM_RECONNECT_SECONDS_MIN = 0.2
+STREAM_RECONNECT_SECONDS_MAX = 5.0
+
+# Readiness
+ROOM_CHECK_TIMEOUT_SECONDS = 1.5
