@@ -1,0 +1,33 @@
+"""Who may watch: the live stream is served from here, so its callers are checked here, as the services check theirs."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+
+from chassis.auth import Revocations, TokenVerifier, check_permission
+from chassis.errors import InvalidArgument, PermissionDenied, Unavailable
+from chassis.interceptors import permission_of
+from gateway.credentials import Watcher
+
+
+class TokenGate:
+    """Admits callers by their token and the permission that an RPC's contract declares."""
+
+    def __init__(self, verifier: TokenVerifier, revocations: Revocations) -> None:
+        self._verifier = verifier
+        self._revocations = revocations
+
+    def admit(self, token: str, rpc_path: str) -> Watcher:
+        """Answers whose token it is. Raises Unauthenticated, PermissionDenied, or Unavailable REVOCATIONS_UNKNOWN."""
+        caller = self._verifier.verify(token)
+        if caller.kind != "service":
+            self._revocations.check(caller)
+            if self._revocations.deaf:
+                raise Unavailable("REVOCATIONS_UNKNOWN", "Revoked keys cannot be told from valid ones just now.")
+        permission = permission_of(rpc_path)
+        if permission is None:
+            raise PermissionDenied("PERMISSION_UNDECLARED", f"{rpc_path} declares no permission.")
+        check_permission(permission, caller)
+        if caller.organization_id is None:
+            raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
+        return Watcher(caller.organization_id, datetime.fromtimestamp(caller.expire_time, UTC))
