@@ -16,3 +16,5 @@ find gen -name '*_pb2_grpc.py*' | while read -r file; do
   grep -q 'class .*Stub' "$file" || rm "$file"
 done
 find gen/prosa gen/buf -type d -exec touch {}/__init__.py \;
+# The comments of the contracts, which Python's descriptors lack: the gateway shows them in its OpenAPI document.
+buf build --path protos/prosa --exclude-imports --as-file-descriptor-set -o gen/prosa/descriptors.binpb

@@ -1,0 +1,311 @@
+"""The OpenAPI 3.1 document."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from gateway.limits import CHATWOOT_BODY_BYTES_MAX, EVOLUTION_BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
+from gateway.openapi.comments import comments
+from gateway.openapi.operations import (
+    GENERAL_ERRORS,
+    Operation,
+    example_message,
+    http_status,
+    status_phrase,
+)
+from gateway.openapi.schemas import EXAMPLE_ID, Schema, Schemas
+from gateway.problems import PROBLEM_TYPE
+
+VERSION = "1"
+_JSON = "application/json"
+_PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+INTRODUCTION = """\
+The back office of a business that sells by conversation.
+
+Send `Authorization: Bearer <token>` or `X-Api-Key: <key>`. Field names are as here; empty fields are present in
+answers, and blank texts for numbers, times and enums count as absent in requests. Unknown fields are refused.
+Times are RFC 3339 in UTC. Lists take `page_size` and `page_token` and answer `next_page_token`, empty on the last page.
+What creates something takes `request_id`, or an `Idempotency-Key` header of any text: a retry answers as the first
+call did.
+Errors are problem+json (RFC 9457); decide by `reason`. `X-Correlation-Id` is accepted, passed on and answered.\
+"""
+
+
+def build(operations: Sequence[Operation]) -> dict[str, Any]:
+    """Answers the document of all operations and of the routes written by hand."""
+    schemas = Schemas()
+    paths: dict[str, dict[str, Any]] = {}
+    for operation in operations:
+        binding = operation.binding
+        paths.setdefault(binding.template, {})[binding.http_method.lower()] = _operation(operation, schemas)
+    for path, item in _by_hand().items():
+        paths.setdefault(path, {}).update(item)
+    schemas.components["Problem"] = _problem_schema()
+    return {
+        "openapi": "3.1.0",
+        "info": {
+            "title": "Prosa",
+            "version": VERSION,
+            "description": INTRODUCTION,
+            "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+        },
+        "servers": [{"url": "/"}],
+        "security": [{"bearer": []}, {"api_key": []}],
+        "tags": _tags(operations),
+        "paths": dict(sorted(paths.items())),
+        "components": {
+            "schemas": dict(sorted(schemas.components.items())),
+            "securitySchemes": {
+                "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
+                "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+            },
+        },
+    }
+
+
+def _tags(operations: Sequence[Operation]) -> list[dict[str, str]]:
+    described: dict[str, str] = {}
+    for operation in operations:
+        described.setdefault(operation.group, comments().get(operation.binding.rpc.containing_service.full_name, ""))
+    by_hand = {
+        "Webhooks": "Where providers send what they have.",
+        "Live": "Facts as they happen.",
+        "Health": "Whether it runs.",
+    }
+    return [{"name": name, "description": text} for name, text in (described | by_hand).items()]
+
+
+def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
+    binding = operation.binding
+    found: dict[str, Any] = {
+        "operationId": operation.operation_id,
+        "tags": [operation.group],
+        "summary": operation.summary,
+        "description": f"{operation.description}\n\n{operation.permission}".strip(),
+        "parameters": _parameters(operation, schemas),
+    }
+    if operation.anonymous:
+        found["security"] = []
+    if binding.body:
+        found["requestBody"] = {"required": True, "content": {_JSON: {"schema": _body_schema(operation, schemas)}}}
+    found["responses"] = {
+        "200": {
+            "description": "Done.",
+            "headers": {"X-Correlation-Id": {"schema": {"type": "string"}}},
+            "content": {
+                _JSON: {
+                    "schema": schemas.reference(binding.rpc.output_type),
+                    "example": example_message(binding.rpc.output_type),
+                }
+            },
+        },
+        **_errors(operation),
+    }
+    return found
+
+
+def _parameters(operation: Operation, schemas: Schemas) -> list[dict[str, Any]]:
+    binding = operation.binding
+    fields = binding.rpc.input_type.fields_by_name
+    required = set(schemas.required(binding.rpc.input_type))
+    found = [_parameter("path", name, schemas.field(fields[name]), required=True) for name in binding.path_fields]
+    found += [
+        _parameter("query", field.name, schemas.field(field), required=field.name in required)
+        for field in binding.query_fields
+    ]
+    if operation.takes_request_id:
+        schema = {
+            "type": "string",
+            "maxLength": IDEMPOTENCY_KEY_LENGTH_MAX,
+            "description": "Any text that names this attempt; stands in for request_id.",
+        }
+        found.append(_parameter("header", "Idempotency-Key", schema, required=False))
+    return found
+
+
+def _parameter(place: str, name: str, schema: Schema, *, required: bool) -> dict[str, Any]:
+    parameter: dict[str, Any] = {"name": name, "in": place, "required": required}
+    schema = dict(schema)
+    if "description" in schema:
+        parameter["description"] = schema.pop("description")
+    if isinstance(schema.get("type"), list):
+        # A query cannot say null: what is absent is not there.
+        schema["type"] = schema["type"][0]
+    return {**parameter, "schema": schema}
+
+
+def _body_schema(operation: Operation, schemas: Schemas) -> Schema:
+    request = operation.binding.rpc.input_type
+    if operation.binding.body != "*":
+        return schemas.field(request.fields_by_name[operation.binding.body])
+    if not operation.binding.path_fields:
+        return schemas.reference(request)
+    schema: Schema = {
+        "type": "object",
+        "properties": {field.name: schemas.field(field) for field in operation.body_fields},
+        "additionalProperties": False,
+    }
+    required = [name for name in schemas.required(request) if name not in operation.binding.path_fields]
+    return {**schema, "required": required} if required else schema
+
+
+def _errors(operation: Operation) -> dict[str, Any]:
+    """Answers the responses of errors, by status, each naming the reasons it is given for."""
+    by_status: dict[int, list[str]] = {}
+    general = [error for error, _ in GENERAL_ERRORS]
+    if operation.anonymous:
+        general = [error for error in general if error.code not in ("UNAUTHENTICATED", "PERMISSION_DENIED")]
+    for error in (*operation.errors, *general):
+        reasons = by_status.setdefault(http_status(error.code), [])
+        if error.reason not in reasons:
+            reasons.append(error.reason)
+    responses: dict[str, Any] = {
+        str(status): _problem_response(f"{status_phrase(status)}: {', '.join(reasons)}.")
+        for status, reasons in sorted(by_status.items())
+    }
+    responses["default"] = _problem_response("Any other error.")
+    return responses
+
+
+def _problem_response(description: str) -> dict[str, Any]:
+    return {"description": description, "content": {PROBLEM_TYPE: {"schema": _PROBLEM}}}
+
+
+def _problem_schema() -> Schema:
+    text = {"type": "string"}
+    return {
+        "type": "object",
+        "description": "An error (RFC 9457).",
+        "properties": {
+            "type": {"type": "string", "format": "uri-reference"},
+            "title": text,
+            "status": {"type": "integer"},
+            "detail": {**text, "description": "A sentence that a person can act on."},
+            "reason": {**text, "description": "What programs decide by.", "examples": ["CONTACT_NOT_FOUND"]},
+            "violations": {
+                "type": "array",
+                "items": {
+                    "type": "object",
+                    "properties": {"field": text, "description": text},
+                    "required": ["field", "description"],
+                },
+            },
+            "metadata": {"type": "object", "additionalProperties": text},
+            "correlation_id": text,
+        },
+        "required": ["type", "title", "status", "detail", "reason", "violations", "metadata", "correlation_id"],
+    }
+
+
+def _by_hand() -> dict[str, dict[str, Any]]:
+    """Answers the routes that no contract binds."""
+    key = _parameter("path", "connection_key", {"type": "string"}, required=True)
+    event = _parameter("path", "event", {"type": "string", "examples": ["messages-upsert"]}, required=True)
+    chatwoot = _webhook("acceptChatwootWebhook", "A webhook of Chatwoot.", CHATWOOT_BODY_BYTES_MAX, [key])
+    evolution = _webhook("acceptEvolutionWebhook", "A webhook of Evolution API.", EVOLUTION_BODY_BYTES_MAX, [key])
+    with_event = _webhook(
+        "acceptEvolutionEvent", "A webhook of Evolution API, by event.", EVOLUTION_BODY_BYTES_MAX, [key, event]
+    )
+    return {
+        "/webhooks/chatwoot/{connection_key}": {"post": chatwoot},
+        "/webhooks/evolution/{connection_key}": {"post": evolution},
+        "/webhooks/evolution/{connection_key}/{event}": {"post": with_event},
+        "/api/chatwoot/webhook": {
+            "post": _legacy_webhook(),
+            "get": _open("getChatwootWebhook", "Webhooks", "Says that the legacy address is there.", {"200": "It is."}),
+        },
+        "/api/v1/stream": {"get": _stream()},
+        "/healthz": {"get": _open("getLiveness", "Health", "Whether the process lives.", {"200": "It does."})},
+        "/health": {"get": _open("getHealth", "Health", "The same as /healthz.", {"200": "It does."})},
+        "/readyz": {
+            "get": _open(
+                "getReadiness",
+                "Health",
+                "Whether every dependency can be used.",
+                {"200": "All can.", "503": "One cannot; the body names each."},
+            )
+        },
+    }
+
+
+def _open(operation_id: str, tag: str, summary: str, responses: dict[str, str]) -> dict[str, Any]:
+    return {
+        "operationId": operation_id,
+        "tags": [tag],
+        "summary": summary,
+        "security": [],
+        "responses": {
+            status: {"description": text, "content": {_JSON: {"schema": {"type": "object"}}}}
+            for status, text in responses.items()
+        },
+    }
+
+
+def _webhook(operation_id: str, summary: str, bytes_max: int, parameters: list[dict[str, Any]]) -> dict[str, Any]:
+    size = f"{bytes_max // 1024 // 1024} MiB"
+    found = _open(
+        operation_id,
+        "Webhooks",
+        summary,
+        {"200": "Stored, now or before: `success` is true and `webhook_event_id` names it."},
+    )
+    found["description"] = (
+        "Answered within 4 seconds, and with 200 only after the webhook is stored for good. "
+        f"The body may have {size}; its bytes are checked against the connection's secret as they come."
+    )
+    found["parameters"] = parameters
+    found["requestBody"] = {"required": True, "content": {_JSON: {"schema": {}}}}
+    found["responses"] |= {
+        "401": _problem_response("Unauthorized: the signature is missing, wrong or stale."),
+        "404": _problem_response("Not Found: CONNECTION_NOT_FOUND."),
+        "413": _problem_response(f"Content Too Large: above {size}."),
+        "503": _problem_response("Service Unavailable: not stored; send it again after Retry-After."),
+    }
+    return found
+
+
+def _legacy_webhook() -> dict[str, Any]:
+    answers = {
+        "200": "`success` is true; `ignored` says why where it is nothing of ours.",
+        "400": "`error` says what is wrong.",
+        "401": "Invalid signature.",
+        "413": "Too large.",
+        "503": "Not stored; send it again after Retry-After.",
+    }
+    found = _open("acceptLegacyChatwootWebhook", "Webhooks", "A webhook of Chatwoot, to the one old address.", answers)
+    found["description"] = "The connection is found by account and inbox in the body, or by X-Organization-Id."
+    header = {"type": "string", "format": "uuid", "examples": [EXAMPLE_ID]}
+    found["parameters"] = [_parameter("header", "X-Organization-Id", header, required=False)]
+    found["requestBody"] = {"required": True, "content": {_JSON: {"schema": {}}}}
+    return found
+
+
+def _stream() -> dict[str, Any]:
+    position = {"type": "string", "pattern": "^[0-9]{1,19}$", "description": "The id of the last event seen."}
+    types = {"type": "array", "items": {"type": "string"}, "description": "Only these facts; all when absent."}
+    return {
+        "operationId": "streamFacts",
+        "tags": ["Live"],
+        "summary": "The organization's facts as server-sent events.",
+        "description": (
+            "Each event has the fact's position as `id`, its type as `event`, and as `data` a JSON object with "
+            "position, event_id, type, organization_id, event_time and data. A comment comes every 15 s. An event "
+            "`problem` says why the stream ends; with status 410 the position is older than the feed: load anew and "
+            "connect without it.\n\nMay be called by a person with the role viewer or above or an API key with the "
+            "scope events.read."
+        ),
+        "parameters": [
+            _parameter("header", "Last-Event-ID", position, required=False),
+            _parameter("query", "last_event_id", position, required=False),
+            _parameter("query", "types", types, required=False),
+        ],
+        "responses": {
+            "200": {"description": "The stream.", "content": {"text/event-stream": {"schema": {"type": "string"}}}},
+            "400": _problem_response("Bad Request: FIELD_INVALID."),
+            "401": _problem_response("Unauthorized: UNAUTHENTICATED, TOKEN_INVALID, TOKEN_EXPIRED."),
+            "403": _problem_response("Forbidden: ROLE_TOO_LOW, SCOPE_MISSING."),
+            "429": _problem_response("Too Many Requests: STREAM_LIMIT_REACHED."),
+        },
+    }

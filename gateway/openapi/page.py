@@ -1,0 +1,176 @@
+"""The page that people read: plain HTML with its own style, no script, nothing fetched from elsewhere."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from html import escape
+from itertools import groupby
+from typing import Any
+
+from gateway.openapi.comments import comments
+from gateway.openapi.document import INTRODUCTION
+from gateway.openapi.operations import (
+    GENERAL_ERRORS,
+    Operation,
+    curl_example,
+    example_message,
+    http_status,
+)
+from gateway.openapi.schemas import Schema, Schemas
+
+
+def render(operations: Sequence[Operation], style: str) -> str:
+    """Answers the whole page."""
+    groups = [(name, list(members)) for name, members in groupby(operations, key=lambda item: item.group)]
+    schemas = Schemas()
+    body = "".join(_group(name, members, schemas) for name, members in groups)
+    return (
+        '<!doctype html><html lang="en"><head><meta charset="utf-8">'
+        '<meta name="viewport" content="width=device-width, initial-scale=1">'
+        f"<title>Prosa API</title><style>{style}</style></head>"
+        f'<body><div class="layout">{_navigation(groups)}<main><h1>Prosa API</h1>{_introduction()}{body}'
+        f"{_by_hand()}{_general_errors(operations)}</main></div></body></html>"
+    )
+
+
+def _navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
+    parts = ['<nav aria-label="Operations"><a href="/"><strong>prosa.</strong></a>']
+    for name, members in groups:
+        links = "".join(
+            f'<li><a href="#{escape(item.operation_id)}">{escape(item.operation_id)}</a></li>' for item in members
+        )
+        parts.append(f"<h2>{escape(name)}</h2><ul>{links}</ul>")
+    parts.append(
+        '<h2>More</h2><ul><li><a href="#webhooks">Webhooks</a></li><li><a href="#live">Live updates</a></li>'
+        '<li><a href="#errors">Errors</a></li><li><a href="/api/openapi.json">OpenAPI 3.1</a></li></ul></nav>'
+    )
+    return "".join(parts)
+
+
+def _introduction() -> str:
+    return "".join(f"<p>{_text(part)}</p>" for part in INTRODUCTION.split("\n\n"))
+
+
+def _group(name: str, members: list[Operation], schemas: Schemas) -> str:
+    service = members[0].binding.rpc.containing_service
+    about = comments().get(service.full_name, "")
+    body = "".join(_operation(item, schemas) for item in members)
+    title = f'<h2>{escape(name)}</h2><p class="soft">{_text(about)}</p>'
+    return f'<section class="group" id="{escape(name.lower())}">{title}{body}</section>'
+
+
+def _operation(item: Operation, schemas: Schemas) -> str:
+    binding = item.binding
+    method = binding.http_method
+    parts = [
+        f'<article class="operation" id="{escape(item.operation_id)}">',
+        f'<h3><span class="method {method.lower()}">{method}</span><code>{escape(binding.template)}</code></h3>',
+        f"<p>{_text(item.description)}</p>" if item.description else "",
+        f'<p class="soft">{_text(item.permission)}</p>',
+    ]
+    fields = binding.rpc.input_type.fields_by_name
+    required = set(schemas.required(binding.rpc.input_type))
+    rows = [(name, "path", schemas.field(fields[name]), True) for name in binding.path_fields]
+    rows += [(field.name, "query", schemas.field(field), field.name in required) for field in binding.query_fields]
+    rows += [(field.name, "body", schemas.field(field), field.name in required) for field in item.body_fields]
+    if rows:
+        parts.append(_fields("Request", rows))
+    output = binding.rpc.output_type
+    parts.append(_fields("Answer", [(field.name, "", schemas.field(field), False) for field in output.fields]))
+    if item.errors:
+        listed = "".join(
+            f"<tr><td>{http_status(error.code)}</td><td><code>{escape(error.reason)}</code></td></tr>"
+            for error in item.errors
+        )
+        parts.append(f"<h4>Errors</h4><table><tbody>{listed}</tbody></table>")
+    example = json.dumps(example_message(output), indent=2, ensure_ascii=False)
+    parts.append(
+        f"<h4>Example</h4><pre><code>{escape(curl_example(item))}</code></pre>"
+        f"<details><summary>The answer</summary><pre><code>{escape(example)}</code></pre></details></article>"
+    )
+    return "".join(parts)
+
+
+def _fields(title: str, rows: list[tuple[str, str, Schema, bool]]) -> str:
+    listed = "".join(
+        f"<tr><td><code>{escape(name)}</code>{_required(required)}</td>"
+        f'<td class="soft">{escape(" · ".join(part for part in (place, _kind(schema)) if part))}</td>'
+        f"<td>{_text(str(schema.get('description', '')))}</td></tr>"
+        for name, place, schema, required in rows
+    )
+    return f'<h4>{escape(title)}</h4><div class="wide"><table><tbody>{listed}</tbody></table></div>'
+
+
+def _required(required: bool) -> str:
+    return ' <span class="tag">required</span>' if required else ""
+
+
+def _kind(schema: Schema) -> str:
+    """Says in a few words what a value is: "text, at most 200", "list of Contact"."""
+    if "$ref" in schema:
+        return str(schema["$ref"]).rpartition(".")[2]
+    if "anyOf" in schema:
+        return f"{_kind(schema['anyOf'][0])} or null"
+    kinds: Any = schema.get("type", "anything")
+    kind = kinds[0] if isinstance(kinds, list) else kinds
+    words = {"string": "text", "integer": "whole number"}.get(kind, str(kind))
+    if kind == "array":
+        words = f"list of {_kind(schema['items'])}"
+    if "contentEncoding" in schema:
+        words = "bytes in base64"
+    if schema.get("format") in ("uuid", "email", "uri", "date-time"):
+        words = {"date-time": "time", "uuid": "UUID", "email": "e-mail", "uri": "URL"}[schema["format"]]
+    for keyword, phrase in (
+        ("minLength", "at least {}"),
+        ("maxLength", "at most {}"),
+        ("minimum", "from {}"),
+        ("exclusiveMinimum", "above {}"),
+        ("maximum", "to {}"),
+        ("maxItems", "at most {} items"),
+    ):
+        if keyword in schema:
+            words += ", " + phrase.format(schema[keyword])
+    return words
+
+
+def _by_hand() -> str:
+    return (
+        '<section class="group" id="webhooks"><h2>Webhooks</h2>'
+        "<p>Providers post to <code>/webhooks/chatwoot/{connection_key}</code> and "
+        "<code>/webhooks/evolution/{connection_key}</code> (also with the event's name behind it). A 200 means that "
+        "the webhook is stored for good; 401 that its signature is wrong, 404 that no connection has this address, "
+        "413 that it is too large, 503 that it should be sent again. An answer comes within 4 seconds.</p></section>"
+        '<section class="group" id="live"><h2>Live updates</h2>'
+        "<p><code>GET /api/v1/stream</code> sends the organization's facts as server-sent events; "
+        "<code>Last-Event-ID</code> resumes, <code>types</code> chooses.</p>"
+        "<pre><code>curl -N http://localhost:8080/api/v1/stream \\\n"
+        '  -H "X-Api-Key: $PROSA_API_KEY" -H "Last-Event-ID: 4711"</code></pre></section>'
+    )
+
+
+def _general_errors(operations: Sequence[Operation]) -> str:
+    known: dict[str, tuple[int, str]] = {
+        error.reason: (http_status(error.code), sentence) for error, sentence in GENERAL_ERRORS
+    }
+    users: dict[str, list[str]] = {}
+    for item in operations:
+        for error in item.errors:
+            users.setdefault(error.reason, []).append(item.operation_id)
+            known.setdefault(error.reason, (http_status(error.code), ""))
+    rows = "".join(
+        f'<tr id="{escape(reason)}"><td>{status}</td><td><code>{escape(reason)}</code></td>'
+        f"<td>{_text(sentence) or escape(', '.join(dict.fromkeys(users[reason])))}</td></tr>"
+        for reason, (status, sentence) in sorted(known.items())
+    )
+    return (
+        '<section class="group" id="errors"><h2>Errors</h2><p>Every error is <code>application/problem+json</code> '
+        "with type, title, status, detail, reason, violations, metadata and correlation_id.</p>"
+        f'<div class="wide"><table><tbody>{rows}</tbody></table></div></section>'
+    )
+
+
+def _text(text: str) -> str:
+    """Escapes a text, and shows what stands between backticks as code."""
+    parts = escape(text, quote=False).split("`")
+    return "".join(f"<code>{part}</code>" if index % 2 else part for index, part in enumerate(parts))

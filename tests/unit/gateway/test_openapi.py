@@ -1,0 +1,142 @@
+"""The OpenAPI document and the page, made from the contracts."""
+
+from __future__ import annotations
+
+import re
+from html.parser import HTMLParser
+from typing import Any
+
+import orjson
+import pytest
+from openapi_spec_validator import OpenAPIV31SpecValidator
+
+from gateway.openapi import document, page
+from gateway.openapi.comments import DeclaredError, comments, split_errors
+from gateway.openapi.operations import operations
+from gateway.transcoding.bindings import bindings
+from gateway.transcoding.plans import Plans
+
+OPERATIONS = operations(bindings(Plans()))
+
+
+@pytest.fixture(scope="module")
+def openapi() -> dict[str, Any]:
+    """The document as a program reads it."""
+    read: dict[str, Any] = orjson.loads(orjson.dumps(document.build(OPERATIONS)))
+    return read
+
+
+def test_the_document_is_valid_openapi(openapi: dict[str, Any]) -> None:
+    assert [str(error) for error in OpenAPIV31SpecValidator(openapi).iter_errors()] == []
+
+
+def test_every_binding_is_in_the_document_with_summary_and_permission(openapi: dict[str, Any]) -> None:
+    for operation in OPERATIONS:
+        found = openapi["paths"][operation.binding.template][operation.binding.http_method.lower()]
+        assert found["summary"] != operation.binding.rpc.name, "the contract says nothing of it"
+        assert operation.permission in found["description"]
+    ids = [item["operationId"] for path in openapi["paths"].values() for item in path.values()]
+    assert len(ids) == len(set(ids))
+
+
+def test_the_routes_written_by_hand_are_in_the_document(openapi: dict[str, Any]) -> None:
+    for path in (
+        "/webhooks/chatwoot/{connection_key}",
+        "/api/v1/stream",
+        "/healthz",
+        "/readyz",
+        "/api/chatwoot/webhook",
+    ):
+        assert path in openapi["paths"]
+
+
+def test_rules_and_comments_of_the_contracts_become_keywords(openapi: dict[str, Any]) -> None:
+    schema = openapi["components"]["schemas"]["identity.CreateContactRequest"]
+    assert schema["properties"]["name"]["minLength"] == 1
+    assert schema["properties"]["name"]["maxLength"] == 1024
+    assert schema["properties"]["tags"]["maxItems"] == 100
+    assert schema["properties"]["phone"]["description"] == "National or international form; kept as E.164."
+    assert schema["required"] == ["name"]
+    assert schema["additionalProperties"] is False
+    deal = openapi["components"]["schemas"]["crm.CreateDealRequest"]
+    assert deal["properties"]["contact_id"]["format"] == "uuid"
+    assert openapi["components"]["schemas"]["Source"]["enum"] == ["UNSPECIFIED", "WHATSAPP", "INSTAGRAM"]
+
+
+def test_errors_that_an_rpc_declares_are_among_its_responses(openapi: dict[str, Any]) -> None:
+    responses = openapi["paths"]["/api/v1/contacts/{contact_id}"]["get"]["responses"]
+    assert "CONTACT_NOT_FOUND" in responses["404"]["description"]
+    assert "application/problem+json" in responses["404"]["content"]
+
+
+def test_fields_of_the_path_are_not_asked_for_in_the_body_again(openapi: dict[str, Any]) -> None:
+    add = openapi["paths"]["/api/v1/connections/{connection_id}:addSecret"]["post"]
+    body = add["requestBody"]["content"]["application/json"]["schema"]
+    assert set(body["properties"]) == {"webhook_secret", "only", "request_id"}
+    assert {parameter["name"] for parameter in add["parameters"]} == {"connection_id", "Idempotency-Key"}
+
+
+def test_anyone_may_get_a_token_and_nothing_else_without_one(openapi: dict[str, Any]) -> None:
+    assert openapi["paths"]["/api/v1/token"]["post"]["security"] == []
+    assert "security" not in openapi["paths"]["/api/v1/contacts"]["get"]
+    assert openapi["security"] == [{"bearer": []}, {"api_key": []}]
+
+
+def test_the_errors_of_a_comment_are_taken_apart() -> None:
+    text = "Does it. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND; ABORTED ETAG_STALE."
+    assert split_errors(text) == (
+        "Does it.",
+        [
+            DeclaredError("NOT_FOUND", "BOARD_NOT_FOUND"),
+            DeclaredError("NOT_FOUND", "STAGE_NOT_FOUND"),
+            DeclaredError("ABORTED", "ETAG_STALE"),
+        ],
+    )
+    assert split_errors("Plain.") == ("Plain.", [])
+
+
+def test_every_bound_rpc_is_described_in_its_contract() -> None:
+    assert [item.operation_id for item in OPERATIONS if item.binding.rpc.full_name not in comments()] == []
+
+
+class Outline(HTMLParser):
+    """What a page holds: its ids, its links, and what it would fetch."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.ids: list[str] = []
+        self.links: list[str] = []
+        self.fetched: list[str] = []
+        self.open: list[str] = []
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        found = dict(attrs)
+        if tag not in ("meta", "br"):
+            self.open.append(tag)
+        if found.get("id"):
+            self.ids.append(str(found["id"]))
+        if tag == "a":
+            self.links.append(str(found["href"]))
+        if tag in ("script", "link", "img", "iframe"):
+            self.fetched.append(tag)
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+
+def test_the_page_shows_every_operation_and_fetches_nothing() -> None:
+    html = page.render(OPERATIONS, "body{}")
+    outline = Outline()
+    outline.feed(html)
+    assert outline.open == []
+    assert outline.fetched == []
+    assert len(outline.ids) == len(set(outline.ids))
+    assert {item.operation_id for item in OPERATIONS} <= set(outline.ids)
+    assert {link[1:] for link in outline.links if link.startswith("#")} <= set(outline.ids)
+    assert {link for link in outline.links if not link.startswith("#")} == {"/", "/api/openapi.json"}
+
+
+def test_the_page_has_a_command_to_copy_for_every_operation() -> None:
+    html = page.render(OPERATIONS, "")
+    assert len(re.findall(r"<pre><code>curl ", html)) >= len(OPERATIONS)
+    assert "X-Api-Key: $PROSA_API_KEY" in html
