@@ -5,11 +5,11 @@ from __future__ import annotations
 from collections.abc import Awaitable, Callable
 
 import grpc.aio
-from grpc_health.v1 import health_pb2, health_pb2_grpc
+from grpc_health.v1 import health_pb2
 
 from chassis.errors import Unavailable
 from chassis.process import Process
-from gateway.app import Parts, make_app
+from gateway.app import Parts, make_app, make_runner
 from gateway.gate import TokenGate
 from gateway.limits import ROOM_CHECK_TIMEOUT_SECONDS
 from gateway.transcoding.contracts import ROOMS
@@ -21,7 +21,6 @@ async def start(process: Process) -> None:
     channels = {room: process.channel(room, signed=False) for room in (*ROOMS, "ingest_accept")}
     for room, channel in channels.items():
         process.readiness.add(f"room.{room}", room_check(channel))
-    process.watch_revocations()
     app = make_app(
         Parts(
             channels=channels,
@@ -31,15 +30,19 @@ async def start(process: Process) -> None:
             look=process.readiness.look,
         )
     )
-    await process.serve_http(app)
+    await process.serve_http(make_runner(app))
 
 
 def room_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
     """Answers a check that raises where a room does not serve."""
-    stub = health_pb2_grpc.HealthStub(channel)
+    ask = channel.unary_unary(
+        "/grpc.health.v1.Health/Check",
+        request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
+        response_deserializer=health_pb2.HealthCheckResponse.FromString,
+    )
 
     async def check() -> None:
-        answer = await stub.Check(health_pb2.HealthCheckRequest(), timeout=ROOM_CHECK_TIMEOUT_SECONDS)
+        answer = await ask(health_pb2.HealthCheckRequest(), timeout=ROOM_CHECK_TIMEOUT_SECONDS)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
             raise Unavailable("ROOM_UNAVAILABLE", "The room does not serve yet, or no longer.")
 

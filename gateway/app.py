@@ -1,0 +1,184 @@
+"""The gateway's HTTP application: its routes, and what surrounds every request."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import grpc
+import structlog
+from aiohttp import web
+
+from chassis.clock import Clock
+from chassis.context import carried
+from chassis.errors import ProsaError
+from gateway import problems
+from gateway.credentials import (
+    ApiKeys,
+    Credentials,
+    Exchange,
+    Gate,
+    ServiceTokens,
+    correlation_id_key,
+    identify,
+    trace_parent_key,
+)
+from gateway.feed import Feed
+from gateway.limits import (
+    API_BODY_BYTES_MAX,
+    EXCHANGE_TIMEOUT_SECONDS,
+    HEADER_BYTES_MAX,
+    KEEPALIVE_SECONDS,
+    REQUEST_LINE_BYTES_MAX,
+    SHUTDOWN_SECONDS,
+    STREAM_HEARTBEAT_SECONDS,
+)
+from gateway.routes.api import Channels, add_api_routes
+from gateway.routes.docs import Docs
+from gateway.routes.health import Health, Look
+from gateway.routes.stream import LiveUpdates
+from gateway.routes.webhooks import Door, WebhookLimits
+from gateway.transcoding.plans import Plans
+from prosa.identity.v1 import access_service_pb2 as access_pb
+from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+
+log = structlog.get_logger("gateway.http")
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+_SECURITY_HEADERS = {
+    "X-Content-Type-Options": "nosniff",
+    "X-Frame-Options": "DENY",
+    "Referrer-Policy": "no-referrer",
+    "Cross-Origin-Resource-Policy": "same-origin",
+    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+    "Cache-Control": "no-store",
+}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Parts:
+    """What the gateway is made of; whoever starts it brings these."""
+
+    # By room, and "ingest_accept" where the door of ingest runs apart. They must add no token of their own to a call:
+    # a caller without credentials would act as the gateway.
+    channels: Channels
+    tokens: ServiceTokens
+    gate: Gate
+    clock: Clock
+    look: Look
+    # What a test may make smaller.
+    webhook_limits: WebhookLimits | None = None
+    stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
+    stream_queue_events_max: int | None = None
+    exchange: Exchange | None = None
+
+
+def make_app(parts: Parts) -> web.Application:
+    """Builds the application. Rooms without a channel are left out, and so are the routes that need them."""
+    app = web.Application(
+        middlewares=[_surround, _tell_problems], client_max_size=API_BODY_BYTES_MAX, handler_args=_HANDLER_ARGS
+    )
+    plans = Plans()
+    exchange = parts.exchange or exchange_over(parts.channels["identity"])
+    credentials = Credentials(ApiKeys(exchange))
+    add_api_routes(app, parts.channels, credentials, plans)
+    if "ingest" in parts.channels:
+        ingest = parts.channels["ingest"]
+        Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, parts.webhook_limits).add_routes(
+            app
+        )
+        queue = {} if parts.stream_queue_events_max is None else {"queue_events_max": parts.stream_queue_events_max}
+        feed = Feed(ingest, parts.tokens, plans, **queue)
+        LiveUpdates(feed, credentials, parts.gate, parts.clock, parts.stream_heartbeat_seconds).add_routes(app)
+    Health(parts.look).add_routes(app)
+    Docs(plans).add_routes(app)
+    app.on_response_prepare.append(add_headers)
+    return app
+
+
+_HANDLER_ARGS: dict[str, Any] = {
+    # Signatures are made over bytes as they were sent.
+    "auto_decompress": False,
+    "access_log": None,
+    "keepalive_timeout": KEEPALIVE_SECONDS,
+    "max_line_size": REQUEST_LINE_BYTES_MAX,
+    "max_field_size": HEADER_BYTES_MAX,
+}
+
+
+def make_runner(app: web.Application) -> web.AppRunner:
+    """Answers the runner the application must be served with: bodies stay as they were sent, logs are our own."""
+    return web.AppRunner(app, shutdown_timeout=SHUTDOWN_SECONDS, handle_signals=False, access_log=None)
+
+
+def exchange_over(channel: grpc.aio.Channel) -> Exchange:
+    """Answers how a key is exchanged at identity."""
+    stub = AccessServiceStub(channel)
+
+    async def exchange(api_key: str) -> access_pb.Token:
+        return await stub.ExchangeApiKey(
+            access_pb.ExchangeApiKeyRequest(client_secret=api_key), timeout=EXCHANGE_TIMEOUT_SECONDS
+        )
+
+    return exchange
+
+
+@web.middleware
+async def _surround(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Gives the request its ids and a line in the log, and the answer its ids and security headers."""
+    started = time.monotonic()
+    identify(request)
+    correlation_id = request[correlation_id_key]
+    with carried(correlation_id, request[trace_parent_key]):
+        response = await handler(request)
+        resource = request.match_info.route.resource
+        log.info(
+            "request",
+            method=request.method,
+            # The pattern, not the path: a path may hold a connection's key.
+            route=resource.canonical if resource is not None else "",
+            status=response.status,
+            duration_ms=round((time.monotonic() - started) * 1000, 2),
+        )
+    return response
+
+
+async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
+    """Adds the headers that every answer carries, just before it leaves."""
+    for name, value in _SECURITY_HEADERS.items():
+        response.headers.setdefault(name, value)
+    # Says nothing of versions.
+    response.headers["Server"] = "prosa"
+    response.headers["X-Correlation-Id"] = request.get(correlation_id_key, "")
+
+
+@web.middleware
+async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Turns every error into problem+json; what was not expected is logged with its trace and told without."""
+    try:
+        return await handler(request)
+    except ProsaError as error:
+        problem = problems.from_error(error)
+    except grpc.aio.AioRpcError as error:
+        problem = problems.from_call(error)
+        if problem.status >= 500:
+            log.warning("call failed", code=error.code().name, details=error.details())
+    except web.HTTPException as error:
+        if error.status < 400:
+            raise
+        problem = problems.from_http(error)
+    except (aiohttp.ClientError, ConnectionError):
+        # The caller went away or sent a body that breaks off; this answer will hardly be read.
+        problem = problems.Problem(400, "Bad request", "BODY_INCOMPLETE", "The body broke off.")
+    except Exception:
+        log.exception("unexpected error")
+        problem = problems.unexpected()
+    response = problems.response(problem, request[correlation_id_key])
+    if problem.status in (408, 413):
+        # The rest of the body is not worth reading.
+        response.force_close()
+    return response

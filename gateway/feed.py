@@ -1,0 +1,276 @@
+"""Watching facts: one Subscribe stream per organization, shared by all who look at it.
+
+A client joins the live stream first and only then catches up from where it was, so nothing falls between the two;
+what comes twice is known by its position. Ingest sends a heartbeat with its position as soon as a stream has all
+there is, so every stream soon knows how far it is.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import AsyncGenerator, Callable
+from dataclasses import dataclass
+from typing import Any
+from uuid import UUID
+
+import grpc
+import orjson
+import structlog
+from google.protobuf.message import DecodeError
+
+from chassis.errors import OutOfRange, ProsaError, ResourceExhausted, Unavailable
+from gateway.credentials import ServiceTokens
+from gateway.limits import (
+    STREAM_CALL_TIMEOUT_SECONDS,
+    STREAM_CLIENTS_MAX,
+    STREAM_CLIENTS_PER_ORGANIZATION_MAX,
+    STREAM_QUEUE_EVENTS_MAX,
+    STREAM_RECONNECT_SECONDS_MAX,
+    STREAM_RECONNECT_SECONDS_MIN,
+    STREAM_START_TIMEOUT_SECONDS,
+)
+from gateway.problems import to_prosa_error
+from gateway.transcoding.contracts import message_descriptor
+from gateway.transcoding.fields import write_timestamp
+from gateway.transcoding.plans import Plans
+from prosa.ingest.v1 import webhook_event_service_pb2 as pb
+from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
+
+log = structlog.get_logger("gateway.feed")
+
+FROM_NOW = -1
+_HOPELESS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED)
+
+
+@dataclass(frozen=True, slots=True)
+class Fact:
+    """One fact as every client of its organization gets it."""
+
+    position: int
+    type: str
+    # A whole server-sent event, written once for all.
+    frame: bytes
+
+
+class Client:
+    """One who watches: a bounded queue that the stream fills and the client's connection empties."""
+
+    def __init__(self, queue_events_max: int) -> None:
+        self._queue: asyncio.Queue[Fact | None] = asyncio.Queue(queue_events_max + 1)
+        self._queue_events_max = queue_events_max
+        self.ended_by: ProsaError | None = None
+        self._ended = False
+
+    def offer(self, fact: Fact) -> None:
+        """Queues a fact; a client that does not keep up is ended, and resumes by coming back."""
+        if self._ended:
+            return
+        if self._queue.qsize() >= self._queue_events_max:
+            self.end(Unavailable("CLIENT_SLOW", "Events came faster than they were read; connect again to resume."))
+        else:
+            self._queue.put_nowait(fact)
+
+    def end(self, error: ProsaError) -> None:
+        """Ends the client's stream for a reason, which it is told."""
+        if self._ended:
+            return
+        self._ended, self.ended_by = True, error
+        # What still waits is dropped: the client comes back with the position of what it has seen.
+        while not self._queue.empty():
+            self._queue.get_nowait()
+        self._queue.put_nowait(None)
+
+    async def next(self) -> Fact | None:
+        """Answers the next fact, or None when the stream has ended."""
+        return await self._queue.get()
+
+
+class FactWriter:
+    """Writes facts as server-sent events."""
+
+    def __init__(self, plans: Plans) -> None:
+        self._plans = plans
+
+    def write(self, event: pb.FeedEvent) -> Fact:
+        """Answers a fact ready to send. A type that this gateway does not know yet has null as its data."""
+        data = orjson.dumps(
+            {
+                "position": event.position,
+                "event_id": event.event_id,
+                "type": event.type,
+                "organization_id": event.organization_id,
+                "event_time": write_timestamp(event.event_time),
+                "data": self._data(event),
+            },
+            option=orjson.OPT_UTC_Z,
+        )
+        frame = b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), data)
+        return Fact(event.position, event.type, frame)
+
+    def _data(self, event: pb.FeedEvent) -> dict[str, Any] | None:
+        descriptor = message_descriptor(event.type)
+        if descriptor is None:
+            return None
+        plan = self._plans.of(descriptor)
+        try:
+            return plan.encode(plan.message_class.FromString(event.payload))
+        except DecodeError:
+            log.warning("a fact's payload cannot be read", type=event.type, position=event.position)
+            return None
+
+
+class Stream:
+    """The live stream of one organization."""
+
+    def __init__(self, subscribe: Callable[[int], Any], writer: FactWriter) -> None:
+        self._subscribe = subscribe
+        self._writer = writer
+        self.clients: set[Client] = set()
+        # How far the stream is; None until ingest has said so.
+        self.position: int | None = None
+        self._positioned = asyncio.Event()
+        self._task = asyncio.create_task(self._run())
+
+    async def positioned(self) -> int:
+        """Answers how far the stream is, once that is known. Raises Unavailable where it stays unknown."""
+        try:
+            async with asyncio.timeout(STREAM_START_TIMEOUT_SECONDS):
+                await self._positioned.wait()
+        except TimeoutError:
+            raise Unavailable("FEED_UNAVAILABLE", "The event feed does not answer; try again soon.") from None
+        assert self.position is not None
+        return self.position
+
+    async def close(self, error: ProsaError) -> None:
+        """Ends the stream and all who watch it."""
+        self._task.cancel()
+        await asyncio.gather(self._task, return_exceptions=True)
+        self._end_all(error)
+
+    def _end_all(self, error: ProsaError) -> None:
+        for client in self.clients:
+            client.end(error)
+
+    async def _run(self) -> None:
+        """Follows the feed, and takes it up again where it stopped whenever the call ends."""
+        failures = 0
+        while True:
+            try:
+                async for event in self._subscribe(FROM_NOW if self.position is None else self.position):
+                    failures = 0
+                    self._on(event)
+            except grpc.aio.AioRpcError as error:
+                failures += 1
+                log.warning("the feed's stream ended", code=error.code().name, details=error.details())
+                told = to_prosa_error(error)
+                if error.code() in _HOPELESS:
+                    self._end_all(told or Unavailable("FEED_UNAVAILABLE", "The event feed refuses this gateway."))
+                    self._forget_position()
+                elif error.code() == grpc.StatusCode.OUT_OF_RANGE:
+                    # This gateway was cut off for longer than the feed keeps: each client must start afresh too.
+                    self._end_all(told or position_expired())
+                    self._forget_position()
+            delay = min(STREAM_RECONNECT_SECONDS_MIN * 2**failures, STREAM_RECONNECT_SECONDS_MAX)
+            await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways, guards nothing
+
+    def _forget_position(self) -> None:
+        self.position = None
+        self._positioned.clear()
+
+    def _on(self, event: pb.FeedEvent) -> None:
+        if not event.heartbeat and self.clients:
+            fact = self._writer.write(event)
+            for client in list(self.clients):
+                client.offer(fact)
+        self.position = event.position
+        self._positioned.set()
+
+
+class Feed:
+    """The streams of all organizations that somebody watches from here."""
+
+    def __init__(
+        self,
+        channel: grpc.aio.Channel,
+        tokens: ServiceTokens,
+        plans: Plans,
+        *,
+        queue_events_max: int = STREAM_QUEUE_EVENTS_MAX,
+        clients_max: int = STREAM_CLIENTS_MAX,
+    ) -> None:
+        self._stub = EventServiceStub(channel)
+        self._tokens = tokens
+        self._writer = FactWriter(plans)
+        self._queue_events_max, self._clients_max = queue_events_max, clients_max
+        self._streams: dict[UUID, Stream] = {}
+
+    @property
+    def watched(self) -> int:
+        """How many organizations have a stream open from here."""
+        return len(self._streams)
+
+    def join(self, organization_id: UUID) -> tuple[Stream, Client]:
+        """Lets a client watch from now on. Raises ResourceExhausted where too many do."""
+        stream = self._streams.get(organization_id)
+        here = 0 if stream is None else len(stream.clients)
+        everywhere = sum(len(other.clients) for other in self._streams.values())
+        if here >= STREAM_CLIENTS_PER_ORGANIZATION_MAX or everywhere >= self._clients_max:
+            raise ResourceExhausted("STREAM_LIMIT_REACHED", "Too many live streams are open; close some.")
+        if stream is None:
+            stream = Stream(lambda position: self._subscribe(organization_id, position), self._writer)
+            self._streams[organization_id] = stream
+        client = Client(self._queue_events_max)
+        stream.clients.add(client)
+        return stream, client
+
+    async def leave(self, organization_id: UUID, client: Client) -> None:
+        """Ends a client's watch; with the last one the organization's stream ends."""
+        stream = self._streams.get(organization_id)
+        if stream is None:
+            return
+        stream.clients.discard(client)
+        if not stream.clients:
+            del self._streams[organization_id]
+            await stream.close(_closing())
+
+    async def catch_up(self, organization_id: UUID, after_position: int, until_position: int) -> AsyncGenerator[Fact]:
+        """Walks through the facts after one position up to another. Raises what ingest raises: POSITION_EXPIRED."""
+        call = self._subscribe(organization_id, after_position)
+        try:
+            async for event in call:
+                if not event.heartbeat and event.position <= until_position:
+                    yield self._writer.write(event)
+                if event.position >= until_position:
+                    return
+        except grpc.aio.AioRpcError as error:
+            told = to_prosa_error(error)
+            if told is None and error.code() == grpc.StatusCode.OUT_OF_RANGE:
+                told = position_expired()
+            raise told or Unavailable("FEED_UNAVAILABLE", "The event feed is away; connect again.") from None
+        finally:
+            call.cancel()
+
+    async def close(self) -> None:
+        """Ends every stream, so that no connection outlives the process's wish to stop."""
+        streams, self._streams = list(self._streams.values()), {}
+        for stream in streams:
+            await stream.close(_closing())
+
+    def _subscribe(self, organization_id: UUID, after_position: int) -> Any:
+        return self._stub.Subscribe(
+            pb.SubscribeRequest(after_position=after_position),
+            metadata=(("authorization", f"Bearer {self._tokens.service_token(organization_id)}"),),
+            timeout=STREAM_CALL_TIMEOUT_SECONDS,
+        )
+
+
+def position_expired() -> ProsaError:
+    """The error that tells a client to start over."""
+    return OutOfRange(
+        "POSITION_EXPIRED", "Facts that old are gone: load what you show anew, then connect without Last-Event-ID."
+    )
+
+
+def _closing() -> ProsaError:
+    return Unavailable("SHUTTING_DOWN", "This process is stopping; connect again to resume.")

@@ -1,0 +1,74 @@
+"""Every RPC that the contracts bind to a path: one handler for all of them."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+
+import grpc
+from aiohttp import web
+from google.protobuf.message import Message
+
+from gateway.credentials import Credentials
+from gateway.limits import API_BODY_TIMEOUT_SECONDS, API_CALL_TIMEOUT_SECONDS
+from gateway.transcoding.bindings import Binding, bindings, route_path
+from gateway.transcoding.contracts import room_of
+from gateway.transcoding.plans import Plans
+
+Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+Channels = Mapping[str, grpc.aio.Channel]
+"""A channel to each room, by the room's name."""
+
+
+def add_api_routes(app: web.Application, channels: Channels, credentials: Credentials, plans: Plans) -> None:
+    """Registers every binding whose room has a channel."""
+    for binding in bindings(plans):
+        channel = channels.get(room_of(binding.rpc.full_name))
+        if channel is None:
+            continue
+        handler = _handler(binding, channel, credentials)
+        path = route_path(binding.template)
+        if binding.http_method == "GET":
+            app.router.add_get(path, handler, allow_head=True)
+        else:
+            app.router.add_route(binding.http_method, path, handler)
+
+
+def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentials) -> Handler:
+    call: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
+        binding.rpc_path,
+        request_serializer=binding.request_plan.message_class.SerializeToString,
+        response_deserializer=binding.response_plan.message_class.FromString,
+    )
+
+    async def handle(request: web.Request) -> web.StreamResponse:
+        message = binding.read(
+            request.match_info,
+            request.rel_url.query,
+            await read_body(request),
+            request.headers.get("Idempotency-Key"),
+        )
+        metadata = await credentials.metadata(request)
+        try:
+            answer = await call(message, metadata=metadata, timeout=API_CALL_TIMEOUT_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() == grpc.StatusCode.UNAUTHENTICATED:
+                credentials.refused(request)
+            raise
+        return web.Response(body=binding.response_plan.to_json(answer), content_type="application/json")
+
+    return handle
+
+
+async def read_body(request: web.Request) -> bytes:
+    """Reads a body of the API, within its limits of size and time."""
+    if not request.body_exists:
+        return b""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        # Webhooks need their bytes as they came, so the server inflates nothing.
+        raise web.HTTPUnsupportedMediaType
+    try:
+        async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
+            return await request.read()
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None

@@ -1,0 +1,90 @@
+"""What people and programs read about the API, and the page at the root."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+from dataclasses import dataclass
+from functools import cached_property
+from importlib import resources
+
+import orjson
+from aiohttp import web
+
+from gateway.openapi import document, page
+from gateway.openapi.operations import Operation, operations
+from gateway.transcoding.bindings import bindings
+from gateway.transcoding.plans import Plans
+
+
+@dataclass(frozen=True, slots=True)
+class _Content:
+    body: bytes
+    content_type: str
+    etag: str
+
+
+class Docs:
+    """Serves the OpenAPI document, the page about it and the landing page; each is made once, when first asked for."""
+
+    def __init__(self, plans: Plans) -> None:
+        self._plans = plans
+
+    def add_routes(self, app: web.Application) -> None:
+        """Registers the pages."""
+        app.router.add_get("/", self.landing)
+        app.router.add_get("/api/docs", self.docs)
+        app.router.add_get("/api/openapi.json", self.openapi)
+
+    async def landing(self, request: web.Request) -> web.StreamResponse:
+        """The page at the root."""
+        return self._answer(request, self._landing)
+
+    async def docs(self, request: web.Request) -> web.StreamResponse:
+        """The API for people."""
+        return self._answer(request, self._docs)
+
+    async def openapi(self, request: web.Request) -> web.StreamResponse:
+        """The API for programs."""
+        return self._answer(request, self._openapi)
+
+    @cached_property
+    def _operations(self) -> tuple[Operation, ...]:
+        return operations(bindings(self._plans))
+
+    @cached_property
+    def _style(self) -> str:
+        return _page("style.css").strip()
+
+    @cached_property
+    def _landing(self) -> _Content:
+        return _content(_page("landing.html").replace("{style}", self._style).encode(), "text/html")
+
+    @cached_property
+    def _docs(self) -> _Content:
+        return _content(page.render(self._operations, self._style).encode(), "text/html")
+
+    @cached_property
+    def _openapi(self) -> _Content:
+        return _content(orjson.dumps(document.build(self._operations)), "application/json")
+
+    def _answer(self, request: web.Request, content: _Content) -> web.StreamResponse:
+        headers = {"ETag": f'"{content.etag}"', "Cache-Control": "no-cache"}
+        if content.content_type == "text/html":
+            # No script at all, and no style but the one in the page.
+            digest = base64.b64encode(hashlib.sha256(self._style.encode()).digest()).decode()
+            headers["Content-Security-Policy"] = (
+                f"default-src 'none'; style-src 'sha256-{digest}'; base-uri 'none'; frame-ancestors 'none'"
+            )
+        if any(tag.value == content.etag for tag in request.if_none_match or ()):
+            return web.Response(status=304, headers=headers)
+        charset = "utf-8" if content.content_type == "text/html" else None
+        return web.Response(body=content.body, content_type=content.content_type, charset=charset, headers=headers)
+
+
+def _content(body: bytes, content_type: str) -> _Content:
+    return _Content(body, content_type, hashlib.sha256(body).hexdigest()[:32])
+
+
+def _page(name: str) -> str:
+    return resources.files("gateway").joinpath("pages", name).read_text("utf-8")

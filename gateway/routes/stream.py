@@ -1,0 +1,177 @@
+"""Live updates: an organization's facts as server-sent events, resumed by Last-Event-ID."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import Iterable
+from contextlib import aclosing
+
+import orjson
+from aiohttp import web
+
+from chassis.clock import Clock
+from chassis.errors import FieldViolation, InvalidArgument, OutOfRange, ProsaError, Unauthenticated
+from gateway import problems
+from gateway.credentials import Credentials, Gate, Watcher, correlation_id_key
+from gateway.feed import Client, Fact, Feed, Stream
+from gateway.limits import STREAM_HEARTBEAT_SECONDS, STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
+from gateway.transcoding.contracts import files
+
+SUBSCRIBE = "/prosa.ingest.v1.EventService/Subscribe"
+_POSITION = re.compile(r"[0-9]{1,19}")
+_POSITION_MAX = 2**63 - 1
+
+
+class LiveUpdates:
+    """Serves GET /api/v1/stream."""
+
+    def __init__(
+        self,
+        feed: Feed,
+        credentials: Credentials,
+        gate: Gate,
+        clock: Clock,
+        heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS,
+    ) -> None:
+        self._feed = feed
+        self._credentials = credentials
+        self._gate = gate
+        self._clock = clock
+        self._heartbeat_seconds = heartbeat_seconds
+
+    def add_routes(self, app: web.Application) -> None:
+        """Registers the stream; it ends before the application waits for its connections."""
+        app.router.add_get("/api/v1/stream", self.stream, allow_head=False)
+        app.on_shutdown.append(self._close)
+
+    async def stream(self, request: web.Request) -> web.StreamResponse:
+        """Sends the facts after Last-Event-ID, or from now on, until the client leaves or its token ends."""
+        after_position = read_position(request)
+        types = read_types(request.rel_url.query.getall("types", []))
+        token = await self._credentials.token(request)
+        if token is None:
+            raise Unauthenticated("UNAUTHENTICATED", "Send Authorization: Bearer with a token, or X-Api-Key.")
+        watcher = self._gate.admit(token, SUBSCRIBE)
+        # Joined before the answer begins: a limit that is reached can still be told as a status.
+        stream, client = self._feed.join(watcher.organization_id)
+        try:
+            response = web.StreamResponse(
+                headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
+            )
+            await response.prepare(request)
+            sender = _Sender(response, types, after_position)
+            await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
+            try:
+                await self._follow(sender, stream, client, watcher, token)
+            except ProsaError as error:
+                await sender.send(_problem_frame(error, request[correlation_id_key]))
+            except (ConnectionError, TimeoutError):
+                # The client has gone, or stopped reading: it resumes when it comes back.
+                response.force_close()
+            return response
+        finally:
+            await self._feed.leave(watcher.organization_id, client)
+
+    async def _follow(self, sender: _Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
+        if sender.position is not None:
+            await self._catch_up(sender, stream, client, watcher)
+        while True:
+            left = (watcher.expire_time - self._clock.now()).total_seconds()
+            if left <= 0:
+                raise Unauthenticated("TOKEN_EXPIRED", "The token has ended; connect again with a new one.")
+            try:
+                async with asyncio.timeout(min(self._heartbeat_seconds, left)):
+                    fact = await client.next()
+            except TimeoutError:
+                # A revoked token must not watch on.
+                self._gate.admit(token, SUBSCRIBE)
+                await sender.send(b": heartbeat\n\n")
+                continue
+            if fact is None:
+                assert client.ended_by is not None
+                raise client.ended_by
+            await sender.send_fact(fact)
+
+    async def _catch_up(self, sender: _Sender, stream: Stream, client: Client, watcher: Watcher) -> None:
+        assert sender.position is not None
+        until = await stream.positioned()
+        if sender.position > until:
+            # From another life of the feed, such as before a restore: follow from here on.
+            sender.position = until
+        if sender.position == until:
+            return
+        async with aclosing(self._feed.catch_up(watcher.organization_id, sender.position, until)) as facts:
+            async for fact in facts:
+                await sender.send_fact(fact)
+                if client.ended_by is not None:
+                    raise client.ended_by
+
+    async def _close(self, _: web.Application) -> None:
+        await self._feed.close()
+
+
+class _Sender:
+    """Writes to one client: what it asked for, each fact once."""
+
+    def __init__(self, response: web.StreamResponse, types: frozenset[str], position: int | None) -> None:
+        self._response = response
+        self._types = types
+        # Of the last fact sent or passed over; None: the client wants only what comes.
+        self.position = position
+
+    async def send_fact(self, fact: Fact) -> None:
+        if self.position is not None and fact.position <= self.position:
+            return
+        if not self._types or fact.type in self._types:
+            await self.send(fact.frame)
+        self.position = fact.position
+
+    async def send(self, frame: bytes) -> None:
+        async with asyncio.timeout(STREAM_WRITE_TIMEOUT_SECONDS):
+            await self._response.write(frame)
+
+
+def read_position(request: web.Request) -> int | None:
+    """Answers the position to resume after, from the header or the query; None where there is none."""
+    name = "Last-Event-ID"
+    text = request.headers.get(name, "").strip()
+    if not text:
+        name, text = "last_event_id", request.rel_url.query.get("last_event_id", "").strip()
+    if not text:
+        return None
+    if not _POSITION.fullmatch(text) or int(text) > _POSITION_MAX:
+        advice = "must be the id of an event of this stream, such as 4711"
+        raise InvalidArgument("FIELD_INVALID", f"{name} {advice}.", violations=[FieldViolation(name, advice)])
+    return int(text)
+
+
+def read_types(values: Iterable[str]) -> frozenset[str]:
+    """Answers the full names of the facts wanted; short names and comma-separated lists are understood."""
+    names = [name.strip() for value in values for name in value.split(",") if name.strip()]
+    known = known_types()
+    unknown = [name for name in names if name not in known]
+    if unknown or len(names) > STREAM_TYPES_MAX:
+        advice = f"takes at most {STREAM_TYPES_MAX} of {', '.join(sorted(set(known.values())))}"
+        raise InvalidArgument("FIELD_INVALID", f"types {advice}.", violations=[FieldViolation("types", advice)])
+    return frozenset(known[name] for name in names)
+
+
+def known_types() -> dict[str, str]:
+    """Answers the full name of every fact of the contracts, by its full and by its short name."""
+    known: dict[str, str] = {}
+    for file in files():
+        if file.name.endswith("/events.proto"):
+            for message in file.message_types_by_name.values():
+                known[message.full_name] = known[message.name] = message.full_name
+    return known
+
+
+def _problem_frame(error: ProsaError, correlation_id: str) -> bytes:
+    """Answers an error as the stream's last event."""
+    problem = problems.body(problems.from_error(error), correlation_id)
+    if isinstance(error, OutOfRange):
+        problem["status"], problem["title"] = 410, "Gone"
+        # An empty id makes a browser forget its position, so that its next try is not refused again.
+        return b"id:\nevent: problem\ndata: " + orjson.dumps(problem) + b"\n\n"
+    return b"event: problem\ndata: " + orjson.dumps(problem) + b"\n\n"

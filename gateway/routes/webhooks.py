@@ -1,0 +1,250 @@
+"""Where providers knock: webhooks in, answered only after they are committed.
+
+The body is read within bounds and travels untouched: the server inflates nothing (auto_decompress is off), for
+signatures are made over the bytes as they were sent. Whatever happens, an answer is out in less than four seconds:
+Chatwoot waits five and does not come back, so a 503 in time is worth more than a success too late.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import re
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+
+import grpc
+import structlog
+from aiohttp import web
+from google.protobuf.timestamp_pb2 import Timestamp
+
+from chassis.batching import Batcher
+from chassis.clock import Clock
+from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
+from gateway import problems
+from gateway.credentials import ServiceTokens, trace_parent_key
+from gateway.limits import (
+    ACCEPT_BATCH_BYTES_MAX,
+    ACCEPT_BATCH_ITEMS_MAX,
+    ACCEPT_CALL_TIMEOUT_SECONDS,
+    ACCEPT_FLUSHERS,
+    ACCEPT_QUEUE_BYTES_MAX,
+    ACCEPT_QUEUE_ITEMS_MAX,
+    CHATWOOT_BODY_BYTES_MAX,
+    CONNECTION_KEY_LENGTH_MAX,
+    EVOLUTION_BODY_BYTES_MAX,
+    WEBHOOK_BYTES_IN_FLIGHT_MAX,
+    WEBHOOK_DEADLINE_SECONDS,
+    WEBHOOK_HEADER_LENGTH_MAX,
+)
+from prosa.ingest.v1 import ingest_service_pb2 as pb
+from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
+
+log = structlog.get_logger("gateway.webhooks")
+
+CHATWOOT_HEADERS = ("x-chatwoot-signature", "x-chatwoot-timestamp", "x-chatwoot-delivery", "content-encoding")
+LEGACY_HEADERS = (*CHATWOOT_HEADERS, "authorization", "x-organization-id")
+EVOLUTION_HEADERS = (
+    "authorization",
+    "apikey",
+    "x-api-key",
+    "x-webhook-secret",
+    "x-webhook-token",
+    "x-instance-id",
+    "x-instance-name",
+    "x-event-type",
+    "x-timestamp",
+    "content-encoding",
+)
+_CONNECTION_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{CONNECTION_KEY_LENGTH_MAX}}}")
+_ITEM_OVERHEAD_BYTES = 256
+
+LEGACY_INVALID_TEXTS = {
+    "JSON_MALFORMED": "Invalid JSON payload",
+    "CONNECTION_AMBIGUOUS": "Ambiguous organization mapping for account",
+    "ORGANIZATION_NOT_FOUND": "Organization not found",
+}
+"""What the legacy path has always said, by the reason that ingest gives."""
+
+_STORED = (pb.ACCEPT_OUTCOME_ACCEPTED, pb.ACCEPT_OUTCOME_DUPLICATE)
+
+
+@dataclass(frozen=True, slots=True)
+class WebhookLimits:
+    """What bounds one webhook; tests choose smaller ones."""
+
+    deadline_seconds: float = WEBHOOK_DEADLINE_SECONDS
+    call_timeout_seconds: float = ACCEPT_CALL_TIMEOUT_SECONDS
+    chatwoot_body_bytes_max: int = CHATWOOT_BODY_BYTES_MAX
+    evolution_body_bytes_max: int = EVOLUTION_BODY_BYTES_MAX
+    bytes_in_flight_max: int = WEBHOOK_BYTES_IN_FLIGHT_MAX
+    queue_items_max: int = ACCEPT_QUEUE_ITEMS_MAX
+
+
+class Door:
+    """Takes webhooks, hands them to ingest in batches, and answers the provider."""
+
+    def __init__(
+        self, channel: grpc.aio.Channel, tokens: ServiceTokens, clock: Clock, limits: WebhookLimits | None = None
+    ) -> None:
+        self._stub = IngestServiceStub(channel)
+        self._tokens = tokens
+        self._clock = clock
+        self._limits = limits or WebhookLimits()
+        self._bytes_in_flight = 0
+        self._batcher: Batcher[pb.Webhook, pb.AcceptResult] = Batcher(
+            self._accept,
+            size_of=lambda webhook: len(webhook.body) + _ITEM_OVERHEAD_BYTES,
+            flushers=ACCEPT_FLUSHERS,
+            items_max=ACCEPT_BATCH_ITEMS_MAX,
+            bytes_max=ACCEPT_BATCH_BYTES_MAX,
+            queue_items_max=self._limits.queue_items_max,
+            queue_bytes_max=ACCEPT_QUEUE_BYTES_MAX,
+        )
+
+    def add_routes(self, app: web.Application) -> None:
+        """Registers the webhook paths; what waits is sent before the application ends."""
+        app.router.add_post("/webhooks/chatwoot/{connection_key}", self.chatwoot)
+        app.router.add_post("/webhooks/evolution/{connection_key}", self.evolution)
+        # Evolution appends the event's name to the address it was given, behind a second slash if that ended in one.
+        app.router.add_post("/webhooks/evolution/{connection_key}/{event:.*}", self.evolution)
+        app.router.add_post("/api/chatwoot/webhook", self.legacy)
+        app.router.add_get("/api/chatwoot/webhook", self.legacy_liveness)
+        app.on_cleanup.append(self._close)
+
+    async def chatwoot(self, request: web.Request) -> web.StreamResponse:
+        """Chatwoot, to a connection's own address."""
+        limit = self._limits.chatwoot_body_bytes_max
+        return await self._take(request, pb.PROVIDER_CHATWOOT, CHATWOOT_HEADERS, limit)
+
+    async def evolution(self, request: web.Request) -> web.StreamResponse:
+        """Evolution, to a connection's own address, with or without the event's name behind it."""
+        limit = self._limits.evolution_body_bytes_max
+        return await self._take(request, pb.PROVIDER_EVOLUTION, EVOLUTION_HEADERS, limit)
+
+    async def legacy(self, request: web.Request) -> web.StreamResponse:
+        """Chatwoot, to the one address that all organizations shared; answers as that address always did."""
+        try:
+            result = await self._submit(
+                request, pb.PROVIDER_CHATWOOT, "", LEGACY_HEADERS, self._limits.chatwoot_body_bytes_max
+            )
+        except web.HTTPRequestEntityTooLarge:
+            return web.json_response({"error": "Payload too large"}, status=413)
+        except ProsaError as error:
+            problem = problems.from_error(error)
+            return web.json_response({"error": error.message}, status=problem.status, headers=dict(problem.headers))
+        if result.outcome in _STORED:
+            return web.json_response({"success": True})
+        if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
+            return web.json_response({"success": True, "ignored": result.reason})
+        if result.outcome == pb.ACCEPT_OUTCOME_NOT_FOUND:
+            return web.json_response({"success": True, "ignored": "no_matching_tenant"})
+        if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
+            return web.json_response({"error": "Invalid signature"}, status=401)
+        return web.json_response({"error": LEGACY_INVALID_TEXTS.get(result.reason, result.reason)}, status=400)
+
+    async def legacy_liveness(self, request: web.Request) -> web.StreamResponse:
+        """Answers that the address is there."""
+        # Secrets belong to connections now, so the address as such has none to miss.
+        return web.json_response(
+            {"status": "ok", "message": "Chatwoot webhook endpoint is active", "secret_configured": True}
+        )
+
+    async def _take(
+        self, request: web.Request, provider: pb.Provider.ValueType, headers: tuple[str, ...], body_bytes_max: int
+    ) -> web.StreamResponse:
+        key = request.match_info["connection_key"]
+        if not _CONNECTION_KEY.fullmatch(key):
+            raise _no_connection()
+        result = await self._submit(request, provider, key, headers, body_bytes_max)
+        if result.outcome in _STORED:
+            return web.json_response({"success": True, "webhook_event_id": result.webhook_event_id})
+        if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
+            return web.json_response({"success": True, "ignored": result.reason})
+        if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
+            raise Unauthenticated(
+                result.reason or "SIGNATURE_MISMATCH",
+                "Invalid signature: the webhook's secret here and at the provider differ, or its time is off.",
+            )
+        raise _no_connection()
+
+    async def _submit(
+        self,
+        request: web.Request,
+        provider: pb.Provider.ValueType,
+        connection_key: str,
+        headers: tuple[str, ...],
+        body_bytes_max: int,
+    ) -> pb.AcceptResult:
+        """Answers what became of the webhook. Raises Unavailable, or HTTPRequestEntityTooLarge."""
+        try:
+            async with asyncio.timeout(self._limits.deadline_seconds), self._body(request, body_bytes_max) as body:
+                return await self._batcher.submit(
+                    pb.Webhook(
+                        provider=provider,
+                        connection_key=connection_key,
+                        headers=_kept(request, headers),
+                        body=body,
+                        receive_time=self._now(),
+                        trace_parent=request[trace_parent_key],
+                    )
+                )
+        except TimeoutError:
+            raise Unavailable("DEADLINE_EXCEEDED", "The webhook could not be stored in time; send it again.") from None
+        except grpc.aio.AioRpcError as error:
+            # Refused to the gateway itself or not stored: to the provider it is all the same, it must come again.
+            log.warning("webhook not stored", code=error.code().name, details=error.details())
+            raise Unavailable("NOT_STORED", "The webhook could not be stored now; send it again.") from None
+
+    @asynccontextmanager
+    async def _body(self, request: web.Request, bytes_max: int) -> AsyncIterator[bytes]:
+        """Reads the body; its bytes count as in flight until the block ends."""
+        if (request.content_length or 0) > bytes_max:
+            raise web.HTTPRequestEntityTooLarge(max_size=bytes_max, actual_size=request.content_length or 0)
+        counted = 0
+        chunks: list[bytes] = []
+        try:
+            async for chunk in request.content.iter_any():
+                counted += len(chunk)
+                self._bytes_in_flight += len(chunk)
+                if counted > bytes_max:
+                    raise web.HTTPRequestEntityTooLarge(max_size=bytes_max, actual_size=counted)
+                if self._bytes_in_flight > self._limits.bytes_in_flight_max:
+                    raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
+                chunks.append(chunk)
+            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
+        finally:
+            self._bytes_in_flight -= counted
+
+    def _now(self) -> Timestamp:
+        now = Timestamp()
+        now.FromDatetime(self._clock.now())
+        return now
+
+    async def _accept(self, webhooks: list[pb.Webhook]) -> list[pb.AcceptResult]:
+        answer = await self._stub.AcceptWebhooks(
+            pb.AcceptWebhooksRequest(webhooks=webhooks),
+            timeout=self._limits.call_timeout_seconds,
+            metadata=(("authorization", f"Bearer {self._tokens.service_token()}"),),
+            # A service that restarts is waited for as long as the provider waits: what is refused may not come again.
+            wait_for_ready=True,
+        )
+        return list(answer.results)
+
+    async def _close(self, _: web.Application) -> None:
+        await self._batcher.close()
+
+
+def _no_connection() -> NotFound:
+    return NotFound("CONNECTION_NOT_FOUND", "No connection has this address; copy it anew from the connection.")
+
+
+def _kept(request: web.Request, names: tuple[str, ...]) -> dict[str, str]:
+    """Answers the headers that a check or a key needs, by lower-case name. Overlong ones are dropped: none is real."""
+    kept = {}
+    for name in names:
+        value = request.headers.get(name)
+        if value is not None and len(value) <= WEBHOOK_HEADER_LENGTH_MAX:
+            # Header bytes that are no UTF-8 come as surrogates, which protobuf does not take.
+            kept[name] = value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return kept

@@ -1,0 +1,16 @@
+"""The gateway's world, served anew for each test."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import pytest
+
+from tests.integration.gateway.rooms import World, serve_gateway
+
+
+@pytest.fixture
+async def gateway() -> AsyncIterator[World]:
+    """A gateway over real HTTP, in front of stand-in rooms over real gRPC."""
+    async with serve_gateway() as world:
+        yield world

@@ -1,0 +1,58 @@
+"""Health, readiness, the landing page and what is read about the API."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.integration.gateway.rooms import World
+
+
+@pytest.mark.req("GW-01")
+@pytest.mark.parametrize("path", ["/healthz", "/health"])
+async def test_a_process_that_lives_says_so_whatever_is_away(gateway: World, path: str) -> None:
+    await gateway.grpc_server.stop(None)
+    async with gateway.http.get(path) as response:
+        assert (response.status, await response.json()) == (200, {"status": "ok"})
+    async with gateway.http.head(path) as response:
+        assert response.status == 200
+
+
+@pytest.mark.req("GW-01")
+async def test_readiness_names_each_dependency_and_is_503_when_one_is_away(gateway: World) -> None:
+    async with gateway.http.get("/readyz") as ready:
+        assert (ready.status, (await ready.json())["dependencies"]) == (200, {"identity": "ok", "ingest": "ok"})
+    gateway.seen["ingest"] = "away: ConnectionError"
+    async with gateway.http.get("/readyz") as unready:
+        assert unready.status == 503
+        assert await unready.json() == {
+            "status": "unavailable",
+            "dependencies": {"identity": "ok", "ingest": "away: ConnectionError"},
+        }
+
+
+@pytest.mark.parametrize("path", ["/", "/api/docs"])
+async def test_the_pages_are_html_that_may_run_no_script(gateway: World, path: str) -> None:
+    async with gateway.http.get(path) as response:
+        assert (response.status, response.content_type) == (200, "text/html")
+        policy = response.headers["Content-Security-Policy"]
+        text = await response.text()
+    assert "script" not in policy
+    assert policy.startswith("default-src 'none'; style-src 'sha256-")
+    assert "<h1>" in text
+
+
+@pytest.mark.parametrize("path", ["/", "/api/docs", "/api/openapi.json"])
+async def test_what_has_not_changed_is_not_sent_again(gateway: World, path: str) -> None:
+    async with gateway.http.get(path) as first:
+        tag = first.headers["ETag"]
+    async with gateway.http.get(path, headers={"If-None-Match": tag}) as again:
+        assert (again.status, await again.read()) == (304, b"")
+    async with gateway.http.get(path, headers={"If-None-Match": '"other"'}) as other:
+        assert other.status == 200
+
+
+async def test_the_openapi_document_is_served(gateway: World) -> None:
+    async with gateway.http.get("/api/openapi.json") as response:
+        document = await response.json()
+    assert document["openapi"] == "3.1.0"
+    assert "/api/v1/contacts:ensure" in document["paths"]

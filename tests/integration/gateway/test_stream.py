@@ -1,0 +1,223 @@
+"""Live updates: facts once each and in order, resumed by position, shared by all who watch."""
+
+from __future__ import annotations
+
+import asyncio
+from contextlib import AbstractAsyncContextManager
+from typing import Any, NamedTuple
+from uuid import UUID
+
+import aiohttp
+import orjson
+import pytest
+
+from gateway.feed import Client, Fact
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1 import events_pb2 as conversation_events
+from prosa.identity.v1 import events_pb2 as identity_events
+from tests.integration.gateway.rooms import ORGANIZATION, World, serve_gateway
+
+OTHER = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073911")
+STREAM = "/api/v1/stream"
+
+
+class Event(NamedTuple):
+    """One server-sent event as a browser would see it."""
+
+    id: str | None
+    name: str
+    data: Any
+
+
+async def read_event(response: aiohttp.ClientResponse) -> Event:
+    """Reads up to the next event that has data."""
+    fields: dict[str, str] = {}
+    async with asyncio.timeout(10):
+        async for raw in response.content:
+            line = raw.decode().rstrip("\n")
+            if not line and "data" in fields:
+                return Event(fields.get("id"), fields.get("event", "message"), orjson.loads(fields["data"]))
+            if not line:
+                fields = {}
+            elif not line.startswith(":"):
+                name, _, value = line.partition(":")
+                fields[name] = value.removeprefix(" ")
+    raise AssertionError("The stream ended without another event.")
+
+
+def received(text: str) -> conversation_events.MessageReceived:
+    """A fact about a message."""
+    return conversation_events.MessageReceived(
+        organization_id=str(ORGANIZATION), message=conversation_pb.Message(text=text)
+    )
+
+
+def watch(
+    gateway: World, last: int | None = None, organization_id: UUID = ORGANIZATION, **query: str
+) -> AbstractAsyncContextManager[aiohttp.ClientResponse]:
+    """Connects to the stream."""
+    headers = gateway.token(organization_id)
+    if last is not None:
+        headers["Last-Event-ID"] = str(last)
+    return gateway.http.get(STREAM, headers=headers, params=query)
+
+
+async def test_a_fact_arrives_with_its_position_its_type_and_itself_as_json(gateway: World) -> None:
+    async with watch(gateway) as response:
+        assert response.status == 200
+        assert response.content_type == "text/event-stream"
+        await gateway.rooms.feed.wait_for_streams(1)
+        position = gateway.rooms.feed.add(received("Olá"))
+        event = await read_event(response)
+    assert (event.id, event.name) == (str(position), "prosa.conversation.v1.MessageReceived")
+    assert event.data["position"] == position
+    assert event.data["event_id"] == f"event-{position}"
+    assert event.data["event_time"] == "2026-11-22T12:00:00Z"
+    assert event.data["organization_id"] == str(ORGANIZATION)
+    assert event.data["data"]["message"]["text"] == "Olá"
+    assert event.data["data"]["source"] == "UNSPECIFIED"
+
+
+async def test_a_client_resumes_where_it_was_and_sees_every_fact_once(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    positions = [feed.add(received(str(index))) for index in range(5)]
+    async with watch(gateway, last=positions[1]) as response:
+        seen = [await read_event(response) for _ in range(3)]
+        feed.add(received("new"))
+        seen.append(await read_event(response))
+    assert [event.data["data"]["message"]["text"] for event in seen] == ["2", "3", "4", "new"]
+
+
+async def test_the_query_resumes_too_and_zero_means_from_the_oldest(gateway: World) -> None:
+    gateway.rooms.feed.add(received("first"))
+    async with watch(gateway, last_event_id="0") as response:
+        assert (await read_event(response)).data["data"]["message"]["text"] == "first"
+
+
+async def test_without_a_position_only_what_comes_is_sent(gateway: World) -> None:
+    gateway.rooms.feed.add(received("old"))
+    async with watch(gateway) as response:
+        await gateway.rooms.feed.wait_for_streams(1)
+        gateway.rooms.feed.add(received("new"))
+        assert (await read_event(response)).data["data"]["message"]["text"] == "new"
+
+
+async def test_all_browsers_of_an_organization_share_one_stream_which_ends_with_the_last() -> None:
+    async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway:
+        async with watch(gateway) as first, watch(gateway) as second, watch(gateway, organization_id=OTHER) as other:
+            await gateway.rooms.feed.wait_for_streams(2)
+            assert gateway.rooms.feed.opened == [-1, -1]
+            gateway.rooms.feed.add(received("both"))
+            for response in (first, second, other):
+                assert (await read_event(response)).data["data"]["message"]["text"] == "both"
+        await gateway.rooms.feed.wait_for_streams(0)
+
+
+async def test_only_the_types_asked_for_are_sent(gateway: World) -> None:
+    async with watch(gateway, types="ContactCreated,prosa.conversation.v1.HandoffChanged") as response:
+        await gateway.rooms.feed.wait_for_streams(1)
+        gateway.rooms.feed.add(received("not this"))
+        gateway.rooms.feed.add(identity_events.ContactCreated(organization_id=str(ORGANIZATION), version=1))
+        event = await read_event(response)
+    assert event.name == "prosa.identity.v1.ContactCreated"
+    assert event.data["data"]["version"] == 1
+
+
+async def test_the_stream_of_ingest_may_break_and_nobody_notices(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    async with watch(gateway) as response:
+        await gateway.rooms.feed.wait_for_streams(1)
+        first = feed.add(received("before"))
+        assert (await read_event(response)).id == str(first)
+        feed.break_streams()
+        second = feed.add(received("meanwhile"))
+        assert (await read_event(response)).id == str(second)
+    assert feed.opened == [-1, first]
+
+
+async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    feed.add(received("x"))
+    feed.add(received("y"))
+    feed.oldest = 10
+    async with watch(gateway, last=5) as response:
+        event = await read_event(response)
+        assert await response.content.read() == b""
+    assert event.name == "problem"
+    assert event.id == ""
+    assert (event.data["status"], event.data["reason"]) == (410, "POSITION_EXPIRED")
+
+
+async def test_a_position_from_another_life_of_the_feed_follows_from_now(gateway: World) -> None:
+    gateway.rooms.feed.add(received("old"))
+    async with watch(gateway, last=10_000) as response:
+        await gateway.rooms.feed.wait_for_streams(1)
+        gateway.rooms.feed.add(received("new"))
+        assert (await read_event(response)).data["data"]["message"]["text"] == "new"
+
+
+@pytest.mark.parametrize("position", ["abc", "-1", "1.5", "99999999999999999999"])
+async def test_a_position_that_is_none_is_refused(gateway: World, position: str) -> None:
+    headers = {**gateway.token(), "Last-Event-ID": position}
+    async with gateway.http.get(STREAM, headers=headers) as response:
+        assert (response.status, (await response.json())["reason"]) == (400, "FIELD_INVALID")
+
+
+async def test_an_unknown_type_is_refused_with_the_known_ones(gateway: World) -> None:
+    async with watch(gateway, types="MessageRecieved") as response:
+        problem = await response.json()
+        assert (response.status, problem["violations"][0]["field"]) == (400, "types")
+    assert "prosa.conversation.v1.MessageReceived" in problem["detail"]
+
+
+@pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer forged"}, {"X-Api-Key": "ncrm_wrong"}])
+async def test_a_stranger_sees_nothing(gateway: World, headers: dict[str, str]) -> None:
+    async with gateway.http.get(STREAM, headers=headers) as response:
+        assert response.status == 401
+    assert gateway.rooms.feed.opened == []
+
+
+async def test_an_api_key_may_watch(gateway: World) -> None:
+    async with gateway.http.get(STREAM, headers={"X-Api-Key": "ncrm_good"}) as response:
+        assert response.status == 200
+        await gateway.rooms.feed.wait_for_streams(1)
+        gateway.rooms.feed.add(received("hi"))
+        assert (await read_event(response)).data["data"]["message"]["text"] == "hi"
+
+
+async def test_a_quiet_stream_shows_signs_of_life_until_its_token_is_revoked() -> None:
+    async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway, watch(gateway) as response:
+        async with asyncio.timeout(10):
+            async for line in response.content:
+                if line.startswith(b": heartbeat"):
+                    break
+        gateway.gate.revoked = True
+        event = await read_event(response)
+    assert (event.name, event.data["reason"]) == ("problem", "TOKEN_INVALID")
+
+
+async def test_a_stream_ends_with_its_token(gateway: World) -> None:
+    gateway.gate.expire_time = gateway.clock.now()
+    async with watch(gateway) as response:
+        event = await read_event(response)
+    assert event.data["reason"] == "TOKEN_EXPIRED"
+
+
+def test_a_client_that_does_not_keep_up_is_ended_and_told_to_come_back() -> None:
+    client = Client(queue_events_max=2)
+    for position in (1, 2):
+        client.offer(Fact(position, "x", b""))
+    assert _end_of(client) is None
+    for position in (3, 4):
+        client.offer(Fact(position, "x", b""))
+    assert _end_of(client) == "CLIENT_SLOW"
+
+
+def _end_of(client: Client) -> str | None:
+    return None if client.ended_by is None else client.ended_by.reason
+
+
+async def test_too_many_watchers_are_refused(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.feed.STREAM_CLIENTS_PER_ORGANIZATION_MAX", 1)
+    async with watch(gateway), watch(gateway) as second:
+        assert (second.status, (await second.json())["reason"]) == (429, "STREAM_LIMIT_REACHED")

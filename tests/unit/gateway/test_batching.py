@@ -1,0 +1,147 @@
+"""Natural batching: no timer, bounded, and one's fate is nobody else's."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from chassis.batching import Batcher
+from chassis.errors import Unavailable
+
+
+class Recorder:
+    """A flush that is held until released, and remembers its batches."""
+
+    def __init__(self) -> None:
+        self.batches: list[list[str]] = []
+        self.release = asyncio.Event()
+        self.began = asyncio.Event()
+        self.error: Exception | None = None
+
+    async def flush(self, items: list[str]) -> list[str]:
+        self.batches.append(items)
+        self.began.set()
+        await self.release.wait()
+        if self.error is not None:
+            raise self.error
+        return [item.upper() for item in items]
+
+
+def batcher(recorder: Recorder, flushers: int = 1, items_max: int = 100, **limits: int) -> Batcher[str, str]:
+    values = {"bytes_max": 1000, "queue_items_max": 1000, "queue_bytes_max": 10_000} | limits
+    return Batcher(recorder.flush, size_of=len, flushers=flushers, items_max=items_max, **values)
+
+
+async def submit_all(subject: Batcher[str, str], items: list[str]) -> list[asyncio.Task[str]]:
+    """Submits items and waits until each of them is queued or taken."""
+    tasks = [asyncio.create_task(subject.submit(item)) for item in items]
+    await asyncio.sleep(0)
+    return tasks
+
+
+async def test_a_lone_item_leaves_at_once() -> None:
+    recorder = Recorder()
+    recorder.release.set()
+    assert await batcher(recorder).submit("a") == "A"
+    assert recorder.batches == [["a"]]
+
+
+async def test_what_waits_while_a_batch_is_away_leaves_together_and_in_order() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder)
+    first = await submit_all(subject, ["a"])
+    await recorder.began.wait()
+    rest = await submit_all(subject, ["b", "c", "d"])
+    assert subject.waiting == 3
+    recorder.release.set()
+    assert await asyncio.gather(*first, *rest) == ["A", "B", "C", "D"]
+    assert recorder.batches == [["a"], ["b", "c", "d"]]
+
+
+async def test_two_flushers_have_two_batches_away_at_once_and_never_three() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, flushers=2, items_max=1)
+    tasks = await submit_all(subject, ["a", "b", "c"])
+    await asyncio.sleep(0)
+    assert recorder.batches == [["a"], ["b"]]
+    recorder.release.set()
+    assert await asyncio.gather(*tasks) == ["A", "B", "C"]
+
+
+async def test_a_batch_is_bounded_by_items_and_by_bytes_and_one_large_item_travels_alone() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, items_max=2, bytes_max=5)
+    items = ["x", "ab", "cd", "e", "fghij", "k" * 9, "l"]
+    tasks = await submit_all(subject, items)
+    recorder.release.set()
+    await asyncio.gather(*tasks)
+    assert recorder.batches == [["x", "ab"], ["cd", "e"], ["fghij"], ["k" * 9], ["l"]]
+
+
+async def test_overload_is_refused_at_once_by_items_and_by_bytes() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, queue_items_max=2, queue_bytes_max=10)
+    first = await submit_all(subject, ["a"])
+    await recorder.began.wait()
+    waiting = await submit_all(subject, ["b" * 6])
+    with pytest.raises(Unavailable) as too_large:
+        await subject.submit("c" * 5)
+    waiting += await submit_all(subject, ["d"])
+    with pytest.raises(Unavailable) as too_many:
+        await subject.submit("e")
+    assert too_large.value.reason == too_many.value.reason == "OVERLOADED"
+    recorder.release.set()
+    await asyncio.gather(*first, *waiting)
+    assert await subject.submit("c" * 5) == "C" * 5
+
+
+async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder)
+    away = await submit_all(subject, ["a", "b"])
+    await recorder.began.wait()
+    waiting = await submit_all(subject, ["c", "d"])
+    away[0].cancel()
+    waiting[0].cancel()
+    await asyncio.sleep(0)
+    recorder.release.set()
+    assert list(await asyncio.gather(away[1], waiting[1])) == ["B", "D"]
+    assert recorder.batches == [["a", "b"], ["d"]]
+
+
+async def test_an_error_reaches_every_item_of_its_batch_and_no_other() -> None:
+    recorder = Recorder()
+    recorder.error = Unavailable("AWAY", "Soon.")
+    subject = batcher(recorder)
+    tasks = await submit_all(subject, ["a", "b"])
+    recorder.release.set()
+    results = await asyncio.gather(*tasks, return_exceptions=True)
+    assert results == [recorder.error, recorder.error]
+    recorder.error = None
+    assert await subject.submit("c") == "C"
+
+
+async def test_a_flush_that_answers_too_few_results_fails_all_of_them() -> None:
+    async def short(items: list[str]) -> list[str]:
+        return items[1:]
+
+    subject: Batcher[str, str] = Batcher(
+        short, size_of=len, flushers=1, items_max=9, bytes_max=99, queue_items_max=9, queue_bytes_max=99
+    )
+    with pytest.raises(RuntimeError, match="1 items were sent, 0 results came"):
+        await subject.submit("a")
+
+
+async def test_closing_sends_what_waits_and_takes_nothing_more() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, items_max=1)
+    tasks = await submit_all(subject, ["a", "b"])
+    closing = asyncio.create_task(subject.close())
+    await asyncio.sleep(0)
+    with pytest.raises(Unavailable):
+        await subject.submit("c")
+    assert not closing.done()
+    recorder.release.set()
+    await closing
+    assert await asyncio.gather(*tasks) == ["A", "B"]
