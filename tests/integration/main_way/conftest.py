@@ -1,0 +1,22 @@
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+
+import aiohttp
+import pytest_asyncio
+
+from tests.office import Office, open_office
+from tests.world import World
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def session() -> AsyncIterator[aiohttp.ClientSession]:
+    """HTTP as a client speaks it."""
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+        yield opened
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def office(world: World, session: aiohttp.ClientSession) -> Office:
+    """An organization of the test's own."""
+    return await open_office(world, session)
