@@ -1,0 +1,334 @@
+"""ConnectionService: translate, call, translate."""
+
+from __future__ import annotations
+
+import secrets
+from collections.abc import Awaitable, Callable
+from uuid import UUID
+
+import grpc
+
+from chassis import auth, wire
+from chassis.canonical import Source
+from chassis.clock import Clock
+from chassis.crypto import Vault
+from chassis.db import Database, Tx
+from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError, ResourceExhausted
+from chassis.ids import Ids
+from chassis.outbox import Outbox
+from chassis.paging import read_page
+from chassis.requests import Requests
+from prosa.ingest.v1 import connection_service_pb2 as pb
+from prosa.ingest.v1 import connection_service_pb2_grpc as pb_grpc
+from prosa.ingest.v1 import ingest_service_pb2
+from prosa.v1 import options_pb2
+from services.ingest import connection_messages as messages
+from services.ingest import connection_rules as rules
+from services.ingest import connection_store as store
+from services.ingest.chatwoot_client import ChatwootClient
+from services.ingest.connection_check import Declared, Kept, evaluate
+from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
+from services.ingest.directory import SECRET_COLUMN
+from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
+
+ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
+CONNECTION_KEY_BYTES = 24
+"""Of randomness; 32 characters in the webhook's path."""
+AMBIGUOUS_NAMED_MAX = 2
+"""How many of the channels that match an ambiguous look-up are named."""
+
+
+def draw_connection_key() -> str:
+    """32 URL-safe characters that nobody guesses."""
+    return secrets.token_urlsafe(CONNECTION_KEY_BYTES)
+
+
+class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
+    """Connections with their secrets, and the channels behind them, of one organization."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        requests: Requests,
+        vault: Vault,
+        clock: Clock,
+        ids: Ids,
+        wake: Callable[[], None],
+        changed: Callable[[], Awaitable[None]],
+        chatwoot: ChatwootClient,
+        draw_key: Callable[[], str] = draw_connection_key,
+    ) -> None:
+        """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
+        self._db, self._outbox, self._requests, self._vault = db, outbox, requests, vault
+        self._clock, self._ids, self._wake, self._changed = clock, ids, wake, changed
+        self._chatwoot, self._draw_key = chatwoot, draw_key
+
+    async def CreateConnection(
+        self,
+        request: pb.CreateConnectionRequest,
+        context: grpc.aio.ServicerContext[pb.CreateConnectionRequest, pb.Connection],
+    ) -> pb.Connection:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        secret = rules.webhook_secret(request.webhook_secret)
+        connection = Connection(
+            id=self._ids.new(),
+            organization_id=organization_id,
+            provider=_provider_name(request.provider),
+            name=rules.readable_name(request.name),
+            connection_key=self._draw_key(),
+            account_id=request.account_id or None,
+            base_url=rules.base_url(request.base_url),
+            access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
+            legacy_static_secret_end_time=(
+                wire.from_timestamp(request.legacy_static_secret_end_time)
+                if request.HasField("legacy_static_secret_end_time")
+                else None
+            ),
+            create_time=now,
+            secret_count=1 if secret else 0,
+        )
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "CreateConnection", request, pb.Connection, now)
+            if answer is not None:
+                return answer
+            if not await store.insert_connection(tx, connection):
+                raise AlreadyExists(
+                    "CONNECTION_NAME_TAKEN",
+                    f'The organization has another connection named "{connection.name}". Choose another name.',
+                )
+            sealed = self._seal(organization_id, SECRET_COLUMN, secret)
+            if sealed is not None:
+                await store.insert_secret(
+                    tx, organization_id, connection.id, SealedSecret(self._ids.new(), sealed), now
+                )
+            answer = messages.connection_message(connection, [])
+            await self._outbox.add(tx, [messages.connection_created(connection)], now)
+            await self._requests.keep(tx, organization_id, request, answer)
+        self._wake()
+        await self._changed()
+        return answer
+
+    async def GetConnection(
+        self,
+        request: pb.GetConnectionRequest,
+        context: grpc.aio.ServicerContext[pb.GetConnectionRequest, pb.Connection],
+    ) -> pb.Connection:
+        organization_id = auth.organization_id()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        async with self._db.transaction(organization_id) as tx:
+            return await self._read(tx, organization_id, connection_id)
+
+    async def ListConnections(
+        self,
+        request: pb.ListConnectionsRequest,
+        context: grpc.aio.ServicerContext[pb.ListConnectionsRequest, pb.ListConnectionsResponse],
+    ) -> pb.ListConnectionsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        before = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+        async with self._db.transaction(organization_id) as tx:
+            connections = await store.list_connections(tx, organization_id, before, page.size + 1)
+            shown, token = page.cut(connections, lambda connection: (connection.id,))
+            channels = await store.channels_of(tx, organization_id, [connection.id for connection in shown])
+        return pb.ListConnectionsResponse(
+            connections=[
+                messages.connection_message(connection, channels.get(connection.id, ())) for connection in shown
+            ],
+            next_page_token=token,
+        )
+
+    async def AddWebhookSecret(
+        self,
+        request: pb.AddWebhookSecretRequest,
+        context: grpc.aio.ServicerContext[pb.AddWebhookSecretRequest, pb.Connection],
+    ) -> pb.Connection:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        added = rules.webhook_secret(request.webhook_secret)
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "AddWebhookSecret", request, pb.Connection, now)
+            if answer is not None:
+                return answer
+            # The lock makes two that add at the same moment see each other's secret.
+            if await store.find_connection(tx, organization_id, connection_id, lock=True) is None:
+                raise _no_connection()
+            live = await self._open_secrets(tx, organization_id, connection_id)
+            await store.delete_secrets(tx, organization_id, rules.superseded_secrets(live, added, only=request.only))
+            sealed = self._vault.seal(added.encode(), organization_id=organization_id, column=SECRET_COLUMN)
+            await store.insert_secret(tx, organization_id, connection_id, SealedSecret(self._ids.new(), sealed), now)
+            answer = await self._read(tx, organization_id, connection_id)
+            await self._requests.keep(tx, organization_id, request, answer)
+        await self._changed()
+        return answer
+
+    async def CreateChannel(
+        self, request: pb.CreateChannelRequest, context: grpc.aio.ServicerContext[pb.CreateChannelRequest, pb.Channel]
+    ) -> pb.Channel:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        channel = Channel(
+            id=self._ids.new(),
+            organization_id=organization_id,
+            connection_id=wire.to_uuid("connection_id", request.connection_id),
+            name=rules.readable_name(request.name),
+            source=_source_name(request.source),
+            inbox_id=request.inbox_id,
+            board_id=wire.to_optional_uuid("board_id", request.board_id),
+            active=True,
+            evolution_instance=request.evolution_instance.replace("\x00", "").strip(),
+            create_time=now,
+        )
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "CreateChannel", request, pb.Channel, now)
+            if answer is not None:
+                return answer
+            # The lock keeps the count of channels true.
+            if await store.find_connection(tx, organization_id, channel.connection_id, lock=True) is None:
+                raise _no_connection()
+            await self._insert_channel(tx, channel)
+            answer = messages.channel_message(channel)
+            await self._outbox.add(tx, [messages.channel_created(channel)], now)
+            await self._requests.keep(tx, organization_id, request, answer)
+        self._wake()
+        await self._changed()
+        return answer
+
+    async def ListChannels(
+        self,
+        request: pb.ListChannelsRequest,
+        context: grpc.aio.ServicerContext[pb.ListChannelsRequest, pb.ListChannelsResponse],
+    ) -> pb.ListChannelsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        wanted = ChannelFilter(
+            connection_id=wire.to_optional_uuid("connection_id", request.connection_id),
+            source=_source_name(request.source) if request.source else None,
+            inbox_id=request.inbox_id or None,
+            active_only=request.find_one,
+        )
+        async with self._db.transaction(organization_id) as tx:
+            if request.find_one:
+                return pb.ListChannelsResponse(channels=[await self._find_one(tx, organization_id, wanted)])
+            after = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+            channels = await store.list_channels(tx, organization_id, wanted, after, page.size + 1)
+            if not channels and wanted.connection_id is not None:
+                await self._read(tx, organization_id, wanted.connection_id)
+        shown, token = page.cut(channels, lambda channel: (channel.id,))
+        return pb.ListChannelsResponse(
+            channels=[messages.channel_message(channel) for channel in shown], next_page_token=token
+        )
+
+    async def CheckConnection(
+        self,
+        request: pb.CheckConnectionRequest,
+        context: grpc.aio.ServicerContext[pb.CheckConnectionRequest, pb.CheckConnectionResponse],
+    ) -> pb.CheckConnectionResponse:
+        organization_id = auth.organization_id()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        async with self._db.transaction(organization_id) as tx:
+            connection = await store.find_connection(tx, organization_id, connection_id)
+            if connection is None:
+                raise _no_connection()
+            live = await self._open_secrets(tx, organization_id, connection_id)
+            channels = await store.channels_of(tx, organization_id, [connection_id])
+            last_event_time = await store.last_event_time(tx, organization_id, connection_id)
+        kept = Kept(
+            account_id=connection.account_id,
+            webhook_path=messages.webhook_path(connection),
+            secrets=tuple(live.values()),
+            channels=tuple(
+                Declared(channel.name, Source[channel.source], channel.inbox_id)
+                for channel in channels.get(connection_id, ())
+                if channel.active
+            ),
+        )
+        # The provider is asked outside of the transaction: it may take seconds.
+        seen = None
+        if connection.provider == "CHATWOOT":
+            seen = await self._chatwoot.observe(
+                connection.base_url, self._access_token(connection), connection.account_id
+            )
+        return messages.check_message(evaluate(kept, seen, last_event_time, LAST_EVENT_SCAN_MAX))
+
+    async def _read(self, tx: Tx, organization_id: UUID, connection_id: UUID) -> pb.Connection:
+        connection = await store.find_connection(tx, organization_id, connection_id)
+        if connection is None:
+            raise _no_connection()
+        channels = await store.channels_of(tx, organization_id, [connection_id])
+        return messages.connection_message(connection, channels.get(connection_id, ()))
+
+    async def _insert_channel(self, tx: Tx, channel: Channel) -> None:
+        if (
+            await store.count_channels(tx, channel.organization_id, channel.connection_id)
+            >= CHANNELS_PER_CONNECTION_MAX
+        ):
+            raise ResourceExhausted(
+                "CHANNELS_TOO_MANY",
+                f"A connection has at most {CHANNELS_PER_CONNECTION_MAX} channels. Create a second connection to the "
+                "same account.",
+            )
+        if not await store.insert_channel(tx, channel):
+            taken = await store.list_channels(
+                tx,
+                channel.organization_id,
+                ChannelFilter(connection_id=channel.connection_id, inbox_id=channel.inbox_id),
+                None,
+                1,
+            )
+            raise AlreadyExists(
+                "INBOX_TAKEN",
+                f'Inbox {channel.inbox_id} of this connection is the channel "{taken[0].name}" already.',
+                channel_id=str(taken[0].id),
+            )
+
+    async def _find_one(self, tx: Tx, organization_id: UUID, wanted: ChannelFilter) -> pb.Channel:
+        found = await store.list_channels(tx, organization_id, wanted, None, AMBIGUOUS_NAMED_MAX)
+        if not found:
+            raise NotFound("CHANNEL_NOT_FOUND", "No active channel matches. List the channels to see what is declared.")
+        if len(found) > 1:
+            names: dict[UUID, str] = {}
+            for channel in found:
+                connection = await store.find_connection(tx, organization_id, channel.connection_id)
+                names[channel.connection_id] = "" if connection is None else connection.name
+            raise rules.ambiguous_channels(
+                [
+                    (channel.id, channel.name, channel.inbox_id, channel.connection_id, names[channel.connection_id])
+                    for channel in found
+                ]
+            )
+        return messages.channel_message(found[0])
+
+    async def _open_secrets(self, tx: Tx, organization_id: UUID, connection_id: UUID) -> dict[UUID, str]:
+        """The live secrets by id, newest first."""
+        return {
+            sealed.id: self._vault.open(
+                sealed.secret_sealed, organization_id=organization_id, column=SECRET_COLUMN
+            ).decode()
+            for sealed in await store.list_secrets(tx, organization_id, connection_id)
+        }
+
+    def _access_token(self, connection: Connection) -> str:
+        if connection.access_token_sealed is None:
+            return ""
+        return self._vault.open(
+            connection.access_token_sealed, organization_id=connection.organization_id, column=ACCESS_TOKEN_COLUMN
+        ).decode()
+
+    def _seal(self, organization_id: UUID, column: str, value: str) -> bytes | None:
+        return self._vault.seal(value.encode(), organization_id=organization_id, column=column) if value else None
+
+
+def _no_connection() -> ProsaError:
+    return NotFound("CONNECTION_NOT_FOUND", "The organization has no such connection.")
+
+
+def _provider_name(provider: ingest_service_pb2.Provider.ValueType) -> str:
+    wanted = provider or ingest_service_pb2.PROVIDER_CHATWOOT
+    # Enums are open on the wire: a newer caller may name what this release does not know.
+    if wanted not in ingest_service_pb2.Provider.values():
+        raise InvalidArgument("PROVIDER_UNKNOWN", "provider must be CHATWOOT or EVOLUTION.")
+    return ingest_service_pb2.Provider.Name(wanted).removeprefix("PROVIDER_")
+
+
+def _source_name(source: options_pb2.Source.ValueType) -> str:
+    if source not in options_pb2.Source.values():
+        raise InvalidArgument("SOURCE_UNKNOWN", "source must be WHATSAPP or INSTAGRAM.")
+    return options_pb2.Source.Name(source).removeprefix("SOURCE_")

@@ -1,0 +1,276 @@
+"""Tables and SQL of connections, their secrets and channels; the transaction is the first argument."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from chassis.db import Tx
+from services.ingest.limits import LAST_EVENT_SCAN_MAX
+
+
+@dataclass(frozen=True, slots=True)
+class Connection:
+    """A row of ``connections`` with how many secrets are live."""
+
+    id: UUID
+    organization_id: UUID
+    provider: str
+    name: str
+    connection_key: str
+    account_id: int | None
+    base_url: str
+    access_token_sealed: bytes | None
+    legacy_static_secret_end_time: datetime | None
+    create_time: datetime
+    secret_count: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Channel:
+    """A row of ``channels``."""
+
+    id: UUID
+    organization_id: UUID
+    connection_id: UUID
+    name: str
+    source: str
+    inbox_id: int
+    board_id: UUID | None
+    active: bool
+    evolution_instance: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class SealedSecret:
+    """A row of ``connection_secrets``."""
+
+    id: UUID
+    secret_sealed: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelFilter:
+    """Which channels a list is to answer; None leaves a condition out."""
+
+    connection_id: UUID | None = None
+    source: str | None = None
+    inbox_id: int | None = None
+    active_only: bool = False
+
+
+_CONNECTION = (
+    "select id, organization_id, provider, name, connection_key, account_id, base_url, access_token_sealed,"
+    " legacy_static_secret_end_time, create_time, (select count(*) from ingest.connection_secrets secret"
+    " where secret.organization_id = connection.organization_id and secret.connection_id = connection.id)"
+    " as secret_count from ingest.connections connection"
+)
+_CHANNEL = (
+    "select id, organization_id, connection_id, name, source, inbox_id, board_id, active, evolution_instance,"
+    " create_time from ingest.channels"
+)
+
+
+async def insert_connection(tx: Tx, connection: Connection) -> bool:
+    """Writes a connection; False when its organization has another of that name."""
+    inserted = await tx.exec_driver_sql(
+        "insert into ingest.connections (id, organization_id, provider, name, connection_key, account_id, base_url,"
+        " access_token_sealed, legacy_static_secret_end_time, create_time) values (%(id)s, %(organization_id)s,"
+        " %(provider)s, %(name)s, %(connection_key)s, %(account_id)s, %(base_url)s, %(access_token_sealed)s,"
+        " %(legacy_static_secret_end_time)s, %(create_time)s) on conflict on constraint connections_name do nothing"
+        " returning 1",
+        {
+            "id": connection.id,
+            "organization_id": connection.organization_id,
+            "provider": connection.provider,
+            "name": connection.name,
+            "connection_key": connection.connection_key,
+            "account_id": connection.account_id,
+            "base_url": connection.base_url,
+            "access_token_sealed": connection.access_token_sealed,
+            "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
+            "create_time": connection.create_time,
+        },
+    )
+    return inserted.first() is not None
+
+
+async def find_connection(
+    tx: Tx, organization_id: UUID, connection_id: UUID, *, lock: bool = False
+) -> Connection | None:
+    """One of the organization's connections; with ``lock`` its row is held until commit."""
+    found = await tx.exec_driver_sql(
+        f"{_CONNECTION} where organization_id = %(organization_id)s and id = %(id)s {'for update' if lock else ''}",
+        {"organization_id": organization_id, "id": connection_id},
+    )
+    row = found.first()
+    return None if row is None else _connection(row)
+
+
+async def list_connections(tx: Tx, organization_id: UUID, before: UUID | None, limit: int) -> list[Connection]:
+    """The organization's connections, newest first."""
+    found = await tx.exec_driver_sql(
+        f"{_CONNECTION} where organization_id = %(organization_id)s"
+        f" {'' if before is None else 'and id < %(before)s'} order by id desc limit %(limit)s",
+        {"organization_id": organization_id, "before": before, "limit": limit},
+    )
+    return [_connection(row) for row in found]
+
+
+async def insert_secret(
+    tx: Tx, organization_id: UUID, connection_id: UUID, secret: SealedSecret, create_time: datetime
+) -> None:
+    """Writes a webhook secret."""
+    await tx.exec_driver_sql(
+        "insert into ingest.connection_secrets (id, organization_id, connection_id, secret_sealed, create_time)"
+        " values (%(id)s, %(organization_id)s, %(connection_id)s, %(secret_sealed)s, %(create_time)s)",
+        {
+            "id": secret.id,
+            "organization_id": organization_id,
+            "connection_id": connection_id,
+            "secret_sealed": secret.secret_sealed,
+            "create_time": create_time,
+        },
+    )
+
+
+async def list_secrets(tx: Tx, organization_id: UUID, connection_id: UUID) -> list[SealedSecret]:
+    """The connection's webhook secrets, newest first."""
+    found = await tx.exec_driver_sql(
+        "select id, secret_sealed from ingest.connection_secrets where organization_id = %(organization_id)s"
+        " and connection_id = %(connection_id)s order by id desc",
+        {"organization_id": organization_id, "connection_id": connection_id},
+    )
+    return [SealedSecret(row.id, bytes(row.secret_sealed)) for row in found]
+
+
+async def delete_secrets(tx: Tx, organization_id: UUID, secret_ids: Sequence[UUID]) -> None:
+    """Forgets webhook secrets."""
+    await tx.exec_driver_sql(
+        "delete from ingest.connection_secrets where organization_id = %(organization_id)s and id = any (%(ids)s)",
+        {"organization_id": organization_id, "ids": list(secret_ids)},
+    )
+
+
+async def count_channels(tx: Tx, organization_id: UUID, connection_id: UUID) -> int:
+    """How many channels the connection has."""
+    found = await tx.exec_driver_sql(
+        "select count(*) from ingest.channels where organization_id = %(organization_id)s"
+        " and connection_id = %(connection_id)s",
+        {"organization_id": organization_id, "connection_id": connection_id},
+    )
+    return int(found.scalar_one())
+
+
+async def insert_channel(tx: Tx, channel: Channel) -> bool:
+    """Writes a channel; False when its connection has one for the inbox."""
+    inserted = await tx.exec_driver_sql(
+        "insert into ingest.channels (id, organization_id, connection_id, name, source, inbox_id, board_id, active,"
+        " evolution_instance, create_time) values (%(id)s, %(organization_id)s, %(connection_id)s, %(name)s,"
+        " %(source)s, %(inbox_id)s, %(board_id)s, %(active)s, %(evolution_instance)s, %(create_time)s)"
+        " on conflict on constraint channels_inbox do nothing returning 1",
+        {
+            "id": channel.id,
+            "organization_id": channel.organization_id,
+            "connection_id": channel.connection_id,
+            "name": channel.name,
+            "source": channel.source,
+            "inbox_id": channel.inbox_id,
+            "board_id": channel.board_id,
+            "active": channel.active,
+            "evolution_instance": channel.evolution_instance,
+            "create_time": channel.create_time,
+        },
+    )
+    return inserted.first() is not None
+
+
+async def list_channels(
+    tx: Tx, organization_id: UUID, wanted: ChannelFilter, after: UUID | None, limit: int
+) -> list[Channel]:
+    """The organization's channels that match, oldest first."""
+    conditions = ["organization_id = %(organization_id)s"]
+    if wanted.connection_id is not None:
+        conditions.append("connection_id = %(connection_id)s")
+    if wanted.source is not None:
+        conditions.append("source = %(source)s")
+    if wanted.inbox_id is not None:
+        conditions.append("inbox_id = %(inbox_id)s")
+    if wanted.active_only:
+        conditions.append("active")
+    if after is not None:
+        conditions.append("id > %(after)s")
+    found = await tx.exec_driver_sql(
+        f"{_CHANNEL} where {' and '.join(conditions)} order by id limit %(limit)s",
+        {
+            "organization_id": organization_id,
+            "connection_id": wanted.connection_id,
+            "source": wanted.source,
+            "inbox_id": wanted.inbox_id,
+            "after": after,
+            "limit": limit,
+        },
+    )
+    return [_channel(row) for row in found]
+
+
+async def channels_of(tx: Tx, organization_id: UUID, connection_ids: Sequence[UUID]) -> dict[UUID, list[Channel]]:
+    """The channels of each connection, oldest first."""
+    if not connection_ids:
+        return {}
+    found = await tx.exec_driver_sql(
+        f"{_CHANNEL} where organization_id = %(organization_id)s and connection_id = any (%(ids)s) order by id",
+        {"organization_id": organization_id, "ids": list(connection_ids)},
+    )
+    channels: dict[UUID, list[Channel]] = {}
+    for row in found:
+        channels.setdefault(row.connection_id, []).append(_channel(row))
+    return channels
+
+
+async def last_event_time(tx: Tx, organization_id: UUID, connection_id: UUID) -> datetime | None:
+    """When the connection's last webhook event arrived, looking through LAST_EVENT_SCAN_MAX of the organization's."""
+    found = await tx.exec_driver_sql(
+        "select max(receive_time) from (select connection_id, receive_time from ingest.webhook_events"
+        " where organization_id = %(organization_id)s order by id desc limit %(limit)s) newest"
+        " where connection_id = %(connection_id)s",
+        {"organization_id": organization_id, "connection_id": connection_id, "limit": LAST_EVENT_SCAN_MAX},
+    )
+    moment: datetime | None = found.scalar_one()
+    return moment
+
+
+def _connection(row: Any) -> Connection:
+    sealed = row.access_token_sealed
+    return Connection(
+        id=row.id,
+        organization_id=row.organization_id,
+        provider=row.provider,
+        name=row.name,
+        connection_key=row.connection_key,
+        account_id=row.account_id,
+        base_url=row.base_url,
+        access_token_sealed=None if sealed is None else bytes(sealed),
+        legacy_static_secret_end_time=row.legacy_static_secret_end_time,
+        create_time=row.create_time,
+        secret_count=row.secret_count,
+    )
+
+
+def _channel(row: Any) -> Channel:
+    return Channel(
+        id=row.id,
+        organization_id=row.organization_id,
+        connection_id=row.connection_id,
+        name=row.name,
+        source=row.source,
+        inbox_id=row.inbox_id,
+        board_id=row.board_id,
+        active=row.active,
+        evolution_instance=row.evolution_instance,
+        create_time=row.create_time,
+    )

@@ -1,0 +1,25 @@
+"""Ingest's limits, by name."""
+
+from __future__ import annotations
+
+CHANNELS_PER_CONNECTION_MAX = 200
+"""A Chatwoot account with more inboxes than this is split over several connections."""
+LIVE_SECRETS_MAX = 2
+"""The newest webhook secret and the one before it, so that a secret can be changed without a gap."""
+SECRET_LENGTH_MIN = 8
+
+CHATWOOT_TIMEOUT_SECONDS = 4.0
+"""Of one REST call to Chatwoot, from resolving its name to the last byte. Calls of one check run side by side."""
+CHATWOOT_ANSWER_BYTES_MAX = 4 * 1024 * 1024
+"""The inboxes of a large account are some hundred kilobytes."""
+
+LAST_EVENT_SCAN_MAX = 10_000
+"""How many of an organization's newest webhook events are looked through for one of a given connection."""
+
+BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
+"""Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""
+
+REPLAY_EVENTS_MAX = 100_000
+"""Of one call: about three minutes of work for the lanes, and seconds for the call."""
+REPLAY_CHUNK_EVENTS = 1_000
+"""Put back in one transaction, so that its locks are short."""
