@@ -1,0 +1,1 @@
+"""The `prosa` command: one module per noun."""

@@ -1,0 +1,86 @@
+"""`prosa channel`: the inboxes behind a connection."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any
+
+import typer
+
+from chassis.canonical import parse_source
+from cli.calls import CALL_SECONDS, all_pages, open_calls
+from cli.connections import find_connection
+from cli.failures import operation
+from cli.organizations import Org, find_organization
+from cli.output import Json, answer, print_json, print_rows
+from prosa.ingest.v1 import connection_service_pb2 as pb
+from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
+from prosa.v1 import options_pb2
+
+app = typer.Typer(help="Channels: one inbox each, WhatsApp or Instagram.", no_args_is_help=True)
+
+
+def channel_row(item: pb.Channel) -> dict[str, Any]:
+    """A channel as it is printed."""
+    return {
+        "channel_id": item.channel_id,
+        "connection_id": item.connection_id,
+        "name": item.name,
+        "source": options_pb2.Source.Name(item.source).removeprefix("SOURCE_"),
+        "inbox_id": item.inbox_id,
+        "board_id": item.board_id or None,
+        "active": item.active,
+    }
+
+
+@app.command("create")
+@operation
+async def create(
+    org: Org,
+    connection: Annotated[str, typer.Option(help="The connection's id or name.")],
+    name: Annotated[str, typer.Option(help="A name people know it by.")],
+    source: Annotated[str, typer.Option(help="whatsapp or instagram.")],
+    inbox_id: Annotated[int, typer.Option(min=1, help="Chatwoot's inbox id.")],
+    board_id: Annotated[str, typer.Option(help="The board of its deals; the default board without it.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Declare an inbox of the connection."""
+    medium = options_pb2.Source.Value(f"SOURCE_{parse_source(source.lower()).value}")
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        found = await find_connection(calls, organization.organization_id, connection)
+        made = await calls.stub(ConnectionServiceStub, "ingest").CreateChannel(
+            pb.CreateChannelRequest(
+                connection_id=found.connection_id, name=name, source=medium, inbox_id=inbox_id, board_id=board_id
+            ),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CALL_SECONDS,
+        )
+    answer(channel_row(made), [f"Created: {made.name}", f"  channel  {made.channel_id}"], as_json=as_json)
+
+
+@app.command("list")
+@operation
+async def list_(
+    org: Org,
+    connection: Annotated[str, typer.Option(help="Only this connection's, by id or name.")] = "",
+    as_json: Json = False,
+) -> None:
+    """List the organization's channels."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        request = pb.ListChannelsRequest()
+        if connection:
+            request.connection_id = (
+                await find_connection(calls, organization.organization_id, connection)
+            ).connection_id
+        stub, metadata = (
+            calls.stub(ConnectionServiceStub, "ingest"),
+            calls.organization(organization.organization_id),
+        )
+        rows = [
+            channel_row(item) for item in await all_pages(stub.ListChannels, request, "channels", metadata=metadata)
+        ]
+    if as_json:
+        print_json({"channels": rows})
+    else:
+        print_rows(rows, ["channel_id", "name", "source", "inbox_id", "active"], empty="No channel yet.")

@@ -1,0 +1,153 @@
+"""`prosa connection`: webhook addresses of an organization and their secrets."""
+
+from __future__ import annotations
+
+import os
+from typing import Annotated, Any
+
+import typer
+
+from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.failures import RED, Refused, operation
+from cli.home import read_bootstrap
+from cli.organizations import Org, find_organization
+from cli.output import Json, answer, print_json, print_rows
+from prosa.ingest.v1 import connection_service_pb2 as pb
+from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
+from prosa.ingest.v1.ingest_service_pb2 import PROVIDER_CHATWOOT
+
+app = typer.Typer(help="Connections: one webhook address each, with its secrets.", no_args_is_help=True)
+
+CHECK_SECONDS = 30.0
+SECRET_VARIABLE = "PROSA_WEBHOOK_SECRET"  # noqa: S105 the name of a variable
+TOKEN_VARIABLE = "PROSA_CHATWOOT_ACCESS_TOKEN"  # noqa: S105 the name of a variable
+
+Which = Annotated[str, typer.Argument(help="The connection's id or name.")]
+
+
+async def list_connections(calls: Calls, organization_id: str) -> list[pb.Connection]:
+    """The organization's connections, newest first."""
+    stub = calls.stub(ConnectionServiceStub, "ingest")
+    metadata = calls.organization(organization_id)
+    return await all_pages(stub.ListConnections, pb.ListConnectionsRequest(), "connections", metadata=metadata)
+
+
+async def find_connection(calls: Calls, organization_id: str, wanted: str) -> pb.Connection:
+    """The connection with this id or name. Raises Refused naming what there is."""
+    found = await list_connections(calls, organization_id)
+    for item in found:
+        if wanted in (item.connection_id, item.name):
+            return item
+    there_is = ", ".join(repr(item.name) for item in found[:10]) or "none; make one with `prosa connection create`"
+    raise Refused(f"There is no connection {wanted!r}. There is: {there_is}.", reason="CONNECTION_NOT_FOUND")
+
+
+def connection_row(item: pb.Connection) -> dict[str, Any]:
+    """A connection as it is printed; it holds no secret."""
+    url = read_bootstrap().get("url", "")
+    return {
+        "connection_id": item.connection_id,
+        "name": item.name,
+        "account_id": item.account_id or None,
+        "base_url": item.base_url or None,
+        "webhook_path": item.webhook_path,
+        "webhook_url": f"{url}{item.webhook_path}" if url else None,
+        "secret_count": item.secret_count,
+        "access_token_set": item.access_token_set,
+    }
+
+
+@app.command("create")
+@operation
+async def create(
+    org: Org,
+    name: Annotated[str, typer.Option(help="A name people know it by.")],
+    account_id: Annotated[int, typer.Option(min=0, help="Chatwoot's account id.")] = 0,
+    base_url: Annotated[str, typer.Option(help="Where Chatwoot is, such as https://chat.example.com.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Make a webhook address for a Chatwoot account.
+
+    Secrets are read from the environment, where no list of processes shows them: PROSA_WEBHOOK_SECRET (what Chatwoot
+    answered when the webhook was made) and PROSA_CHATWOOT_ACCESS_TOKEN (for calls to Chatwoot).
+    """
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        made = await calls.stub(ConnectionServiceStub, "ingest").CreateConnection(
+            pb.CreateConnectionRequest(
+                provider=PROVIDER_CHATWOOT,
+                name=name,
+                account_id=account_id,
+                base_url=base_url,
+                access_token=os.environ.get(TOKEN_VARIABLE, ""),
+                webhook_secret=os.environ.get(SECRET_VARIABLE, ""),
+            ),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CALL_SECONDS,
+        )
+    row = connection_row(made)
+    lines = [
+        f"Created: {made.name}",
+        f"  connection  {made.connection_id}",
+        f"  webhook     {row['webhook_url'] or row['webhook_path']}",
+        f"  secrets     {made.secret_count} (without any, unsigned webhooks are accepted)",
+        "Next: `prosa channel create` for each inbox, then give the webhook's address to Chatwoot.",
+    ]
+    answer(row, lines, as_json=as_json)
+
+
+@app.command("list")
+@operation
+async def list_(org: Org, as_json: Json = False) -> None:
+    """List the organization's connections."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        rows = [connection_row(item) for item in await list_connections(calls, organization.organization_id)]
+    if as_json:
+        print_json({"connections": rows})
+    else:
+        print_rows(
+            rows, ["connection_id", "name", "account_id", "webhook_path", "secret_count"], empty="No connection yet."
+        )
+
+
+@app.command("check")
+@operation
+async def check(which: Which, org: Org, as_json: Json = False) -> None:
+    """Ask Chatwoot whether address, token, inboxes and webhook are as they should be; fails when one is not."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        connection = await find_connection(calls, organization.organization_id, which)
+        result = await calls.stub(ConnectionServiceStub, "ingest").CheckConnection(
+            pb.CheckConnectionRequest(connection_id=connection.connection_id),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CHECK_SECONDS,
+        )
+    items = [{"name": item.name, "passed": item.passed, "detail": item.detail} for item in result.items]
+    lines = [f"{'PASS' if item['passed'] else 'FAIL'}  {item['name']}  {item['detail']}" for item in items]
+    answer({"passed": result.passed, "items": items}, lines, as_json=as_json)
+    if not result.passed:
+        raise typer.Exit(RED)
+
+
+@app.command("add-secret")
+@operation
+async def add_secret(
+    which: Which,
+    org: Org,
+    only: Annotated[bool, typer.Option("--only", help="The older secrets stop counting at once.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Add the webhook secret of PROSA_WEBHOOK_SECRET; the one before it stays valid meanwhile."""
+    secret = os.environ.get(SECRET_VARIABLE, "")
+    if not secret:
+        raise Refused(f"{SECRET_VARIABLE} is not set. Put the new secret into it; arguments are seen by other users.")
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        connection = await find_connection(calls, organization.organization_id, which)
+        changed = await calls.stub(ConnectionServiceStub, "ingest").AddWebhookSecret(
+            pb.AddWebhookSecretRequest(connection_id=connection.connection_id, webhook_secret=secret, only=only),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CALL_SECONDS,
+        )
+    answer(connection_row(changed), [f"{changed.name}: {changed.secret_count} live secrets."], as_json=as_json)

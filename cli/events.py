@@ -1,0 +1,224 @@
+"""`prosa events`: webhook events as they were stored, and processing them again."""
+
+from __future__ import annotations
+
+import re
+from datetime import UTC, datetime, timedelta
+from typing import Annotated, Any
+
+import typer
+
+from cli.calls import CALL_SECONDS, all_pages, open_calls
+from cli.failures import REFUSED, Refused, operation
+from cli.organizations import find_organization
+from cli.output import Json, answer, print_json, print_line, print_rows
+from prosa.ingest.v1 import webhook_event_service_pb2 as pb
+from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
+
+app = typer.Typer(help="Webhook events: what arrived and what became of it.", no_args_is_help=True)
+
+LIST_LIMIT = 50
+REPLAY_SECONDS = 60.0
+_SPAN = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_COLUMNS = ("receive_time", "webhook_event_id", "event", "state", "reason", "attempt_count")
+
+Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
+State = Annotated[str, typer.Option(help="pending, processed, ignored or dead-letter.")]
+Since = Annotated[str, typer.Option(help="How long ago, such as 10m, 2h, 3d, or a time such as 2026-05-13T12:00:00Z.")]
+Reason = Annotated[str, typer.Option(help="Only events with this reason.")]
+Connection = Annotated[str, typer.Option(help="Only events of this connection, by id.")]
+
+
+def parse_since(text: str, now: datetime) -> datetime:
+    """A moment from `10m`, `2h`, `3d` or an ISO time. Raises Refused for anything else."""
+    span = _SPAN.fullmatch(text)
+    if span is not None:
+        return now - timedelta(**{_UNITS[span["unit"]]: int(span["count"])})
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        raise Refused(
+            f"--since {text!r} is no time. Write 10m, 2h, 3d or a time such as 2026-05-13T12:00:00Z.",
+            exit_code=REFUSED,
+        ) from None
+    return moment if moment.tzinfo else moment.replace(tzinfo=UTC)
+
+
+def parse_state(text: str) -> pb.WebhookEventState.ValueType:
+    """The state of a word; unspecified for none. Raises Refused naming the words there are."""
+    if not text:
+        return pb.WEBHOOK_EVENT_STATE_UNSPECIFIED
+    name = f"WEBHOOK_EVENT_STATE_{text.upper().replace('-', '_')}"
+    if name not in pb.WebhookEventState.keys():  # noqa: SIM118 an enum wrapper is no dict
+        raise Refused(f"--state {text!r} is none of pending, processed, ignored, dead-letter.", exit_code=REFUSED)
+    return pb.WebhookEventState.Value(name)
+
+
+def state_name(state: pb.WebhookEventState.ValueType) -> str:
+    """The state as it is printed."""
+    return pb.WebhookEventState.Name(state).removeprefix("WEBHOOK_EVENT_STATE_")
+
+
+def event_row(item: pb.WebhookEvent) -> dict[str, Any]:
+    """An event as it is printed, without its body."""
+    return {
+        "webhook_event_id": item.webhook_event_id,
+        "connection_id": item.connection_id,
+        "event": item.event,
+        "state": state_name(item.state),
+        "reason": item.reason or None,
+        "detail": item.detail or None,
+        "attempt_count": item.attempt_count,
+        "receive_time": item.receive_time.ToJsonString(),
+        "process_time": item.process_time.ToJsonString() if item.HasField("process_time") else None,
+        "contact_id": item.contact_id or None,
+        "conversation_id": item.conversation_id or None,
+        "deal_id": item.deal_id or None,
+        "message_id": item.message_id or None,
+    }
+
+
+@app.command("list")
+@operation
+async def list_(
+    org: Org,
+    state: State = "",
+    since: Since = "",
+    reason: Reason = "",
+    connection: Connection = "",
+    limit: Annotated[int, typer.Option(min=1, max=10_000, help="How many at most.")] = LIST_LIMIT,
+    as_json: Json = False,
+) -> None:
+    """List events, newest first."""
+    request = pb.ListWebhookEventsRequest(state=parse_state(state), reason=reason, connection_id=connection)
+    if since:
+        request.start_time.FromDatetime(parse_since(since, datetime.now(UTC)))
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        stub = calls.stub(WebhookEventServiceStub, "ingest")
+        metadata = calls.organization(organization.organization_id)
+        found = await all_pages(stub.ListWebhookEvents, request, "webhook_events", limit, metadata=metadata)
+    rows = [event_row(item) for item in found]
+    if as_json:
+        print_json({"webhook_events": rows})
+    else:
+        print_rows(rows, _COLUMNS, empty="No events.")
+
+
+@app.command("show")
+@operation
+async def show(
+    webhook_event_id: Annotated[str, typer.Argument(help="The event's id.")], org: Org, as_json: Json = False
+) -> None:
+    """Show one event with its body, whose secrets are blank."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        found = await calls.stub(WebhookEventServiceStub, "ingest").GetWebhookEvent(
+            pb.GetWebhookEventRequest(webhook_event_id=webhook_event_id),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CALL_SECONDS,
+        )
+    row = event_row(found)
+    body = found.body_text or f"({len(found.body)} bytes that are no text)"
+    lines = [f"{name:<17} {value}" for name, value in row.items() if value is not None]
+    answer(row | {"body": body}, [*lines, "", body], as_json=as_json)
+
+
+@app.command("replay")
+@operation
+async def replay(
+    webhook_event_id: Annotated[str, typer.Argument(help="One event; without it a range is meant.")] = "",
+    org: Annotated[str, typer.Option("--org", help="The organization's id or name; needed for a range.")] = "",
+    since: Since = "",
+    until: Annotated[str, typer.Option(help="The end of the range, as --since; now without it.")] = "",
+    state: State = "",
+    reason: Reason = "",
+    connection: Connection = "",
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="Count, change nothing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", "-y", help="Do not ask.")] = False,
+    as_json: Json = False,
+) -> None:
+    """Process one event again, or the dead letters of a range. The same events make the same rows, never others."""
+    if bool(webhook_event_id) == bool(since):
+        raise Refused("Name one event, or a range: `prosa events replay --org NAME --since 10m`.", exit_code=REFUSED)
+    async with open_calls() as calls:
+        if webhook_event_id:
+            await _replay_one(calls, webhook_event_id, org, as_json=as_json)
+            return
+        if not org:
+            raise Refused("Name the organization of the range with --org.", exit_code=REFUSED)
+        now = datetime.now(UTC)
+        request = pb.ReplayWebhookEventsRequest(state=parse_state(state), reason=reason, connection_id=connection)
+        request.start_time.FromDatetime(parse_since(since, now))
+        # Fixed now, so that the run takes what the count showed and nothing that came since.
+        request.end_time.FromDatetime(parse_since(until, now) if until else now)
+        await _replay_range(calls, request, org, dry_run=dry_run, ask=not yes, as_json=as_json)
+
+
+async def _replay_one(calls: Any, webhook_event_id: str, org: str, *, as_json: bool) -> None:
+    organization_id = await _organization_of(calls, org)
+    replayed = await calls.stub(WebhookEventServiceStub, "ingest").ReplayWebhookEvent(
+        pb.ReplayWebhookEventRequest(webhook_event_id=webhook_event_id),
+        metadata=calls.organization(organization_id),
+        timeout=REPLAY_SECONDS,
+    )
+    row = event_row(replayed)
+    lines = [f"{name:<17} {value}" for name, value in row.items() if value is not None]
+    answer(row, lines, as_json=as_json)
+
+
+async def _organization_of(calls: Any, org: str) -> str:
+    """The organization named, or the only one there is."""
+    from cli.organizations import list_organizations
+
+    if org:
+        return (await find_organization(calls, org)).organization_id
+    found = await list_organizations(calls)
+    if len(found) != 1:
+        raise Refused("There are several organizations. Name the event's with --org.", exit_code=REFUSED)
+    return found[0].organization_id
+
+
+async def _replay_range(
+    calls: Any, request: pb.ReplayWebhookEventsRequest, org: str, *, dry_run: bool, ask: bool, as_json: bool
+) -> None:
+    organization = await find_organization(calls, org)
+    stub = calls.stub(WebhookEventServiceStub, "ingest")
+    metadata = calls.organization(organization.organization_id)
+    request.dry_run = True
+    counted = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
+    if not as_json:
+        _print_groups(counted)
+    if dry_run:
+        if as_json:
+            print_json(_range_content(counted))
+        return
+    if counted.matched_count and ask:
+        if as_json:
+            raise Refused("With --json nobody can be asked: add --yes, or --dry-run to count.", exit_code=REFUSED)
+        typer.confirm(f"Process these {counted.matched_count} events again?", abort=True)
+    request.dry_run = False
+    replayed = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
+    if as_json:
+        print_json(_range_content(replayed))
+    else:
+        print_line(f"{replayed.replayed_count} events were put back for processing.")
+
+
+def _print_groups(counted: pb.ReplayWebhookEventsResponse) -> None:
+    rows = [
+        {"state": state_name(group.state), "reason": group.reason, "count": group.count} for group in counted.groups
+    ]
+    print_rows(rows, ["state", "reason", "count"], empty="No event matches.")
+
+
+def _range_content(response: pb.ReplayWebhookEventsResponse) -> dict[str, Any]:
+    return {
+        "matched_count": response.matched_count,
+        "replayed_count": response.replayed_count,
+        "groups": [
+            {"state": state_name(group.state), "reason": group.reason, "count": group.count}
+            for group in response.groups
+        ],
+    }

@@ -1,0 +1,119 @@
+"""How a command ends: a result and 0, or one clear sentence and another code; a stack trace only for our own errors."""
+
+from __future__ import annotations
+
+import asyncio
+import functools
+import inspect
+from collections.abc import Awaitable, Callable
+from typing import Any, NoReturn, ParamSpec
+
+import typer
+
+from cli.output import print_error
+
+RED = 1
+REFUSED = 2
+
+P = ParamSpec("P")
+
+
+class Refused(Exception):
+    """A command that cannot do what it was asked; the message says what to do about it."""
+
+    def __init__(self, message: str, *, reason: str = "COMMAND_REFUSED", exit_code: int = RED) -> None:
+        super().__init__(message)
+        self.message = message
+        self.reason = reason
+        self.exit_code = exit_code
+
+
+def operation(function: Callable[P, Awaitable[None] | None]) -> Callable[P, None]:
+    """Makes a command of a function, plain or async: errors that an operator may meet become a sentence and a code."""
+
+    @functools.wraps(function)
+    def run(*args: P.args, **kwargs: P.kwargs) -> None:
+        as_json = bool(kwargs.get("as_json", False))
+        try:
+            outcome = function(*args, **kwargs)
+            if inspect.iscoroutine(outcome):
+                asyncio.run(outcome)
+        except (Refused, OSError, ValueError) as error:
+            end(error, as_json=as_json)
+        except KeyboardInterrupt:
+            raise typer.Exit(130) from None
+        except Exception as error:
+            if not _understood(error):
+                raise
+            end(error, as_json=as_json)
+
+    return run
+
+
+def end(error: Exception, *, as_json: bool) -> NoReturn:
+    """Prints the error's sentence and leaves with its code."""
+    reason, message, exit_code = describe(error)
+    print_error(reason, message, as_json=as_json)
+    raise typer.Exit(exit_code)
+
+
+def describe(error: Exception) -> tuple[str, str, int]:
+    """The reason for programs, the sentence for people and the exit code."""
+    # Imported here: most commands never meet these, and gRPC alone takes a third of a second to load.
+    from chassis.embedded.errors import EmbeddedError
+    from chassis.errors import ProsaError
+
+    if isinstance(error, Refused):
+        return error.reason, error.message, error.exit_code
+    if isinstance(error, EmbeddedError):
+        return error.reason, error.message, REFUSED
+    if isinstance(error, ProsaError):
+        return error.reason, error.message, RED
+    if (call := _call_error(error)) is not None:
+        return call.reason, call.message, RED
+    if _is_database_error(error):
+        return (
+            "DATABASE_REFUSED",
+            f"The database refused: {_first_line(error)}. Look at its URL and whether it runs.",
+            RED,
+        )
+    if (invalid := _invalid_settings(error)) is not None:
+        return "SETTINGS_INVALID", invalid, REFUSED
+    return "COMMAND_FAILED", _first_line(error) or type(error).__name__, RED
+
+
+def _understood(error: Exception) -> bool:
+    from chassis.embedded.errors import EmbeddedError
+    from chassis.errors import ProsaError
+
+    known = isinstance(error, (EmbeddedError, ProsaError)) or _is_database_error(error)
+    return known or _call_error(error) is not None or type(error).__module__.startswith("aiohttp")
+
+
+def _call_error(error: Exception) -> Any:
+    import grpc.aio
+
+    from chassis import rpc
+
+    return rpc.error_of(error) if isinstance(error, grpc.aio.AioRpcError) else None
+
+
+def _is_database_error(error: Exception) -> bool:
+    return type(error).__module__.partition(".")[0] in ("psycopg", "sqlalchemy")
+
+
+def _invalid_settings(error: Exception) -> str | None:
+    from pydantic import ValidationError
+
+    if not isinstance(error, ValidationError):
+        return None
+    problems = []
+    for problem in error.errors():
+        name = "_".join(str(part) for part in problem["loc"]).upper()
+        said = str(problem["msg"]).removeprefix("Value error, ")
+        problems.append(f"PROSA_{name}: {said}" if name else said)
+    return " ".join(problem if problem.endswith(".") else f"{problem}." for problem in problems)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).strip().partition("\n")[0].rstrip(".")

@@ -1,0 +1,72 @@
+"""Where an installation is: the home of `prosa up` on this machine, or what PROSA_* names."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from cli.failures import Refused
+
+HOME_DEFAULT = "~/.local/share/prosa"
+HTTP_PORT_DEFAULT = 8080
+BOOTSTRAP = "bootstrap.json"
+READER_VARIABLE = "PROSA_READER_DATABASE_URL"
+
+
+def home_directory(environment: Mapping[str, str] | None = None) -> Path:
+    """The home of `prosa up`: PROSA_HOME, else the usual place."""
+    values = os.environ if environment is None else environment
+    return Path(values.get("PROSA_HOME") or HOME_DEFAULT).expanduser().absolute()
+
+
+def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
+    """What a running `prosa up` on the home says of itself; empty when none runs."""
+    try:
+        content = json.loads((home_directory(environment) / BOOTSTRAP).read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        return {}
+    except PermissionError as error:
+        raise Refused(f"{error.filename} belongs to another user. Run this as that user.") from error
+    return content if isinstance(content, dict) else {}
+
+
+def keys_directory(environment: Mapping[str, str]) -> Path:
+    """Where the key files lie: PROSA_KEYS_DIR, else those of the home."""
+    named = environment.get("PROSA_KEYS_DIR")
+    return Path(named).expanduser() if named else home_directory(environment) / "keys"
+
+
+def operator_database_url(environment: Mapping[str, str]) -> str:
+    """A URL that may create schemas and roles: PROSA_DATABASE_URL, else the one of a running `prosa up`."""
+    if url := environment.get("PROSA_DATABASE_URL"):
+        return url
+    bootstrap = read_bootstrap(environment)
+    try:
+        secrets = json.loads((home_directory(environment) / "secrets.json").read_text(encoding="utf-8"))
+    except (FileNotFoundError, NotADirectoryError):
+        secrets = {}
+    if bootstrap.get("database_url") and secrets.get("postgres"):
+        from chassis.embedded.postgres import ADMIN
+        from chassis.embedded.shapes import with_role
+
+        return with_role(bootstrap["database_url"], ADMIN, secrets["postgres"])
+    raise Refused(
+        "PROSA_DATABASE_URL is not set. Set it to a database URL that may create schemas and roles, or start "
+        "`prosa up`, which brings its own database.",
+        reason="DATABASE_URL_MISSING",
+    )
+
+
+def reader_database_url(environment: Mapping[str, str]) -> str:
+    """A URL that may read every schema: PROSA_READER_DATABASE_URL, else the one of a running `prosa up`."""
+    url = environment.get(READER_VARIABLE) or read_bootstrap(environment).get("database_url")
+    if not url:
+        raise Refused(
+            f"{READER_VARIABLE} is not set and no `prosa up` runs on {home_directory(environment)}. Set it to a URL "
+            "that may read every schema.",
+            reason="READER_URL_MISSING",
+        )
+    return str(url)

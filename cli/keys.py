@@ -1,0 +1,53 @@
+"""`prosa key` says a person's canonical key; `prosa keys create` draws the key files of an installation."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from chassis.canonical import DEFAULT_REGION, identify
+from cli.failures import operation
+from cli.home import keys_directory
+from cli.output import Json, answer
+
+app = typer.Typer(help="Key files: who signs tokens, and what seals secrets.", no_args_is_help=True)
+
+
+@operation
+def key(
+    source: Annotated[str, typer.Argument(help="whatsapp or instagram.")],
+    external_id: Annotated[str, typer.Argument(help="A phone in any usual writing, a WhatsApp id, a LID, an IGSID.")],
+    region: Annotated[str, typer.Option(help="ISO country of phones written without one.")] = DEFAULT_REGION,
+    as_json: Json = False,
+) -> None:
+    """Print the canonical key of a person; fails when the id names nobody."""
+    found = identify(source.lower(), external_id, region.upper())
+    content = {
+        "conversation_key": found.key,
+        "source": found.source.value,
+        "kind": found.kind.value,
+        "external_id": found.external_id,
+        "phone": found.phone,
+    }
+    answer(content, [found.key], as_json=as_json)
+
+
+@app.command("create")
+@operation
+def create(
+    directory: Annotated[Path | None, typer.Option(help="Where; PROSA_KEYS_DIR, else the home's keys.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Draw the key files that are missing; those that are there stay as they are."""
+    from chassis import auth, crypto
+
+    place = directory or keys_directory(os.environ)
+    before = {path.name for path in place.glob("*")} if place.is_dir() else set()
+    auth.create_key_files(place)
+    crypto.create_key_file(place)
+    created = sorted(path.name for path in place.glob("*") if path.name not in before)
+    lines = [f"{place}: {len(created)} files created." if created else f"{place}: everything was there."]
+    answer({"directory": str(place), "created": created}, lines, as_json=as_json)

@@ -1,0 +1,72 @@
+"""The `prosa` command: what it can do, on one screen."""
+
+from __future__ import annotations
+
+import importlib
+from typing import Any
+
+import typer
+from typer.core import TyperGroup
+from typer.main import get_command, get_group
+
+NOUNS = {
+    "up": "cli.up:up",
+    "serve": "cli.serve:serve",
+    "migrate": "cli.migrate:migrate",
+    "org": "cli.organizations:app",
+    "connection": "cli.connections:app",
+    "channel": "cli.channels:app",
+    "api-key": "cli.api_keys:app",
+    "key": "cli.keys:key",
+    "keys": "cli.keys:app",
+    "events": "cli.events:app",
+    "feed": "cli.feed:app",
+    "sql": "cli.readings:app",
+    "smoke": "cli.smoke.command:app",
+}
+
+
+class Nouns(TyperGroup):
+    """Loads a noun's module when it is named: `prosa key` does not wait for what only `prosa serve` needs."""
+
+    def list_commands(self, ctx: Any) -> list[str]:
+        """All nouns, in the order of their table."""
+        return list(NOUNS)
+
+    def get_command(self, ctx: Any, cmd_name: str) -> Any:
+        """The noun's command or group of commands; None where there is no such noun."""
+        if cmd_name not in NOUNS:
+            return None
+        module, _, attribute = NOUNS[cmd_name].partition(":")
+        loaded = getattr(importlib.import_module(module), attribute)
+        if isinstance(loaded, typer.Typer):
+            command: Any = get_group(loaded)
+        else:
+            alone = typer.Typer(add_completion=False, pretty_exceptions_enable=False)
+            alone.command(cmd_name)(loaded)
+            command = get_command(alone)
+        command.name = cmd_name
+        return command
+
+
+app = typer.Typer(
+    cls=Nouns,
+    name="prosa",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+
+
+@app.callback()
+def prosa() -> None:
+    """Run and operate Prosa, the back office of a business that sells by conversation."""
+
+
+def main() -> None:
+    """Runs the command line."""
+    app()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,109 @@
+"""`prosa org`: organizations of this installation."""
+
+from __future__ import annotations
+
+from typing import Annotated
+
+import typer
+
+from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.failures import Refused, operation
+from cli.output import Json, answer, print_json, print_rows
+from prosa.identity.v1 import access_service_pb2 as access
+from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+
+app = typer.Typer(help="Organizations: the businesses that use this installation.", no_args_is_help=True)
+
+Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
+
+
+async def find_organization(calls: Calls, wanted: str) -> access.Organization:
+    """The organization with this id or name. Raises Refused naming what there is, or that two have the name."""
+    found = await list_organizations(calls)
+    matching = [item for item in found if wanted in (item.organization_id, item.name)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        ids = ", ".join(item.organization_id for item in matching)
+        raise Refused(
+            f"Several organizations are named {wanted!r}; use one of the ids {ids}.", reason="ORGANIZATION_AMBIGUOUS"
+        )
+    there_is = ", ".join(repr(item.name) for item in found[:10]) or "none; make one with `prosa org create`"
+    raise Refused(f"There is no organization {wanted!r}. There is: {there_is}.", reason="ORGANIZATION_NOT_FOUND")
+
+
+async def list_organizations(calls: Calls) -> list[access.Organization]:
+    """All organizations, by name."""
+    stub = calls.stub(AccessServiceStub, "identity")
+    return await all_pages(stub.ListOrganizations, access.ListOrganizationsRequest(), "organizations")
+
+
+@app.command("create")
+@operation
+async def create(
+    name: Annotated[str, typer.Option(help="The business.")],
+    admin: Annotated[str, typer.Option(help="E-mail of its first owner.")],
+    region: Annotated[str, typer.Option(help="ISO country of phones written without one.")] = "BR",
+    time_zone: Annotated[str, typer.Option(help="IANA time zone.")] = "America/Sao_Paulo",
+    password_env: Annotated[
+        str, typer.Option(help="Name of the variable with the owner's password; drawn and shown once without it.")
+    ] = "",
+    as_json: Json = False,
+) -> None:
+    """Make an organization with its first owner and board. The same name and e-mail again change nothing."""
+    import os
+
+    from cli.demo.furnish import ensure_board
+
+    password = os.environ.get(password_env, "") if password_env else ""
+    if password_env and not password:
+        raise Refused(f"{password_env} is not set. Put the owner's password into it.")
+    async with open_calls() as calls:
+        made = await calls.stub(AccessServiceStub, "identity").CreateOrganization(
+            access.CreateOrganizationRequest(
+                name=name, admin_email=admin, admin_password=password, region=region, time_zone=time_zone
+            ),
+            timeout=CALL_SECONDS,
+        )
+        organization = made.organization
+        board_id = await ensure_board(calls, organization.organization_id)
+    content = {
+        "organization_id": organization.organization_id,
+        "name": organization.name,
+        "created": made.created,
+        "admin": {"email": made.admin_email, "password": made.admin_password or None},
+        "board_id": board_id,
+    }
+    lines = [
+        f"{'Created' if made.created else 'It was there already'}: {organization.name}",
+        f"  organization  {organization.organization_id}",
+        f"  board         {board_id}",
+        f"  owner         {made.admin_email}",
+    ]
+    if made.admin_password:
+        lines.append(f"  password      {made.admin_password}   (shown only now)")
+    answer(content, lines, as_json=as_json)
+
+
+@app.command("list")
+@operation
+async def list_(as_json: Json = False) -> None:
+    """List the organizations, by name."""
+    async with open_calls() as calls:
+        found = await list_organizations(calls)
+    rows = [
+        {
+            "organization_id": item.organization_id,
+            "name": item.name,
+            "region": item.region,
+            "time_zone": item.time_zone,
+            "create_time": item.create_time.ToJsonString(),
+        }
+        for item in found
+    ]
+    if as_json:
+        print_json({"organizations": rows})
+    else:
+        print_rows(
+            rows, ["organization_id", "name", "region", "time_zone", "create_time"], empty="No organization yet."
+        )

@@ -1,0 +1,104 @@
+"""`prosa sql`: the three verification queries over the tables that the pilot's checks know."""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import typer
+
+from cli.failures import operation
+from cli.home import reader_database_url
+from cli.output import Json, print_json, print_rows
+
+app = typer.Typer(help="Verification queries.", no_args_is_help=True)
+
+CONNECT_SECONDS = 5
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """One verification query: newest first, of one organization."""
+
+    title: str
+    view: str
+    columns: tuple[str, ...]
+    order: str
+    limit: int
+
+
+LINKS = Reading(
+    "Conversation links",
+    "messaging_conversation_links",
+    ("chatwoot_conversation_id", "chatwoot_inbox_id", "contact_id", "deal_id", "status", "unread_count", "ai_enabled"),
+    "updated_at",
+    30,
+)
+IDENTITIES = Reading(
+    "Contact identities",
+    "messaging_contact_identities",
+    ("source", "external_id", "contact_id", "created_at"),
+    "created_at",
+    20,
+)
+IDENTITY_LOG = Reading(
+    "Identity resolution log",
+    "messaging_identity_resolution_log",
+    ("created_at", "action", "source", "external_id", "contact_id", "identity_id", "error_message"),
+    "created_at",
+    20,
+)
+READINGS = (LINKS, IDENTITIES, IDENTITY_LOG)
+
+OrgId = Annotated[str, typer.Option("--org", help="The organization's id.")]
+Limit = Annotated[int | None, typer.Option(min=1, max=10_000, help="How many rows at most.")]
+
+
+def read(database_url: str, reading: Reading, organization_id: str, limit: int | None = None) -> list[dict[str, Any]]:
+    """The rows of one query."""
+    import psycopg
+    from psycopg.rows import dict_row
+
+    columns = ", ".join(reading.columns)
+    query = (
+        f"select {columns} from {reading.view} where organization_id = %(organization_id)s"
+        f" order by {reading.order} desc limit %(limit)s"
+    )
+    values = {"organization_id": organization_id, "limit": limit or reading.limit}
+    with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS, row_factory=dict_row) as connection:
+        return connection.execute(query.encode(), values).fetchall()
+
+
+def print_reading(reading: Reading, rows: list[dict[str, Any]]) -> None:
+    """One query's rows as a table below its title."""
+    print_rows(rows, reading.columns, title=f"{reading.title} ({len(rows)})", empty="  no rows")
+
+
+@app.command("links")
+@operation
+def links(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+    """Conversations linked to contacts and deals, newest first."""
+    _show(LINKS, org, limit, as_json=as_json)
+
+
+@app.command("identities")
+@operation
+def identities(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+    """Identities of contacts, newest first."""
+    _show(IDENTITIES, org, limit, as_json=as_json)
+
+
+@app.command("identity-log")
+@operation
+def identity_log(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+    """How identities were resolved, newest first."""
+    _show(IDENTITY_LOG, org, limit, as_json=as_json)
+
+
+def _show(reading: Reading, org: str, limit: int | None, *, as_json: bool) -> None:
+    rows = read(reader_database_url(os.environ), reading, org, limit)
+    if as_json:
+        print_json({"rows": rows})
+    else:
+        print_reading(reading, rows)

@@ -1,0 +1,73 @@
+"""`prosa serve`: one or more modules in this process, until it is told to stop or a job of it fails."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+import signal
+from typing import Annotated
+
+import structlog
+import typer
+import uvloop
+
+from chassis import telemetry
+from chassis.config import Settings
+from chassis.process import Host
+from cli.failures import RED, Refused, operation
+
+GC_THRESHOLDS = (20_000, 20, 50)
+"""Requests allocate thousands of short-lived messages: with the default of 700 the collector runs all the time."""
+
+logger = structlog.get_logger(__name__)
+
+
+@operation
+def serve(
+    target: Annotated[str, typer.Option(help="all, or a comma separated list of targets.")] = "all",
+) -> None:
+    """Serve one or more modules against the servers that PROSA_* names."""
+    uvloop.run(run(target))
+
+
+async def run(target: str) -> None:
+    """Starts the targets and waits for SIGTERM, SIGINT or the failure of a job. Raises Refused when a job failed."""
+    # Every module of the system hangs on this one, which other commands do without.
+    from services.targets import chosen
+
+    modules = chosen(target)
+    settings = Settings()
+    telemetry.configure_logging(settings.log_level, show_text=settings.log_text)
+    traces = telemetry.configure_tracing(target, settings.otlp_endpoint)
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    host = Host(settings)
+    asked = asyncio.create_task(stopping.wait())
+    starting = asyncio.create_task(host.start(modules))
+    try:
+        await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
+        if not starting.done():
+            logger.info("stopped_while_starting")
+            return
+        await starting
+        _spare_the_collector()
+        failed = asyncio.create_task(host.failed())
+        await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
+        await host.stop()
+        if failed.done():
+            raise Refused(f"A background job failed: {failed.result()!r}", reason="JOB_FAILED", exit_code=RED)
+        failed.cancel()
+    finally:
+        for task in (asked, starting):
+            task.cancel()
+        await asyncio.gather(asked, starting, return_exceptions=True)
+        if traces is not None:
+            await asyncio.to_thread(traces.shutdown)
+
+
+def _spare_the_collector() -> None:
+    """What was loaded by now stays for good: the collector need not look at it again."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*GC_THRESHOLDS)

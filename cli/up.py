@@ -1,0 +1,245 @@
+"""`prosa up`: the whole suite on this machine, with servers of its own, until Ctrl-C."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import time
+from collections.abc import Coroutine, Sequence
+from pathlib import Path
+from typing import Annotated, Any
+
+import structlog
+import typer
+from rich.console import Console
+
+from chassis import auth, crypto, migrate, telemetry
+from chassis.clock import SystemClock
+from chassis.embedded.child import ChildSpec
+from chassis.embedded.ports import LOOPBACK
+from chassis.embedded.shapes import SERVICES, Shape, default_shape
+from chassis.embedded.suite import READER_VARIABLE, Suite
+from cli import bootstrap
+from cli.calls import PRINCIPAL, Calls
+from cli.demo import live, stand_in, state
+from cli.demo.furnish import furnish
+from cli.demo.guide import guide
+from cli.failures import operation
+from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT
+from cli.metrics import MetricsPage
+from cli.migrate import passwords
+from cli.output import Json, print_json
+from cli.passage import Passage
+
+METRICS_PORT = "metrics"
+PASSAGE_PORT = "grpc"
+WATCH_SECONDS = 1.0
+ORGANIZATION_SECONDS = 2.0
+SUPERVISOR_LOG = "supervisor.log"
+AUTO = "auto"
+
+logger = structlog.get_logger(__name__)
+
+
+@operation
+def up(
+    home: Annotated[
+        Path, typer.Option(envvar="PROSA_HOME", help="Where data, keys and logs lie.", show_default=True)
+    ] = Path(HOME_DEFAULT),
+    http_port: Annotated[
+        int, typer.Option(envvar="PROSA_HTTP_PORT", min=1, max=65535, help="The public port.")
+    ] = HTTP_PORT_DEFAULT,
+    demo: Annotated[bool, typer.Option("--demo", help="Make an organization and let conversations arrive.")] = False,
+    shape: Annotated[str, typer.Option(help="Processes: auto, all, door or services.")] = AUTO,
+    as_json: Json = False,
+) -> None:
+    """Start everything: PostgreSQL, NATS, Redis, migrations and all services. Ctrl-C stops all of it."""
+    if shape != AUTO and shape not in list(Shape):
+        raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
+    chosen = default_shape() if shape == AUTO else Shape(shape)
+    asyncio.run(Up(home, http_port, chosen, demo=demo, as_json=as_json).run())
+
+
+class Up:
+    """One run of the suite: what the supervisor does besides supervising."""
+
+    def __init__(self, home: Path, http_port: int, shape: Shape, *, demo: bool, as_json: bool) -> None:
+        self._demo = demo
+        self._as_json = as_json
+        # With JSON, standard output is for the one document.
+        self._console = Console(stderr=as_json, highlight=False, markup=False)
+        self._url = f"http://{LOOPBACK}:{http_port}"
+        self._begun = time.monotonic()
+        self._tasks: list[asyncio.Task[None]] = []
+        self._closing = contextlib.AsyncExitStack()
+        self._calls: Calls | None = None
+        extra_ports = [METRICS_PORT]
+        if demo:
+            extra_ports.append(stand_in.PORT_NAME)
+        if shape is Shape.SERVICES:
+            extra_ports.append(PASSAGE_PORT)
+        self._suite = Suite(
+            home,
+            http_port,
+            shape,
+            environment=self._environment(),
+            migrate=self._migrate,
+            on_ready=self._on_ready,
+            extra_ports=extra_ports,
+            extra_children=self._children,
+        )
+
+    async def run(self) -> None:
+        """Starts, waits for a signal and stops. Raises EmbeddedError when it cannot start."""
+        self._say(f"Prosa starts in {self._suite.directory} …")
+        try:
+            async with self._closing:
+                try:
+                    await self._suite.run()
+                finally:
+                    for task in self._tasks:
+                        task.cancel()
+                    await asyncio.gather(*self._tasks, return_exceptions=True)
+        finally:
+            # The last words come when nothing of it runs any more.
+            self._say("Prosa has stopped.")
+
+    def _environment(self) -> dict[str, str]:
+        environment = dict(os.environ)
+        if self._demo:
+            # The stand-in is on this machine, whose addresses outgoing calls do not reach otherwise.
+            named = environment.get("PROSA_ALLOWED_HOSTS", "")
+            environment["PROSA_ALLOWED_HOSTS"] = f"{named},{LOOPBACK}".lstrip(",")
+        return environment
+
+    async def _migrate(self, suite: Suite) -> None:
+        self._say(f"  servers are ready ({self._elapsed()})")
+        auth.create_key_files(suite.directory / "keys")
+        crypto.create_key_file(suite.directory / "keys")
+        await asyncio.to_thread(_migrate, suite)
+        self._say(f"  the database is up to date ({self._elapsed()})")
+
+    def _children(self, suite: Suite) -> Sequence[ChildSpec]:
+        # The home is ours from here on, and nothing was logged yet.
+        self._open_log(suite.directory / "logs")
+        if not self._demo:
+            return ()
+        port = suite.ports[stand_in.PORT_NAME]
+
+        async def make() -> state.DemoState:
+            return await furnish(self._reach(suite), suite.directory, f"http://{LOOPBACK}:{port}")
+
+        return [stand_in.child(suite.directory, port, self._url, [app.name for app in suite.apps], make)]
+
+    def _open_log(self, directory: Path) -> None:
+        directory.mkdir(mode=0o700, exist_ok=True)
+        file = (directory / SUPERVISOR_LOG).open("a", encoding="utf-8")
+        self._closing.callback(file.close)
+        telemetry.configure_logging("info", stream=file)
+
+    async def _on_ready(self, suite: Suite) -> None:
+        metrics = MetricsPage({app.name: app.metrics_port for app in suite.apps}, suite.supervisor.states)
+        await metrics.start(suite.ports[METRICS_PORT])
+        self._closing.push_async_callback(metrics.stop)
+        if suite.shape is Shape.SERVICES:
+            passage = Passage({service: _grpc_address(suite, service) for service in SERVICES})
+            await passage.start(f"{LOOPBACK}:{suite.ports[PASSAGE_PORT]}")
+            self._closing.push_async_callback(passage.stop)
+        calls, known = self._reach(suite), state.load(suite.directory)
+        endpoints = self._endpoints(suite)
+        content = await bootstrap.describe(endpoints, calls, known)
+        bootstrap.write(suite.bootstrap_file, content)
+        logger.info("suite_ready", seconds=round(time.monotonic() - self._begun, 2), shape=suite.shape.value)
+        self._announce(content)
+        self._spawn(self._watch_children(suite))
+        if content["chatwoot"] is None:
+            self._spawn(self._watch_organizations(suite, endpoints, calls, content))
+        if self._demo:
+            self._spawn(stand_in.keep_writing(suite.ports[stand_in.PORT_NAME]))
+            if not self._as_json:
+                self._spawn(live.show(calls, content["organization_id"], self._console))
+
+    def _announce(self, content: dict[str, Any]) -> None:
+        if self._as_json:
+            print_json(content)
+            return
+        self._say(f"Prosa is ready after {self._elapsed()}: {content['url']}")
+        for sentence in guide(content, self._suite.directory, demo=self._demo):
+            self._say(sentence)
+
+    def _endpoints(self, suite: Suite) -> bootstrap.Endpoints:
+        whole = suite.shape is not Shape.SERVICES
+        address = _grpc_address(suite, "identity") if whole else f"{LOOPBACK}:{suite.ports[PASSAGE_PORT]}"
+        return bootstrap.Endpoints(
+            url=self._url,
+            metrics_url=f"http://{LOOPBACK}:{suite.ports[METRICS_PORT]}/metrics",
+            grpc_address=address,
+            database_url=suite.reader_database_url,
+        )
+
+    def _reach(self, suite: Suite) -> Calls:
+        if self._calls is None:
+            key = auth.load_private_key(suite.directory / "keys", PRINCIPAL)
+            addresses = {service: _grpc_address(suite, service) for service in SERVICES}
+            self._calls = Calls(auth.TokenSigner(PRINCIPAL, key, SystemClock()), addresses)
+            self._closing.push_async_callback(self._calls.close)
+        return self._calls
+
+    async def _watch_children(self, suite: Suite) -> None:
+        """Says in the terminal what died and was started again."""
+        seen = {child.name: child.restart_count for child in suite.supervisor.states()}
+        while True:
+            await asyncio.sleep(WATCH_SECONDS)
+            for child in suite.supervisor.states():
+                if child.restart_count > seen[child.name]:
+                    seen[child.name] = child.restart_count
+                    log = suite.directory / "logs" / f"{child.name}.log"
+                    self._say(f"{child.name} had ended and was started again; its log: {log}")
+
+    async def _watch_organizations(
+        self, suite: Suite, endpoints: bootstrap.Endpoints, calls: Calls, written: dict[str, Any]
+    ) -> None:
+        """Puts the first organization and its Chatwoot into the bootstrap file when they come to be."""
+        content = written
+        while content["chatwoot"] is None or None in content["chatwoot"]["inboxes"].values():
+            await asyncio.sleep(ORGANIZATION_SECONDS)
+            try:
+                content = await bootstrap.describe(endpoints, calls, state.load(suite.directory))
+            except Exception as error:
+                # A service that is being restarted: there is another look in two seconds.
+                logger.info("organizations_not_seen", error=repr(error))
+                continue
+            if content != written:
+                bootstrap.write(suite.bootstrap_file, content)
+                written = content
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        task.add_done_callback(_log_failure)
+        self._tasks.append(task)
+
+    def _elapsed(self) -> str:
+        return f"{time.monotonic() - self._begun:.1f} s"
+
+    def _say(self, text: str) -> None:
+        self._console.print(text, soft_wrap=True)
+
+
+def _migrate(suite: Suite) -> None:
+    environment = suite.operator_environment()
+    assert environment[READER_VARIABLE]
+    migrate.create_roles(suite.database_url, passwords(environment))
+    migrate.migrate_up(suite.database_url)
+
+
+def _grpc_address(suite: Suite, service: str) -> str:
+    for app in suite.apps:
+        if service in app.targets:
+            return f"{LOOPBACK}:{app.grpc_port}"
+    raise KeyError(service)
+
+
+def _log_failure(task: asyncio.Task[None]) -> None:
+    if not task.cancelled() and (error := task.exception()) is not None:
+        logger.error("supervisor_task_failed", task=task.get_name(), exc_info=error)
