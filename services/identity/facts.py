@@ -10,6 +10,8 @@ from chassis import wire
 from chassis.outbox import Fact
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1 import events_pb2
+from prosa.v1 import options_pb2
+from services.identity.contact_store import LoggedResolution
 from services.identity.directory import Changes, Resolution
 from services.identity.domain import Contact, Identity, Outcome, conversation_key
 from services.identity.people import SOURCE_NUMBERS
@@ -66,6 +68,30 @@ def resolved_message(resolution: Resolution) -> pb.ResolvedContact:
     )
 
 
+def resolution_message(entry: LoggedResolution) -> pb.IdentityResolution:
+    """A row of the log on the wire."""
+    return pb.IdentityResolution(
+        identity_resolution_id=str(entry.id),
+        source=SOURCE_NUMBERS.get(entry.source, options_pb2.SOURCE_UNSPECIFIED),
+        external_id=entry.external_id,
+        outcome=OUTCOMES[Outcome(entry.outcome)],
+        contact_id=wire.text(entry.contact_id),
+        contact_identity_id=wire.text(entry.contact_identity_id),
+        candidate_contact_ids=[str(candidate) for candidate in entry.candidates],
+        error_message=entry.error_message,
+        cause_id=entry.cause_id,
+        create_time=wire.to_timestamp(entry.create_time),
+    )
+
+
+def linked_fact(organization_id: UUID, identity: Identity) -> Fact:
+    """Announces an identity that a contact did not have."""
+    message = events_pb2.ContactIdentityLinked(
+        organization_id=str(organization_id), identity=identity_message(organization_id, identity)
+    )
+    return Fact(organization_id, message)
+
+
 def facts_of(changes: Changes, now: datetime) -> list[Fact]:
     """What a batch announces: contacts first, then their identities, then what people must decide."""
     facts = []
@@ -79,11 +105,7 @@ def facts_of(changes: Changes, now: datetime) -> list[Fact]:
             organization_id=str(contact.organization_id), contact=contact_message(contact), version=contact.version
         )
         facts.append(Fact(contact.organization_id, updated))
-    for organization_id, identity in changes.new_identities:
-        linked = events_pb2.ContactIdentityLinked(
-            organization_id=str(organization_id), identity=identity_message(organization_id, identity)
-        )
-        facts.append(Fact(organization_id, linked))
+    facts.extend(linked_fact(organization_id, identity) for organization_id, identity in changes.new_identities)
     for promotion in changes.promotions:
         promoted = events_pb2.ContactIdentityPromoted(
             organization_id=str(promotion.organization_id),

@@ -1,0 +1,99 @@
+"""The rules of access: what a key looks like, which scopes and regions are words, when signing in is refused."""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import re
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from uuid import UUID
+
+from chassis.errors import InvalidArgument
+
+KEY_MARK = "ncrm_"
+KEY_RANDOM_BYTES = 24
+PREFIX_LENGTH = 12
+PASSWORD_RANDOM_BYTES = 15
+PASSWORD_LENGTH_MIN = 8
+SIGN_IN_ATTEMPTS_MAX = 10
+"""Failed attempts per e-mail within the window; the next one is refused unseen."""
+SIGN_IN_WINDOW = timedelta(minutes=15)
+REVOCATIONS_KEPT = timedelta(minutes=10)
+"""As long as a token lives: after that, no token of the principal can be left."""
+SEALED_SECRETS_KEPT = timedelta(days=7)
+"""As long as a stored answer; after that a retry makes a new key."""
+
+_SCOPE = re.compile(r"\*|[a-z][a-z_]{0,49}\.[a-z][a-z_]{0,49}", re.ASCII)
+_REGION = re.compile(r"[A-Z]{2}", re.ASCII)
+
+
+@dataclass(frozen=True, slots=True)
+class Organization:
+    """A business that uses the product."""
+
+    id: UUID
+    name: str
+    region: str
+    time_zone: str
+    create_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class ApiKey:
+    """A key that a program calls with; its secret is not kept."""
+
+    id: UUID
+    name: str
+    prefix: str
+    scopes: list[str]
+    create_time: datetime
+    revoke_time: datetime | None
+    last_use_time: datetime | None
+
+
+@dataclass(frozen=True, slots=True)
+class Membership:
+    """What a user is in one organization."""
+
+    organization_id: UUID
+    role: str
+
+
+def draw_secret(random_bytes: Callable[[int], bytes]) -> str:
+    """A new API key: ``ncrm_`` and 24 random bytes."""
+    return KEY_MARK + base64.urlsafe_b64encode(random_bytes(KEY_RANDOM_BYTES)).rstrip(b"=").decode()
+
+
+def draw_password(random_bytes: Callable[[int], bytes]) -> str:
+    """A password nobody chose: 20 letters."""
+    return base64.urlsafe_b64encode(random_bytes(PASSWORD_RANDOM_BYTES)).decode()
+
+
+def secret_hash(secret: str) -> str:
+    """What is kept of an API key. 24 random bytes need no slow hash."""
+    return hashlib.sha256(secret.encode()).hexdigest()
+
+
+def checked_scopes(scopes: Iterable[str]) -> list[str]:
+    """Scopes, each once, sorted. Raises InvalidArgument SCOPE_INVALID."""
+    wanted = sorted(set(scopes))
+    for scope in wanted:
+        if not _SCOPE.fullmatch(scope):
+            raise InvalidArgument("SCOPE_INVALID", f"{scope!r} is no scope. Write * or a scope like contacts.read.")
+    return wanted
+
+
+def checked_region(region: str) -> str:
+    """A region. Raises InvalidArgument REGION_INVALID."""
+    if not _REGION.fullmatch(region):
+        raise InvalidArgument("REGION_INVALID", "A region is a country of two capital letters, such as BR.")
+    return region
+
+
+def checked_password(password: str) -> str:
+    """A password somebody chose. Raises InvalidArgument PASSWORD_INVALID."""
+    if len(password) < PASSWORD_LENGTH_MIN:
+        raise InvalidArgument("PASSWORD_INVALID", f"A password has at least {PASSWORD_LENGTH_MIN} letters.")
+    return password

@@ -1,0 +1,292 @@
+"""AccessService: translate, call, translate."""
+
+from __future__ import annotations
+
+import zoneinfo
+from collections.abc import Callable
+from typing import Any
+from uuid import UUID
+
+import grpc
+
+from chassis import auth, wire
+from chassis.clock import Clock
+from chassis.crypto import Vault
+from chassis.db import Database, Tx, scope
+from chassis.errors import (
+    FailedPrecondition,
+    InvalidArgument,
+    ResourceExhausted,
+    Unauthenticated,
+)
+from chassis.ids import Ids
+from chassis.outbox import Fact, Outbox
+from chassis.paging import Page, read_page
+from chassis.requests import Requests
+from prosa.identity.v1 import access_service_pb2 as pb
+from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
+from prosa.identity.v1 import events_pb2
+from prosa.v1 import options_pb2
+from services.identity import access_domain, access_store, people
+from services.identity.access_domain import ApiKey, Membership, Organization
+from services.identity.passwords import Passwords
+
+REGION = "BR"
+TIME_ZONE = "America/Sao_Paulo"
+GRANT_TYPE = "client_credentials"
+TOKEN_TYPE = "Bearer"  # noqa: S105 - the name of a scheme
+SECRET_COLUMN = "api_keys.sealed_secret"  # noqa: S105 - the name of a column
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+class AccessServicer(pb_grpc.AccessServiceServicer):
+    """Organizations, API keys, sign-in and tokens."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        requests: Requests,
+        clock: Clock,
+        ids: Ids,
+        wake: Callable[[], None],
+        signer: auth.TokenSigner,
+        vault: Vault,
+        passwords: Passwords,
+        random_bytes: Callable[[int], bytes],
+    ) -> None:
+        self._db, self._outbox, self._requests = db, outbox, requests
+        self._clock, self._ids, self._wake = clock, ids, wake
+        self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
+
+    async def CreateOrganization(
+        self, request: pb.CreateOrganizationRequest, context: Context
+    ) -> pb.CreateOrganizationResponse:
+        name, email = people.clean(request.name), people.require_email(request.admin_email)
+        if not name:
+            raise InvalidArgument("NAME_INVALID", "Give the organization a name.")
+        wanted = Organization(
+            id=self._ids.new(),
+            name=name,
+            region=access_domain.checked_region(request.region or REGION),
+            time_zone=_checked_time_zone(request.time_zone or TIME_ZONE),
+            create_time=self._clock.now(),
+        )
+        password = request.admin_password or access_domain.draw_password(self._random_bytes)
+        password_hash = await self._passwords.hash(access_domain.checked_password(password))
+        async with self._db.transaction(wanted.id) as tx:
+            await access_store.lock_name(tx, f"organization/{name}/{email}")
+            await access_store.lock_name(tx, f"user/{email}")
+            known = await access_store.look_up_organization(tx, name, email)
+            if known is not None:
+                await scope(tx, [known])
+                organization = await access_store.find_organization(tx, known)
+                return pb.CreateOrganizationResponse(organization=_organization(organization), admin_email=email)
+            user_made = await self._insert_organization(tx, wanted, email, password_hash)
+        self._wake()
+        return pb.CreateOrganizationResponse(
+            organization=_organization(wanted),
+            created=True,
+            admin_email=email,
+            admin_password=password if user_made else "",
+        )
+
+    async def _insert_organization(self, tx: Tx, wanted: Organization, email: str, password_hash: str) -> bool:
+        """Inserts an organization with its first owner; answers whether the user is new."""
+        now = wanted.create_time
+        await access_store.insert_organization(tx, wanted, email)
+        user_id = await access_store.look_up_user(tx, email)
+        user_made = user_id is None
+        owner_id = user_id or self._ids.new()
+        await access_store.insert_member(tx, wanted.id, owner_id, "OWNER", now)
+        if user_made:
+            await access_store.insert_user(tx, owner_id, email, password_hash, now)
+        created = events_pb2.OrganizationCreated(organization_id=str(wanted.id), name=wanted.name)
+        await self._outbox.add(tx, [Fact(wanted.id, created)], now)
+        return user_made
+
+    async def GetOrganization(self, request: pb.GetOrganizationRequest, context: Context) -> pb.Organization:
+        organization_id = auth.organization_id()
+        async with self._db.transaction(organization_id) as tx:
+            return _organization(await access_store.find_organization(tx, organization_id))
+
+    async def ListOrganizations(
+        self, request: pb.ListOrganizationsRequest, context: Context
+    ) -> pb.ListOrganizationsResponse:
+        page = read_page(request, key_length=2)
+        after = (page.after[0], _after_id(page.after[1])) if page.after is not None else None
+        async with self._db.transaction() as tx:
+            found = await access_store.look_up_organizations(tx, after, page.size + 1)
+            await scope(tx, found)
+            organizations = await access_store.find_organizations(tx, found)
+        shown, token = page.cut(organizations, lambda organization: [organization.name, organization.id])
+        return pb.ListOrganizationsResponse(
+            organizations=[_organization(organization) for organization in shown], next_page_token=token
+        )
+
+    async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        scopes, name = access_domain.checked_scopes(request.scopes), people.clean(request.name)
+        if not name:
+            raise InvalidArgument("NAME_INVALID", "Give the API key a name.")
+        async with self._db.transaction(organization_id) as tx:
+            await access_store.find_organization(tx, organization_id)
+            answer = await self._requests.claim(
+                tx, organization_id, "CreateApiKey", request, pb.CreateApiKeyResponse, now
+            )
+            if answer is not None:
+                return await self._shown_again(tx, organization_id, answer)
+            secret = access_domain.draw_secret(self._random_bytes)
+            key = ApiKey(self._ids.new(), name, secret[: access_domain.PREFIX_LENGTH], scopes, now, None, None)
+            sealed = None
+            if request.request_id:
+                sealed = self._vault.seal(secret.encode(), organization_id=organization_id, column=SECRET_COLUMN)
+            await access_store.drop_sealed_secrets(tx, organization_id, now - access_domain.SEALED_SECRETS_KEPT)
+            await access_store.insert_api_key(tx, organization_id, key, access_domain.secret_hash(secret), sealed)
+            # The stored answer lacks the secret, which is kept sealed beside the key until its first use.
+            answer = pb.CreateApiKeyResponse(api_key=_api_key(key))
+            await self._requests.keep(tx, organization_id, request, answer)
+        answer.secret = secret
+        return answer
+
+    async def _shown_again(
+        self, tx: Tx, organization_id: UUID, answer: pb.CreateApiKeyResponse
+    ) -> pb.CreateApiKeyResponse:
+        sealed = await access_store.sealed_secret_of(tx, organization_id, UUID(answer.api_key.api_key_id))
+        if sealed is None:
+            raise FailedPrecondition(
+                "SECRET_ALREADY_USED", "This key has been used, so its secret is not shown again. Create a new key."
+            )
+        answer.secret = self._vault.open(sealed, organization_id=organization_id, column=SECRET_COLUMN).decode()
+        return answer
+
+    async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        async with self._db.transaction(organization_id) as tx:
+            keys = await access_store.list_api_keys(tx, organization_id, _after(page), page.size + 1)
+        shown, token = page.cut(keys, lambda key: [key.id])
+        return pb.ListApiKeysResponse(api_keys=[_api_key(key) for key in shown], next_page_token=token)
+
+    async def RevokeApiKey(self, request: pb.RevokeApiKeyRequest, context: Context) -> pb.ApiKey:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        api_key_id = wire.to_uuid("api_key_id", request.api_key_id)
+        async with self._db.transaction(organization_id) as tx:
+            revoked = await access_store.revoke_api_key(tx, organization_id, api_key_id, now)
+            key = await access_store.find_api_key(tx, organization_id, api_key_id)
+            if revoked:
+                principal = f"key:{api_key_id}"
+                await access_store.insert_revocation(tx, organization_id, principal, now)
+                fact = events_pb2.PrincipalRevoked(
+                    organization_id=str(organization_id), principal=principal, revoke_time=wire.to_timestamp(now)
+                )
+                await self._outbox.add(tx, [Fact(organization_id, fact)], now)
+        if revoked:
+            self._wake()
+        return _api_key(key)
+
+    async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Context) -> pb.Token:
+        if request.grant_type not in ("", GRANT_TYPE):
+            raise InvalidArgument("GRANT_TYPE_INVALID", f"The grant_type is {GRANT_TYPE}.")
+        refused = Unauthenticated("API_KEY_INVALID", "This API key is unknown or was revoked.")
+        minute = self._clock.now().replace(second=0, microsecond=0)
+        async with self._db.transaction() as tx:
+            found = await access_store.look_up_api_key(tx, access_domain.secret_hash(request.client_secret))
+            if found is None:
+                raise refused
+            organization_id, api_key_id = found
+            await scope(tx, [organization_id])
+            key = await access_store.find_api_key(tx, organization_id, api_key_id)
+            if key.revoke_time is not None:
+                raise refused
+            if key.last_use_time != minute:
+                await access_store.mark_api_key_used(tx, organization_id, api_key_id, minute)
+        token, seconds = self._signer.person_token(
+            kind="key", principal=f"key:{api_key_id}", organization_id=organization_id, scopes=key.scopes
+        )
+        return _token(token, seconds, organization_id)
+
+    async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.Token:
+        wanted = wire.to_optional_uuid("organization_id", request.organization_id)
+        email = people.clean(request.email).lower()
+        async with self._db.transaction() as tx:
+            # Counted before it is checked: many attempts side by side are no way around the limit.
+            attempts = await access_store.count_attempt(tx, email, access_domain.SIGN_IN_WINDOW, self._clock.now())
+            user_id = await access_store.look_up_user(tx, email)
+            password_hash: str | None = None
+            memberships: list[Membership] = []
+            if user_id is not None:
+                await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
+                password_hash = await access_store.password_hash_of(tx, user_id)
+                memberships = await access_store.memberships_of(tx, user_id)
+        if attempts > access_domain.SIGN_IN_ATTEMPTS_MAX:
+            minutes = int(access_domain.SIGN_IN_WINDOW.total_seconds() // 60)
+            raise ResourceExhausted("SIGN_IN_LIMITED", f"Too many failed sign-ins. Try again in {minutes} minutes.")
+        known = await self._passwords.check(password_hash, request.password)
+        chosen = [member for member in memberships if wanted is None or member.organization_id == wanted]
+        if not known or not chosen:
+            raise Unauthenticated("CREDENTIALS_INVALID", "The e-mail or the password is wrong.")
+        async with self._db.transaction() as tx:
+            await access_store.forget_attempts(tx, email)
+        token, seconds = self._signer.person_token(
+            kind="user",
+            principal=f"user:{user_id}",
+            organization_id=chosen[0].organization_id,
+            role=options_pb2.Role.Value(f"ROLE_{chosen[0].role}"),
+        )
+        return _token(token, seconds, chosen[0].organization_id)
+
+    async def ListRevocations(self, request: pb.ListRevocationsRequest, context: Context) -> pb.ListRevocationsResponse:
+        async with self._db.transaction() as tx:
+            revoked = await access_store.list_revoked(tx, self._clock.now() - access_domain.REVOCATIONS_KEPT)
+        return pb.ListRevocationsResponse(
+            revocations=[
+                pb.Revocation(principal=principal, revoke_time=wire.to_timestamp(moment))
+                for principal, moment in revoked
+            ]
+        )
+
+
+def _organization(organization: Organization) -> pb.Organization:
+    return pb.Organization(
+        organization_id=str(organization.id),
+        name=organization.name,
+        region=organization.region,
+        time_zone=organization.time_zone,
+        create_time=wire.to_timestamp(organization.create_time),
+    )
+
+
+def _api_key(key: ApiKey) -> pb.ApiKey:
+    return pb.ApiKey(
+        api_key_id=str(key.id),
+        name=key.name,
+        prefix=key.prefix,
+        scopes=key.scopes,
+        create_time=wire.to_timestamp(key.create_time),
+        revoke_time=wire.to_timestamp(key.revoke_time),
+        last_use_time=wire.to_timestamp(key.last_use_time),
+    )
+
+
+def _token(token: str, seconds: int, organization_id: UUID) -> pb.Token:
+    return pb.Token(access_token=token, token_type=TOKEN_TYPE, expires_in=seconds, organization_id=str(organization_id))
+
+
+def _checked_time_zone(name: str) -> str:
+    try:
+        zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        raise InvalidArgument("TIME_ZONE_INVALID", "Name a time zone like America/Sao_Paulo.") from None
+    return name
+
+
+def _after(page: Page) -> UUID | None:
+    return None if page.after is None else _after_id(page.after[0])
+
+
+def _after_id(text: str) -> UUID:
+    try:
+        return UUID(text)
+    except ValueError:
+        raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None

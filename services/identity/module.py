@@ -1,0 +1,34 @@
+"""Everything identity needs, serves and runs."""
+
+from __future__ import annotations
+
+import os
+
+from chassis.process import Process
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2
+from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
+from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
+from services.identity.access_servicer import AccessServicer
+from services.identity.contact_servicer import ContactServicer
+from services.identity.passwords import Passwords
+
+
+async def start(process: Process) -> None:
+    """Serves ContactService and AccessService, and relays what they announce."""
+    db, outbox, requests = process.database(), process.outbox(), process.requests()
+    clock, ids, wake = process.clock, process.ids, process.relay()
+    contacts = ContactServicer(db, outbox, requests, clock, ids, wake)
+    access = AccessServicer(
+        db, outbox, requests, clock, ids, wake, process.signer, process.vault(), Passwords(), os.urandom
+    )
+    process.serve(
+        add_ContactServiceServicer_to_server,
+        contacts,
+        contact_service_pb2.DESCRIPTOR.services_by_name["ContactService"].full_name,
+    )
+    process.serve(
+        add_AccessServiceServicer_to_server,
+        access,
+        access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name,
+    )
+    process.maintain()

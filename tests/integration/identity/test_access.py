@@ -1,0 +1,230 @@
+"""Organizations, API keys, sign-in and what was revoked."""
+
+from __future__ import annotations
+
+import asyncio
+import hashlib
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc.aio
+import pytest
+
+from prosa.identity.v1 import access_service_pb2 as pb
+from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
+from prosa.identity.v1.events_pb2 import OrganizationCreated, PrincipalRevoked
+from prosa.v1 import options_pb2
+from tests.integration.identity.cast import given_organization
+from tests.world import ADMIN, World, error_info
+
+TARGETS = ("identity",)
+PASSWORD = "um bom segredo"
+
+
+def cli(world: World, organization_id: UUID | None = None) -> Any:
+    """AccessService as the command line calls it."""
+    return world.as_service("cli", organization_id).stub(pb_grpc.AccessServiceStub)
+
+
+def nobody(world: World) -> Any:
+    """AccessService for whom has no token yet."""
+    return world.as_nobody().stub(pb_grpc.AccessServiceStub)
+
+
+def admin(world: World, organization_id: UUID) -> Any:
+    """AccessService as an administrator calls it."""
+    return world.as_user(organization_id, ADMIN).stub(pb_grpc.AccessServiceStub)
+
+
+def new_email() -> str:
+    """An e-mail nobody has."""
+    return f"{uuid4().hex}@example.com"
+
+
+async def create(world: World, name: str, email: str, password: str = PASSWORD) -> pb.CreateOrganizationResponse:
+    """Creates an organization."""
+    request = pb.CreateOrganizationRequest(name=name, admin_email=email, admin_password=password)
+    answer: pb.CreateOrganizationResponse = await cli(world).CreateOrganization(request)
+    return answer
+
+
+async def reason_of(call: Any) -> str:
+    """Why a call was refused."""
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await call
+    return error_info(refused.value).reason
+
+
+@pytest.mark.req("ID-20")
+async def test_an_organization_is_created_once_with_its_first_owner(world: World) -> None:
+    email = new_email()
+    answers = await asyncio.gather(*(create(world, "Padaria Aurora", email, "") for _ in range(3)))
+    assert sorted(answer.created for answer in answers) == [False, False, True]
+    assert len({answer.organization.organization_id for answer in answers}) == 1
+    (made,) = [answer for answer in answers if answer.created]
+    assert len(made.admin_password) == 20
+    assert {answer.admin_password for answer in answers if not answer.created} == {""}
+    organization_id = UUID(made.organization.organization_id)
+    assert (made.organization.region, made.organization.time_zone) == ("BR", "America/Sao_Paulo")
+    owners = await world.rows(
+        "select email, role from identity.users join identity.members using (user_id) where organization_id = %s",
+        organization_id,
+    )
+    assert owners == [{"email": email, "role": "OWNER"}]
+    assert [fact.name for fact in await world.announced(OrganizationCreated, organization_id)] == ["Padaria Aurora"]
+    token = await nobody(world).CreateSession(pb.CreateSessionRequest(email=email, password=made.admin_password))
+    caller = world.host.verifier.verify(token.access_token)
+    assert (caller.organization_id, caller.role, caller.kind) == (organization_id, options_pb2.ROLE_OWNER, "user")
+
+
+async def test_one_user_may_own_several_organizations_and_chooses_at_sign_in(world: World) -> None:
+    email = new_email()
+    second = await create(world, "B", email)
+    first = await create(world, "A", email.upper(), "another password")
+    assert first.created
+    assert first.admin_password == ""
+    sign_in = nobody(world).CreateSession
+    by_name = await sign_in(pb.CreateSessionRequest(email=email, password=PASSWORD))
+    assert by_name.organization_id == first.organization.organization_id
+    chosen = second.organization.organization_id
+    named = await sign_in(pb.CreateSessionRequest(email=email, password=PASSWORD, organization_id=chosen))
+    assert (named.organization_id, named.token_type, named.expires_in) == (chosen, "Bearer", 600)
+    foreign = pb.CreateSessionRequest(email=email, password=PASSWORD, organization_id=str(uuid4()))
+    assert await reason_of(sign_in(foreign)) == "CREDENTIALS_INVALID"
+
+
+async def test_a_wrong_password_and_an_unknown_email_are_told_alike(world: World) -> None:
+    email = new_email()
+    await create(world, "C", email)
+    sign_in = nobody(world).CreateSession
+    assert await reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) == "CREDENTIALS_INVALID"
+    assert await reason_of(sign_in(pb.CreateSessionRequest(email=new_email(), password="x"))) == "CREDENTIALS_INVALID"
+
+
+async def test_after_too_many_failures_even_the_right_password_waits(world: World) -> None:
+    email = new_email()
+    await create(world, "D", email)
+    sign_in = nobody(world).CreateSession
+    await sign_in(pb.CreateSessionRequest(email=email, password=PASSWORD))
+    counted = "select 1 from identity.sign_in_failures where email_hash = sha256(%s)"
+    assert await world.rows(counted, email.encode()) == []
+    wrong = [reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) for _ in range(10)]
+    assert set(await asyncio.gather(*wrong)) == {"CREDENTIALS_INVALID"}
+    right = pb.CreateSessionRequest(email=email, password=PASSWORD)
+    assert await reason_of(sign_in(right)) == "SIGN_IN_LIMITED"
+    async with await world.admin() as connection:
+        await connection.execute("update identity.sign_in_failures set window_start = window_start - interval '1 hour'")
+    await sign_in(right)
+
+
+async def test_passwords_are_kept_as_argon2id_only(world: World) -> None:
+    email = new_email()
+    await create(world, "E", email)
+    (row,) = await world.rows("select password_hash from identity.users where email = %s", email)
+    assert row["password_hash"].startswith("$argon2id$")
+
+
+@pytest.mark.parametrize(
+    ("fields", "reason"),
+    [
+        ({"name": " "}, "NAME_INVALID"),
+        ({"region": "br"}, "REGION_INVALID"),
+        ({"time_zone": "America/Nowhere"}, "TIME_ZONE_INVALID"),
+        ({"admin_password": "short"}, "PASSWORD_INVALID"),
+    ],
+)
+async def test_an_organization_that_makes_no_sense_is_refused(
+    world: World, fields: dict[str, str], reason: str
+) -> None:
+    values = {"name": "F", "admin_email": new_email(), "admin_password": PASSWORD} | fields
+    assert await reason_of(cli(world).CreateOrganization(pb.CreateOrganizationRequest(**values))) == reason
+
+
+async def test_organizations_are_listed_by_name_in_pages(world: World) -> None:
+    made = [await given_organization(world) for _ in range(5)]
+    listed, token = [], ""
+    while True:
+        page = await cli(world).ListOrganizations(pb.ListOrganizationsRequest(page_size=2, page_token=token))
+        listed.extend(page.organizations)
+        if not (token := page.next_page_token):
+            break
+    ids = [each.organization_id for each in listed]
+    assert len(ids) == len(set(ids))
+    assert set(map(str, made)) <= set(ids)
+    assert [each.name for each in listed if UUID(each.organization_id) in made] == sorted(
+        f"Padaria {organization_id}" for organization_id in made
+    )
+
+
+async def test_an_organization_is_answered_to_its_own_people(world: World) -> None:
+    organization_id = await given_organization(world)
+    found = await admin(world, organization_id).GetOrganization(pb.GetOrganizationRequest())
+    assert found.organization_id == str(organization_id)
+    unknown = admin(world, uuid4()).GetOrganization(pb.GetOrganizationRequest())
+    assert await reason_of(unknown) == "ORGANIZATION_NOT_FOUND"
+
+
+async def test_an_api_key_is_shown_once_kept_as_a_hash_and_exchanged_for_a_token(world: World) -> None:
+    organization_id = await given_organization(world)
+    stub = admin(world, organization_id)
+    made = await stub.CreateApiKey(
+        pb.CreateApiKeyRequest(name="n8n", scopes=["deals.write", "contacts.read", "deals.write"])
+    )
+    assert made.secret.startswith("ncrm_")
+    assert len(made.secret) == 37
+    assert made.api_key.prefix == made.secret[:12]
+    (row,) = await world.rows("select * from identity.api_keys where organization_id = %s", organization_id)
+    assert row["secret_hash"] == hashlib.sha256(made.secret.encode()).hexdigest()
+    assert row["sealed_secret"] is None
+    token = await nobody(world).ExchangeApiKey(pb.ExchangeApiKeyRequest(client_secret=made.secret))
+    caller = world.host.verifier.verify(token.access_token)
+    assert (caller.principal, caller.organization_id) == (f"key:{made.api_key.api_key_id}", organization_id)
+    assert caller.scopes == {"contacts.read", "deals.write"}
+    (listed,) = (await stub.ListApiKeys(pb.ListApiKeysRequest())).api_keys
+    assert listed.api_key_id == made.api_key.api_key_id
+    used = listed.last_use_time.ToDatetime()
+    assert (used.second, used.microsecond) == (0, 0)
+
+
+async def test_a_retry_shows_the_secret_again_until_the_key_is_used(world: World) -> None:
+    organization_id = await given_organization(world)
+    stub = admin(world, organization_id)
+    request = pb.CreateApiKeyRequest(name="n8n", scopes=["*"], request_id=str(uuid4()))
+    made = await stub.CreateApiKey(request)
+    assert await stub.CreateApiKey(request) == made
+    (answer,) = await world.rows(
+        "select answer from identity.request_answers where organization_id = %s", organization_id
+    )
+    (key,) = await world.rows("select sealed_secret from identity.api_keys where organization_id = %s", organization_id)
+    assert made.secret.encode() not in answer["answer"] + key["sealed_secret"]
+    await nobody(world).ExchangeApiKey(pb.ExchangeApiKeyRequest(client_secret=made.secret))
+    assert await reason_of(stub.CreateApiKey(request)) == "SECRET_ALREADY_USED"
+    other = pb.CreateApiKeyRequest(name="other", scopes=["*"], request_id=request.request_id)
+    assert await reason_of(stub.CreateApiKey(other)) == "REQUEST_ID_REUSED"
+
+
+async def test_a_revoked_key_is_announced_listed_and_refused(world: World) -> None:
+    organization_id = await given_organization(world)
+    stub = admin(world, organization_id)
+    made = await stub.CreateApiKey(pb.CreateApiKeyRequest(name="n8n", scopes=["*"]))
+    revoke = pb.RevokeApiKeyRequest(api_key_id=made.api_key.api_key_id)
+    revoked = await stub.RevokeApiKey(revoke)
+    assert await stub.RevokeApiKey(revoke) == revoked
+    (fact,) = await world.announced(PrincipalRevoked, organization_id)
+    assert (fact.principal, fact.revoke_time) == (f"key:{made.api_key.api_key_id}", revoked.revoke_time)
+    answer = (
+        await world.as_service("ingest").stub(pb_grpc.AccessServiceStub).ListRevocations(pb.ListRevocationsRequest())
+    )
+    assert fact.principal in [each.principal for each in answer.revocations]
+    exchange = nobody(world).ExchangeApiKey
+    assert await reason_of(exchange(pb.ExchangeApiKeyRequest(client_secret=made.secret))) == "API_KEY_INVALID"
+    assert await reason_of(exchange(pb.ExchangeApiKeyRequest(client_secret="ncrm_nobody"))) == "API_KEY_INVALID"
+    unknown = stub.RevokeApiKey(pb.RevokeApiKeyRequest(api_key_id=str(uuid4())))
+    assert await reason_of(unknown) == "API_KEY_NOT_FOUND"
+
+
+@pytest.mark.parametrize("scope", ["contacts", "contacts.read.all", "Contacts.Read", "* ", ""])
+async def test_a_scope_that_is_none_is_refused(world: World, scope: str) -> None:
+    organization_id = await given_organization(world)
+    call = admin(world, organization_id).CreateApiKey(pb.CreateApiKeyRequest(name="n8n", scopes=[scope]))
+    assert await reason_of(call) == "SCOPE_INVALID"
