@@ -1,8 +1,8 @@
 """Watching facts: one Subscribe stream per organization, shared by all who look at it.
 
 A client joins the live stream first and only then catches up from where it was, so nothing falls between the two;
-what comes twice is known by its position. Ingest sends a heartbeat with its position as soon as a stream has all
-there is, so every stream soon knows how far it is.
+what comes twice is known by its position. Ingest begins a stream with a heartbeat that says where it goes on from, so
+a client that has seen nothing yet can come back too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ _HOPELESS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED,
 
 @dataclass(frozen=True, slots=True)
 class Fact:
-    """One fact as every client of its organization gets it."""
+    """One fact as every client of its organization gets it; without a type it only says how far the stream is."""
 
     position: int
     type: str
@@ -178,10 +178,16 @@ class Stream:
         self.position = None
         self._positioned.clear()
 
+    def join(self, client: Client) -> None:
+        """Lets a client have what comes from now on."""
+        self.clients.add(client)
+        if self.position is not None:
+            client.offer(mark(self.position))
+
     def _on(self, event: pb.FeedEvent) -> None:
-        if not event.heartbeat and self.clients:
-            fact = self._writer.write(event)
-            for client in list(self.clients):
+        if self.clients:
+            fact = mark(event.position) if event.heartbeat else self._writer.write(event)
+            for client in self.clients:
                 client.offer(fact)
         self.position = event.position
         self._positioned.set()
@@ -221,7 +227,7 @@ class Feed:
             stream = Stream(lambda position: self._subscribe(organization_id, position), self._writer)
             self._streams[organization_id] = stream
         client = Client(self._queue_events_max)
-        stream.clients.add(client)
+        stream.join(client)
         return stream, client
 
     async def leave(self, organization_id: UUID, client: Client) -> None:
@@ -237,12 +243,16 @@ class Feed:
     async def catch_up(self, organization_id: UUID, after_position: int, until_position: int) -> AsyncGenerator[Fact]:
         """Walks through the facts after one position up to another. Raises what ingest raises: POSITION_EXPIRED."""
         call = self._subscribe(organization_id, after_position)
+        begun = False
         try:
             async for event in call:
                 if not event.heartbeat and event.position <= until_position:
                     yield self._writer.write(event)
-                if event.position >= until_position:
+                # The first heartbeat says that the stream has begun, a later one that there is nothing more: the fact
+                # at the position may have left the feed by now.
+                if event.position >= until_position or (event.heartbeat and begun):
                     return
+                begun = begun or event.heartbeat
         except grpc.aio.AioRpcError as error:
             told = to_prosa_error(error)
             if told is None and error.code() == grpc.StatusCode.OUT_OF_RANGE:
@@ -263,6 +273,11 @@ class Feed:
             metadata=(("authorization", f"Bearer {self._tokens.service_token(organization_id)}"),),
             timeout=STREAM_CALL_TIMEOUT_SECONDS,
         )
+
+
+def mark(position: int) -> Fact:
+    """Answers what only tells a client its position: of an event without data browsers keep the id and show nothing."""
+    return Fact(position, "", b"id: %d\n\n" % position)
 
 
 def position_expired() -> ProsaError:

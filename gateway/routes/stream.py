@@ -123,7 +123,7 @@ class _Sender:
     async def send_fact(self, fact: Fact) -> None:
         if self.position is not None and fact.position <= self.position:
             return
-        if not self._types or fact.type in self._types:
+        if not self._types or not fact.type or fact.type in self._types:
             await self.send(fact.frame)
         self.position = fact.position
 

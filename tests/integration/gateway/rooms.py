@@ -113,6 +113,8 @@ class StandInFeed:
     def __init__(self) -> None:
         self.facts: list[events_pb.FeedEvent] = []
         self.oldest = 0
+        # Whether it shows signs of life whenever it has sent all.
+        self.idle = False
         self.opened: list[int] = []
         self.open_count = 0
         self._streams_changed = Changed()
@@ -124,11 +126,12 @@ class StandInFeed:
         """The position of the newest fact."""
         return self.facts[-1].position if self.facts else 0
 
-    def add(self, fact: Message, organization_id: UUID = ORGANIZATION) -> int:
+    def add(self, fact: Message, organization_id: UUID = ORGANIZATION, position: int = 0) -> int:
         """Puts a fact into the feed and answers its position."""
+        position = position or self.position + 10
         event = events_pb.FeedEvent(
-            position=self.position + 10,
-            event_id=f"event-{self.position + 10}",
+            position=position,
+            event_id=f"event-{position}",
             type=fact.DESCRIPTOR.full_name,
             organization_id=str(organization_id),
             payload=fact.SerializeToString(),
@@ -160,12 +163,14 @@ class StandInFeed:
                 error = grpc.StatusCode.OUT_OF_RANGE
                 await context.abort(error, "expired")
             sent = self.position if request.after_position < 0 else request.after_position
+            yield events_pb.FeedEvent(heartbeat=True, position=sent)
             while True:
                 changed = self._changed
                 for event in [fact for fact in self.facts if fact.position > sent]:
                     sent = event.position
                     yield event
-                yield events_pb.FeedEvent(heartbeat=True, position=sent)
+                if self.idle:
+                    yield events_pb.FeedEvent(heartbeat=True, position=sent)
                 await changed.wait()
                 if broken.is_set():
                     await context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")

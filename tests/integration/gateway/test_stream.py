@@ -148,6 +148,29 @@ async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: Wor
     assert (event.data["status"], event.data["reason"]) == (410, "POSITION_EXPIRED")
 
 
+async def test_catching_up_ends_though_the_last_fact_has_left_the_feed(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    first, second = feed.add(received("kept")), feed.add(received("gone"))
+    feed.idle = True
+    async with watch(gateway) as early:
+        await feed.wait_for_streams(1)
+        assert await early.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+        assert await early.content.readuntil(b"\n\n") == b"id: %d\n\n" % second
+        del feed.facts[1]
+        async with watch(gateway, last=0) as response:
+            assert (await read_event(response)).id == str(first)
+            feed.add(received("new"), position=second + 1)
+            assert (await read_event(response)).data["data"]["message"]["text"] == "new"
+
+
+async def test_a_client_that_has_seen_nothing_yet_knows_where_to_come_back_to(gateway: World) -> None:
+    position = gateway.rooms.feed.add(received("old"))
+    for _ in range(2):
+        async with watch(gateway, types="ContactCreated") as response:
+            assert await response.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
+            assert await response.content.readuntil(b"\n\n") == b"id: %d\n\n" % position
+
+
 async def test_a_position_from_another_life_of_the_feed_follows_from_now(gateway: World) -> None:
     gateway.rooms.feed.add(received("old"))
     async with watch(gateway, last=10_000) as response:
