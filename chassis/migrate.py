@@ -76,6 +76,8 @@ def migrate_up(database_url: str, services: Sequence[str] = SERVICES) -> list[Re
             with connection.begin():
                 connection.exec_driver_sql(create_schema(service))
             command.upgrade(_config(service, connection), "head")
+            # Where nothing was to apply, the look at the version has left a transaction open.
+            connection.rollback()
     return revisions(database_url, services)
 
 
