@@ -16,6 +16,9 @@ from services.crm import board_store, deal_store, ensure_store, messages
 from services.crm.domain import DealState, new_deal, standard_board
 from services.crm.ensure_store import BoardPlace, EnsureKey, OpenDeal
 
+Places = dict[tuple[UUID, UUID | None], BoardPlace]
+"""Boards by organization and the board that was named; None stands for the default board."""
+
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
@@ -33,8 +36,10 @@ class Wanted:
 class Ensured:
     """The deal of one contact on one board."""
 
+    deal_id: UUID
     board_id: UUID
-    deal: OpenDeal
+    stage_id: UUID
+    stage_label: str
     created: bool
 
 
@@ -58,14 +63,13 @@ class Ensurer:
                 deals |= opened
                 made = {key for key, deal in opened.items() if deal.deal_id in made_facts}
                 facts += made_facts.values()
+            places = await self._with_labels(tx, items, places, keys, deals)
             await self._outbox.add(tx, facts, now)
         if facts:
             self._wake()
-        return [_answer(key, deals, made) for key in keys]
+        return [_answer(item, key, places, deals, made) for item, key in zip(items, keys, strict=True)]
 
-    async def _find_places(
-        self, tx: Tx, items: Sequence[Wanted], now: datetime
-    ) -> tuple[dict[tuple[UUID, UUID | None], BoardPlace], list[Fact]]:
+    async def _find_places(self, tx: Tx, items: Sequence[Wanted], now: datetime) -> tuple[Places, list[Fact]]:
         wanted = {(item.organization_id, item.board_id) for item in items}
         places = await ensure_store.find_board_places(tx, wanted)
         bare = {organization_id for organization_id, board_id in wanted - places.keys() if board_id is None}
@@ -84,7 +88,7 @@ class Ensurer:
         self,
         tx: Tx,
         missing: dict[EnsureKey, Wanted],
-        places: dict[tuple[UUID, UUID | None], BoardPlace],
+        places: Places,
         now: datetime,
     ) -> tuple[dict[EnsureKey, OpenDeal], dict[UUID, Fact]]:
         """The open deal of each key that has none ensured, and the facts of those made here, by deal."""
@@ -102,14 +106,14 @@ class Ensurer:
                 key.organization_id,
                 key.contact_id,
                 board_id=key.board_id,
-                stage_id=place.stage_id,
+                stage_id=place.first_stage_id,
                 title=item.title,
                 state=DealState.OPEN,
                 value=None,
                 now=now,
             )
             new_deals.append(deal)
-            opened[key] = OpenDeal(deal.id, place.stage_id, place.stage_label)
+            opened[key] = OpenDeal(deal.id, deal.stage_id)
             facts[deal.id] = messages.deal_created(deal, item.cause_id)
         if new_deals:
             await deal_store.insert_deals(tx, new_deals)
@@ -118,10 +122,22 @@ class Ensurer:
             await ensure_store.move(tx, moved)
         return opened, facts
 
+    async def _with_labels(
+        self,
+        tx: Tx,
+        items: Sequence[Wanted],
+        places: Places,
+        keys: Sequence[EnsureKey | None],
+        deals: dict[EnsureKey, OpenDeal],
+    ) -> Places:
+        """The boards, read again in the rare case that a deal is in a stage younger than the first look."""
+        for item, key in zip(items, keys, strict=True):
+            if key is not None and deals[key].stage_id not in places[item.organization_id, item.board_id].labels:
+                return await ensure_store.find_board_places(tx, places)
+        return places
 
-def _first_items(
-    items: Sequence[Wanted], places: dict[tuple[UUID, UUID | None], BoardPlace]
-) -> tuple[list[EnsureKey | None], dict[EnsureKey, Wanted]]:
+
+def _first_items(items: Sequence[Wanted], places: Places) -> tuple[list[EnsureKey | None], dict[EnsureKey, Wanted]]:
     """The key of each item (None where its board is not there), and the first item of each key."""
     keys: list[EnsureKey | None] = []
     first: dict[EnsureKey, Wanted] = {}
@@ -136,10 +152,13 @@ def _first_items(
     return keys, first
 
 
-def _answer(key: EnsureKey | None, deals: dict[EnsureKey, OpenDeal], made: set[EnsureKey]) -> Ensured | ProsaError:
+def _answer(
+    item: Wanted, key: EnsureKey | None, places: Places, deals: dict[EnsureKey, OpenDeal], made: set[EnsureKey]
+) -> Ensured | ProsaError:
     """The item's answer; only the first item of a key that was made here is told so."""
     if key is None:
         return NotFound("BOARD_NOT_FOUND", "The organization has no such board.")
     created = key in made
     made.discard(key)
-    return Ensured(key.board_id, deals[key], created)
+    deal, place = deals[key], places[item.organization_id, item.board_id]
+    return Ensured(deal.deal_id, key.board_id, deal.stage_id, place.labels[deal.stage_id], created)

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import NamedTuple
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chassis.db import Tx
+from services.crm.domain import DealState
 
 
 class EnsureKey(NamedTuple):
@@ -18,24 +19,26 @@ class EnsureKey(NamedTuple):
 
 
 class BoardPlace(NamedTuple):
-    """A board and the stage in which its new deals begin."""
+    """A board, the stage in which its new deals begin, and the labels of all its stages by their ids."""
 
     board_id: UUID
-    stage_id: UUID
-    stage_label: str
+    first_stage_id: UUID
+    labels: dict[UUID, str]
 
 
 class OpenDeal(NamedTuple):
-    """An open deal and where it is."""
+    """An open deal and the stage it is in."""
 
     deal_id: UUID
     stage_id: UUID
-    stage_label: str
 
 
 # The first branch finds boards by id, the second the default boards of those who named none.
 _FIND_BOARDS = """
-select b.organization_id, b.named, b.id, s.id as stage_id, s.label
+select b.organization_id, b.named, b.id,
+  array_agg(s.id order by s.position) as stage_ids,
+  array_agg(s.label order by s.position) as labels,
+  array_agg(s.deal_state order by s.position) as deal_states
 from (
   select boards.organization_id, true as named, boards.id
   from unnest(%(organization_ids)b::uuid[], %(board_ids)b::uuid[]) as wanted (organization_id, board_id)
@@ -45,21 +48,18 @@ from (
   select organization_id, false, id from crm.boards
   where organization_id = any(%(default_organization_ids)b::uuid[]) and default_board
 ) b
-cross join lateral (
-  select id, label from crm.stages
-  where organization_id = b.organization_id and board_id = b.id and deal_state = 'OPEN'
-  order by position limit 1
-) s
+join crm.stages s on s.organization_id = b.organization_id and s.board_id = b.id
+group by b.organization_id, b.named, b.id
 """
 
+# Labels are not joined here: where the planner pairs every key with all stages of its organization first, it is slow.
 _FIND_ENSURED = """
-select wanted.place, d.id, d.stage_id, s.label
+select wanted.place, d.id, d.stage_id
 from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[])
   with ordinality as wanted (organization_id, contact_id, board_id, place)
 join crm.ensured_deals e on e.organization_id = wanted.organization_id and e.contact_id = wanted.contact_id
   and e.board_id = wanted.board_id
 join crm.deals d on d.organization_id = e.organization_id and d.id = e.deal_id and d.state = 'OPEN'
-join crm.stages s on s.organization_id = d.organization_id and s.id = d.stage_id
 """
 
 # Claims the keys nobody had and locks the others; waits for whoever claims the same key just now. The update that
@@ -73,12 +73,11 @@ returning organization_id, contact_id, board_id, deal_id
 
 # The deal that was ensured before if it is still open, else the oldest open one.
 _FIND_OPEN = """
-select distinct on (wanted.place) wanted.place, d.id, d.stage_id, s.label
+select distinct on (wanted.place) wanted.place, d.id, d.stage_id
 from unnest(%(organization_ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[], %(deal_ids)b::uuid[])
   with ordinality as wanted (organization_id, contact_id, board_id, deal_id, place)
 join crm.deals d on d.organization_id = wanted.organization_id and d.contact_id = wanted.contact_id
   and d.board_id = wanted.board_id and d.state = 'OPEN'
-join crm.stages s on s.organization_id = d.organization_id and s.id = d.stage_id
 order by wanted.place, (d.id = wanted.deal_id) desc, d.id
 """
 
@@ -104,16 +103,13 @@ async def find_board_places(
             "default_organization_ids": [organization_id for organization_id, board_id in pairs if board_id is None],
         },
     )
-    return {
-        (row.organization_id, row.id if row.named else None): BoardPlace(row.id, row.stage_id, row.label)
-        for row in found
-    }
+    return {(row.organization_id, row.id if row.named else None): _place(row) for row in found}
 
 
 async def find_ensured(tx: Tx, keys: Sequence[EnsureKey]) -> dict[EnsureKey, OpenDeal]:
     """The ensured deals that are open, without waiting for anybody: the usual case, in which nothing is to be done."""
     found = await tx.exec_driver_sql(_FIND_ENSURED, _key_arrays(keys))
-    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id, row.label) for row in found}
+    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id) for row in found}
 
 
 async def claim(tx: Tx, proposed: Mapping[EnsureKey, UUID]) -> dict[EnsureKey, UUID]:
@@ -131,7 +127,7 @@ async def find_open(tx: Tx, held: Mapping[EnsureKey, UUID]) -> dict[EnsureKey, O
     """The open deal of each key: the one it was ensured to while that is open, else the oldest made by hand."""
     keys = list(held)
     found = await tx.exec_driver_sql(_FIND_OPEN, _key_arrays(keys) | {"deal_ids": list(held.values())})
-    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id, row.label) for row in found}
+    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id) for row in found}
 
 
 async def move(tx: Tx, moved: Mapping[EnsureKey, UUID]) -> None:
@@ -146,3 +142,8 @@ def _key_arrays(keys: Sequence[EnsureKey]) -> dict[str, list[UUID]]:
         "contact_ids": [key.contact_id for key in keys],
         "board_ids": [key.board_id for key in keys],
     }
+
+
+def _place(row: Any) -> BoardPlace:
+    first = row.deal_states.index(DealState.OPEN)
+    return BoardPlace(row.id, row.stage_ids[first], dict(zip(row.stage_ids, row.labels, strict=True)))

@@ -211,11 +211,11 @@ def _wanted(item: pb.DealWanted) -> Wanted:
 def _ensure_result(result: Ensured | ProsaError | None) -> pb.EnsureDealResult:
     if isinstance(result, Ensured):
         ensured = pb.EnsuredDeal(
-            deal_id=str(result.deal.deal_id),
+            deal_id=str(result.deal_id),
             board_id=str(result.board_id),
-            stage_id=str(result.deal.stage_id),
+            stage_id=str(result.stage_id),
             created=result.created,
-            stage_label=result.deal.stage_label,
+            stage_label=result.stage_label,
         )
         return pb.EnsureDealResult(deal=ensured)
     assert result is not None, "every item is either refused or ensured"

@@ -176,6 +176,30 @@ async def test_a_deal_that_was_ensured_stays_the_answer_beside_those_opened_by_h
     assert (await ensure_one(world, organization_id, contact_id)).created
 
 
+async def test_a_deal_in_a_stage_that_came_to_be_meanwhile_is_answered_with_its_label(
+    world: World, organization_id: UUID
+) -> None:
+    board = await given_board(world, organization_id)
+    contact_id, stage_id = uuid4(), uuid4()
+    async with await world.admin() as blocker:
+        async with blocker.transaction(force_rollback=True):
+            await blocker.execute(
+                "insert into crm.ensured_deals values (%s, %s, %s, %s)",
+                [organization_id, contact_id, board.board_id, uuid4()],
+            )
+            call = asyncio.create_task(ensure_one(world, organization_id, contact_id))
+            await world.until_waiting_on_locks(1)
+            async with world.database("crm").transaction(organization_id) as tx:
+                await tx.exec_driver_sql(
+                    "insert into crm.stages (organization_id, id, board_id, label, position, color, deal_state)"
+                    " values (%(organization)s, %(id)s, %(board)s, 'Tardia', 9, '#000000', 'OPEN')",
+                    {"organization": organization_id, "id": stage_id, "board": board.board_id},
+                )
+            by_hand = await given_deal(world, organization_id, contact_id, board.key, str(stage_id))
+        answer = await call
+    assert (answer.deal_id, answer.stage_label) == (by_hand.deal_id, "Tardia")
+
+
 async def test_each_board_has_a_deal_of_its_own(world: World, organization_id: UUID) -> None:
     first, second = await given_board(world, organization_id), await given_board(world, organization_id, "Outro")
     contact_id = uuid4()
