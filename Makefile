@@ -1,0 +1,71 @@
+# Prosa: what a developer and the CI call. Everything happens in .venv; nothing else of the machine is touched.
+.DEFAULT_GOAL := help
+SHELL := /bin/sh
+
+# The first Python that will do; `make install PYTHON=/path/to/python` chooses another.
+PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; do \
+	command -v $$name >/dev/null 2>&1 && $$name -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null \
+	&& { echo $$name; break; }; done)
+VENV := .venv
+BIN := $(VENV)/bin
+SOURCES := bench chassis cli gateway sandbox services tests tools
+STAMP := $(VENV)/.installed
+TEST_PROCESSES ?= 2
+FAULTS ?= 200
+SEED ?=
+
+.PHONY: help install run test bench lint format generate requirements chaos clean
+
+help: ## Show what there is.
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+install: $(STAMP) ## Make .venv with everything and the `prosa` command in it; does nothing the second time.
+
+$(STAMP): requirements-dev.lock pyproject.toml
+	@if [ -z "$(PYTHON)" ]; then \
+		echo "Prosa needs Python 3.11 or newer, and none was found. Install one, or name it:" >&2; \
+		echo "  make install PYTHON=/path/to/python3.11" >&2; exit 1; fi
+	@"$(PYTHON)" -c 'import sys; sys.exit(sys.version_info < (3, 11))' || { \
+		echo "$(PYTHON) is too old: Prosa needs Python 3.11 or newer." >&2; exit 1; }
+	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
+		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	"$(PYTHON)" -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@touch $(STAMP)
+
+run: install ## Start the whole suite with a demo organization and conversations that arrive.
+	@$(BIN)/prosa up --demo
+
+test: install ## Run every test.
+	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+
+bench: install ## Measure every figure beside its own limit.
+	$(BIN)/python -m bench
+
+chaos: install ## The crash test at full size: make chaos FAULTS=200 SEED=7
+	$(BIN)/python -m tests.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+
+lint: install ## Check form, types, layers and contracts.
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy $(SOURCES)
+	$(BIN)/lint-imports
+	$(BIN)/buf lint
+	$(BIN)/buf format --diff --exit-code protos
+	$(BIN)/buf breaking --against protos/released.binpb
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check_generated.sh
+
+format: install ## Bring code and contracts into form.
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+	$(BIN)/buf format --write protos
+
+generate: install ## Make gen/ from protos/.
+	PATH="$(CURDIR)/$(BIN):$$PATH" tools/generate.sh
+
+requirements: install ## List every demand with the tests that show it: docs/requirements.md
+	$(BIN)/python tools/requirements.py
+
+clean: ## Remove .venv and caches; homes of `prosa up` stay.
+	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
