@@ -102,14 +102,16 @@ def _write_float(value: float) -> float | str:
     return "NaN" if math.isnan(value) else "Infinity" if value > 0 else "-Infinity"
 
 
+class _EnumNames(dict[int, str]):
+    """Names by number; what a newer service knows and this gateway does not is told by its number."""
+
+    def __missing__(self, number: int) -> int:
+        return number
+
+
 def _enum_writer(enum: EnumDescriptor) -> Write:
-    names = short_enum_names(enum)
-
-    def write(value: int) -> str | int:
-        # A value that a newer service knows and this gateway does not: its number says at least that.
-        return names.get(value, value)
-
-    return write
+    # The look-up itself is the writer: no call of our own stands before it.
+    return _EnumNames(short_enum_names(enum)).__getitem__
 
 
 def value_writer(field: FieldDescriptor) -> Write | None:

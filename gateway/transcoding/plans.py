@@ -32,9 +32,8 @@ class Plan:
     def __init__(self, descriptor: Descriptor) -> None:
         self.descriptor = descriptor
         self.message_class: type[Message] = GetMessageClass(descriptor)
-        self._template: dict[str, Any] = {}
-        self._as_is: tuple[str, ...] = ()
-        self._get_as_is: Callable[[Any], Any] = _nothing
+        self._names: tuple[str, ...] = ()
+        self._get_all: Callable[[Any], Any] = _nothing
         self._written: tuple[tuple[str, Write], ...] = ()
         self._optional: tuple[tuple[str, Write | None], ...] = ()
         self._oneofs: tuple[tuple[str, tuple[str, ...]], ...] = ()
@@ -43,14 +42,15 @@ class Plan:
 
     def encode(self, message: Message) -> dict[str, Any]:
         """Answers the message as what orjson turns into its JSON."""
-        found = self._template.copy()
-        found.update(zip(self._as_is, self._get_as_is(message), strict=True))
+        found = dict(zip(self._names, self._get_all(message), strict=False))
         for name, write in self._written:
-            found[name] = write(getattr(message, name))
+            found[name] = write(found[name])
+        has = message.HasField
         for name, write_optional in self._optional:
-            if message.HasField(name):
-                value = getattr(message, name)
-                found[name] = value if write_optional is None else write_optional(value)
+            if not has(name):
+                found[name] = None
+            elif write_optional is not None:
+                found[name] = write_optional(found[name])
         for oneof, members in self._oneofs:
             chosen = message.WhichOneof(oneof)
             for name in members:
@@ -111,25 +111,22 @@ class Plan:
             seen[oneof] = name
 
     def _compile(self, plans: Plans) -> None:
-        as_is: list[str] = []
         written: list[tuple[str, Write]] = []
         optional: list[tuple[str, Write | None]] = []
         for field in self.descriptor.fields:
             write, read = plans.field(field)
-            self._template[field.name] = None
             self._readers[field.name] = read
             if field.has_presence:
                 optional.append((field.name, write))
-            elif write is None:
-                as_is.append(field.name)
-            else:
+            elif write is not None:
                 written.append((field.name, write))
         for oneof in self.descriptor.oneofs:
             if not _is_synthetic(oneof.fields):
                 self._oneofs += ((oneof.name, tuple(field.name for field in oneof.fields)),)
                 self._oneof_of.update({field.name: oneof.name for field in oneof.fields})
-        self._as_is, self._written, self._optional = tuple(as_is), tuple(written), tuple(optional)
-        self._get_as_is = _getter(self._as_is)
+        self._written, self._optional = tuple(written), tuple(optional)
+        self._names = tuple(field.name for field in self.descriptor.fields)
+        self._get_all = _getter(self._names)
 
 
 class Plans:
