@@ -14,8 +14,6 @@ from services.identity.access_domain import ApiKey, Membership, Organization
 ORGANIZATIONS_PER_USER_MAX = 1_000
 REVOCATIONS_MAX = 10_000
 """Many times what is ever revoked within ten minutes; the newest come first."""
-STALE_ATTEMPTS_MAX = 100
-"""How many forgotten sign-ins are swept by each new one."""
 
 _ORGANIZATION = "organization_id, name, region, time_zone, create_time"
 _API_KEY = "api_key_id, name, prefix, scopes, create_time, revoke_time, last_use_time"
@@ -153,11 +151,6 @@ async def memberships_of(tx: Tx, user_id: UUID) -> list[Membership]:
 
 async def count_attempt(tx: Tx, email: str, window: timedelta, now: datetime) -> int:
     """Counts one more attempt to sign in with an e-mail; answers how many there were within the window."""
-    await tx.exec_driver_sql(
-        "delete from identity.sign_in_failures where email_hash in (select email_hash from identity.sign_in_failures"
-        " where window_start < %(stale)s limit %(limit)s for update skip locked)",
-        {"stale": now - window, "limit": STALE_ATTEMPTS_MAX},
-    )
     counted = await tx.exec_driver_sql(
         "insert into identity.sign_in_failures as known (email_hash, attempt_count, window_start)"
         " values (%(email_hash)s, 1, %(now)s) on conflict (email_hash) do update set"

@@ -3,7 +3,7 @@
 from alembic import op
 
 from chassis import migrations
-from chassis.migrations import READER_ROLE, organization_table, owner, partitioned, role
+from chassis.migrations import READER_ROLE, expiring, organization_table, owner, partitioned, role
 
 revision = "identity_0001"
 down_revision = None
@@ -72,9 +72,9 @@ create table identity.sign_in_failures (
   attempt_count int not null,
   window_start timestamptz not null
 );
-create index sign_in_failures_by_time on identity.sign_in_failures (window_start);
 grant select, insert, update, delete on identity.sign_in_failures to {SERVICE_ROLE};
 grant select on identity.sign_in_failures to {READER_ROLE};
+{expiring(SERVICE, "sign_in_failures", time_column="window_start", keep_days=1)}
 
 create table identity.api_keys (
   organization_id uuid not null references identity.organizations on delete cascade,
@@ -105,7 +105,8 @@ create table identity.revocations (
   primary key (organization_id, principal)
 );
 create index revocations_by_time on identity.revocations (revoke_time);
-{organization_table(SERVICE, "revocations", owner_reads=True)}
+{organization_table(SERVICE, "revocations", owner_reads=True, owner_sweeps=True)}
+{expiring(SERVICE, "revocations", time_column="revoke_time", keep_days=1)}
 """
 
 CONTACT_TABLES = f"""
