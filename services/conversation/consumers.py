@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from uuid import UUID
 
 from chassis.clock import Clock
 from chassis.consumer import ConsumedEvent
@@ -44,10 +43,11 @@ class PromotedKeys:
         await self._outbox.add(tx, facts, now)
 
 
-def promotions(events: Sequence[ConsumedEvent]) -> dict[tuple[UUID, str], tuple[str, str]]:
+def promotions(events: Sequence[ConsumedEvent]) -> dict[tuple[str, str], tuple[str, str]]:
     """By organization and former key, the key that holds after all events, and the correlation id to tell it under."""
-    renamed: dict[tuple[UUID, str], tuple[str, str]] = {}
+    renamed: dict[tuple[str, str], tuple[str, str]] = {}
     for event in events:
+        organization_id = str(event.organization_id)
         if event.type != CONTACT_IDENTITY_PROMOTED:
             continue
         promoted = identity_events_pb2.ContactIdentityPromoted.FromString(event.payload)
@@ -55,7 +55,7 @@ def promotions(events: Sequence[ConsumedEvent]) -> dict[tuple[UUID, str], tuple[
         if not former or not present or former == present:
             continue
         for place, (key, _) in renamed.items():
-            if place[0] == event.organization_id and key == former:
+            if place[0] == organization_id and key == former:
                 renamed[place] = present, event.correlation_id
-        renamed[event.organization_id, former] = present, event.correlation_id
+        renamed[organization_id, former] = present, event.correlation_id
     return renamed

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from uuid import UUID
 
 from chassis.clock import Clock
 from chassis.db import Database, Tx
@@ -15,10 +14,10 @@ from chassis.outbox import Fact, Outbox
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from services.conversation import store
 from services.conversation.domain.conversation import Conversation, ConversationKey
-from services.conversation.domain.message import Direction, Message
+from services.conversation.domain.message import Direction, Message, MessageKey
 from services.conversation.domain.record import Item, new_conversation, new_message, record
 from services.conversation.store import KnownMessage
-from services.conversation.translation import facts_of, recorded_to_pb
+from services.conversation.translation import facts_of, recorded_to_pb, to_uuid
 
 
 @dataclass(slots=True)
@@ -26,17 +25,21 @@ class Fold:
     """What a batch makes of the rows that were loaded for it."""
 
     conversations: dict[ConversationKey, Conversation]
-    messages: dict[tuple[UUID, UUID, str], KnownMessage]
-    unannounced: set[UUID]
-    """Conversations inserted for this batch, which the first item of each announces."""
+    messages: dict[MessageKey, KnownMessage]
     facts: list[Fact] = field(default_factory=list)
-    changed: dict[UUID, Conversation] = field(default_factory=dict)
-    added: dict[UUID, Message] = field(default_factory=dict)
-    amended: dict[UUID, Message] = field(default_factory=dict)
+    made: dict[ConversationKey, Conversation] = field(default_factory=dict)
+    changed: dict[str, Conversation] = field(default_factory=dict)
+    advanced: dict[str, Conversation] = field(default_factory=dict)
+    """Changed by nothing but messages; ``changed`` holds those of which more is to be written."""
+    added: dict[str, Message] = field(default_factory=dict)
+    amended: dict[str, Message] = field(default_factory=dict)
 
-    def take(self, item: Item, new_id: Callable[[], UUID], now: datetime) -> pb.RecordedItem:
+    def take(self, item: Item, new_id: Callable[[], str], now: datetime) -> pb.RecordedItem:
         """Folds one item in. Raises what is wrong with it; the batch is then to be given up and halved."""
-        conversation = self.conversations[item.key]
+        conversation = self.conversations.get(item.key)
+        created = conversation is None
+        if conversation is None:
+            conversation = new_conversation(item, new_id(), now)
         known = fresh = None
         key = item.message_key
         if key is not None and item.message is not None:
@@ -52,9 +55,7 @@ class Fold:
                     conversation_id=str(known.conversation_id),
                 )
         kept = None if known is None else known.message
-        created = conversation.conversation_id in self.unannounced
         change = record(conversation, item, kept, fresh, created=created, now=now)
-        self.unannounced.discard(conversation.conversation_id)
         message_id = None if known is None else known.message_id
         if fresh is not None and key is not None:
             message_id = fresh.message_id
@@ -62,8 +63,11 @@ class Fold:
             self.added[message_id] = fresh
         elif kept is not None and change.message_noted and kept.message_id not in self.added:
             self.amended[kept.message_id] = kept
-        if change.noted:
-            self.changed[conversation.conversation_id] = conversation
+        if created:
+            self.conversations[item.key] = self.made[item.key] = conversation
+        elif change.noted and item.key not in self.made:
+            more = change.conversation_updated or change.handoff_changed
+            (self.changed if more else self.advanced)[conversation.conversation_id] = conversation
         self.facts.extend(facts_of(conversation, change, item.cause_id))
         return recorded_to_pb(conversation, change, message_id)
 
@@ -83,37 +87,36 @@ class Recorder:
         """What was recorded for each item. Raises what is wrong with any of them."""
         now = self._clock.now()
         await self._ensure_months(item.message.create_time for item in items if item.message is not None)
-        async with self._db.transaction(*{item.organization_id for item in items}) as tx:
-            fold = await self._load(tx, items, now)
-            recorded = [fold.take(item, self._ids.new, now) for item in items]
+        async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
+            fold = await _load(tx, items)
+            recorded = [fold.take(item, self._new_id, now) for item in items]
             await self._write(tx, fold, now)
         if fold.facts:
             self._wake()
         return recorded
 
     async def link(self, tx: Tx, item: Item, now: datetime) -> Conversation:
-        """The conversation of an item without a message, in the caller's transaction; what is new is filled in."""
-        fold = await self._load(tx, [item], now)
-        fold.take(item, self._ids.new, now)
+        """The conversation of an item without a message, in the caller's transaction; what is new is filled in.
+
+        Raises Aborted where somebody else made it at the same moment: the caller tries again.
+        """
+        fold = await _load(tx, [item])
+        fold.take(item, self._new_id, now)
         await self._write(tx, fold, now)
         return fold.conversations[item.key]
 
+    def _new_id(self) -> str:
+        return str(self._ids.new())
+
     async def _write(self, tx: Tx, fold: Fold, now: datetime) -> None:
+        await store.insert_conversations(tx, list(fold.made.values()))
         await store.update_conversations(tx, list(fold.changed.values()))
+        await store.advance_conversations(
+            tx, [conversation for place, conversation in fold.advanced.items() if place not in fold.changed]
+        )
         await store.insert_messages(tx, list(fold.added.values()))
         await store.update_messages(tx, list(fold.amended.values()))
         await self._outbox.add(tx, fold.facts, now)
-
-    async def _load(self, tx: Tx, items: Sequence[Item], now: datetime) -> Fold:
-        wanted = {item.key: item for item in reversed(items)}
-        conversations = await store.lock_conversations(tx, wanted)
-        missing = [new_conversation(wanted[key], self._ids.new(), now) for key in wanted if key not in conversations]
-        inserted = await store.insert_conversations(tx, missing)
-        conversations |= {item.key: item for item in missing if item.conversation_id in inserted}
-        # Whoever was faster has committed by now.
-        conversations |= await store.lock_conversations(tx, [key for key in wanted if key not in conversations])
-        keys = {key for item in items if (key := item.message_key) is not None}
-        return Fold(conversations, await store.load_messages(tx, keys), inserted)
 
     async def _ensure_months(self, moments: Iterable[datetime]) -> None:
         """Makes sure of the partitions, in a transaction of its own: a new one locks the whole table."""
@@ -122,3 +125,9 @@ class Recorder:
             async with self._db.transaction() as tx:
                 await store.ensure_message_month(tx, recent[month])
             self._months.add(month)
+
+
+async def _load(tx: Tx, items: Sequence[Item]) -> Fold:
+    conversations = await store.lock_conversations(tx, {item.key for item in items})
+    keys = {key for item in items if (key := item.message_key) is not None}
+    return Fold(conversations, await store.load_messages(tx, keys))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -30,6 +30,8 @@ from services.conversation.translation import (
     conversation_to_pb,
     message_to_pb,
     read_item,
+    to_id,
+    to_optional_id,
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -69,13 +71,20 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         organization_id = auth.organization_id()
         now = self._clock.now()
         item = _by_hand(request, organization_id, now)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._requests.claim(
-                tx, organization_id, "CreateConversation", request, pb.Conversation, now
-            )
-            if answer is None:
-                answer = conversation_to_pb(await self._recorder.link(tx, item, now))
-                await self._requests.keep(tx, organization_id, request, answer)
+
+        async def link(items: Sequence[Item]) -> list[pb.Conversation]:
+            async with self._db.transaction(organization_id) as tx:
+                answer = await self._requests.claim(
+                    tx, organization_id, "CreateConversation", request, pb.Conversation, now
+                )
+                if answer is None:
+                    answer = conversation_to_pb(await self._recorder.link(tx, items[0], now))
+                    await self._requests.keep(tx, organization_id, request, answer)
+            return [answer]
+
+        [answer] = await halving([item], link)
+        if isinstance(answer, ProsaError):
+            raise answer
         self._wake()
         return answer
 
@@ -130,16 +139,16 @@ def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: 
             "CONVERSATION_KEY_INVALID", f"conversation_key must have at most {CONVERSATION_KEY_LENGTH_MAX} characters."
         )
     return Item(
-        organization_id=organization_id,
-        connection_id=wire.to_uuid("connection_id", request.connection_id),
-        channel_id=wire.to_uuid("channel_id", request.channel_id),
+        organization_id=str(organization_id),
+        connection_id=to_id("connection_id", request.connection_id),
+        channel_id=to_id("channel_id", request.channel_id),
         source=SOURCES[request.source],
         provider_conversation_id=display_id(request.provider_conversation_id),
         account_id=0,
         inbox_id=0,
         provider_contact_id="",
-        contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
-        deal_id=wire.to_optional_uuid("deal_id", request.deal_id),
+        contact_id=to_optional_id("contact_id", request.contact_id),
+        deal_id=to_optional_id("deal_id", request.deal_id),
         conversation_key=request.conversation_key,
         contact_name="",
         contact_phone="",

@@ -15,6 +15,7 @@ from uuid import UUID
 import orjson
 
 from chassis.db import Tx
+from chassis.errors import Aborted
 from chassis.paging import Page
 from services.conversation.domain.conversation import (
     Conversation,
@@ -34,8 +35,8 @@ EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 class KnownMessage:
     """A message that was heard of before."""
 
-    conversation_id: UUID
-    message_id: UUID
+    conversation_id: str
+    message_id: str
     message: Message | None
     """None where its content was let go with its month."""
 
@@ -85,20 +86,28 @@ def _recordset(columns: Iterable[str], types: Mapping[str, str]) -> str:
     return f"json_to_recordset(%(rows)s::json) as given ({declared})"
 
 
-def _names(columns: Iterable[str], prefix: str = "") -> str:
-    return ", ".join(prefix + column for column in columns)
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(columns)
+
+
+def _read(columns: Iterable[str], types: Mapping[str, str], prefix: str) -> str:
+    """What to select, ids as texts."""
+    cast = {column: f"{prefix}{column}::text" for column in columns if types.get(column) == _UUID}
+    return ", ".join(cast.get(column, prefix + column) for column in columns)
 
 
 def _assignments(columns: Iterable[str]) -> str:
     return ", ".join(f"{column} = given.{column}" for column in columns)
 
 
+_READ_CONVERSATION = _read(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES, "conversations.")
+_READ_MESSAGE = _read(_MESSAGE_COLUMNS, _MESSAGE_TYPES, "messages.")
 _CONVERSATION_NAMES = _names(_CONVERSATION_COLUMNS)
 _MESSAGE_NAMES = _names(_MESSAGE_COLUMNS)
 
 _LOCK = f"""
-select {_names(_CONVERSATION_COLUMNS, "conversations.")}
-from unnest(%(organization_ids)b::uuid[], %(provider_ids)b::text[], %(connection_ids)b::uuid[])
+select {_READ_CONVERSATION}
+from unnest(%(organization_ids)b::text[]::uuid[], %(provider_ids)b::text[], %(connection_ids)b::text[]::uuid[])
   as wanted (organization_id, provider_conversation_id, connection_id)
 join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
 order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
@@ -109,7 +118,6 @@ _INSERT_CONVERSATIONS = f"""
 insert into conversation.conversations ({_CONVERSATION_NAMES})
 select {_CONVERSATION_NAMES} from {_recordset(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES)}
 on conflict on constraint conversations_provider_key do nothing
-returning conversation_id
 """
 
 _CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
@@ -120,12 +128,24 @@ where conversations.conversation_id = given.conversation_id
   and conversations.organization_id = given.organization_id
 """
 
+_ADVANCING = (
+    *("conversation_id", "organization_id", "version", "update_time", "activity_time", "unread_count"),
+    *("provider_update_time_us", "last_message_time", "last_message_preview", "last_message_direction"),
+    "last_provider_message_id",
+)
+_ADVANCE_CONVERSATIONS = f"""
+update conversation.conversations set {_assignments(_ADVANCING[2:])}
+from {_recordset(_ADVANCING, _CONVERSATION_TYPES)}
+where conversations.conversation_id = given.conversation_id
+  and conversations.organization_id = given.organization_id
+"""
+
 # A key outlives a message whose content was let go with its month: the row then reads null but for the key.
 _KEY_COUNT = 5
 _LOAD_MESSAGES = f"""
-select message_keys.organization_id, message_keys.channel_id, message_keys.provider_message_id,
-  message_keys.conversation_id, message_keys.message_id, {_names(_MESSAGE_COLUMNS, "messages.")}
-from unnest(%(organization_ids)b::uuid[], %(channel_ids)b::uuid[], %(provider_ids)b::text[])
+select message_keys.organization_id::text, message_keys.channel_id::text, message_keys.provider_message_id,
+  message_keys.conversation_id::text, message_keys.message_id::text, {_READ_MESSAGE}
+from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[], %(provider_ids)b::text[])
   as wanted (organization_id, channel_id, provider_message_id)
 join conversation.message_keys using (organization_id, channel_id, provider_message_id)
 left join conversation.messages on messages.conversation_id = message_keys.conversation_id
@@ -166,19 +186,33 @@ async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[
     return {conversation.key: conversation for conversation in found}
 
 
-async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> set[UUID]:
-    """Inserts those that nobody else has inserted meanwhile, waiting for whoever is about to; answers their ids."""
+async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Adds conversations. Raises Aborted CONVERSATION_RACED where somebody else has added one meanwhile.
+
+    It waits for whoever is about to, so that a second try finds what the first one missed.
+    """
     if not conversations:
-        return set()
+        return
     ordered = sorted(conversations, key=lambda conversation: conversation.key)
     inserted = await tx.exec_driver_sql(_INSERT_CONVERSATIONS, {"rows": _json(ordered)})
-    return {conversation_id for (conversation_id,) in inserted}
+    if inserted.rowcount < len(ordered):
+        raise Aborted("CONVERSATION_RACED", "Somebody else heard of the conversation at the same moment. Try again.")
 
 
 async def update_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
     """Writes what may change of conversations that are held."""
     if conversations:
         await tx.exec_driver_sql(_UPDATE_CONVERSATIONS, {"rows": _json(conversations)})
+
+
+async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Writes what a plain message changes of conversations that are held: a third of the columns, a third of the time.
+
+    The rest of each must be as it was loaded.
+    """
+    if conversations:
+        rows = [{column: getattr(row, column) for column in _ADVANCING} for row in conversations]
+        await tx.exec_driver_sql(_ADVANCE_CONVERSATIONS, {"rows": _json(rows)})
 
 
 async def load_messages(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKey, KnownMessage]:
@@ -223,7 +257,7 @@ async def ensure_message_month(tx: Tx, moment: datetime) -> None:
 async def find_conversation(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation | None:
     """One of the organization's conversations."""
     rows = await tx.exec_driver_sql(
-        f"select {_CONVERSATION_NAMES} from conversation.conversations"
+        f"select {_READ_CONVERSATION} from conversation.conversations"
         " where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s",
         {"conversation_id": conversation_id, "organization_id": organization_id},
     )
@@ -241,7 +275,7 @@ async def list_conversations(
         conditions.append("(activity_time, conversation_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)")
         parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
     rows = await tx.exec_driver_sql(
-        f"select {_CONVERSATION_NAMES} from conversation.conversations where {' and '.join(conditions)}"
+        f"select {_READ_CONVERSATION} from conversation.conversations where {' and '.join(conditions)}"
         " order by activity_time desc, conversation_id desc limit %(row_limit)s",
         parameters,
     )
@@ -264,7 +298,7 @@ async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, pa
         )
         parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
     rows = await tx.exec_driver_sql(
-        f"select {_MESSAGE_NAMES} from conversation.messages"
+        f"select {_READ_MESSAGE} from conversation.messages"
         f" where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s{after}"
         " order by create_time desc, message_id desc limit %(row_limit)s",
         parameters,
@@ -272,13 +306,14 @@ async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, pa
     return [_message(row) for row in rows]
 
 
-async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[UUID, str]]) -> list[Conversation]:
+async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
     """The conversations that carry one of the conversation keys, each in its organization, held until commit."""
     organization_ids, conversation_keys = zip(*keys, strict=True)
     rows = await tx.exec_driver_sql(
         f"""
-        select {_names(_CONVERSATION_COLUMNS, "conversations.")}
-        from unnest(%(organization_ids)b::uuid[], %(keys)b::text[]) as wanted (organization_id, conversation_key)
+        select {_READ_CONVERSATION}
+        from unnest(%(organization_ids)b::text[]::uuid[], %(keys)b::text[])
+          as wanted (organization_id, conversation_key)
         join conversation.conversations using (organization_id, conversation_key)
         order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
         for update of conversations

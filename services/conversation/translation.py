@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from uuid import UUID
 
 from google.protobuf.message import Message as ProtobufMessage
@@ -32,6 +34,8 @@ from services.conversation.domain.message import (
 )
 from services.conversation.domain.record import Change, Item
 
+ORGANIZATIONS_CACHED_MAX = 10_000
+_CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
 _TIME_MAX = datetime(9999, 1, 1, tzinfo=UTC)
 _TIME_SECONDS_MAX = int((_TIME_MAX - wire.EPOCH) / timedelta(seconds=1))
 _TIME_US_MAX = _TIME_SECONDS_MAX * 1_000_000
@@ -66,20 +70,26 @@ _MESSAGE_STATES = {
 _MESSAGE_STATE_NUMBERS = {state: number for number, state in _MESSAGE_STATES.items()}
 
 
+@lru_cache(maxsize=ORGANIZATIONS_CACHED_MAX)
+def to_uuid(organization_id: str) -> UUID:
+    """An organization's id as an object; batches name the same few over and over."""
+    return UUID(organization_id)
+
+
 def read_item(given: pb.RecordItem, now: datetime) -> Item:
     """An item of a batch. Raises InvalidArgument where a field cannot be what it should be."""
     receive_time = min(_moment(given.receive_time), now) if given.HasField("receive_time") else now
     return Item(
-        organization_id=wire.to_uuid("organization_id", given.organization_id),
-        connection_id=wire.to_uuid("connection_id", given.connection_id),
-        channel_id=wire.to_uuid("channel_id", given.channel_id),
+        organization_id=to_id("organization_id", given.organization_id),
+        connection_id=to_id("connection_id", given.connection_id),
+        channel_id=to_id("channel_id", given.channel_id),
         source=_source(given.source),
         provider_conversation_id=given.provider_conversation_id,
         account_id=given.account_id,
         inbox_id=given.inbox_id,
         provider_contact_id=given.provider_contact_id,
-        contact_id=wire.to_optional_uuid("contact_id", given.contact_id),
-        deal_id=wire.to_optional_uuid("deal_id", given.deal_id),
+        contact_id=to_optional_id("contact_id", given.contact_id),
+        deal_id=to_optional_id("deal_id", given.deal_id),
         conversation_key=given.conversation_key,
         contact_name=given.contact_name,
         contact_phone=given.contact_phone,
@@ -125,6 +135,16 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
     )
 
 
+def to_id(name: str, value: str) -> str:
+    """An id in its canonical form. Raises InvalidArgument ID_INVALID naming the field."""
+    return value if _CANONICAL_ID.fullmatch(value) else str(wire.to_uuid(name, value))
+
+
+def to_optional_id(name: str, value: str) -> str | None:
+    """An id in its canonical form, or None where the field is empty."""
+    return to_id(name, value) if value else None
+
+
 def _source(number: int) -> Source:
     source = SOURCES.get(number)
     if source is None:
@@ -141,14 +161,14 @@ def _moment(stamp: Timestamp) -> datetime:
 def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
     """A conversation for the wire."""
     return pb.Conversation(
-        conversation_id=str(conversation.conversation_id),
-        organization_id=str(conversation.organization_id),
-        connection_id=str(conversation.connection_id),
-        channel_id=str(conversation.channel_id),
+        conversation_id=conversation.conversation_id,
+        organization_id=conversation.organization_id,
+        connection_id=conversation.connection_id,
+        channel_id=conversation.channel_id,
         source=_SOURCE_NUMBERS[conversation.source],
         provider_conversation_id=conversation.provider_conversation_id,
-        contact_id=wire.text(conversation.contact_id),
-        deal_id=wire.text(conversation.deal_id),
+        contact_id=conversation.contact_id or "",
+        deal_id=conversation.deal_id or "",
         conversation_key=conversation.conversation_key,
         state=_CONVERSATION_STATE_NUMBERS[conversation.state],
         handoff=_handoff_to_pb(conversation),
@@ -167,9 +187,9 @@ def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
 def message_to_pb(message: Message) -> pb.Message:
     """A message for the wire."""
     return pb.Message(
-        message_id=str(message.message_id),
-        conversation_id=str(message.conversation_id),
-        organization_id=str(message.organization_id),
+        message_id=message.message_id,
+        conversation_id=message.conversation_id,
+        organization_id=message.organization_id,
         provider_message_id=message.provider_message_id,
         provider_source_id=message.provider_source_id,
         direction=_DIRECTION_NUMBERS[message.direction],
@@ -188,25 +208,25 @@ def message_to_pb(message: Message) -> pb.Message:
     )
 
 
-def recorded_to_pb(conversation: Conversation, change: Change, message_id: UUID | None) -> pb.RecordedItem:
+def recorded_to_pb(conversation: Conversation, change: Change, message_id: str | None) -> pb.RecordedItem:
     """What became of an item."""
     return pb.RecordedItem(
-        conversation_id=str(conversation.conversation_id),
-        message_id=wire.text(message_id),
+        conversation_id=conversation.conversation_id,
+        message_id=message_id or "",
         conversation_created=change.conversation_created,
         message_created=change.message_created,
         unchanged=not change.visible,
-        deal_id=wire.text(conversation.deal_id),
+        deal_id=conversation.deal_id or "",
         handoff=_HANDOFF_NUMBERS[conversation.handoff_mode],
     )
 
 
 def facts_of(conversation: Conversation, change: Change, cause_id: str) -> Iterator[Fact]:
     """What an item makes known, the message last: who hears of it finds everything else told."""
-    organization_id, version = str(conversation.organization_id), conversation.version
+    organization_id, version = conversation.organization_id, conversation.version
 
     def fact(told: ProtobufMessage) -> Fact:
-        return Fact(conversation.organization_id, told, cause_id)
+        return Fact(to_uuid(conversation.organization_id), told, cause_id)
 
     if change.conversation_created:
         yield fact(
@@ -224,7 +244,7 @@ def facts_of(conversation: Conversation, change: Change, cause_id: str) -> Itera
         yield fact(
             events_pb2.HandoffChanged(
                 organization_id=organization_id,
-                conversation_id=str(conversation.conversation_id),
+                conversation_id=conversation.conversation_id,
                 conversation_key=conversation.conversation_key,
                 handoff=_handoff_to_pb(conversation),
                 version=version,
@@ -240,7 +260,7 @@ def facts_of(conversation: Conversation, change: Change, cause_id: str) -> Itera
         yield fact(
             events_pb2.MessageUpdated(
                 organization_id=organization_id,
-                conversation_id=str(message.conversation_id),
+                conversation_id=message.conversation_id,
                 conversation_key=conversation.conversation_key,
                 message=message_to_pb(message),
                 version=version,
@@ -253,25 +273,25 @@ def _written(
 ) -> events_pb2.MessageReceived | events_pb2.MessageSent:
     if message.direction is Direction.INBOUND:
         return events_pb2.MessageReceived(
-            organization_id=str(conversation.organization_id),
-            contact_id=wire.text(conversation.contact_id),
-            deal_id=wire.text(conversation.deal_id),
-            conversation_id=str(conversation.conversation_id),
+            organization_id=conversation.organization_id,
+            contact_id=conversation.contact_id or "",
+            deal_id=conversation.deal_id or "",
+            conversation_id=conversation.conversation_id,
             conversation_key=conversation.conversation_key,
             source=_SOURCE_NUMBERS[conversation.source],
             handoff=_handoff_to_pb(conversation),
             message=message_to_pb(message),
             version=conversation.version,
             provider_conversation_id=conversation.provider_conversation_id,
-            connection_id=str(conversation.connection_id),
-            channel_id=str(conversation.channel_id),
+            connection_id=conversation.connection_id,
+            channel_id=conversation.channel_id,
             cause_id=cause_id,
         )
     return events_pb2.MessageSent(
-        organization_id=str(conversation.organization_id),
-        contact_id=wire.text(conversation.contact_id),
-        deal_id=wire.text(conversation.deal_id),
-        conversation_id=str(conversation.conversation_id),
+        organization_id=conversation.organization_id,
+        contact_id=conversation.contact_id or "",
+        deal_id=conversation.deal_id or "",
+        conversation_id=conversation.conversation_id,
         conversation_key=conversation.conversation_key,
         source=_SOURCE_NUMBERS[conversation.source],
         handoff=_handoff_to_pb(conversation),

@@ -6,7 +6,6 @@ import re
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 from chassis.errors import InvalidArgument
 from services.conversation.domain.message import Direction, Message
@@ -46,7 +45,7 @@ class HandoffSource(StrEnum):
     AUTO_EXPIRE = "auto_expire"
 
 
-ConversationKey = tuple[UUID, str, UUID]
+ConversationKey = tuple[str, str, str]
 """Organization, provider's conversation id, connection: what makes a conversation one."""
 
 
@@ -54,10 +53,10 @@ ConversationKey = tuple[UUID, str, UUID]
 class Conversation:
     """A thread as it is kept; the fields are the table's columns, in their order."""
 
-    conversation_id: UUID
-    organization_id: UUID
-    connection_id: UUID
-    channel_id: UUID
+    conversation_id: str
+    organization_id: str
+    connection_id: str
+    channel_id: str
     source: Source
     provider_conversation_id: str
     create_time: datetime
@@ -70,8 +69,8 @@ class Conversation:
     provider_contact_id: str = ""
     provider_url: str = ""
     inbox_name: str = ""
-    contact_id: UUID | None = None
-    deal_id: UUID | None = None
+    contact_id: str | None = None
+    deal_id: str | None = None
     conversation_key: str = ""
     contact_name: str = ""
     contact_phone: str = ""

@@ -1,11 +1,13 @@
-"""Messages: what is kept of them, and what a report may change. No I/O, no clock, no protobuf."""
+"""Messages: what is kept of them, and what a report may change. No I/O, no clock, no protobuf.
+
+Ids are texts in their canonical form: as objects they would cost more than all the rules together.
+"""
 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from uuid import UUID
 
 
 class Direction(StrEnum):
@@ -41,7 +43,7 @@ STATE_RANK = {
     MessageState.READ: 4,
 }
 
-MessageKey = tuple[UUID, UUID, str]
+MessageKey = tuple[str, str, str]
 """Organization, channel, provider's message id: what makes a message one."""
 
 
@@ -60,10 +62,10 @@ class Attachment:
 class Message:
     """An entry as it is kept; the fields are the table's columns, in their order."""
 
-    message_id: UUID
-    organization_id: UUID
-    conversation_id: UUID
-    channel_id: UUID
+    message_id: str
+    organization_id: str
+    conversation_id: str
+    channel_id: str
     provider_message_id: str
     create_time: datetime
     """When the provider says it was written, never later than it was heard of."""

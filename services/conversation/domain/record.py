@@ -8,7 +8,6 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from uuid import UUID
 
 from services.conversation.domain.conversation import (
     Conversation,
@@ -47,16 +46,16 @@ _PROVISIONAL_KEYS = ("whatsapp:lid:", "whatsapp:bsuid:")
 class Item:
     """What one event said, with the contact and deal that were found for it."""
 
-    organization_id: UUID
-    connection_id: UUID
-    channel_id: UUID
+    organization_id: str
+    connection_id: str
+    channel_id: str
     source: Source
     provider_conversation_id: str
     account_id: int
     inbox_id: int
     provider_contact_id: str
-    contact_id: UUID | None
-    deal_id: UUID | None
+    contact_id: str | None
+    deal_id: str | None
     conversation_key: str
     contact_name: str
     contact_phone: str
@@ -104,7 +103,7 @@ class Change:
         )
 
 
-def new_conversation(item: Item, conversation_id: UUID, now: datetime) -> Conversation:
+def new_conversation(item: Item, conversation_id: str, now: datetime) -> Conversation:
     """A conversation of which nothing is known but its place; ``record`` fills in the rest."""
     return Conversation(
         conversation_id=conversation_id,
@@ -119,7 +118,7 @@ def new_conversation(item: Item, conversation_id: UUID, now: datetime) -> Conver
     )
 
 
-def new_message(item: Item, told: MessageReport, conversation_id: UUID, message_id: UUID, now: datetime) -> Message:
+def new_message(item: Item, told: MessageReport, conversation_id: str, message_id: str, now: datetime) -> Message:
     """A message heard of for the first time, also where its creation was never told and this is an update."""
     deleted = told.deleted
     return Message(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
-from typing import Any, cast
+from typing import Any
 from uuid import UUID, uuid4
 
 from prosa.conversation.v1 import conversation_service_pb2 as pb
@@ -17,8 +17,7 @@ START = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 
 def stub(world: World, organization_id: UUID) -> pb_grpc.ConversationServiceAsyncStub:
     """The service as an owner of the organization calls it."""
-    made = world.as_user(organization_id).stub(pb_grpc.ConversationServiceStub)
-    return cast("pb_grpc.ConversationServiceAsyncStub", made)
+    return world.as_user(organization_id).stub(pb_grpc.ConversationServiceStub)
 
 
 async def batch(world: World, *items: pb.RecordItem) -> list[pb.RecordResult]:

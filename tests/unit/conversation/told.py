@@ -14,9 +14,9 @@ from services.conversation.domain.record import Change, Item, new_conversation, 
 NOON = datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 NOON_US = int(NOON.timestamp()) * 1_000_000
 NOW = NOON + timedelta(hours=1)
-CONTACT, OTHER_CONTACT = UUID(int=1), UUID(int=2)
-DEAL, OTHER_DEAL = UUID(int=11), UUID(int=12)
-PLACE: dict[str, Any] = {"organization_id": uuid4(), "connection_id": uuid4(), "channel_id": uuid4()}
+CONTACT, OTHER_CONTACT = str(UUID(int=1)), str(UUID(int=2))
+DEAL, OTHER_DEAL = str(UUID(int=11)), str(UUID(int=12))
+PLACE: dict[str, Any] = {name: str(uuid4()) for name in ("organization_id", "connection_id", "channel_id")}
 
 
 def report(minute: int | None, *labels: str, **changes: Any) -> ConversationReport:
@@ -93,12 +93,12 @@ class Thread:
         """Folds an item in, as the recorder does."""
         created = self.conversation is None
         if self.conversation is None:
-            self.conversation = new_conversation(given, uuid4(), NOW)
+            self.conversation = new_conversation(given, str(uuid4()), NOW)
         kept = fresh = None
         if given.message is not None:
             kept = self.messages.get(given.message.provider_message_id)
             if kept is None:
-                fresh = new_message(given, given.message, self.conversation.conversation_id, uuid4(), NOW)
+                fresh = new_message(given, given.message, self.conversation.conversation_id, str(uuid4()), NOW)
                 self.messages[given.message.provider_message_id] = fresh
         return record(self.conversation, given, kept, fresh, created=created, now=NOW)
 
