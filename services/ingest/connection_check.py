@@ -249,7 +249,8 @@ def _secret_set(kept: Kept, seen: Seen | None) -> CheckItem:
                 "Chatwoot shows for the webhook.",
             )
         if signing:
-            return CheckItem(name, True, f"{count} kept, and Chatwoot signs with it.")
+            by = "it" if len(kept.secrets) == 1 else "one of them"
+            return CheckItem(name, True, f"{count} kept, and Chatwoot signs with {by}.")
     return CheckItem(name, True, f"{count} kept.")
 
 
