@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Awaitable, Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Generic, TypeVar
 
@@ -69,7 +70,8 @@ class Batcher(Generic[Item, Result]):
         self._queue.append(waiting)
         self._queue_bytes += size
         if len(self._running) < self._flushers:
-            task = asyncio.create_task(self._work())
+            # In an empty context: a batch is nobody's alone, and must not act or be logged as the first of its callers.
+            task = asyncio.create_task(self._work(), context=Context())
             self._running.add(task)
             task.add_done_callback(self._running.discard)
         return await waiting.done

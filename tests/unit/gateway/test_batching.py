@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from contextvars import ContextVar
 
 import pytest
 
@@ -131,6 +132,22 @@ async def test_a_flush_that_answers_too_few_results_fails_all_of_them() -> None:
     )
     with pytest.raises(RuntimeError, match="1 items were sent, 0 results came"):
         await subject.submit("a")
+
+
+async def test_a_batch_runs_as_nobody_in_particular() -> None:
+    caller: ContextVar[str] = ContextVar("caller", default="nobody")
+    seen: list[str] = []
+
+    async def flush(items: list[str]) -> list[str]:
+        seen.append(caller.get())
+        return items
+
+    subject: Batcher[str, str] = Batcher(
+        flush, size_of=len, flushers=1, items_max=9, bytes_max=99, queue_items_max=9, queue_bytes_max=99
+    )
+    caller.set("somebody")
+    await subject.submit("a")
+    assert seen == ["nobody"]
 
 
 async def test_closing_sends_what_waits_and_takes_nothing_more() -> None:
