@@ -11,10 +11,14 @@ import aiohttp
 import grpc
 import structlog
 from aiohttp import web
+from aiohttp.hdrs import METH_ALL
+from aiohttp.typedefs import Middleware
+from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
 from chassis.context import carried
 from chassis.errors import ProsaError
+from chassis.telemetry import span
 from gateway import problems
 from gateway.credentials import (
     ApiKeys,
@@ -24,7 +28,6 @@ from gateway.credentials import (
     ServiceTokens,
     correlation_id_key,
     identify,
-    trace_parent_key,
 )
 from gateway.feed import Feed
 from gateway.limits import (
@@ -36,6 +39,7 @@ from gateway.limits import (
     SHUTDOWN_SECONDS,
     STREAM_HEARTBEAT_SECONDS,
 )
+from gateway.metrics import HttpMetrics
 from gateway.routes.api import Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
@@ -75,12 +79,17 @@ class Parts:
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
+    # Where metrics are kept; a registry of the application's own when not given.
+    registry: CollectorRegistry | None = None
 
 
 def make_app(parts: Parts) -> web.Application:
     """Builds the application. Rooms without a channel are left out, and so are the routes that need them."""
+    metrics = HttpMetrics(parts.registry)
     app = web.Application(
-        middlewares=[_surround, _tell_problems], client_max_size=API_BODY_BYTES_MAX, handler_args=_HANDLER_ARGS
+        middlewares=[_surrounding(metrics), _tell_problems],
+        client_max_size=API_BODY_BYTES_MAX,
+        handler_args=_HANDLER_ARGS,
     )
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
@@ -88,11 +97,12 @@ def make_app(parts: Parts) -> web.Application:
     add_api_routes(app, parts.channels, credentials, plans)
     if "ingest" in parts.channels:
         ingest = parts.channels["ingest"]
-        Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, parts.webhook_limits).add_routes(
-            app
-        )
+        door = Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, limits=parts.webhook_limits)
+        door.add_routes(app)
+        metrics.watch("prosa_webhooks_waiting", "Webhooks that wait for a call.", lambda: door.waiting)
         queue = {} if parts.stream_queue_events_max is None else {"queue_events_max": parts.stream_queue_events_max}
         feed = Feed(ingest, parts.tokens, plans, **queue)
+        metrics.watch("prosa_stream_clients", "Clients that watch the live stream.", lambda: feed.clients)
         LiveUpdates(feed, credentials, parts.gate, parts.clock, parts.stream_heartbeat_seconds).add_routes(app)
     Health(parts.look).add_routes(app)
     Docs(plans).add_routes(app)
@@ -127,24 +137,28 @@ def exchange_over(channel: grpc.aio.Channel) -> Exchange:
     return exchange
 
 
-@web.middleware
-async def _surround(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Gives the request its ids and a line in the log, and the answer its ids and security headers."""
-    started = time.monotonic()
-    identify(request)
-    correlation_id = request[correlation_id_key]
-    with carried(correlation_id, request[trace_parent_key]):
-        response = await handler(request)
+def _surrounding(metrics: HttpMetrics) -> Middleware:
+    """Gives each request its ids, a span, a line in the log and a place in the metrics."""
+
+    @web.middleware
+    async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
+        started = time.monotonic()
         resource = request.match_info.route.resource
-        log.info(
-            "request",
-            method=request.method,
-            # The pattern, not the path: a path may hold a connection's key.
-            route=resource.canonical if resource is not None else "",
-            status=response.status,
-            duration_ms=round((time.monotonic() - started) * 1000, 2),
-        )
-    return response
+        # The pattern, not the path: a path may hold a connection's key.
+        route = resource.canonical if resource is not None else ""
+        # A method that nobody knows is somebody's invention, and would be a series of its own.
+        method = request.method if request.method in METH_ALL else "OTHER"
+        correlation_id, trace_parent = identify(request)
+        with carried(correlation_id, trace_parent), span(f"{method} {route}"):
+            response = await handler(request)
+            seconds = time.monotonic() - started
+            log.info(
+                "request", method=method, route=route, status=response.status, duration_ms=round(seconds * 1000, 2)
+            )
+            metrics.observe(method, route, response.status, seconds)
+        return response
+
+    return surround
 
 
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:

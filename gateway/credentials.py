@@ -1,4 +1,7 @@
-"""Who calls, and under which ids: what a request's headers become as metadata of the calls made for it."""
+"""Who calls, and under which ids: what a request's headers become for the calls made for it.
+
+The ids travel in the context (`chassis.context`), from which channels add them to every call.
+"""
 
 from __future__ import annotations
 
@@ -31,14 +34,12 @@ Metadata = tuple[tuple[str, str], ...]
 Exchange = Callable[[str], Awaitable[Token]]
 """Calls identity.ExchangeApiKey with a whole key."""
 
-CORRELATION_ID = "x-correlation-id"
 TRACE_PARENT = "traceparent"
 API_KEY_PREFIX = "ncrm_"
 _CORRELATION_HEADERS = ("X-Correlation-Id", "X-Request-Id")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")
 
 correlation_id_key: web.RequestKey[str] = web.RequestKey("correlation_id", str)
-trace_parent_key: web.RequestKey[str] = web.RequestKey("trace_parent", str)
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,7 +122,7 @@ class ApiKeys:
 
 
 class Credentials:
-    """Reads a request's credentials and ids, and writes them as metadata of calls."""
+    """Reads a request's credentials and writes them as metadata of calls."""
 
     def __init__(self, api_keys: ApiKeys) -> None:
         self._api_keys = api_keys
@@ -144,10 +145,9 @@ class Credentials:
         return await self._api_keys.token(api_key) if api_key else None
 
     async def metadata(self, request: web.Request) -> Metadata:
-        """Answers the metadata of the calls made for this request, with the caller's token if there is one."""
+        """Answers the metadata of the calls made for this request: the caller's token, if there is one."""
         token = await self.token(request)
-        ids = ids_metadata(request)
-        return ids if token is None else (("authorization", f"Bearer {token}"), *ids)
+        return () if token is None else (("authorization", f"Bearer {token}"),)
 
     def refused(self, request: web.Request) -> None:
         """Learns that a service did not believe the request's token: a key is exchanged anew the next time."""
@@ -156,13 +156,8 @@ class Credentials:
                 self._api_keys.forget(value.strip())
 
 
-def identify(request: web.Request) -> None:
-    """Gives the request its correlation id and trace: the caller's where they are well formed, else new ones."""
+def identify(request: web.Request) -> tuple[str, str]:
+    """Answers the request's correlation id and trace: the caller's where they are well formed, else new ones."""
     said = next((request.headers[name] for name in _CORRELATION_HEADERS if request.headers.get(name)), None)
     request[correlation_id_key] = accepted_correlation_id(said)
-    request[trace_parent_key] = accepted_trace_parent(request.headers.get(TRACE_PARENT))
-
-
-def ids_metadata(request: web.Request) -> Metadata:
-    """Answers the request's ids as metadata of a call."""
-    return ((CORRELATION_ID, request[correlation_id_key]), (TRACE_PARENT, request[trace_parent_key]))
+    return request[correlation_id_key], accepted_trace_parent(request.headers.get(TRACE_PARENT))

@@ -10,6 +10,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import AsyncGenerator, Callable
+from contextvars import Context
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -130,7 +131,8 @@ class Stream:
         # How far the stream is; None until ingest has said so.
         self.position: int | None = None
         self._positioned = asyncio.Event()
-        self._task = asyncio.create_task(self._run())
+        # In a context of its own: it outlives the request that happens to open it.
+        self._task = asyncio.create_task(self._run(), context=Context())
 
     async def positioned(self) -> int:
         """Answers how far the stream is, once that is known. Raises Unavailable where it stays unknown."""
@@ -216,12 +218,16 @@ class Feed:
         """How many organizations have a stream open from here."""
         return len(self._streams)
 
+    @property
+    def clients(self) -> int:
+        """How many clients watch from here."""
+        return sum(len(stream.clients) for stream in self._streams.values())
+
     def join(self, organization_id: UUID) -> tuple[Stream, Client]:
         """Lets a client watch from now on. Raises ResourceExhausted where too many do."""
         stream = self._streams.get(organization_id)
         here = 0 if stream is None else len(stream.clients)
-        everywhere = sum(len(other.clients) for other in self._streams.values())
-        if here >= STREAM_CLIENTS_PER_ORGANIZATION_MAX or everywhere >= self._clients_max:
+        if here >= STREAM_CLIENTS_PER_ORGANIZATION_MAX or self.clients >= self._clients_max:
             raise ResourceExhausted("STREAM_LIMIT_REACHED", "Too many live streams are open; close some.")
         if stream is None:
             stream = Stream(lambda position: self._subscribe(organization_id, position), self._writer)

@@ -28,6 +28,7 @@ async def start(process: Process) -> None:
             gate=TokenGate(process.verifier, process.revocations),
             clock=process.clock,
             look=process.readiness.look,
+            registry=process.metrics.registry,
         )
     )
     await process.serve_http(make_runner(app))

@@ -62,6 +62,20 @@ def comments() -> dict[str, str]:
     return found
 
 
+@cache
+def reasons() -> dict[str, str]:
+    """Answers what is said of each reason of an error, by the reason: from the enums ErrorReason of all services."""
+    found: dict[str, str] = {}
+    for name, comment in comments().items():
+        parent, _, value = name.rpartition(".")
+        if parent.endswith(".ErrorReason"):
+            code, _, sentence = comment.partition(": ")
+            text = sentence if code in CODES else comment
+            # Several services give the same general reasons; the first one's words do for all.
+            found.setdefault(value.removeprefix("ERROR_REASON_"), text[:1].upper() + text[1:])
+    return found
+
+
 def split_errors(comment: str) -> tuple[str, list[DeclaredError]]:
     """Takes "Errors: NOT_FOUND CONTACT_NOT_FOUND; ABORTED …" off a comment; answers the rest and the errors."""
     match = _ERRORS.search(comment)

@@ -8,7 +8,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
-from gateway.openapi.comments import comments
+from gateway.openapi.comments import comments, reasons
 from gateway.openapi.document import INTRODUCTION
 from gateway.openapi.operations import (
     GENERAL_ERRORS,
@@ -80,7 +80,8 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     parts.append(_fields("Answer", [(field.name, "", schemas.field(field), False) for field in output.fields]))
     if item.errors:
         listed = "".join(
-            f"<tr><td>{http_status(error.code)}</td><td><code>{escape(error.reason)}</code></td></tr>"
+            f"<tr><td>{http_status(error.code)}</td><td><code>{escape(error.reason)}</code></td>"
+            f"<td>{_text(reasons().get(error.reason, ''))}</td></tr>"
             for error in item.errors
         )
         parts.append(f"<h4>Errors</h4><table><tbody>{listed}</tbody></table>")
@@ -153,14 +154,12 @@ def _general_errors(operations: Sequence[Operation]) -> str:
     known: dict[str, tuple[int, str]] = {
         error.reason: (http_status(error.code), sentence) for error, sentence in GENERAL_ERRORS
     }
-    users: dict[str, list[str]] = {}
     for item in operations:
         for error in item.errors:
-            users.setdefault(error.reason, []).append(item.operation_id)
             known.setdefault(error.reason, (http_status(error.code), ""))
     rows = "".join(
         f'<tr id="{escape(reason)}"><td>{status}</td><td><code>{escape(reason)}</code></td>'
-        f"<td>{_text(sentence) or escape(', '.join(dict.fromkeys(users[reason])))}</td></tr>"
+        f"<td>{_text(sentence or reasons().get(reason, ''))}</td></tr>"
         for reason, (status, sentence) in sorted(known.items())
     )
     return (

@@ -18,11 +18,12 @@ import structlog
 from aiohttp import web
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis import context
 from chassis.batching import Batcher
 from chassis.clock import Clock
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
-from gateway.credentials import ServiceTokens, trace_parent_key
+from gateway.credentials import ServiceTokens
 from gateway.limits import (
     ACCEPT_BATCH_BYTES_MAX,
     ACCEPT_BATCH_ITEMS_MAX,
@@ -112,6 +113,11 @@ class Door:
         app.router.add_get("/api/chatwoot/webhook", self.legacy_liveness)
         app.on_cleanup.append(self._close)
 
+    @property
+    def waiting(self) -> int:
+        """How many webhooks wait for a call."""
+        return self._batcher.waiting
+
     async def chatwoot(self, request: web.Request) -> web.StreamResponse:
         """Chatwoot, to a connection's own address."""
         limit = self._limits.chatwoot_body_bytes_max
@@ -186,7 +192,7 @@ class Door:
                         headers=_kept(request, headers),
                         body=body,
                         receive_time=self._now(),
-                        trace_parent=request[trace_parent_key],
+                        trace_parent=context.trace_parent.get(),
                     )
                 )
         except TimeoutError:

@@ -18,6 +18,7 @@ from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
+from chassis import rpc
 from chassis.clock import SettableClock
 from chassis.errors import ProsaError, Unauthenticated, to_status
 from gateway.app import Parts, make_app, make_runner
@@ -232,18 +233,12 @@ async def serve_gateway(**changes: Any) -> AsyncIterator[World]:
     server.add_generic_rpc_handlers((rooms,))
     port = server.add_insecure_port("127.0.0.1:0")
     await server.start()
-    options = [
-        ("grpc.max_send_message_length", 64 * 1024 * 1024),
-        ("grpc.use_local_subchannel_pool", 1),
-        ("grpc.initial_reconnect_backoff_ms", 50),
-        ("grpc.min_reconnect_backoff_ms", 50),
-    ]
     seen = {"identity": "ok", "ingest": "ok"}
 
     async def look() -> tuple[bool, dict[str, str]]:
         return all(state == "ok" for state in seen.values()), seen
 
-    async with grpc.aio.insecure_channel(f"127.0.0.1:{port}", options=options) as channel:
+    async with rpc.open_channel(f"127.0.0.1:{port}", None) as channel:
         values: dict[str, Any] = {
             "channels": dict.fromkeys(ROOMS, channel),
             "tokens": StandInTokens(),

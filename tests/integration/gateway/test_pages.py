@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import pytest
+from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.integration.gateway.rooms import World
+from tests.integration.gateway.rooms import World, serve_gateway
 
 
 @pytest.mark.req("GW-01")
@@ -56,3 +57,19 @@ async def test_the_openapi_document_is_served(gateway: World) -> None:
         document = await response.json()
     assert document["openapi"] == "3.1.0"
     assert "/api/v1/contacts:ensure" in document["paths"]
+
+
+async def test_requests_are_counted_by_route_and_never_by_path() -> None:
+    registry = CollectorRegistry()
+    async with serve_gateway(registry=registry) as gateway:
+        for path in ("/api/v1/contacts/c1", "/api/v1/contacts/c2", "/nowhere/1"):
+            async with gateway.http.get(path):
+                pass
+        async with gateway.http.request("BREW", "/healthz"):
+            pass
+    text = generate_latest(registry).decode()
+    found = {"method": "GET", "route": "/api/v1/contacts/{v0}", "status": "200"}
+    assert registry.get_sample_value("prosa_http_seconds_count", found) == 2
+    assert "nowhere" not in text
+    assert "BREW" not in text
+    assert "prosa_stream_clients 0.0" in text
