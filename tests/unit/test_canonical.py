@@ -141,6 +141,10 @@ def test_the_address_is_kept_exactly_as_the_provider_gave_it() -> None:
         *("", " ", "\x00", "undefined", "null", "None", "NaN", "unknown", "anonymous", "[object Object]"),
         *("Marina Teles", "Marina 2", "marina@exemplo.example", "instagram-7733100045600121@chat.local"),
         *("+123456", "123456", "+55", "+5511", "00000000000", "11111111111", "+99999999999", "+0011900004821"),
+        *(
+            "+491234567890123",
+            "491234567890123",
+        ),  # as long as a LID: possible by the plan of its country, but in no range
         *("+5510999990000", "+55119000048215", "120363041234567890@g.us", "status@broadcast", "120363@newsletter"),
         *("0f2b6c1e-5d84-4c1a-9a37-1b7c2f9e6d40", "+198765432101234", "lid:", "lid:x", "bsuid:", "bsuid:BR"),
         *("BR.undefined", "BR.null", "@lid", "@s.whatsapp.net", "5511900004821@example.com", "١١٩٩٩٩٩٠٠٠٠"),

@@ -40,7 +40,6 @@ def test_there_is_a_statement_for_every_payload() -> None:
     assert len(NAMES) == 18
 
 
-@pytest.mark.req("IN-03")
 def test_a_new_whatsapp_conversation_ensures_a_deal_and_records_no_message() -> None:
     event = event_of("conversation_created.whatsapp_cloud")
     assert event.kind is EventKind.CONVERSATION_CREATED
@@ -58,7 +57,6 @@ def test_a_new_whatsapp_conversation_ensures_a_deal_and_records_no_message() -> 
     assert state.create_time == datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 
 
-@pytest.mark.req("IN-04")
 def test_a_first_instagram_conversation_is_known_by_its_contact_inbox() -> None:
     event = event_of("conversation_created.instagram_login")
     assert event.person.key == "instagram:7733100045600121"
@@ -130,7 +128,6 @@ def test_typing_is_ignored() -> None:
     assert parsed == Ignored(IgnoredReason.TYPING, "conversation_typing_on")
 
 
-@pytest.mark.req("IN-09")
 def test_a_whatsapp_message_is_inbound_and_ensures_a_deal() -> None:
     event = event_of("message_created.whatsapp_cloud.incoming")
     message = message_of(event)

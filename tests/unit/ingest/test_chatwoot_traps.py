@@ -79,7 +79,6 @@ def test_events_we_do_not_process_are_ignored_by_name(event: str, reason: Ignore
     assert read_sample(INCOMING, event=event) == Ignored(reason, event)
 
 
-@pytest.mark.req("ID-09")
 @pytest.mark.parametrize("name", [INCOMING, CONVERSATION, EVOLUTION_INCOMING])
 def test_an_inbox_that_is_no_channel_of_the_connection_is_foreign(name: str) -> None:
     other = ConnectionContext("connection-2", {"22": INSTAGRAM}, account_id="7")
@@ -149,6 +148,10 @@ def test_an_activity_is_ignored(kind: object) -> None:
 )
 def test_a_group_is_no_person(change: dict[str, Any]) -> None:
     assert read_sample(EVOLUTION_INCOMING, **change) == Ignored(IgnoredReason.GROUP)
+
+
+def test_the_contact_of_a_group_is_no_person() -> None:
+    assert read_sample(CONTACT, identifier="120363041234567890@g.us") == Ignored(IgnoredReason.GROUP)
 
 
 def test_a_person_called_group_on_instagram_is_a_person() -> None:
@@ -502,7 +505,6 @@ LEGACY_INSTAGRAM: dict[str, Any] = {
 }
 
 
-@pytest.mark.req("IN-04")
 @pytest.mark.parametrize("place", ["meta", "contact", "sender"])
 def test_the_nested_legacy_form_of_a_first_instagram_conversation(place: str) -> None:
     payload = {**LEGACY_INSTAGRAM, "conversation": dict(LEGACY_INSTAGRAM["conversation"])}
@@ -534,6 +536,20 @@ def test_the_nested_legacy_form_of_a_whatsapp_message() -> None:
     assert (parsed.message.message_id, parsed.message.text, parsed.message.direction) == ("77", "Oi", Direction.INBOUND)
     assert parsed.person.key == "whatsapp:+5511900004821"
     assert parsed.ensures_deal
+
+
+@pytest.mark.parametrize("written", ["Channel::Instagram", "instagram", "Meta Instagram Direct"])
+def test_the_nested_legacy_form_names_its_channel_in_many_ways(written: str) -> None:
+    for change in ({"inbox": {"id": 22, "channel_type": written}}, {"channel": written}):
+        conversation = {**LEGACY_INSTAGRAM["conversation"], "channel": change.get("channel")}
+        inbox = change.get("inbox", {"id": 22})
+        parsed = read({**LEGACY_INSTAGRAM, "conversation": conversation, "inbox": inbox})
+        assert isinstance(parsed, NormalEvent)
+        assert parsed.channel is INSTAGRAM
+        # The same words for an inbox that is configured as WhatsApp are believed too, and do not fit.
+        parsed = read({**LEGACY_INSTAGRAM, "conversation": {**conversation, "inbox_id": 21}, "inbox": inbox})
+        assert isinstance(parsed, Invalid)
+        assert parsed.reason is InvalidReason.CHANNEL_SOURCE_MISMATCH
 
 
 def test_the_nested_legacy_form_of_a_contact() -> None:
@@ -572,6 +588,7 @@ def test_an_api_inbox_of_instagram_is_known_by_its_identifier() -> None:
         ({"event": None}, Invalid(InvalidReason.UNKNOWN_SHAPE, "event")),
         ({"event": ["message_created"]}, Invalid(InvalidReason.UNKNOWN_SHAPE, "event")),
         ({"id": None}, Invalid(InvalidReason.UNKNOWN_SHAPE, "id")),
+        ({"id": True}, Invalid(InvalidReason.UNKNOWN_SHAPE, "id")),
         ({"id": -5}, Invalid(InvalidReason.UNKNOWN_SHAPE, "id")),
         ({"id": "x"}, Invalid(InvalidReason.UNKNOWN_SHAPE, "id")),
         ({"conversation__id": {}}, Invalid(InvalidReason.UNKNOWN_SHAPE, "conversation.id")),
