@@ -23,7 +23,7 @@ from prosa.identity.v1 import events_pb2
 from services.identity import contact_store, facts, people, resolution_store
 from services.identity.directory import Person
 from services.identity.domain import Contact, Identity, sorted_tags
-from services.identity.resolver import Resolver, Result
+from services.identity.resolver import Resolver, Result, organization_of
 
 TAG_LENGTH_MAX = 100
 
@@ -54,7 +54,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         )
 
     async def _resolve(self, messages: Sequence[pb.Person]) -> Sequence[Result]:
-        async with self._db.transaction(*{UUID(message.organization_id) for message in messages}) as tx:
+        async with self._db.transaction(*{organization_of(message) for message in messages}) as tx:
             results, announced = await self._resolver.resolve(tx, messages, self._clock.now())
         if announced:
             self._wake()

@@ -30,8 +30,6 @@ IdentityKey = tuple[UUID, str, str]
 """Organization, source, external id."""
 AliasKey = tuple[UUID, str, str]
 """Organization, kind, value."""
-ValueKey = tuple[UUID, str]
-"""Organization and a phone or an e-mail."""
 
 STAND_IN_PREFIXES = {AliasKind.WHATSAPP_LID: "lid:", AliasKind.WHATSAPP_BSUID: "bsuid:"}
 
@@ -57,12 +55,12 @@ class Person:
         """The identity, where there is one."""
         return (self.organization_id, self.source, self.external_id) if self.external_id else None
 
-    def stand_in_keys(self) -> list[IdentityKey]:
-        """Identities that the person's own LIDs and BSUIDs may be known as, besides the key itself."""
+    def stand_ins(self) -> list[str]:
+        """WhatsApp ids that the person's own LIDs and BSUIDs may be known as, besides the person's own id."""
         if self.source != WHATSAPP:
             return []
         return [
-            (self.organization_id, WHATSAPP, external_id)
+            external_id
             for kind, value in self.aliases
             if kind in STAND_IN_KINDS and (external_id := STAND_IN_PREFIXES[kind] + value) != self.external_id
         ]
@@ -70,7 +68,9 @@ class Person:
     def phones(self) -> list[str]:
         """Phones by which the person may be known: the one they write with, and the one they are described with."""
         own = self.external_id if is_phone_key(self.source, self.external_id) else ""
-        return list(dict.fromkeys(phone for phone in (own, self.phone) if phone))
+        if not own or not self.phone or own == self.phone:
+            return [own or self.phone] if own or self.phone else []
+        return [own, self.phone]
 
 
 @dataclass(slots=True)
@@ -137,6 +137,31 @@ class Resolution:
     """True when nothing had to be written for it, and nothing it names is still unwritten."""
 
 
+class Shelf:
+    """What was loaded of one organization."""
+
+    __slots__ = ("aliases", "by_email", "by_phone", "identities", "open_conflicts", "reported")
+
+    def __init__(self) -> None:
+        self.identities: dict[tuple[str, str], Identity] = {}
+        """By source and external id."""
+        self.aliases: dict[tuple[str, str], AliasLink] = {}
+        """By kind and value."""
+        self.by_phone: dict[str, dict[UUID, None]] = {}
+        self.by_email: dict[str, dict[UUID, None]] = {}
+        self.reported: dict[tuple[str, str], set[UUID]] = {}
+        """Contacts that conflicts have named, by the identity's source and external id."""
+        self.open_conflicts: dict[tuple[str, str], UUID] = {}
+
+    def holders(self, phone: str) -> dict[UUID, None]:
+        """The contacts with a phone: in their profile, or as a WhatsApp identity."""
+        profiles = self.by_phone.get(phone)
+        identity = self.identities.get((WHATSAPP, phone))
+        if identity is None:
+            return profiles or {}
+        return {identity.contact_id: None} if profiles is None else profiles | {identity.contact_id: None}
+
+
 class Directory:
     """What was loaded for a batch; resolving people in it gathers the changes."""
 
@@ -144,60 +169,25 @@ class Directory:
         self._new_id = new_id
         self._now = now
         self.contacts: dict[UUID, Contact] = {}
-        self.identities: dict[IdentityKey, Identity] = {}
-        self.aliases: dict[AliasKey, AliasLink] = {}
-        self.by_phone: defaultdict[ValueKey, dict[UUID, None]] = defaultdict(dict)
-        self.by_email: defaultdict[ValueKey, dict[UUID, None]] = defaultdict(dict)
-        self.reported: defaultdict[IdentityKey, set[UUID]] = defaultdict(set)
-        self.open_conflicts: dict[IdentityKey, UUID] = {}
+        self.shelves: defaultdict[UUID, Shelf] = defaultdict(Shelf)
         self.changes = Changes()
         self._touched: set[UUID] = set()
 
     def resolve(self, person: Person) -> Resolution:
         """Decides who a person is and notes what that changes. Raises InvalidArgument EXTERNAL_ID_INVALID."""
-        found = self._find(person)
-        decision = decide(found)
+        shelf = self.shelves[person.organization_id]
+        decision = decide(_find(shelf, person))
         contact = self._contact(person, decision)
         if contact is None:
             return Resolution(person, decision.outcome, None, None, "", decision.candidates, settled=True)
-        identity, previous_key = self._identity(person, decision, contact)
-        changed = self._learn(person, decision, contact)
-        changed |= self._learn_aliases(person, contact, identity)
-        changed |= self._report(person, decision, contact)
+        identity, previous_key = self._identity(shelf, person, decision, contact)
+        changed = self._learn(shelf, person, decision, contact)
+        changed |= self._learn_aliases(shelf, person, contact, identity)
+        changed |= self._report(shelf, person, decision, contact)
         if changed or previous_key or decision.link or decision.make_contact:
             self._touched.add(contact.id)
-        settled = contact.id not in self._touched
+        settled = not self._touched or contact.id not in self._touched
         return Resolution(person, decision.outcome, contact, identity, previous_key, decision.candidates, settled)
-
-    def _find(self, person: Person) -> Findings:
-        organization_id, key = person.organization_id, person.key
-        identity = None if key is None else self.identities.get(key)
-        stand_ins = [self.identities[other] for other in person.stand_in_keys() if other in self.identities]
-        stand_ins.sort(key=lambda stand_in: stand_in.id)
-        aliases = [
-            link
-            for kind, value in person.aliases
-            if (link := self.aliases.get((organization_id, kind, value))) is not None
-        ]
-        phones: dict[UUID, None] = {}
-        for phone in person.phones():
-            phones |= self.by_phone.get((organization_id, phone), {})
-            holder = self.identities.get((organization_id, WHATSAPP, phone))
-            if holder is not None:
-                phones[holder.contact_id] = None
-        emails = self.by_email.get((organization_id, person.email), {}) if person.email else {}
-        reported = self.reported.get(key) if key is not None else None
-        return Findings(
-            source=person.source,
-            external_id=person.external_id,
-            identity=identity,
-            stand_ins=tuple(stand_ins),
-            aliases=tuple(aliases),
-            phone_contacts=tuple(phones),
-            email_contacts=tuple(emails),
-            reported=frozenset(reported or ()),
-            create_missing=person.create_missing,
-        )
 
     def _contact(self, person: Person, decision: Decision) -> Contact | None:
         if decision.contact_id is not None:
@@ -205,12 +195,12 @@ class Directory:
         if not decision.make_contact:
             return None
         contact = Contact(
-            self._new_id(),
-            person.organization_id,
-            "",
-            "",
-            "",
-            [],
+            id=self._new_id(),
+            organization_id=person.organization_id,
+            name="",
+            phone="",
+            email="",
+            tags=[],
             version=1,
             create_time=self._now,
             update_time=self._now,
@@ -219,27 +209,26 @@ class Directory:
         self.changes.new_contacts[contact.id] = contact
         return contact
 
-    def _identity(self, person: Person, decision: Decision, contact: Contact) -> tuple[Identity | None, str]:
+    def _identity(
+        self, shelf: Shelf, person: Person, decision: Decision, contact: Contact
+    ) -> tuple[Identity | None, str]:
         """The identity that answers, and the key it had before this person, if that changed."""
-        key, identity = person.key, decision.identity
-        if key is not None and decision.link:
-            identity = Identity(
-                self._new_id(), contact.id, person.source, person.external_id, person.address, self._now
-            )
-            self.identities[key] = identity
+        key, identity, previous_key = (person.source, person.external_id), decision.identity, ""
+        if decision.link:
+            identity = Identity(self._new_id(), contact.id, *key, person.address, self._now)
+            shelf.identities[key] = identity
             self.changes.new_identities.append((person.organization_id, identity))
             return identity, ""
-        previous_key = ""
-        if key is not None and decision.promote is not None:
+        if decision.promote is not None:
             identity, previous_key = decision.promote, decision.promote.key
-            del self.identities[(person.organization_id, identity.source, identity.external_id)]
+            del shelf.identities[(identity.source, identity.external_id)]
             identity.external_id = person.external_id
             identity.address = person.address or identity.address
-            self.identities[key] = identity
+            shelf.identities[key] = identity
             self.changes.promotions.append(Promotion(person.organization_id, identity, previous_key))
         if identity is not None:
             for retired in decision.retire:
-                self._retire(person.organization_id, retired, identity)
+                self._retire(shelf, person.organization_id, retired, identity)
                 previous_key = previous_key or retired.key
             if person.address and not identity.address and person.external_id == identity.external_id:
                 identity.address = person.address
@@ -247,25 +236,31 @@ class Directory:
                 self._touched.add(contact.id)
         return identity, previous_key
 
-    def _retire(self, organization_id: UUID, retired: Identity, heir: Identity) -> None:
-        del self.identities[(organization_id, retired.source, retired.external_id)]
-        for link in self.aliases.values():
+    def _retire(self, shelf: Shelf, organization_id: UUID, retired: Identity, heir: Identity) -> None:
+        del shelf.identities[(retired.source, retired.external_id)]
+        for link in shelf.aliases.values():
             if link.identity is retired:
                 link.identity = heir
         self.changes.promotions.append(Promotion(organization_id, heir, retired.key, retired_id=retired.id))
 
-    def _learn(self, person: Person, decision: Decision, contact: Contact) -> bool:
+    def _learn(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact) -> bool:
         """Takes over the profile; a phone that somebody else has is not taken over before people have decided."""
         own = person.external_id if is_phone_key(person.source, person.external_id) else ""
         phone = person.phone or own
         replace = person.update_profile or decision.make_contact
-        news = not decision.make_contact and phone and phone != contact.phone
-        if news and (decision.candidates or self._has_other_holders(contact, phone)):
-            phone = ""
-        old = contact.phone, contact.email
+        if phone and phone != contact.phone and not decision.make_contact:
+            others = (holder for holder in shelf.holders(phone) if holder != contact.id)
+            if decision.candidates or any(others):
+                phone = ""
+        old_phone, old_email = contact.phone, contact.email
         if not contact.learn(name=person.name, phone=phone, email=person.email, replace=replace):
             return False
-        self._reindex(contact, *old)
+        if contact.phone != old_phone:
+            shelf.by_phone.get(old_phone, {}).pop(contact.id, None)
+            shelf.by_phone.setdefault(contact.phone, {})[contact.id] = None
+        if contact.email != old_email:
+            shelf.by_email.get(old_email, {}).pop(contact.id, None)
+            shelf.by_email.setdefault(contact.email, {})[contact.id] = None
         if contact.id not in self.changes.new_contacts:
             if contact.id not in self.changes.learnt_contacts:
                 contact.version += 1
@@ -273,48 +268,58 @@ class Directory:
             self.changes.learnt_contacts[contact.id] = contact
         return True
 
-    def _has_other_holders(self, contact: Contact, phone: str) -> bool:
-        holder = self.identities.get((contact.organization_id, WHATSAPP, phone))
-        if holder is not None and holder.contact_id != contact.id:
-            return True
-        return any(other != contact.id for other in self.by_phone.get((contact.organization_id, phone), ()))
-
-    def _reindex(self, contact: Contact, old_phone: str, old_email: str) -> None:
-        organization_id = contact.organization_id
-        if old_phone != contact.phone:
-            self.by_phone[(organization_id, old_phone)].pop(contact.id, None)
-            self.by_phone[(organization_id, contact.phone)][contact.id] = None
-        if old_email != contact.email:
-            self.by_email[(organization_id, old_email)].pop(contact.id, None)
-            self.by_email[(organization_id, contact.email)][contact.id] = None
-
-    def _learn_aliases(self, person: Person, contact: Contact, identity: Identity | None) -> bool:
+    def _learn_aliases(self, shelf: Shelf, person: Person, contact: Contact, identity: Identity | None) -> bool:
         """Keeps what the person is also known by; an alias that leads to somebody else is left as it is."""
         changed = False
-        for kind, value in person.aliases:
-            key = (person.organization_id, kind, value)
-            link = self.aliases.get(key)
+        for alias in person.aliases:
+            link = shelf.aliases.get(alias)
             if link is None:
-                link = self.aliases[key] = AliasLink(contact.id, identity)
-            elif link.contact_id != contact.id or not _outdated(kind, link, identity):
+                link = shelf.aliases[alias] = AliasLink(contact.id, identity)
+            elif not _outdated(alias[0], link, identity) or link.contact_id != contact.id:
                 continue
             link.identity = identity
-            self.changes.aliases[key] = link
+            self.changes.aliases[(person.organization_id, *alias)] = link
             changed = True
         return changed
 
-    def _report(self, person: Person, decision: Decision, contact: Contact) -> bool:
+    def _report(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact) -> bool:
         key = person.key
-        if key is None or not decision.candidates:
+        if not decision.candidates or key is None:
             return False
         conflict = self.changes.conflicts.get(key)
         if conflict is None:
-            open_id = self.open_conflicts.get(key)
+            open_id = shelf.open_conflicts.get(key[1:])
             conflict = Conflict(open_id or self._new_id(), *key, contact.id, (), announced=open_id is not None)
             self.changes.conflicts[key] = conflict
         conflict.candidates = tuple(dict.fromkeys((*conflict.candidates, *decision.candidates)))
-        self.reported[key].update(decision.candidates)
+        shelf.reported.setdefault(key[1:], set()).update(decision.candidates)
         return True
+
+
+def _find(shelf: Shelf, person: Person) -> Findings:
+    """What is known of one person."""
+    key = (person.source, person.external_id)
+    stand_ins = []
+    for external_id in person.stand_ins():
+        stand_in = shelf.identities.get((WHATSAPP, external_id))
+        if stand_in is not None:
+            stand_ins.append(stand_in)
+    if len(stand_ins) > 1:
+        stand_ins.sort(key=lambda stand_in: stand_in.id)
+    phones: dict[UUID, None] = {}
+    for phone in person.phones():
+        phones = phones | shelf.holders(phone) if phones else shelf.holders(phone)
+    return Findings(
+        source=person.source,
+        external_id=person.external_id,
+        identity=shelf.identities.get(key) if person.external_id else None,
+        stand_ins=tuple(stand_ins),
+        aliases=tuple(link for alias in person.aliases if (link := shelf.aliases.get(alias)) is not None),
+        phone_contacts=tuple(phones),
+        email_contacts=tuple(shelf.by_email.get(person.email, ())) if person.email else (),
+        reported=frozenset(shelf.reported.get(key, ())),
+        create_missing=person.create_missing,
+    )
 
 
 def _outdated(kind: AliasKind, link: AliasLink, identity: Identity | None) -> bool:

@@ -146,15 +146,12 @@ def decide(found: Findings) -> Decision:
 def _known(found: Findings, identity: Identity) -> Decision:
     """A known identity keeps its contact, whatever else points elsewhere."""
     mine = identity.contact_id
-    elsewhere = [
-        contact
-        for contact in _distinct(
-            *(stand_in.contact_id for stand_in in found.stand_ins),
-            *(alias.contact_id for alias in found.aliases),
-            *found.phone_contacts,
-        )
-        if contact != mine and contact not in found.reported
+    named = [
+        *(stand_in.contact_id for stand_in in found.stand_ins),
+        *(alias.contact_id for alias in found.aliases),
+        *found.phone_contacts,
     ]
+    elsewhere = _distinct(*(contact for contact in named if contact != mine and contact not in found.reported))
     retire: tuple[Identity, ...] = ()
     if is_phone_key(identity.source, identity.external_id):
         retire = tuple(stand_in for stand_in in found.stand_ins if stand_in.contact_id == mine)

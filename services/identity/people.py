@@ -83,7 +83,7 @@ def unreadable_person(message: pb.Person, organization_id: UUID) -> Person:
 
 def clean(text: str) -> str:
     """Text without blanks around it and without NUL, which PostgreSQL refuses."""
-    return text.replace("\0", "").strip()
+    return (text.replace("\0", "") if "\0" in text else text).strip()
 
 
 def read_email(text: str) -> str:

@@ -10,57 +10,60 @@ from uuid import UUID
 
 from chassis.db import Tx
 from chassis.errors import Aborted
-from services.identity.directory import AliasKey, Changes, Conflict, Directory, Person, Resolution, ValueKey
-from services.identity.domain import AliasLink, Contact, Identity, Outcome
+from services.identity.directory import Changes, Conflict, Directory, Person, Resolution
+from services.identity.domain import WHATSAPP, AliasLink, Contact, Identity, Outcome
 
 CANDIDATES_MAX = 20
 """How many contacts with one phone or e-mail are looked at; two are too many to pick from anyway."""
 ERROR_MESSAGE_LENGTH_MAX = 500
 _PROBLEMS = frozenset({Outcome.AMBIGUOUS, Outcome.ERROR})
 
+# Rows are narrow and name the place of what was asked for: a batch has several for each of its people.
 _FIND = """
-with found as (
-  select 'identity' as what, identity.organization_id, identity.contact_id, identity.contact_identity_id,
-    identity.source, identity.external_id, identity.address, identity.create_time as link_time,
-    null::text as kind, null::text as value, null::uuid[] as candidates
-  from unnest(%(identity_organizations)b::uuid[], %(identity_sources)s::text[], %(identity_ids)s::text[])
-    as wanted (organization_id, source, external_id)
-  join identity.contact_identities identity using (organization_id, source, external_id)
-  union all
-  select 'alias', alias.organization_id, alias.contact_id, learnt.contact_identity_id,
-    learnt.source, learnt.external_id, learnt.address, learnt.create_time, alias.kind, alias.value, null
-  from unnest(%(alias_organizations)b::uuid[], %(alias_kinds)s::text[], %(alias_values)s::text[])
-    as wanted (organization_id, kind, value)
-  join identity.contact_aliases alias using (organization_id, kind, value)
-  left join identity.contact_identities learnt
-    on learnt.organization_id = alias.organization_id and learnt.contact_identity_id = alias.contact_identity_id
-  union all
-  select 'phone', wanted.organization_id, holder.contact_id, null, null, null, null, null, null, wanted.phone, null
-  from unnest(%(phone_organizations)b::uuid[], %(phones)s::text[]) as wanted (organization_id, phone)
-  cross join lateral (
-    select contact_id from identity.contacts contact
-    where contact.organization_id = wanted.organization_id and contact.phone = wanted.phone and contact.phone <> ''
-    order by contact_id limit %(candidates_max)s
-  ) holder
-  union all
-  select 'email', wanted.organization_id, holder.contact_id, null, null, null, null, null, null, wanted.email, null
-  from unnest(%(email_organizations)b::uuid[], %(emails)s::text[]) as wanted (organization_id, email)
-  cross join lateral (
-    select contact_id from identity.contacts contact
-    where contact.organization_id = wanted.organization_id and contact.email = wanted.email and contact.email <> ''
-    order by contact_id limit %(candidates_max)s
-  ) holder
-  union all
-  select 'conflict', conflict.organization_id, conflict.contact_id, conflict.identity_conflict_id,
-    conflict.source, conflict.external_id, null, null, conflict.state, null, conflict.candidate_contact_ids
-  from unnest(%(identity_organizations)b::uuid[], %(identity_sources)s::text[], %(identity_ids)s::text[])
-    as wanted (organization_id, source, external_id)
-  join identity.identity_conflicts conflict using (organization_id, source, external_id)
-)
-select found.*, contact.name, contact.phone, contact.email, contact.tags, contact.version, contact.create_time,
-  contact.update_time
-from found join identity.contacts contact
-  on contact.organization_id = found.organization_id and contact.contact_id = found.contact_id
+select 'i' as what, wanted.place, identity.contact_id, identity.contact_identity_id, null as source,
+  null as external_id, identity.address, identity.create_time, null::uuid[] as candidates
+from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
+  with ordinality as wanted (organization_id, source, external_id, place)
+join identity.contact_identities identity using (organization_id, source, external_id)
+union all
+select 'c', wanted.place, conflict.contact_id, conflict.identity_conflict_id, conflict.state, null, null, null,
+  conflict.candidate_contact_ids
+from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
+  with ordinality as wanted (organization_id, source, external_id, place)
+join identity.identity_conflicts conflict using (organization_id, source, external_id)
+union all
+select 'a', wanted.place, alias.contact_id, learnt.contact_identity_id, learnt.source, learnt.external_id,
+  learnt.address, learnt.create_time, null
+from unnest(%(alias_organizations)b::uuid[], %(alias_kinds)b::text[], %(alias_values)b::text[])
+  with ordinality as wanted (organization_id, kind, value, place)
+join identity.contact_aliases alias using (organization_id, kind, value)
+left join identity.contact_identities learnt
+  on learnt.organization_id = alias.organization_id and learnt.contact_identity_id = alias.contact_identity_id
+union all
+select 'p', wanted.place, holder.contact_id, null, null, null, null, null, null
+from unnest(%(phone_organizations)b::uuid[], %(phones)b::text[])
+  with ordinality as wanted (organization_id, phone, place)
+cross join lateral (
+  select contact_id from identity.contacts contact
+  where contact.organization_id = wanted.organization_id and contact.phone = wanted.phone and contact.phone <> ''
+  order by contact_id limit %(candidates_max)s
+) holder
+union all
+select 'e', wanted.place, holder.contact_id, null, null, null, null, null, null
+from unnest(%(email_organizations)b::uuid[], %(emails)b::text[])
+  with ordinality as wanted (organization_id, email, place)
+cross join lateral (
+  select contact_id from identity.contacts contact
+  where contact.organization_id = wanted.organization_id and contact.email = wanted.email and contact.email <> ''
+  order by contact_id limit %(candidates_max)s
+) holder
+"""
+
+_CONTACTS = """
+select contact.contact_id, contact.organization_id, contact.name, contact.phone, contact.email, contact.tags,
+  contact.version, contact.create_time, contact.update_time
+from unnest(%(organizations)b::uuid[], %(contacts)b::uuid[]) as wanted (organization_id, contact_id)
+join identity.contacts contact using (organization_id, contact_id)
 """
 
 
@@ -73,66 +76,98 @@ async def regions(tx: Tx, organization_ids: Iterable[UUID]) -> dict[UUID, str]:
     return {row.organization_id: row.region for row in rows}
 
 
-async def load(tx: Tx, people: Sequence[Person], new_id: Callable[[], UUID], now: datetime) -> Directory:
-    """All that exists for these people, in one statement."""
-    identities = {key for person in people if (key := person.key) is not None}
-    aliases: set[AliasKey] = set()
-    phones: set[ValueKey] = set()
-    emails: set[ValueKey] = set()
-    for person in people:
-        organization_id = person.organization_id
-        identities.update(person.stand_in_keys())
-        aliases.update((organization_id, kind, value) for kind, value in person.aliases)
-        for phone in person.phones():
-            phones.add((organization_id, phone))
-            identities.add((organization_id, "WHATSAPP", phone))
-        if person.email:
-            emails.add((organization_id, person.email))
-    rows = await tx.exec_driver_sql(
-        _FIND,
-        {
-            **_columns(identities, "identity_organizations", "identity_sources", "identity_ids"),
-            **_columns(aliases, "alias_organizations", "alias_kinds", "alias_values"),
-            **_columns(phones, "phone_organizations", "phones"),
-            **_columns(emails, "email_organizations", "emails"),
+class _Wanted:
+    """What is asked for, each thing once; its place in a list is its place in the statement's array."""
+
+    def __init__(self, people: Sequence[Person]) -> None:
+        identities: dict[tuple[UUID, str, str], None] = {}
+        aliases: dict[tuple[UUID, str, str], None] = {}
+        phones: dict[tuple[UUID, str], None] = {}
+        emails: dict[tuple[UUID, str], None] = {}
+        for person in people:
+            organization_id = person.organization_id
+            if person.external_id:
+                identities[(organization_id, person.source, person.external_id)] = None
+            for external_id in person.stand_ins():
+                identities[(organization_id, WHATSAPP, external_id)] = None
+            for phone in person.phones():
+                phones[(organization_id, phone)] = None
+                identities[(organization_id, WHATSAPP, phone)] = None
+            for alias in person.aliases:
+                aliases[(organization_id, *alias)] = None
+            if person.email:
+                emails[(organization_id, person.email)] = None
+        self.identities, self.aliases = list(identities), list(aliases)
+        self.phones, self.emails = list(phones), list(emails)
+
+    def parameters(self) -> dict[str, Any]:
+        """The arrays of the statement."""
+        return {
+            "identity_organizations": [key[0] for key in self.identities],
+            "identity_sources": [key[1] for key in self.identities],
+            "identity_ids": [key[2] for key in self.identities],
+            "alias_organizations": [key[0] for key in self.aliases],
+            "alias_kinds": [key[1] for key in self.aliases],
+            "alias_values": [key[2] for key in self.aliases],
+            "phone_organizations": [key[0] for key in self.phones],
+            "phones": [key[1] for key in self.phones],
+            "email_organizations": [key[0] for key in self.emails],
+            "emails": [key[1] for key in self.emails],
             "candidates_max": CANDIDATES_MAX,
-        },
-    )
+        }
+
+
+async def load(
+    tx: Tx, people: Sequence[Person], new_id: Callable[[], UUID], now: datetime, *, lock: bool = False
+) -> Directory:
+    """All that exists for these people, in two statements; ``lock`` holds the contacts found until commit."""
+    wanted = _Wanted(people)
+    found = await tx.exec_driver_sql(_FIND, wanted.parameters())
     directory = Directory(new_id, now)
-    _fill(directory, rows.all())
+    owners = _fill(directory, wanted, found.all())
+    if owners:
+        # Held in one order by everybody, so that nobody waits in a circle.
+        held = " order by contact.organization_id, contact.contact_id for no key update of contact" if lock else ""
+        contacts = await tx.exec_driver_sql(
+            _CONTACTS + held, {"organizations": list(owners.values()), "contacts": list(owners)}
+        )
+        for row in contacts.all():
+            directory.contacts[row[0]] = Contact(*tuple(row))
     return directory
 
 
-def _columns(keys: set[Any], *names: str) -> dict[str, list[Any]]:
-    ordered = sorted(keys)
-    return {name: [key[place] for key in ordered] for place, name in enumerate(names)}
-
-
-def _fill(directory: Directory, rows: Sequence[Any]) -> None:
+def _fill(directory: Directory, wanted: _Wanted, rows: Sequence[Any]) -> dict[UUID, UUID]:
+    """Puts what was found in its place; answers the organization of each contact that was named."""
+    shelves = directory.shelves
+    owners: dict[UUID, UUID] = {}
     by_id: dict[UUID, Identity] = {}
-    for row in rows:
-        what, organization_id, contact_id, other_id, source, external_id, address, since, kind, value, candidates = row[
-            :11
-        ]
-        if contact_id not in directory.contacts:
-            directory.contacts[contact_id] = Contact(contact_id, organization_id, *row[11:])
-        if what == "phone":
-            directory.by_phone[(organization_id, value)][contact_id] = None
-        elif what == "email":
-            directory.by_email[(organization_id, value)][contact_id] = None
-        elif what == "conflict":
-            key = (organization_id, source, external_id)
-            directory.reported[key].update(candidates)
-            if kind == "OPEN":
-                directory.open_conflicts[key] = other_id
-        else:
-            identity = by_id.get(other_id)
-            if identity is None and other_id is not None:
+    for what, place, contact_id, other_id, source, external_id, address, since, candidates in rows:
+        if what == "a":
+            organization_id, kind, value = wanted.aliases[place - 1]
+            identity = None
+            if other_id is not None and (identity := by_id.get(other_id)) is None:
                 identity = by_id[other_id] = Identity(other_id, contact_id, source, external_id, address, since)
-            if what == "alias":
-                directory.aliases[(organization_id, kind, value)] = AliasLink(contact_id, identity)
-            elif identity is not None:
-                directory.identities[(organization_id, source, external_id)] = identity
+            shelves[organization_id].aliases[(kind, value)] = AliasLink(contact_id, identity)
+        elif what == "i":
+            organization_id, source, external_id = wanted.identities[place - 1]
+            # An alias may have named it before.
+            if (identity := by_id.get(other_id)) is None:
+                identity = by_id[other_id] = Identity(other_id, contact_id, source, external_id, address, since)
+            shelves[organization_id].identities[(source, external_id)] = identity
+        elif what == "c":
+            organization_id, *key = wanted.identities[place - 1]
+            shelf = shelves[organization_id]
+            shelf.reported.setdefault((key[0], key[1]), set()).update(candidates)
+            if source == "OPEN":
+                shelf.open_conflicts[(key[0], key[1])] = other_id
+        elif what == "p":
+            organization_id, phone = wanted.phones[place - 1]
+            shelves[organization_id].by_phone.setdefault(phone, {})[contact_id] = None
+        else:
+            organization_id, email = wanted.emails[place - 1]
+            shelves[organization_id].by_email.setdefault(email, {})[contact_id] = None
+        owners[contact_id] = organization_id
+    return owners
 
 
 async def lock_keys(tx: Tx, people: Sequence[Person]) -> None:
@@ -160,26 +195,6 @@ def _lock_key(name: str) -> int:
     return int.from_bytes(digest, "big", signed=True)
 
 
-async def lock_contacts(tx: Tx, directory: Directory) -> None:
-    """Holds the contacts of the directory until commit and brings them up to date."""
-    rows = await tx.exec_driver_sql(
-        """
-        select contact.contact_id, contact.organization_id, contact.name, contact.phone, contact.email, contact.tags,
-          contact.version, contact.create_time, contact.update_time
-        from unnest(%(organizations)b::uuid[], %(contacts)b::uuid[]) as wanted (organization_id, contact_id)
-        join identity.contacts contact using (organization_id, contact_id)
-        order by contact.organization_id, contact.contact_id
-        for no key update of contact
-        """,
-        {
-            "organizations": [contact.organization_id for contact in directory.contacts.values()],
-            "contacts": list(directory.contacts),
-        },
-    )
-    for row in rows.all():
-        directory.contacts[row.contact_id] = Contact(*tuple(row))
-
-
 async def write(tx: Tx, changes: Changes, now: datetime) -> None:
     """Writes what a batch changes, set by set. Raises Aborted where somebody wrote a key that was not locked."""
     await insert_contacts(tx, list(changes.new_contacts.values()))
@@ -198,8 +213,8 @@ async def insert_contacts(tx: Tx, contacts: Sequence[Contact]) -> None:
             insert into identity.contacts
               (organization_id, contact_id, name, phone, email, tags, version, create_time, update_time)
             select organization_id, contact_id, name, phone, email, '{}', version, create_time, create_time
-            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)s::text[], %(phones)s::text[],
-              %(emails)s::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
+            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)b::text[], %(phones)b::text[],
+              %(emails)b::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
               as new (organization_id, contact_id, name, phone, email, version, create_time)
             """,
             _contact_columns(contacts) | {"times": [contact.create_time for contact in contacts]},
@@ -213,8 +228,8 @@ async def _update_contacts(tx: Tx, contacts: Sequence[Contact]) -> None:
             update identity.contacts contact
             set name = learnt.name, phone = learnt.phone, email = learnt.email, version = learnt.version,
               update_time = learnt.update_time
-            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)s::text[], %(phones)s::text[],
-              %(emails)s::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
+            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)b::text[], %(phones)b::text[],
+              %(emails)b::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
               as learnt (organization_id, contact_id, name, phone, email, version, update_time)
             where contact.organization_id = learnt.organization_id and contact.contact_id = learnt.contact_id
             """,
@@ -242,8 +257,8 @@ async def insert_identities(tx: Tx, identities: Sequence[tuple[UUID, Identity]],
         insert into identity.contact_identities
           (organization_id, contact_identity_id, contact_id, source, external_id, address, create_time, update_time)
         select organization_id, contact_identity_id, contact_id, source, external_id, address, %(now)s, %(now)s
-        from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(contacts)b::uuid[], %(sources)s::text[],
-          %(external_ids)s::text[], %(addresses)s::text[])
+        from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(contacts)b::uuid[], %(sources)b::text[],
+          %(external_ids)b::text[], %(addresses)b::text[])
           as new (organization_id, contact_identity_id, contact_id, source, external_id, address)
         on conflict (organization_id, source, external_id) do nothing
         """,
@@ -302,7 +317,7 @@ async def _promote(tx: Tx, changes: Changes, now: datetime) -> None:
             """
             update identity.contact_identities identity
             set external_id = changed.external_id, address = changed.address, update_time = %(now)s
-            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(external_ids)s::text[], %(addresses)s::text[])
+            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(external_ids)b::text[], %(addresses)b::text[])
               as changed (organization_id, contact_identity_id, external_id, address)
             where identity.organization_id = changed.organization_id
               and identity.contact_identity_id = changed.contact_identity_id
@@ -320,7 +335,7 @@ async def _write_aliases(tx: Tx, changes: Changes, now: datetime) -> None:
         insert into identity.contact_aliases as alias
           (organization_id, kind, value, contact_id, contact_identity_id, create_time)
         select organization_id, kind, value, contact_id, contact_identity_id, %(now)s
-        from unnest(%(organizations)b::uuid[], %(kinds)s::text[], %(values)s::text[], %(contacts)b::uuid[],
+        from unnest(%(organizations)b::uuid[], %(kinds)b::text[], %(values)b::text[], %(contacts)b::uuid[],
           %(identities)b::uuid[]) as new (organization_id, kind, value, contact_id, contact_identity_id)
         on conflict (organization_id, kind, value) do update set contact_identity_id = excluded.contact_identity_id
         where alias.contact_id = excluded.contact_id
@@ -365,34 +380,46 @@ async def _write_conflicts(tx: Tx, conflicts: Sequence[Conflict], now: datetime)
 
 async def log(tx: Tx, resolutions: Sequence[tuple[Resolution, str]], new_id: Callable[[], UUID], now: datetime) -> None:
     """Adds one row per resolution to the log, each with its error message, empty where there was no error."""
-    for table, wanted in (("identity_resolutions", False), ("identity_resolution_problems", True)):
-        entries = [entry for entry in resolutions if (entry[0].outcome in _PROBLEMS) is wanted]
-        if not entries:
-            continue
-        await tx.exec_driver_sql(
-            f"""
-            insert into identity.{table}
-              (organization_id, identity_resolution_id, source, external_id, outcome, contact_id, contact_identity_id,
-               candidate_contact_ids, error_message, cause_id, create_time)
-            select organization_id, id, source, external_id, outcome, contact_id, contact_identity_id,
-              string_to_array(candidates, ',')::uuid[], error_message, cause_id, %(now)s
-            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(sources)s::text[], %(external_ids)s::text[],
-              %(outcomes)s::text[], %(contacts)b::uuid[], %(identities)b::uuid[], %(candidates)s::text[],
-              %(messages)s::text[], %(causes)s::text[])
-              as entry (organization_id, id, source, external_id, outcome, contact_id, contact_identity_id, candidates,
-                error_message, cause_id)
-            """,
-            {
-                "organizations": [entry.person.organization_id for entry, _ in entries],
-                "ids": [new_id() for _ in entries],
-                "sources": [entry.person.source for entry, _ in entries],
-                "external_ids": [entry.person.external_id for entry, _ in entries],
-                "outcomes": [entry.outcome.value for entry, _ in entries],
-                "contacts": [entry.contact.id if entry.contact is not None else None for entry, _ in entries],
-                "identities": [entry.identity.id if entry.identity is not None else None for entry, _ in entries],
-                "candidates": [",".join(map(str, entry.candidates)) for entry, _ in entries],
-                "messages": [message[:ERROR_MESSAGE_LENGTH_MAX] for _, message in entries],
-                "causes": [entry.person.cause_id for entry, _ in entries],
-                "now": now,
-            },
+    problems = [entry for entry in resolutions if entry[0].outcome in _PROBLEMS]
+    ordinary = [entry for entry in resolutions if entry[0].outcome not in _PROBLEMS] if problems else resolutions
+    if ordinary:
+        await tx.exec_driver_sql(_log_into("identity_resolutions", "'{}'", "''"), _log_columns(ordinary, new_id, now))
+    if problems:
+        columns = _log_columns(problems, new_id, now)
+        columns["candidates"] = [",".join(map(str, entry.candidates)) for entry, _ in problems]
+        columns["messages"] = [message[:ERROR_MESSAGE_LENGTH_MAX] for _, message in problems]
+        statement = _log_into(
+            "identity_resolution_problems",
+            "string_to_array((%(candidates)b::text[])[place], ',')::uuid[]",
+            "(%(messages)b::text[])[place]",
         )
+        await tx.exec_driver_sql(statement, columns)
+
+
+def _log_into(table: str, candidates: str, message: str) -> str:
+    return f"""
+        insert into identity.{table}
+          (organization_id, identity_resolution_id, source, external_id, outcome, contact_id, contact_identity_id,
+           candidate_contact_ids, error_message, cause_id, create_time)
+        select organization_id, id, source, external_id, outcome, contact_id, contact_identity_id, {candidates},
+          {message}, cause_id, %(now)s
+        from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(sources)b::text[], %(external_ids)b::text[],
+          %(outcomes)b::text[], %(contacts)b::uuid[], %(identities)b::uuid[], %(causes)b::text[]) with ordinality
+          as entry (organization_id, id, source, external_id, outcome, contact_id, contact_identity_id, cause_id, place)
+        """
+
+
+def _log_columns(
+    entries: Sequence[tuple[Resolution, str]], new_id: Callable[[], UUID], now: datetime
+) -> dict[str, Any]:
+    return {
+        "organizations": [entry.person.organization_id for entry, _ in entries],
+        "ids": [new_id() for _ in entries],
+        "sources": [entry.person.source for entry, _ in entries],
+        "external_ids": [entry.person.external_id for entry, _ in entries],
+        "outcomes": [entry.outcome.value for entry, _ in entries],
+        "contacts": [entry.contact.id if entry.contact is not None else None for entry, _ in entries],
+        "identities": [entry.identity.id if entry.identity is not None else None for entry, _ in entries],
+        "causes": [entry.person.cause_id for entry, _ in entries],
+        "now": now,
+    }

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 from chassis.db import Tx
@@ -16,6 +17,17 @@ from services.identity.directory import Directory, Person, Resolution
 from services.identity.domain import Outcome
 
 Result = Resolution | ProsaError
+ORGANIZATIONS_CACHED_MAX = 10_000
+
+
+@lru_cache(maxsize=ORGANIZATIONS_CACHED_MAX)
+def _organization_id(text: str) -> UUID:
+    return UUID(text)
+
+
+def organization_of(message: pb.Person) -> UUID:
+    """Whose person it is; the same object for the same organization, which makes look-ups cheap."""
+    return _organization_id(message.organization_id)
 
 
 class Resolver:
@@ -40,8 +52,7 @@ class Resolver:
             # Somebody else may be writing the same people: look again with everything about them held.
             again = [person for _, person in unsettled]
             await resolution_store.lock_keys(tx, again)
-            second = await resolution_store.load(tx, again, self._ids.new, now)
-            await resolution_store.lock_contacts(tx, second)
+            second = await resolution_store.load(tx, again, self._ids.new, now, lock=True)
             self._fold(second, unsettled, results)
             await resolution_store.write(tx, second.changes, now)
             announcements = facts.facts_of(second.changes, now)
@@ -60,7 +71,7 @@ class Resolver:
         self, tx: Tx, messages: Sequence[pb.Person], results: list[Result | None], log: list[tuple[Resolution, str]]
     ) -> list[tuple[int, Person]]:
         """The people who can be read, each with its place; the others have their error as a result already."""
-        organizations = [UUID(message.organization_id) for message in messages]
+        organizations = [organization_of(message) for message in messages]
         regions = await resolution_store.regions(tx, set(organizations))
         readable = []
         for place, (message, organization_id) in enumerate(zip(messages, organizations, strict=True)):

@@ -51,7 +51,7 @@ def test_a_person_is_known_by_the_best_id_there_is(fields: dict[str, Any], exter
 def test_a_stand_in_is_kept_as_an_alias_beside_the_phone() -> None:
     person = read(source=WHATSAPP, external_id="210000000000001@lid", phone=PHONE)
     assert person.aliases == ((AliasKind.WHATSAPP_LID, "210000000000001"),)
-    assert person.stand_in_keys() == [(SHOP, "WHATSAPP", "lid:210000000000001")]
+    assert person.stand_ins() == ["lid:210000000000001"]
 
 
 def test_aliases_that_are_none_are_left_out_and_the_others_come_once() -> None:
