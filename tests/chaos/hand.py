@@ -1,0 +1,162 @@
+"""The hand that does the faults, lifts them, and says how long the system took to come back."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+import shutil
+import time
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+
+from chassis.embedded.suite import answers_ready
+from tests.chaos.observer import LOOK_SECONDS, Observer
+from tests.chaos.plan import WORKERS, Fault, Kind, serves_http
+from tests.chaos.sender import Outages
+from tests.chaos.system import System
+
+FREEZE_SECONDS = 10.0
+TAKEOVER_SECONDS_MAX = 30.0
+"""Within this long another must have taken up what a dead or frozen worker held."""
+HANG_WORK_SECONDS = 3.0
+"""What was stored in so many seconds after a worker's hanging counts as its work too."""
+BACK_SECONDS_MAX = 90.0
+"""How long a process may take to be ready again; the machine may be busy with other things."""
+COPIES_MAX = 3
+GROWN_FACTS_MIN = 5
+"""A copy of the store is old when so many facts were published after it was taken."""
+READY_PROBE_SECONDS = 0.1
+
+
+@dataclass(slots=True)
+class Done:
+    """One fault that was done, with its times; ``begun`` is in seconds of the run."""
+
+    fault: Fault
+    begun: float
+    back_seconds: float = 0.0
+    """From its beginning until the process was ready again."""
+    taken_up_seconds: float | None = None
+    """From the death of a worker until another had processed its work; None where no other worker was there."""
+    caught_up_seconds: float | None = None
+    """From the moment the fault was lifted until all that was stored by then stood in the feed."""
+    complaints: list[str] = field(default_factory=list)
+
+
+class Hand:
+    """Kills, freezes and robs."""
+
+    def __init__(self, system: System, observer: Observer, outages: Outages, seed: int, copies: Path) -> None:
+        self._system = system
+        self._supervisor = system.supervisor
+        self._observer = observer
+        self._outages = outages
+        self._draw = random.Random(f"{seed} hand")
+        self._copies_directory = copies
+        self._copies: list[tuple[Path, int]] = []
+        self.kill_counts: dict[str, int] = {}
+
+    async def do(self, fault: Fault, done: Done) -> None:
+        """Does the fault and lifts it; returns when the process is ready again. Raises TimeoutError when it is not."""
+        begun, moment = time.monotonic(), datetime.now(UTC)
+        if serves_http(fault.target):
+            self._outages.begin()
+        try:
+            async with asyncio.timeout(BACK_SECONDS_MAX):
+                match fault.kind:
+                    case Kind.KILL:
+                        await self._kill(fault.target)
+                    case Kind.FREEZE:
+                        await self._freeze(fault.target)
+                    case Kind.HANG:
+                        await self._hang(fault.target, moment, done)
+                    case Kind.STORE_DELETED:
+                        await self._delete_store()
+                    case Kind.STORE_PUT_BACK:
+                        await self._put_store_back()
+        finally:
+            if serves_http(fault.target):
+                self._outages.end()
+        done.back_seconds = time.monotonic() - begun
+        if fault.kind is Kind.KILL and fault.target in WORKERS:
+            left = TAKEOVER_SECONDS_MAX - done.back_seconds
+            await self._note_takeover(done, begun, moment, left)
+
+    async def _kill(self, target: str) -> None:
+        self.kill_counts[target] = self.kill_counts.get(target, 0) + 1
+        before = self._supervisor.restart_count(target)
+        self._supervisor.kill(target)
+        await self._supervisor.wait_restarted(target, before)
+
+    async def _freeze(self, target: str) -> None:
+        self._supervisor.freeze(target)
+        try:
+            # The length of the fault itself.
+            await asyncio.sleep(FREEZE_SECONDS)
+        finally:
+            self._supervisor.thaw(target)
+        await self._ready(target)
+
+    async def _hang(self, target: str, moment: datetime, done: Done) -> None:
+        begun = time.monotonic()
+        self._supervisor.freeze(target)
+        try:
+            await asyncio.sleep(HANG_WORK_SECONDS)
+            left = TAKEOVER_SECONDS_MAX - HANG_WORK_SECONDS
+            await self._note_takeover(done, begun, moment + timedelta(seconds=HANG_WORK_SECONDS), left)
+        finally:
+            self._supervisor.thaw(target)
+        await self._ready(target)
+
+    async def _note_takeover(self, done: Done, begun: float, until: datetime, limit_seconds: float) -> None:
+        if await self._observer.processed(until, max(0.0, limit_seconds)) is None:
+            done.complaints.append(f"its work was not taken up within {TAKEOVER_SECONDS_MAX:g} s")
+        else:
+            done.taken_up_seconds = time.monotonic() - begun
+
+    async def _delete_store(self) -> None:
+        await self._supervisor.hold("nats")
+        await self._copy_store()
+        await asyncio.to_thread(shutil.rmtree, self._system.suite.nats_store)
+        await self._supervisor.release("nats")
+
+    async def _put_store_back(self) -> None:
+        if not self._copies:
+            await self._supervisor.hold("nats")
+            await self._copy_store()
+            await self._supervisor.release("nats")
+        copy, published = self._draw.choice(self._copies)
+        # Streams made anew count from the beginning, so anything but the copy's own number means that it is old.
+        while abs(await self._observer.published() - published) < GROWN_FACTS_MIN:  # noqa: ASYNC110 another process
+            await asyncio.sleep(LOOK_SECONDS)
+        await self._supervisor.hold("nats")
+        store = self._system.suite.nats_store
+        await asyncio.to_thread(shutil.rmtree, store)
+        await asyncio.to_thread(shutil.copytree, copy, store)
+        await self._supervisor.release("nats")
+
+    async def _copy_store(self) -> None:
+        """Keeps a copy of the store, which must not be in use."""
+        copy = self._copies_directory / f"store-{len(list(self._copies_directory.glob('store-*')))}"
+        await asyncio.to_thread(shutil.copytree, self._system.suite.nats_store, copy)
+        self._copies.append((copy, await self._observer.published()))
+        self._copies = self._copies[-COPIES_MAX:]
+
+    async def _ready(self, target: str) -> None:
+        """Waits until a thawed process answers again; servers are asked through those that need them."""
+        ports = [self._system.metrics_port(target)]
+        if ports == [None]:
+            ports = [app.metrics_port for app in self._system.suite.apps]
+        for port in ports:
+            assert port is not None
+            while not await _is_ready(port):  # noqa: ASYNC110 another process has no event to wait for
+                await asyncio.sleep(READY_PROBE_SECONDS)
+
+
+async def _is_ready(port: int) -> bool:
+    try:
+        async with asyncio.timeout(FREEZE_SECONDS):
+            return await answers_ready(port)
+    except (OSError, TimeoutError):
+        return False

@@ -1,0 +1,163 @@
+"""One run: the system, the sender and the faults, and at the end the invariants."""
+
+from __future__ import annotations
+
+import asyncio
+import time
+from collections import Counter
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import UTC, datetime
+from pathlib import Path
+
+from chassis.embedded.shapes import Shape
+from tests.chaos import invariants
+from tests.chaos.correspondence import Correspondence, draw_correspondences
+from tests.chaos.hand import Done, Hand
+from tests.chaos.invariants import Check
+from tests.chaos.observer import Observer
+from tests.chaos.pace import Pace
+from tests.chaos.plan import Fault
+from tests.chaos.sender import Outages, Sender
+from tests.chaos.system import SECRET, System, running_system
+
+CAUGHT_UP_SECONDS_MAX = 30.0
+"""After a fault is lifted, what was stored until then is processed and told within this long."""
+QUIET_SECONDS_MAX = 90.0
+SEND_SECONDS_MAX = 240.0
+"""How long the letters that are left after the last fault may take."""
+
+Say = Callable[[str], None]
+
+
+@dataclass(slots=True)
+class Report:
+    """What a run did and found."""
+
+    seed: int
+    shape: Shape
+    letter_count: int
+    faults: list[Done] = field(default_factory=list)
+    answers: Counter[str] = field(default_factory=Counter)
+    checks: list[Check] = field(default_factory=list)
+    seconds: float = 0.0
+
+    @property
+    def failures(self) -> list[str]:
+        """Everything that is not as it must be."""
+        complaints = [
+            f"{done.fault.kind} {done.fault.target} at {done.begun:.0f} s: {complaint}"
+            for done in self.faults
+            for complaint in done.complaints
+        ]
+        return complaints + [f"{check.sentence}: {check.counted}" for check in self.checks if not check.holds]
+
+
+async def run(
+    home: Path, *, seed: int, shape: Shape, event_count: int, plan: Sequence[Fault], say: Say = print
+) -> Report:
+    """Runs once in an empty directory. Raises TimeoutError where the system does not come back at all."""
+    begun = time.monotonic()
+    correspondences = draw_correspondences(seed, event_count, datetime.now(UTC))
+    letter_count = sum(len(item.letters) for item in correspondences)
+    report = Report(seed, shape, letter_count)
+    say(
+        f"seed {seed}, shape {shape}: {letter_count} events of {len(correspondences)} conversations,"
+        f" {len(plan)} faults, in {home}"
+    )
+    async with running_system(home, shape) as system:
+        say(f"{time.monotonic() - begun:7.1f} s  the system is ready")
+        await _Run(system, correspondences, report, begun, home, say).drive(plan)
+    report.seconds = time.monotonic() - begun
+    for check in report.checks:
+        say(f"  {'ok  ' if check.holds else 'FAIL'}  {check.sentence}: {check.counted}")
+    say(
+        f"seed {seed}, shape {shape}: {'green' if not report.failures else 'RED'} after {report.seconds:.0f} s,"
+        f" {len(report.faults)} faults, answers {dict(report.answers)}"
+    )
+    return report
+
+
+class _Run:
+    """What goes on while the system runs."""
+
+    def __init__(
+        self,
+        system: System,
+        correspondences: Sequence[Correspondence],
+        report: Report,
+        begun: float,
+        home: Path,
+        say: Say,
+    ) -> None:
+        self._system = system
+        self._correspondences = correspondences
+        self._report = report
+        self._begun = begun
+        self._home = home
+        self._say = say
+        self._outages = Outages()
+        self._observer = Observer(system.suite.database_url)
+
+    async def drive(self, plan: Sequence[Fault]) -> None:
+        """Sends and breaks side by side, waits until it is quiet, and looks."""
+        report, system = self._report, self._system
+        pace = Pace(report.letter_count, len(plan))
+        sender = Sender(system.webhook_url, SECRET, self._correspondences, pace, report.seed)
+        hand = Hand(system, self._observer, self._outages, report.seed, self._home)
+        async with asyncio.TaskGroup() as group:
+            pacing = group.create_task(pace.run())
+            sending = group.create_task(sender.run())
+            for fault in plan:
+                pace.fault_begins()
+                await self._do(hand, fault)
+                async with asyncio.timeout(SEND_SECONDS_MAX):
+                    # The next fault meets a system that is at work on what this one's share has left.
+                    await sender.until_accepted(pace.fault_ends())
+            pace.no_more_faults()
+            async with asyncio.timeout(SEND_SECONDS_MAX):
+                await asyncio.gather(pacing, sending)
+        self._say(f"{self._now():7.1f} s  all {sender.accepted_count} events were answered 200")
+        quiet = await self._observer.caught_up(datetime.now(UTC), QUIET_SECONDS_MAX)
+        self._say(f"{self._now():7.1f} s  " + ("all is quiet" if quiet is not None else "it does not get quiet"))
+        report.answers = sender.statuses()
+        await self._check(sender, hand)
+
+    async def _do(self, hand: Hand, fault: Fault) -> None:
+        done = Done(fault, self._now())
+        self._report.faults.append(done)
+        try:
+            await hand.do(fault, done)
+        except TimeoutError:
+            done.complaints.append("it did not come back in time")
+            raise
+        if fault.isolated:
+            done.caught_up_seconds = await self._observer.caught_up(datetime.now(UTC), CAUGHT_UP_SECONDS_MAX)
+            if done.caught_up_seconds is None:
+                done.complaints.append(f"the system had not caught up {CAUGHT_UP_SECONDS_MAX:g} s after it")
+        self._say(_line(done))
+
+    async def _check(self, sender: Sender, hand: Hand) -> None:
+        observer, correspondences = self._observer, self._correspondences
+        self._report.checks = [
+            *invariants.answers_in_time(sender.answers, self._outages),
+            *await invariants.stored_and_done(observer, sender.accepted),
+            *await invariants.one_of_each(observer, correspondences),
+            *await invariants.messages_in_order(observer, correspondences),
+            *await invariants.feed_is_whole(observer, correspondences),
+            invariants.processes_lived(self._system.restart_counts(), hand.kill_counts),
+            invariants.logs_are_calm(self._system.logs),
+        ]
+
+    def _now(self) -> float:
+        return time.monotonic() - self._begun
+
+
+def _line(done: Done) -> str:
+    parts = [f"back after {done.back_seconds:.1f} s"]
+    if done.taken_up_seconds is not None:
+        parts.append(f"work taken up after {done.taken_up_seconds:.1f} s")
+    if done.caught_up_seconds is not None:
+        parts.append(f"caught up {done.caught_up_seconds:.1f} s later")
+    parts += [f"BUT {complaint}" for complaint in done.complaints]
+    return f"{done.begun:7.1f} s  {done.fault.kind:14} {done.fault.target:14} {', '.join(parts)}"
