@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
+import time
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
 import typer
 
-from cli.calls import CALL_SECONDS, all_pages, open_calls
-from cli.failures import REFUSED, Refused, operation
-from cli.organizations import find_organization
+from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.failures import RED, REFUSED, Refused, operation
+from cli.organizations import find_organization, list_organizations
 from cli.output import Json, answer, print_json, print_line, print_rows
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
@@ -19,8 +21,11 @@ app = typer.Typer(help="Webhook events: what arrived and what became of it.", no
 
 LIST_LIMIT = 50
 REPLAY_SECONDS = 60.0
+POLL_SECONDS = 0.1
+COUNTED_EVENTS_MAX = 10_000
 _SPAN = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+_RESULTS = ("contact_id", "conversation_id", "deal_id", "message_id")
 _COLUMNS = ("receive_time", "webhook_event_id", "event", "state", "reason", "attempt_count")
 
 Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
@@ -156,22 +161,44 @@ async def replay(
         await _replay_range(calls, request, org, dry_run=dry_run, ask=not yes, as_json=as_json)
 
 
-async def _replay_one(calls: Any, webhook_event_id: str, org: str, *, as_json: bool) -> None:
+async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json: bool) -> None:
+    """Puts the event back, waits for its processing and says whether it led to the same rows."""
     organization_id = await _organization_of(calls, org)
-    replayed = await calls.stub(WebhookEventServiceStub, "ingest").ReplayWebhookEvent(
+    stub = calls.stub(WebhookEventServiceStub, "ingest")
+
+    async def look() -> pb.WebhookEvent:
+        return await stub.GetWebhookEvent(
+            pb.GetWebhookEventRequest(webhook_event_id=webhook_event_id),
+            metadata=calls.organization(organization_id),
+            timeout=CALL_SECONDS,
+        )
+
+    before = event_row(await look())
+    await stub.ReplayWebhookEvent(
         pb.ReplayWebhookEventRequest(webhook_event_id=webhook_event_id),
         metadata=calls.organization(organization_id),
-        timeout=REPLAY_SECONDS,
+        timeout=CALL_SECONDS,
     )
-    row = event_row(replayed)
+    deadline = time.monotonic() + REPLAY_SECONDS
+    while (after := await look()).state == pb.WEBHOOK_EVENT_STATE_PENDING:
+        if time.monotonic() > deadline:
+            raise Refused(
+                f"The event was put back but not processed within {REPLAY_SECONDS:g} s: {after.detail or 'no attempt'}.",
+                reason="REPLAY_UNFINISHED",
+            )
+        await asyncio.sleep(POLL_SECONDS)
+    row = event_row(after)
+    # What had no outcome before, such as a dead letter, can only gain by it.
+    changed = [name for name in _RESULTS if before[name] is not None and row[name] != before[name]]
     lines = [f"{name:<17} {value}" for name, value in row.items() if value is not None]
-    answer(row, lines, as_json=as_json)
+    lines.append(f"Changed: {', '.join(changed)}" if changed else "The same result as before.")
+    answer(row | {"same_result": not changed}, lines, as_json=as_json)
+    if changed or after.state == pb.WEBHOOK_EVENT_STATE_DEAD_LETTER:
+        raise typer.Exit(RED)
 
 
-async def _organization_of(calls: Any, org: str) -> str:
+async def _organization_of(calls: Calls, org: str) -> str:
     """The organization named, or the only one there is."""
-    from cli.organizations import list_organizations
-
     if org:
         return (await find_organization(calls, org)).organization_id
     found = await list_organizations(calls)
@@ -181,7 +208,7 @@ async def _organization_of(calls: Any, org: str) -> str:
 
 
 async def _replay_range(
-    calls: Any, request: pb.ReplayWebhookEventsRequest, org: str, *, dry_run: bool, ask: bool, as_json: bool
+    calls: Calls, request: pb.ReplayWebhookEventsRequest, org: str, *, dry_run: bool, ask: bool, as_json: bool
 ) -> None:
     organization = await find_organization(calls, org)
     stub = calls.stub(WebhookEventServiceStub, "ingest")
@@ -200,10 +227,40 @@ async def _replay_range(
         typer.confirm(f"Process these {counted.matched_count} events again?", abort=True)
     request.dry_run = False
     replayed = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
+    waiting = await _wait_for_range(calls, request, organization.organization_id) if replayed.replayed_count else 0
     if as_json:
-        print_json(_range_content(replayed))
+        print_json(_range_content(replayed) | {"pending_count": waiting})
     else:
-        print_line(f"{replayed.replayed_count} events were put back for processing.")
+        print_line(f"{replayed.replayed_count} events were processed again.")
+    if waiting:
+        raise Refused(
+            f"{waiting} events still wait after {REPLAY_SECONDS:g} s. Look again with `prosa events list --state "
+            "pending`.",
+            reason="REPLAY_UNFINISHED",
+        )
+
+
+async def _wait_for_range(calls: Calls, request: pb.ReplayWebhookEventsRequest, organization_id: str) -> int:
+    """Waits until no event of the range is pending; answers how many still are when it takes too long."""
+    stub = calls.stub(WebhookEventServiceStub, "ingest")
+    deadline = time.monotonic() + REPLAY_SECONDS
+    while True:
+        wanted = pb.ListWebhookEventsRequest(
+            state=pb.WEBHOOK_EVENT_STATE_PENDING,
+            start_time=request.start_time,
+            end_time=request.end_time,
+            connection_id=request.connection_id,
+        )
+        waiting = await all_pages(
+            stub.ListWebhookEvents,
+            wanted,
+            "webhook_events",
+            COUNTED_EVENTS_MAX,
+            metadata=calls.organization(organization_id),
+        )
+        if not waiting or time.monotonic() > deadline:
+            return len(waiting)
+        await asyncio.sleep(POLL_SECONDS)
 
 
 def _print_groups(counted: pb.ReplayWebhookEventsResponse) -> None:

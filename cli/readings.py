@@ -31,7 +31,17 @@ class Reading:
 LINKS = Reading(
     "Conversation links",
     "messaging_conversation_links",
-    ("chatwoot_conversation_id", "chatwoot_inbox_id", "contact_id", "deal_id", "status", "unread_count", "ai_enabled"),
+    (
+        "id",
+        "chatwoot_conversation_id",
+        "chatwoot_inbox_id",
+        "contact_id",
+        "deal_id",
+        "status",
+        "unread_count",
+        "ai_enabled",
+        "updated_at",
+    ),
     "updated_at",
     30,
 )
@@ -55,17 +65,21 @@ OrgId = Annotated[str, typer.Option("--org", help="The organization's id.")]
 Limit = Annotated[int | None, typer.Option(min=1, max=10_000, help="How many rows at most.")]
 
 
-def read(database_url: str, reading: Reading, organization_id: str, limit: int | None = None) -> list[dict[str, Any]]:
-    """The rows of one query."""
+def read(
+    database_url: str, reading: Reading, organization_id: str, limit: int | None = None, **wanted: Any
+) -> list[dict[str, Any]]:
+    """The rows of one query; `wanted` are columns and the values they must have."""
     import psycopg
     from psycopg.rows import dict_row
 
     columns = ", ".join(reading.columns)
+    assert set(wanted) <= set(reading.columns)
+    conditions = "".join(f" and {column} = %({column})s" for column in wanted)
     query = (
-        f"select {columns} from {reading.view} where organization_id = %(organization_id)s"
+        f"select {columns} from {reading.view} where organization_id = %(organization_id)s{conditions}"
         f" order by {reading.order} desc limit %(limit)s"
     )
-    values = {"organization_id": organization_id, "limit": limit or reading.limit}
+    values = {"organization_id": organization_id, "limit": limit or reading.limit, **wanted}
     with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS, row_factory=dict_row) as connection:
         return connection.execute(query.encode(), values).fetchall()
 
