@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import itertools
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -21,7 +22,8 @@ from sandbox.chatwoot.signing import signed_request
 from tests.world import World
 
 SAMPLES = Path(__file__).parent / "fixtures" / "chatwoot"
-ACCOUNT_ID = 7
+SAMPLE_ACCOUNT_ID = 7
+_account_ids = itertools.count(1000)
 WHATSAPP_INBOX, INSTAGRAM_INBOX, EVOLUTION_INBOX, PAGE_INBOX = 21, 22, 24, 23
 SECRET = "whsec-of-the-tests-0123456789"
 
@@ -53,6 +55,7 @@ class Office:
     connection: connection_pb.Connection
     api_key: str
     session: aiohttp.ClientSession
+    account_id: int
 
     @property
     def url(self) -> str:
@@ -64,11 +67,15 @@ class Office:
         """The connection's own address."""
         return self.url + self.connection.webhook_path
 
+    def encoded(self, body: Mapping[str, Any]) -> bytes:
+        """The body as this office's account would send it."""
+        return orjson.dumps(_of_account(body, self.account_id))
+
     async def post(
         self, body: Mapping[str, Any] | bytes, *, delivery_id: str | None = None, secret: str | None = SECRET
     ) -> tuple[int, dict[str, Any]]:
         """Sends one webhook, signed as Chatwoot signs; answers status and JSON."""
-        raw = body if isinstance(body, bytes) else orjson.dumps(body)
+        raw = body if isinstance(body, bytes) else self.encoded(body)
         now = int(self.world.clock.now().timestamp())
         headers = signed_request(raw, secret, delivery_id or str(uuid4()), now)
         async with self.session.post(self.webhook_url, data=raw, headers=headers) as response:
@@ -108,9 +115,10 @@ class Office:
 
 
 async def open_office(
-    world: World, session: aiohttp.ClientSession, *, account_id: int = ACCOUNT_ID, secret: str = SECRET
+    world: World, session: aiohttp.ClientSession, *, account_id: int | None = None, secret: str = SECRET
 ) -> Office:
-    """Creates an organization with a connection, four channels and an API key."""
+    """Creates an organization with a connection to an account of its own, four channels and an API key."""
+    account_id = account_id or next(_account_ids)
     access = world.as_service("cli").stub(AccessServiceStub)
     created = await access.CreateOrganization(
         access_pb.CreateOrganizationRequest(name=f"Office {uuid4()}", admin_email=f"{uuid4().hex}@example.com")
@@ -137,4 +145,20 @@ async def open_office(
                 evolution_instance="comercial" if inbox_id == EVOLUTION_INBOX else "",
             )
         )
-    return Office(world, organization_id, connection, key.secret, session)
+    return Office(world, organization_id, connection, key.secret, session, account_id)
+
+
+def _of_account(value: Any, account_id: int) -> Any:
+    """The recorded body as the office's own account would have sent it."""
+    if isinstance(value, Mapping):
+        return {
+            key: account_id
+            if key == "account_id" and child == SAMPLE_ACCOUNT_ID
+            else {**child, "id": account_id}
+            if key == "account" and isinstance(child, Mapping) and child.get("id") == SAMPLE_ACCOUNT_ID
+            else _of_account(child, account_id)
+            for key, child in value.items()
+        }
+    if isinstance(value, list):
+        return [_of_account(child, account_id) for child in value]
+    return value

@@ -13,6 +13,7 @@ from uuid import UUID, uuid4
 import grpc
 import grpc.aio
 import psycopg
+import psycopg_pool
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 from pydantic import SecretStr
@@ -29,6 +30,7 @@ from prosa.v1 import options_pb2
 
 ROLE_PASSWORD = "only-for-tests"
 LOCK_WAIT_SECONDS = 10.0
+ADMIN_CONNECTIONS = 4
 
 Stub = TypeVar("Stub")
 Fact = TypeVar("Fact", bound=Message)
@@ -84,6 +86,7 @@ class World:
     clock: Clock
     _channels: dict[str | None, grpc.aio.Channel] = field(default_factory=dict)
     _databases: dict[str, Database] = field(default_factory=dict)
+    _pool: psycopg_pool.AsyncConnectionPool[Any] | None = None
 
     def as_service(self, name: str, organization_id: UUID | None = None) -> Act:
         """Acts as a service, for one organization or across them."""
@@ -125,8 +128,19 @@ class World:
 
     async def rows(self, query: str, *parameters: Any) -> list[dict[str, Any]]:
         """What a query finds when it may see everything."""
-        async with await self.admin() as connection:
-            return await (await connection.execute(query.encode(), parameters)).fetchall()
+        if self._pool is None:
+            url = make_url(self.database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+            self._pool = psycopg_pool.AsyncConnectionPool(
+                url,
+                min_size=1,
+                max_size=ADMIN_CONNECTIONS,
+                open=False,
+                kwargs={"autocommit": True, "row_factory": psycopg.rows.dict_row},
+            )
+            await self._pool.open()
+        async with self._pool.connection() as connection:
+            found: list[dict[str, Any]] = await (await connection.execute(query.encode(), parameters)).fetchall()
+            return found
 
     async def announced(self, fact: type[Fact], organization_id: UUID) -> list[Fact]:
         """The facts of one type that an organization's services have left in their outbox, oldest first."""
@@ -164,12 +178,15 @@ class World:
     async def until(self, query: str, *parameters: Any, seconds: float = 15.0) -> list[dict[str, Any]]:
         """Waits until a query, which sees everything, finds rows; answers them."""
         async with asyncio.timeout(seconds):
-            while not (found := await self.rows(query, *parameters)):
+            while True:
+                if found := await self.rows(query, *parameters):
+                    return found
                 await asyncio.sleep(0.02)
-            return found
 
     async def close(self) -> None:
         """Closes what was opened by acting."""
+        if self._pool is not None:
+            await self._pool.close()
         for channel in self._channels.values():
             await channel.close()
         for database in self._databases.values():

@@ -1,0 +1,234 @@
+"""The door: who may come in, what is answered, and that nobody's body breaks it."""
+
+from __future__ import annotations
+
+import asyncio
+import io
+import random
+import re
+from uuid import uuid4
+
+import aiohttp
+import orjson
+import pytest
+
+from chassis.db import Database
+from gateway.limits import CHATWOOT_BODY_BYTES_MAX
+from sandbox.chatwoot.signing import signed_request
+from tests.office import INSTAGRAM_INBOX, SAMPLES, SECRET, Office, changed, open_office, sample
+from tests.world import World
+
+INCOMING = "message_created.whatsapp_cloud.incoming"
+
+
+@pytest.mark.req("IN-02")
+async def test_a_changed_byte_an_old_time_and_no_signature_are_refused(office: Office) -> None:
+    body = orjson.dumps(sample(INCOMING))
+    now = int(office.world.clock.now().timestamp())
+    cases = {
+        "SIGNATURE_MISMATCH": (body.replace(b"bom dia", b"bom fim"), signed_request(body, SECRET, "d1", now)),
+        "TIMESTAMP_STALE": (body, signed_request(body, SECRET, "d2", now - 301)),
+        "SIGNATURE_MISSING": (body, {"Content-Type": "application/json"}),
+    }
+    for reason, (sent, headers) in cases.items():
+        async with office.session.post(office.webhook_url, data=sent, headers=headers) as response:
+            answer = await response.json(content_type=None)
+            assert (response.status, answer["reason"]) == (401, reason)
+    assert await office.count("ingest.webhook_events") == 0
+
+
+@pytest.mark.req("IN-02")
+async def test_without_a_secret_unsigned_webhooks_come_in_and_are_counted(
+    world: World, session: aiohttp.ClientSession
+) -> None:
+    office = await open_office(world, session, secret="")
+    event = await office.deliver(sample(INCOMING), secret=None)
+    assert (event["state"], event["signed"]) == ("PROCESSED", False)
+
+
+async def test_an_unknown_key_is_not_found(office: Office) -> None:
+    async with office.session.post(office.url + "/webhooks/chatwoot/nobody-knows-this-key", data=b"{}") as response:
+        assert response.status == 404
+
+
+async def test_a_body_over_the_limit_is_too_large(office: Office) -> None:
+    body = io.BytesIO(b"x" * (CHATWOOT_BODY_BYTES_MAX + 1))
+    async with office.session.post(office.webhook_url, data=body) as response:
+        assert response.status == 413
+        assert (await response.json(content_type=None))["reason"] == "BODY_TOO_LARGE"
+    assert await office.count("ingest.webhook_events") == 0
+
+
+@pytest.mark.parametrize(
+    ("body", "reason"),
+    [
+        (b"", "MALFORMED_JSON"),
+        (b"{", "MALFORMED_JSON"),
+        (b"\xff\xfe{}", "MALFORMED_JSON"),
+        (b'"\\ud800"', "MALFORMED_JSON"),
+        (b"[" * 100_000, "TOO_DEEP"),
+        (b'{"event":"message_created","a":' * 900 + b"1" + b"}" * 900, "TOO_DEEP"),
+        (b'{"event":"message_created"}', "NO_INBOX_CONTEXT"),
+        (b"[]", "UNKNOWN_SHAPE"),
+    ],
+)
+async def test_what_nobody_can_read_is_accepted_and_becomes_a_dead_letter(
+    office: Office, body: bytes, reason: str
+) -> None:
+    event = await office.deliver(body)
+    assert event["state"] == "DEAD_LETTER", event
+    assert event["reason"] in {reason, "MALFORMED_JSON", "TOO_DEEP"}
+    _, listed = await office.get("/api/v1/webhook-events", state="DEAD_LETTER")
+    assert [item["webhook_event_id"] for item in listed["webhook_events"]] == [str(event["id"])]
+
+
+async def test_nul_characters_reach_no_table(office: Office) -> None:
+    event = await office.deliver(changed(sample(INCOMING), content="a\u0000b"))
+    assert event["state"] == "PROCESSED"
+    _, messages = await office.get(f"/api/v1/conversations/{event['conversation_id']}/messages")
+    assert messages["messages"][0]["text"] == "ab"
+
+
+@pytest.mark.parametrize("seed", range(3))
+async def test_mutated_bodies_are_answered_200_and_never_lost(office: Office, seed: int) -> None:
+    draws = random.Random(seed)
+    samples = [path.read_bytes() for path in sorted(SAMPLES.glob("*.json"))]
+    bodies = [_mutated(draws, draws.choice(samples)) for _ in range(100)]
+    answers = [await office.post(body) for body in bodies]
+    assert {status for status, _ in answers} == {200}
+    for _, answer in answers:
+        event = await office.done(answer["webhook_event_id"])
+        assert event["state"] in {"PROCESSED", "IGNORED", "DEAD_LETTER"}
+        assert event["reason"] or event["state"] == "PROCESSED"
+
+
+ODD_VALUES = [b"null", b"[]", b"{}", b"-1", b'""', b'"\\u0000"', b"1e400", b"9" * 30, b'"' + b"x" * 5000 + b'"']
+
+
+def _mutated(draws: random.Random, body: bytes) -> bytes:
+    """A body with some bytes changed, a stretch left out, or one of its values replaced by something odd."""
+    kind = draws.randrange(3)
+    if kind == 0:
+        flipped = bytearray(body)
+        for _ in range(draws.randrange(1, 4)):
+            flipped[draws.randrange(len(body))] = draws.randrange(256)
+        return bytes(flipped)
+    if kind == 1:
+        start = draws.randrange(len(body))
+        return body[:start] + body[start + draws.randrange(1, 40) :]
+    values = list(re.finditer(rb'(?<=": )("[^"]*"|-?[0-9.]+|true|false|null)', body))
+    chosen = draws.choice(values)
+    odd = draws.choice(
+        [b"null", b"[]", b"{}", b"-1", b'""', b'"\\u0000"', b"1e400", b"9" * 30, b'"' + b"x" * 5000 + b'"']
+    )
+    return body[: chosen.start()] + odd + body[chosen.end() :]
+
+
+async def test_the_store_away_is_503_within_four_seconds_and_nothing_is_lost(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    lock = await office.world.admin()
+    async with lock, lock.transaction():
+        # Held so that the insert waits for longer than any provider does.
+        await lock.execute("lock table ingest.delivery_keys in access exclusive mode")
+        started = asyncio.get_running_loop().time()
+        body = office.encoded(sample(INCOMING))
+        headers = signed_request(body, SECRET, "slow", int(office.world.clock.now().timestamp()))
+        async with office.session.post(office.webhook_url, data=body, headers=headers) as response:
+            assert response.status == 503
+            assert int(response.headers["Retry-After"]) >= 1
+        assert asyncio.get_running_loop().time() - started < 4.5
+    event = await office.deliver(body, delivery_id="slow")
+    assert event["state"] == "PROCESSED"
+
+
+class TestLegacyPath:
+    """``/api/chatwoot/webhook``, as senders of the former CRM know it."""
+
+    @pytest.mark.req("IN-01")
+    async def test_it_says_that_it_is_there(self, office: Office) -> None:
+        async with office.session.get(office.url + "/api/chatwoot/webhook") as response:
+            assert response.status == 200
+            assert (await response.json())["status"] == "ok"
+
+    async def _post(self, office: Office, body: object, **headers: str) -> tuple[int, dict[str, object]]:
+        raw = orjson.dumps(body)
+        signed = signed_request(raw, SECRET, str(uuid4()), int(office.world.clock.now().timestamp()))
+        url = office.url + "/api/chatwoot/webhook"
+        async with office.session.post(url, data=raw, headers={**signed, **headers}) as response:
+            return response.status, await response.json(content_type=None)
+
+    def _nested(self, office: Office, inbox_id: int = INSTAGRAM_INBOX) -> dict[str, object]:
+        return {
+            "event": "conversation_created",
+            "account": {"id": office.account_id},
+            "inbox": {"id": inbox_id, "channel_type": "Channel::Instagram"},
+            "conversation": {
+                "id": 4711,
+                "account_id": office.account_id,
+                "inbox_id": inbox_id,
+                "status": "open",
+                "meta": {"channel": "Channel::Instagram"},
+                "contact_inbox": {"contact_id": 88},
+            },
+            "sender": {"id": 88, "name": "Bia Prado", "identifier": "17841400000000000"},
+            "contact": {"id": 88, "name": "Bia Prado", "identifier": "17841400000000000"},
+        }
+
+    @pytest.mark.req("IN-04")
+    async def test_a_nested_instagram_conversation_finds_its_organization(self, office: Office) -> None:
+        status, answer = await self._post(office, self._nested(office))
+        assert (status, answer.get("success")) == (200, True), answer
+        rows = await office.world.until(
+            "select * from conversation.messaging_conversation_links where organization_id = %s",
+            office.organization_id,
+        )
+        assert rows[0]["chatwoot_conversation_id"] == 4711
+        identities = await office.world.rows(
+            "select * from identity.messaging_contact_identities where organization_id = %s", office.organization_id
+        )
+        assert [(row["source"], row["external_id"]) for row in identities] == [("INSTAGRAM", "17841400000000000")]
+
+    @pytest.mark.req("ID-09")
+    async def test_it_says_what_it_ignores(self, office: Office) -> None:
+        foreign = self._nested(office, inbox_id=99)
+        assert await self._post(office, foreign) == (200, {"success": True, "ignored": "foreign_inbox"})
+        nobody = changed(sample(INCOMING), account__id=55_555)
+        assert await self._post(office, nobody) == (200, {"success": True, "ignored": "no_matching_tenant"})
+        assert await self._post(office, {"event": "message_created"}) == (
+            200,
+            {"success": True, "ignored": "no_inbox_context"},
+        )
+
+    @pytest.mark.req("ID-09")
+    async def test_two_organizations_on_one_inbox_are_never_guessed_between(
+        self, office: Office, world: World, session: aiohttp.ClientSession
+    ) -> None:
+        other = await open_office(world, session, account_id=office.account_id)
+        status, answer = await self._post(office, self._nested(office))
+        assert (status, answer["error"]) == (400, "Ambiguous organization mapping for account")
+        named = {"X-Organization-Id": str(other.organization_id)}
+        status, answer = await self._post(office, self._nested(office), **named)
+        assert (status, answer.get("success")) == (200, True)
+        assert await other.count("ingest.webhook_events") == 1
+        assert await office.count("ingest.webhook_events") == 0
+
+    async def test_a_wrong_secret_and_a_broken_body_get_the_old_answers(self, office: Office) -> None:
+        raw = orjson.dumps(self._nested(office))
+        url = office.url + "/api/chatwoot/webhook"
+        wrong = signed_request(raw, "not-the-secret", str(uuid4()), int(office.world.clock.now().timestamp()))
+        async with office.session.post(url, data=raw, headers=wrong) as response:
+            assert (response.status, (await response.json())["error"]) == (401, "Invalid signature")
+        async with office.session.post(url, data=b"{") as response:
+            assert (response.status, (await response.json())["error"]) == (400, "Invalid JSON payload")
+
+
+async def test_the_door_answers_while_the_rest_of_the_house_is_away(office: Office) -> None:
+    """Nothing behind the store is asked before the answer: a locked identity does not hold the 200."""
+    assert isinstance(office.world.database("identity"), Database)
+    lock = await office.world.admin()
+    async with lock, lock.transaction():
+        await lock.execute("lock table identity.contact_identities in access exclusive mode")
+        status, answer = await office.post(sample(INCOMING))
+        assert status == 200
+    assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
