@@ -126,6 +126,38 @@ async def test_fifty_parallel_resolves_of_one_new_person_make_one_contact(world:
     assert await count(world, "contact_identities", shop) == 1
 
 
+async def test_two_ids_with_one_new_phone_at_once_make_one_contact(world: World, shop: UUID) -> None:
+    phone, igsids = new_phone(), [new_igsid(), new_igsid()]
+    async with await world.admin() as holder:
+        async with holder.transaction():
+            await holder.execute("lock table identity.contacts in share row exclusive mode")
+            calls = [
+                asyncio.create_task(resolve_one(world, shop, source=INSTAGRAM, external_id=igsid, phone=phone))
+                for igsid in igsids
+            ]
+            await world.until_waiting_on_locks(2)
+        found = await asyncio.gather(*calls)
+    assert sorted(each.outcome for each in found) == [CREATED, FALLBACK_PHONE]
+    assert len({each.contact_id for each in found}) == 1
+
+
+async def test_a_profile_learnt_twice_at_once_loses_nothing(world: World, shop: UUID) -> None:
+    phone, igsid = new_phone(), new_igsid()
+    made = await resolve_one(world, shop, source=WHATSAPP, external_id=phone)
+    await resolve_one(world, shop, source=INSTAGRAM, external_id=igsid, phone=phone)
+    async with await world.admin() as holder:
+        async with holder.transaction():
+            await holder.execute("select 1 from identity.contacts where contact_id = %s for update", [made.contact_id])
+            calls = [
+                asyncio.create_task(resolve_one(world, shop, source=WHATSAPP, external_id=phone, name="Ana")),
+                asyncio.create_task(resolve_one(world, shop, source=INSTAGRAM, external_id=igsid, email="a@b.com.br")),
+            ]
+            await world.until_waiting_on_locks(2)
+        await asyncio.gather(*calls)
+    contact = await contacts_of(world, shop).GetContact(pb.GetContactRequest(contact_id=made.contact_id))
+    assert (contact.name, contact.email, contact.etag) == ("Ana", "a@b.com.br", "3")
+
+
 async def test_a_batch_across_organizations_keeps_them_apart(world: World, shop: UUID) -> None:
     other, phone = await given_organization(world), new_phone()
     found = await resolve(
