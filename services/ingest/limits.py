@@ -19,7 +19,7 @@ LAST_EVENT_SCAN_MAX = 10_000
 BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""
 
-REPLAY_EVENTS_MAX = 100_000
-"""Of one call: about three minutes of work for the lanes, and seconds for the call."""
+REPLAY_EVENTS_MAX = 50_000
+"""Of one call: about six seconds on a busy machine with two cores, within the ten that a call over HTTP may take."""
 REPLAY_CHUNK_EVENTS = 1_000
 """Put back in one transaction, so that its locks are short."""
