@@ -43,4 +43,5 @@ def chosen(names: str) -> dict[str, Start]:
     unknown = [name for name in wanted if name not in TARGETS]
     if unknown or not wanted:
         raise ValueError(f"Unknown target {', '.join(unknown) or names!r}; there are: all, {', '.join(TARGETS)}.")
-    return {name: TARGETS[name] for name in wanted}
+    # One process needs one door, and the whole of ingest has it.
+    return {name: TARGETS[name] for name in wanted if name != "ingest-accept" or "ingest" not in wanted}
