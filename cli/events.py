@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 import re
 import time
+from collections import Counter
+from collections.abc import Collection
 from datetime import UTC, datetime, timedelta
 from typing import Annotated, Any
 
@@ -183,7 +185,7 @@ async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json:
     while (after := await look()).state == pb.WEBHOOK_EVENT_STATE_PENDING:
         if time.monotonic() > deadline:
             raise Refused(
-                f"The event was put back but not processed within {REPLAY_SECONDS:g} s: {after.detail or 'no attempt'}.",
+                f"The event waits still, after {REPLAY_SECONDS:g} s: {after.detail or 'nobody has tried it'}.",
                 reason="REPLAY_UNFINISHED",
             )
         await asyncio.sleep(POLL_SECONDS)
@@ -226,40 +228,56 @@ async def _replay_range(
             raise Refused("With --json nobody can be asked: add --yes, or --dry-run to count.", exit_code=REFUSED)
         typer.confirm(f"Process these {counted.matched_count} events again?", abort=True)
     request.dry_run = False
+    meant = request.state or pb.WEBHOOK_EVENT_STATE_DEAD_LETTER
+    chosen = {
+        item.webhook_event_id
+        for item in await _list_range(calls, request, organization.organization_id, meant, request.reason)
+    }
     replayed = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
-    waiting = await _wait_for_range(calls, request, organization.organization_id) if replayed.replayed_count else 0
+    states = await _outcomes(calls, request, organization.organization_id, chosen)
     if as_json:
-        print_json(_range_content(replayed) | {"pending_count": waiting})
+        print_json(_range_content(replayed) | {"outcomes": states})
     else:
-        print_line(f"{replayed.replayed_count} events were processed again.")
-    if waiting:
+        told = ", ".join(f"{count} {state.lower().replace('_', ' ')}" for state, count in sorted(states.items()))
+        print_line(f"{replayed.replayed_count} events were put back: {told or 'none'}.")
+    if "PENDING" in states:
         raise Refused(
-            f"{waiting} events still wait after {REPLAY_SECONDS:g} s. Look again with `prosa events list --state "
-            "pending`.",
+            f"{states['PENDING']} events wait still, after {REPLAY_SECONDS:g} s. Look again with `prosa events list "
+            "--state pending`.",
             reason="REPLAY_UNFINISHED",
         )
 
 
-async def _wait_for_range(calls: Calls, request: pb.ReplayWebhookEventsRequest, organization_id: str) -> int:
-    """Waits until no event of the range is pending; answers how many still are when it takes too long."""
+async def _list_range(
+    calls: Calls,
+    request: pb.ReplayWebhookEventsRequest,
+    organization_id: str,
+    state: pb.WebhookEventState.ValueType = pb.WEBHOOK_EVENT_STATE_UNSPECIFIED,
+    reason: str = "",
+) -> list[pb.WebhookEvent]:
+    """The events of a replay's range, in any state or in one."""
+    wanted = pb.ListWebhookEventsRequest(
+        state=state,
+        start_time=request.start_time,
+        end_time=request.end_time,
+        connection_id=request.connection_id,
+        reason=reason,
+    )
     stub = calls.stub(WebhookEventServiceStub, "ingest")
+    metadata = calls.organization(organization_id)
+    return await all_pages(stub.ListWebhookEvents, wanted, "webhook_events", COUNTED_EVENTS_MAX, metadata=metadata)
+
+
+async def _outcomes(
+    calls: Calls, request: pb.ReplayWebhookEventsRequest, organization_id: str, chosen: Collection[str]
+) -> dict[str, int]:
+    """How many of the chosen events are in which state, once none of them waits any more or it takes too long."""
     deadline = time.monotonic() + REPLAY_SECONDS
     while True:
-        wanted = pb.ListWebhookEventsRequest(
-            state=pb.WEBHOOK_EVENT_STATE_PENDING,
-            start_time=request.start_time,
-            end_time=request.end_time,
-            connection_id=request.connection_id,
-        )
-        waiting = await all_pages(
-            stub.ListWebhookEvents,
-            wanted,
-            "webhook_events",
-            COUNTED_EVENTS_MAX,
-            metadata=calls.organization(organization_id),
-        )
-        if not waiting or time.monotonic() > deadline:
-            return len(waiting)
+        found = await _list_range(calls, request, organization_id)
+        states = Counter(state_name(item.state) for item in found if item.webhook_event_id in chosen)
+        if "PENDING" not in states or time.monotonic() > deadline:
+            return dict(states)
         await asyncio.sleep(POLL_SECONDS)
 
 

@@ -50,12 +50,17 @@ async def run(target: str) -> None:
         if not starting.done():
             logger.info("stopped_while_starting")
             return
-        await starting
+        try:
+            await starting
+        except Exception:
+            logger.exception("start_failed")
+            raise
         _spare_the_collector()
         failed = asyncio.create_task(host.failed())
         await asyncio.wait({asked, failed}, return_when=asyncio.FIRST_COMPLETED)
         await host.stop()
         if failed.done():
+            # Its trace is in the log already.
             raise Refused(f"A background job failed: {failed.result()!r}", reason="JOB_FAILED", exit_code=RED)
         failed.cancel()
     finally:
