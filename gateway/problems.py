@@ -116,15 +116,13 @@ def from_call(error: grpc.aio.AioRpcError) -> Problem:
 
 
 def to_prosa_error(error: grpc.aio.AioRpcError) -> ProsaError | None:
-    """Answers the error that a service raised, or None where the call failed on its way or in an unexpected manner."""
+    """Answers the error that a service raised, or None where the call failed on its way."""
     for key, value in error.trailing_metadata() or ():
         if key == STATUS_DETAILS and isinstance(value, bytes):
             try:
-                status = status_pb2.Status.FromString(value)
+                return from_status(status_pb2.Status.FromString(value))
             except DecodeError:
                 return None
-            told = from_status(status)
-            return told if told.code in _KINDS else None
     return None
 
 

@@ -323,6 +323,9 @@ async def test_a_room_that_restarts_is_waited_for(gateway: World) -> None:
             return response.status
 
     waiting = asyncio.create_task(post())
+    # Without waiting the answer would be a 503 at once.
+    done, _ = await asyncio.wait({waiting}, timeout=0.3)
+    assert not done
     server = grpc.aio.server()
     server.add_generic_rpc_handlers((gateway.rooms,))
     server.add_insecure_port(gateway.grpc_address)
