@@ -324,7 +324,13 @@ def _provider_name(provider: ingest_service_pb2.Provider.ValueType) -> str:
     wanted = provider or ingest_service_pb2.PROVIDER_CHATWOOT
     # Enums are open on the wire: a newer caller may name what this release does not know.
     if wanted not in ingest_service_pb2.Provider.values():
-        raise InvalidArgument("PROVIDER_UNKNOWN", "provider must be CHATWOOT or EVOLUTION.")
+        raise InvalidArgument("PROVIDER_UNKNOWN", "provider must be CHATWOOT.")
+    if wanted == ingest_service_pb2.PROVIDER_EVOLUTION:
+        # No parser reads Evolution's own webhooks yet: a connection would take them in and let them wait for nobody.
+        raise InvalidArgument(
+            "PROVIDER_UNSUPPORTED",
+            "This release reads Chatwoot's webhooks. Connect Evolution to Chatwoot and declare its inbox as a channel.",
+        )
     return ingest_service_pb2.Provider.Name(wanted).removeprefix("PROVIDER_")
 
 

@@ -14,14 +14,14 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database
-from chassis.errors import Aborted, DeadlineExceeded, InvalidArgument, ProsaError, Unavailable
+from chassis.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument, ProsaError, Unavailable
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest import outcomes
 from services.ingest.directory import Directory
 from services.ingest.lanes import Lanes
-from services.ingest.normal_form import ConnectionContext, Ignored, Invalid, ParsedEvent
+from services.ingest.normal_form import Ignored, Invalid
 from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
 from services.ingest.path import Journey, Path, uuid_or_none
 from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
@@ -153,10 +153,19 @@ class Worker:
     async def _process(self, batch: Sequence[Pending]) -> None:
         connections = await self._directory.by_ids({item.connection_id: item.organization_id for item in batch})
         done: list[Done] = []
+        retries: list[Retry] = []
         journeys: list[tuple[Pending, Journey]] = []
         for item in batch:
             connection = connections.get(item.connection_id)
-            parsed = _parse(item, None if connection is None else connection.context)
+            if connection is None:
+                gone = FailedPrecondition("CONNECTION_UNREADABLE", "The event's connection cannot be read.")
+                ended = self._failed(item, gone)
+                if isinstance(ended, Done):
+                    done.append(ended)
+                else:
+                    retries.append(ended)
+                continue
+            parsed = parse_chatwoot(item.body, connection.context)
             if isinstance(parsed, Ignored):
                 done.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):
@@ -174,13 +183,12 @@ class Worker:
         first = batch[0]
         with context.carried(first.correlation_id, first.trace_parent):
             await self._travel([journey for _, journey in journeys])
-        retries: list[Retry] = []
         for item, journey in journeys:
-            ended = self._end(item, journey)
-            if isinstance(ended, Done):
-                done.append(ended)
-            elif ended is not None:
-                retries.append(ended)
+            outcome = self._end(item, journey)
+            if isinstance(outcome, Done):
+                done.append(outcome)
+            elif outcome is not None:
+                retries.append(outcome)
         await self._write(batch, done, retries)
 
     async def _travel(self, journeys: Sequence[Journey]) -> None:
@@ -242,12 +250,6 @@ class Worker:
         for item in done:
             self._metrics.events.labels(item.state, item.reason).inc()
             self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
-
-
-def _parse(item: Pending, connection: ConnectionContext | None) -> ParsedEvent:
-    if connection is None:
-        raise Unavailable("CONNECTION_UNREADABLE", "The connection of a waiting event cannot be read.")
-    return parse_chatwoot(item.body, connection)
 
 
 def _outcome_detail(contact: identity_pb.ResolvedContact | None) -> str:

@@ -105,6 +105,7 @@ async def test_a_name_is_taken_within_its_organization_alone(world: World, organ
         ({"base_url": "https://[chat"}, "BASE_URL_INVALID"),
         ({"webhook_secret": "curto"}, "SECRET_TOO_SHORT"),
         ({"provider": 9}, "PROVIDER_UNKNOWN"),
+        ({"provider": 2}, "PROVIDER_UNSUPPORTED"),
         ({"request_id": "retry-1"}, "REQUEST_ID_INVALID"),
     ],
 )

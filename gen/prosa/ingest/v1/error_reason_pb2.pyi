@@ -79,6 +79,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a page_size is below zero. Example: -1."""
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 25
     """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one state with another."""
+    ERROR_REASON_PROVIDER_UNSUPPORTED: _ErrorReason.ValueType  # 26
+    """A provider whose webhooks this release cannot read yet.
+    Example: CreateConnection with provider EVOLUTION.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -142,4 +146,8 @@ ERROR_REASON_PAGE_SIZE_INVALID: ErrorReason.ValueType  # 24
 """INVALID_ARGUMENT: a page_size is below zero. Example: -1."""
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 25
 """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one state with another."""
+ERROR_REASON_PROVIDER_UNSUPPORTED: ErrorReason.ValueType  # 26
+"""A provider whose webhooks this release cannot read yet.
+Example: CreateConnection with provider EVOLUTION.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
