@@ -72,12 +72,19 @@ class Office:
         return orjson.dumps(_of_account(body, self.account_id))
 
     async def post(
-        self, body: Mapping[str, Any] | bytes, *, delivery_id: str | None = None, secret: str | None = SECRET
+        self,
+        body: Mapping[str, Any] | bytes,
+        *,
+        delivery_id: str | None = None,
+        secret: str | None = SECRET,
+        traceparent: str = "",
     ) -> tuple[int, dict[str, Any]]:
         """Sends one webhook, signed as Chatwoot signs; answers status and JSON."""
         raw = body if isinstance(body, bytes) else self.encoded(body)
         now = int(self.world.clock.now().timestamp())
         headers = signed_request(raw, secret, delivery_id or str(uuid4()), now)
+        if traceparent:
+            headers["traceparent"] = traceparent
         async with self.session.post(self.webhook_url, data=raw, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 

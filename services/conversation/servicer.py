@@ -8,6 +8,7 @@ from typing import Any
 from uuid import UUID
 
 import grpc.aio
+import structlog
 
 from chassis import auth, errors, wire
 from chassis.batches import halving
@@ -39,6 +40,9 @@ Context = grpc.aio.ServicerContext[Any, Any]
 CONVERSATION_KEY_LENGTH_MAX = 256
 
 
+logger = structlog.get_logger(__name__)
+
+
 class ConversationServicer(pb_grpc.ConversationServiceServicer):
     """Records what is heard of conversations, and answers what is known of them."""
 
@@ -65,6 +69,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
                 answers.append(error)
         recorded = iter(await halving(items, self._recorder.record) if items else [])
         results = [_result(next(recorded) if answer is None else answer) for answer in answers]
+        logger.info("messages_recorded", correlation_ids=[given.cause_id for given in request.items])
         return pb.BatchRecordMessagesResponse(results=results)
 
     async def CreateConversation(self, request: pb.CreateConversationRequest, context: Context) -> pb.Conversation:

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 import grpc
+import structlog
 
 from chassis import auth, wire
 from chassis.batches import halving
@@ -25,6 +26,9 @@ from services.crm.ensure import Ensured, Ensurer, Wanted
 
 NIL = UUID(int=0)
 """Before every id: where a list that runs upwards begins."""
+
+
+logger = structlog.get_logger(__name__)
 
 
 class CrmServicer(pb_grpc.CrmServiceServicer):
@@ -60,6 +64,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         if items:
             for place, result in zip(places, await halving(items, self._ensurer.ensure), strict=True):
                 results[place] = result
+        logger.info("deals_ensured", correlation_ids=[item.cause_id for item in request.deals])
         return pb.BatchEnsureDealsResponse(results=[_ensure_result(result) for result in results])
 
     async def CreateBoard(

@@ -7,6 +7,7 @@ from typing import Any
 from uuid import UUID
 
 import grpc
+import structlog
 
 from chassis import auth, canonical, wire
 from chassis.batches import halving
@@ -30,6 +31,9 @@ TAG_LENGTH_MAX = 100
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
+logger = structlog.get_logger(__name__)
+
+
 class ContactServicer(pb_grpc.ContactServiceServicer):
     """Contacts, their identities and how each was found."""
 
@@ -44,6 +48,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         self, request: pb.BatchResolveContactsRequest, context: Context
     ) -> pb.BatchResolveContactsResponse:
         results = await halving(request.people, self._resolve)
+        logger.info("contacts_resolved", correlation_ids=[person.cause_id for person in request.people])
         return pb.BatchResolveContactsResponse(
             results=[
                 pb.ResolveResult(error=to_status(result))

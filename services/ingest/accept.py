@@ -116,6 +116,7 @@ class Door:
             results[item.place] = pb.AcceptResult(outcome=outcome, webhook_event_id=str(first))
         if fresh:
             self._wake_lanes()
+        logger.info("webhooks_stored", correlation_ids=[str(item.event.id) for item in passed])
 
     def _check(self, hook: pb.Webhook, connection: Connection) -> chatwoot.Verdict:
         legacy = None

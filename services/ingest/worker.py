@@ -206,8 +206,12 @@ class Worker:
             for journey in journeys:
                 journey.error, journey.held_back = None, False
             middle = len(journeys) // 2
-            await self._travel(journeys[:middle])
-            await self._travel(journeys[middle:])
+            first, second = journeys[:middle], journeys[middle:]
+            await self._travel(first)
+            failed = {journey.ordering_key for journey in first if journey.error or journey.held_back}
+            for journey in second:
+                journey.held_back = journey.ordering_key in failed
+            await self._travel([journey for journey in second if not journey.held_back])
 
     def _end(self, item: Pending, journey: Journey) -> Done | Retry | None:
         """How an event's journey ended; None where it waits for an earlier one of its conversation."""
@@ -247,6 +251,7 @@ class Worker:
             await self._leases.check(tx, fences)
         if any(item.state == "DEAD_LETTER" for item in done):
             self._wake_relay()
+        logger.info("events_done", correlation_ids=[item.pending.correlation_id for item in done])
         for item in done:
             self._metrics.events.labels(item.state, item.reason).inc()
             self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
