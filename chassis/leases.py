@@ -42,8 +42,11 @@ class Leases:
         self._table = f"{schema}.leases"
         self.holder = holder
 
-    async def take(self, names: Sequence[str], limit: int | None = None) -> dict[str, int]:
-        """Takes those of the leases that are free, at most ``limit``; answers the fencing number of each."""
+    async def take(self, names: Sequence[str], limit: int | None = None, *, own: bool = False) -> dict[str, int]:
+        """Takes those of the leases that are free, at most ``limit``; answers the fencing number of each.
+
+        With ``own``, one that this holder could not give back, because PostgreSQL was away, is free to it at once.
+        """
         async with self._db.transaction() as tx:
             await tx.exec_driver_sql(
                 f"insert into {self._table} (name, holder, fence, expire_time)"
@@ -55,7 +58,8 @@ class Leases:
                 f"""
                 with free as (
                   select name from {self._table}
-                  where name = any (%(names)s) and expire_time < clock_timestamp()
+                  where name = any (%(names)s)
+                    and (expire_time < clock_timestamp() or (%(own)s and holder = %(holder)s))
                   order by name limit %(limit)s for update skip locked
                 )
                 update {self._table} lease
@@ -64,7 +68,7 @@ class Leases:
                 from free where lease.name = free.name
                 returning lease.name, lease.fence
                 """,
-                {"names": list(names), "holder": self.holder, "limit": limit},
+                {"names": list(names), "holder": self.holder, "limit": limit, "own": own},
             )
             return {row.name: row.fence for row in taken}
 
@@ -169,7 +173,7 @@ class Leases:
     async def _await_lease(self, name: str, poll_seconds: float) -> Mapping[str, int]:
         while True:
             try:
-                if fences := await self.take([name]):
+                if fences := await self.take([name], own=True):
                     return fences
             except ProsaError as error:
                 logger.info("lease_store_away", lease=name, error=str(error))

@@ -37,6 +37,7 @@ from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
 MAINTAIN_SECONDS = 3_600.0
 REVOCATION_SECONDS = 20.0
+CANCEL_AGAIN_SECONDS = 1.0
 NATS_RECONNECT_SECONDS = 0.5
 NATS_PING_SECONDS = 3
 NATS_CONNECT_SECONDS = 3
@@ -126,9 +127,7 @@ class Host:
         for runner in reversed(self._runners[:-1]):
             await runner.cleanup()
         await self._server.stop(grace=drain)
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._cancel_jobs()
         for close in self._closing:
             await close()
         for channel in self._channels.values():
@@ -140,6 +139,15 @@ class Host:
         for runner in self._runners[-1:]:
             await runner.cleanup()
         logger.info("process_stopped")
+
+    async def _cancel_jobs(self) -> None:
+        # Under Python 3.11 wait_for, which the NATS client rests on, swallows a cancellation that comes in the moment
+        # of its answer (gh-86296): a job that goes on is told again.
+        running = set(self._tasks)
+        while running:
+            for task in running:
+                task.cancel()
+            _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
 
     def database(self, service: str) -> Database:
         """The service's pool, one per process."""
