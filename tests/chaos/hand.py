@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from chassis.embedded.suite import answers_ready
+from chassis.embedded.suite import APP_STOP_TIMEOUT_SECONDS, answers_ready
 from tests.chaos.observer import LOOK_SECONDS, Observer
 from tests.chaos.plan import WORKERS, Fault, Kind, serves_http
 from tests.chaos.sender import Outages
@@ -19,6 +19,8 @@ from tests.chaos.system import System
 FREEZE_SECONDS = 10.0
 TAKEOVER_SECONDS_MAX = 30.0
 """Within this long another must have taken up what a dead or frozen worker held."""
+AWAY_SECONDS = 6.0
+"""How long a server is down while a process starts."""
 HANG_WORK_SECONDS = 3.0
 """What was stored in so many seconds after a worker's hanging counts as its work too."""
 BACK_SECONDS_MAX = 90.0
@@ -71,6 +73,10 @@ class Hand:
                         await self._freeze(fault.target)
                     case Kind.HANG:
                         await self._hang(fault.target, moment, done)
+                    case Kind.RESTART:
+                        await self._restart(fault.target, done)
+                    case Kind.COLD_FROZEN | Kind.COLD_DEAD:
+                        await self._start_cold(fault)
                     case Kind.STORE_DELETED:
                         await self._delete_store()
                     case Kind.STORE_PUT_BACK:
@@ -79,7 +85,7 @@ class Hand:
             if serves_http(fault.target):
                 self._outages.end()
         done.back_seconds = time.monotonic() - begun
-        if fault.kind is Kind.KILL and fault.target in WORKERS:
+        if fault.kind in (Kind.KILL, Kind.RESTART) and fault.target in WORKERS:
             left = TAKEOVER_SECONDS_MAX - done.back_seconds
             await self._note_takeover(done, begun, moment, left)
 
@@ -97,6 +103,33 @@ class Hand:
         finally:
             self._supervisor.thaw(target)
         await self._ready(target)
+
+    async def _restart(self, target: str, done: Done) -> None:
+        begun = time.monotonic()
+        await self._supervisor.hold(target, graceful=True)
+        if time.monotonic() - begun >= APP_STOP_TIMEOUT_SECONDS:
+            done.complaints.append(f"it had not stopped {APP_STOP_TIMEOUT_SECONDS:g} s after SIGTERM")
+        await self._supervisor.release(target)
+
+    async def _start_cold(self, fault: Fault) -> None:
+        """Kills the process while a server that it needs at its start is away, and brings the server back."""
+        self.kill_counts[fault.target] = self.kill_counts.get(fault.target, 0) + 1
+        before = self._supervisor.restart_count(fault.target)
+        dead = fault.kind is Kind.COLD_DEAD
+        if dead:
+            await self._supervisor.hold(fault.away)
+        else:
+            self._supervisor.freeze(fault.away)
+        try:
+            self._supervisor.kill(fault.target)
+            # The length of the fault itself: long enough for the new process to want what is not there.
+            await asyncio.sleep(AWAY_SECONDS if dead else FREEZE_SECONDS)
+        finally:
+            if dead:
+                await self._supervisor.release(fault.away)
+            else:
+                self._supervisor.thaw(fault.away)
+        await self._supervisor.wait_restarted(fault.target, before)
 
     async def _hang(self, target: str, moment: datetime, done: Done) -> None:
         begun = time.monotonic()

@@ -9,6 +9,8 @@ from enum import StrEnum
 from chassis.embedded.shapes import Shape
 
 SERVERS = ("postgres", "nats", "redis")
+LEANED_ON = ("postgres", "nats")
+"""What an application needs when it starts."""
 SECOND_INGEST = "ingest-2"
 """A second worker process beside ``ingest`` where every service has a process of its own."""
 WORKERS = ("ingest", SECOND_INGEST)
@@ -23,6 +25,12 @@ class Kind(StrEnum):
     FREEZE = "freeze"
     HANG = "hang"
     """A freeze that lasts until the other worker has taken over what was at hand."""
+    RESTART = "restart"
+    """The orderly one: SIGTERM, and a new process when the old one is gone."""
+    COLD_FROZEN = "cold, frozen"
+    """A kill while a server is frozen, so that the new process finds nobody who answers."""
+    COLD_DEAD = "cold, dead"
+    """A kill while a server is down, so that the new process is refused."""
     STORE_DELETED = "store deleted"
     STORE_PUT_BACK = "store put back"
 
@@ -35,11 +43,18 @@ class Fault:
     target: str
     isolated: bool
     """Whether the next one waits until the system has caught up after this one."""
+    away: str = ""
+    """The server that is away meanwhile."""
+
+
+def applications_of(shape: Shape) -> tuple[str, ...]:
+    """The processes of our own code."""
+    return SERVICE_PROCESSES if shape is Shape.SERVICES else ("all",)
 
 
 def processes_of(shape: Shape) -> tuple[str, ...]:
     """The processes that can be killed and frozen."""
-    return (*(SERVICE_PROCESSES if shape is Shape.SERVICES else ("all",)), *SERVERS)
+    return (*applications_of(shape), *SERVERS)
 
 
 def serves_http(target: str) -> bool:
@@ -52,9 +67,9 @@ def draw_plan(seed: int, fault_count: int, shape: Shape) -> list[Fault]:
     draw = random.Random(f"{seed} faults")
     plan: list[Fault] = []
     while len(plan) < fault_count:
-        deck = _deck(shape)
+        deck = _deck(shape, draw)
         draw.shuffle(deck)
-        plan += [Fault(kind, target, draw.random() < ISOLATED_SHARE) for kind, target in deck]
+        plan += [Fault(kind, target, draw.random() < ISOLATED_SHARE, away) for kind, target, away in deck]
     return plan[:fault_count]
 
 
@@ -67,9 +82,14 @@ def draw_short_plan(seed: int, shape: Shape) -> list[Fault]:
     return [Fault(kind, target, isolated=False) for kind, target in chosen]
 
 
-def _deck(shape: Shape) -> list[tuple[Kind, str]]:
-    deck = [(kind, target) for kind in (Kind.KILL, Kind.FREEZE) for target in processes_of(shape)]
-    deck += [(Kind.STORE_DELETED, "nats"), (Kind.STORE_PUT_BACK, "nats")]
+def _deck(shape: Shape, draw: random.Random) -> list[tuple[Kind, str, str]]:
+    applications = applications_of(shape)
+    deck = [(kind, target, "") for kind in (Kind.KILL, Kind.FREEZE) for target in processes_of(shape)]
+    deck += [(Kind.STORE_DELETED, "nats", ""), (Kind.STORE_PUT_BACK, "nats", "")]
+    deck += [(Kind.RESTART, draw.choice(applications), "") for _ in range(2)]
+    deck += [
+        (kind, draw.choice(applications), away) for kind in (Kind.COLD_FROZEN, Kind.COLD_DEAD) for away in LEANED_ON
+    ]
     if shape is Shape.SERVICES:
-        deck += [(Kind.HANG, worker) for worker in WORKERS]
+        deck += [(Kind.HANG, worker, "") for worker in WORKERS]
     return deck

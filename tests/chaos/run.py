@@ -160,4 +160,5 @@ def _line(done: Done) -> str:
     if done.caught_up_seconds is not None:
         parts.append(f"caught up {done.caught_up_seconds:.1f} s later")
     parts += [f"BUT {complaint}" for complaint in done.complaints]
-    return f"{done.begun:7.1f} s  {done.fault.kind:14} {done.fault.target:14} {', '.join(parts)}"
+    target = f"{done.fault.target} ({done.fault.away})" if done.fault.away else done.fault.target
+    return f"{done.begun:7.1f} s  {done.fault.kind:14} {target:24} {', '.join(parts)}"
