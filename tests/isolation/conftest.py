@@ -1,0 +1,26 @@
+"""The filled database, and a copy of it for every test module."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from uuid import uuid4
+
+import pytest_asyncio
+
+from chassis.embedded.servers import EmbeddedServers
+from tests.conftest import TEMPLATE, create_database
+from tests.isolation.filling import Filled, filled_database, named_url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def filled(servers: EmbeddedServers, template_url: str, keys_dir: Path) -> Filled:
+    """Organizations A and B, with rows of both in every table."""
+    return await filled_database(servers, TEMPLATE, keys_dir)
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def database_url(servers: EmbeddedServers, filled: Filled) -> str:
+    """A copy of the filled database, this module's own; the URL may do everything."""
+    name = f"prosa_{uuid4().hex[:12]}"
+    await create_database(servers.database_url, name, filled.name)
+    return named_url(servers.database_url, name)

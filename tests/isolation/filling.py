@@ -1,0 +1,331 @@
+"""Two organizations that have done everything once, so that every table holds rows of both.
+
+They are filled by the main way: webhooks through the gateway, RPCs, consumers. At the end every lease is given to a
+process that never wakes up, so that nothing moves any more and what waits in the queues stays there.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+from uuid import UUID, uuid4
+
+import aiohttp
+import psycopg
+from sqlalchemy.engine import make_url
+
+from chassis.consumer import Consumer
+from chassis.embedded.servers import EmbeddedServers
+from chassis.leases import Leases
+from chassis.migrations import SERVICES
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
+from prosa.crm.v1 import crm_service_pb2 as crm_pb
+from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
+from prosa.identity.v1 import access_service_pb2 as access_pb
+from prosa.identity.v1 import contact_service_pb2 as contact_pb
+from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.ingest.v1 import connection_service_pb2 as connection_pb
+from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
+from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
+from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
+from prosa.v1 import options_pb2
+from tests.conftest import ALL_TARGETS, clear_streams, create_database
+from tests.office import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Office, changed, sample
+from tests.world import World, settings_for, start_world
+
+FILLED = "prosa_filled"
+PASSWORD = "um bom segredo de teste"
+SHARED_PHONE = "+5511900007001"
+WHATSAPP, INSTAGRAM = options_pb2.SOURCE_WHATSAPP, options_pb2.SOURCE_INSTAGRAM
+
+
+@dataclass(frozen=True)
+class Party:
+    """One of the two organizations, and what only it knows."""
+
+    name: str
+    organization_id: UUID
+    admin_email: str
+    api_key: str
+    connection_key: str
+    account_id: int
+    webhook_secret: str
+
+
+@dataclass(frozen=True)
+class Filled:
+    """A database in which both organizations have rows everywhere."""
+
+    name: str
+    a: Party
+    b: Party
+
+
+_filled: dict[str, Filled] = {}
+
+
+async def filled_database(servers: EmbeddedServers, template: str, keys_dir: Path) -> Filled:
+    """The filled database of this worker, made at the first call; nobody is connected to it."""
+    if servers.database_url not in _filled:
+        await create_database(servers.database_url, FILLED, template)
+        url = named_url(servers.database_url, FILLED)
+        await clear_streams(servers.nats_url)
+        settings = settings_for(url, servers.nats_url, servers.redis_url, keys_dir)
+        world = await start_world(settings, url, ALL_TARGETS)
+        try:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+                _filled[servers.database_url] = await _fill(world, session)
+        finally:
+            await world.close()
+            await world.host.stop()
+    return _filled[servers.database_url]
+
+
+def named_url(admin_url: str, name: str) -> str:
+    """The same server's URL for another database."""
+    return make_url(admin_url).set(database=name).render_as_string(hide_password=False)
+
+
+def plain_url(url: str) -> str:
+    """A URL as psycopg reads it."""
+    return make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+
+
+async def _fill(world: World, session: aiohttp.ClientSession) -> Filled:
+    filled = []
+    for place, name in enumerate(("Aurora", "Belvedere")):
+        office, party = await _open(world, session, name, 9000 + place)
+        await _receive(office, name)
+        await _work(world, party, name)
+        filled.append((office, party))
+    parties = [party for _, party in filled]
+    await _consume_as_those_who_have_no_consumer(world, parties)
+    for party in parties:
+        await _until_everything_came_round(world, party)
+    await _freeze(world)
+    for office, party in filled:
+        await _leave_waiting(world, office, party)
+    return Filled(FILLED, *parties)
+
+
+async def _open(
+    world: World, session: aiohttp.ClientSession, name: str, account_id: int
+) -> tuple[Office, Party]:
+    email = f"dona@{name.lower()}.example"
+    created = await world.as_service("cli").stub(AccessServiceStub).CreateOrganization(
+        access_pb.CreateOrganizationRequest(name=f"Casa {name}", admin_email=email, admin_password=PASSWORD)
+    )
+    organization_id = UUID(created.organization.organization_id)
+    access = world.as_service("cli", organization_id).stub(AccessServiceStub)
+    for wish in ("kept", "lost"):
+        key = await access.CreateApiKey(
+            access_pb.CreateApiKeyRequest(name=f"{wish} key of {name}", scopes=["*"], request_id=str(uuid4()))
+        )
+        if wish == "kept":
+            api_key = key.secret
+        else:
+            await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=key.api_key.api_key_id))
+    connections = world.as_user(organization_id).stub(ConnectionServiceStub)
+    secret = f"{SECRET}-{name}"
+    connection = await connections.CreateConnection(
+        connection_pb.CreateConnectionRequest(
+            name=f"Chatwoot of {name}", account_id=account_id, webhook_secret=secret, request_id=str(uuid4())
+        )
+    )
+    for inbox_id, source in ((WHATSAPP_INBOX, WHATSAPP), (INSTAGRAM_INBOX, INSTAGRAM)):
+        await connections.CreateChannel(
+            connection_pb.CreateChannelRequest(
+                connection_id=connection.connection_id, name=f"{name} {inbox_id}", source=source, inbox_id=inbox_id
+            )
+        )
+    office = Office(world, organization_id, connection, api_key, session, account_id)
+    party = Party(name, organization_id, email, api_key, connection.connection_key, account_id, secret)
+    return office, party
+
+
+async def _receive(office: Office, name: str) -> None:
+    """The same people write to both organizations; what they say and what they are called differs."""
+    secret = f"{SECRET}-{name}"
+    whatsapp = changed(
+        sample("message_created.whatsapp_cloud.incoming"), content=f"Segredo de {name}", sender__name=f"Ana de {name}"
+    )
+    instagram = changed(
+        sample("message_created.instagram_login.incoming_image"), sender__name=f"Rui de {name}"
+    )
+    for body in (whatsapp, instagram):
+        event = await office.deliver(body, secret=secret)
+        assert event["state"] == "PROCESSED", event
+    event = await office.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
+    assert event["state"] == "DEAD_LETTER", event
+
+
+async def _work(world: World, party: Party, name: str) -> None:
+    """What people and programs do by RPC."""
+    acting = world.as_key(party.organization_id, "*")
+    contacts, deals = acting.stub(ContactServiceStub), acting.stub(CrmServiceStub)
+    made = [
+        await contacts.CreateContact(
+            contact_pb.CreateContactRequest(
+                name=f"Bia {place} de {name}",
+                phone=SHARED_PHONE,
+                email=f"bia{place}@{name.lower()}.example",
+                tags=[f"vip-{name.lower()}"],
+                request_id=str(uuid4()),
+            )
+        )
+        for place in range(2)
+    ]
+    # Two contacts have this phone: nobody is picked, a conflict is kept, and a task opens in crm.
+    await contacts.ResolveContact(
+        contact_pb.ResolveContactRequest(
+            source=INSTAGRAM, external_id="17840000000007001", name=f"Bia de {name}", phone=SHARED_PHONE
+        )
+    )
+    await _promote(world, party)
+    board = await deals.CreateBoard(
+        crm_pb.CreateBoardRequest(name=f"Quadro de {name}", key=f"quadro-{name.lower()}", request_id=str(uuid4()))
+    )
+    deal = await deals.CreateDeal(
+        crm_pb.CreateDealRequest(title=f"Bolo de {name}", contact_id=made[0].contact_id, board=board.board_id)
+    )
+    conversations = acting.stub(ConversationServiceStub)
+    await conversations.CreateConversation(
+        conversation_pb.CreateConversationRequest(
+            connection_id=str(uuid4()),
+            channel_id=str(uuid4()),
+            source=INSTAGRAM,
+            provider_conversation_id=f"7{party.account_id}",
+            contact_id=made[0].contact_id,
+            deal_id=deal.deal_id,
+            request_id=str(uuid4()),
+        )
+    )
+    for number in range(2):
+        await acting.stub(OutreachServiceStub).CreateSuppression(
+            outreach_pb.CreateSuppressionRequest(
+                source=INSTAGRAM,
+                external_id=f"1784000000000800{number}",
+                contact_id=made[0].contact_id,
+                reason=f"Pediu a {name}",
+                request_id=str(uuid4()),
+            )
+        )
+
+
+async def _promote(world: World, party: Party) -> None:
+    """A person known by a linked id alone, whose phone becomes known later."""
+    ingest = world.as_service("ingest").stub(ContactServiceStub)
+    lid = contact_pb.Alias(kind=contact_pb.ALIAS_KIND_WHATSAPP_LID, value="210000000009001")
+    for external_id in ("", "5511900009001"):
+        person = contact_pb.Person(
+            organization_id=str(party.organization_id),
+            source=WHATSAPP,
+            external_id=external_id,
+            aliases=[lid],
+            create_missing=True,
+        )
+        await ingest.BatchResolveContacts(contact_pb.BatchResolveContactsRequest(people=[person]))
+
+
+async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Party]) -> None:
+    """Identity and outreach hear nobody yet; the chassis' own consumer runs there as it will when they do."""
+
+    async def ignore(_tx: Any, _events: Any) -> None:
+        """Has no effect but that the facts are remembered."""
+
+    for service in SERVICES:
+        rows = await world.rows(f"select 1 from {service}.consumer_cursors limit 1")
+        if rows:
+            continue
+        consumer = Consumer(
+            "isolation",
+            service,
+            services=["crm"],
+            handler=ignore,
+            types=None,
+            db=world.database(service),
+            leases=Leases(world.database(service), service, uuid4()),
+            nats=world.host.nats,
+            clock=world.clock,
+            metrics=world.host.metrics,
+        )
+        task = asyncio.create_task(consumer.run())
+        for party in parties:
+            await _until_rows(world, f"{service}.consumed_events", party)
+        task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await task
+
+
+async def _until_rows(world: World, table: str, party: Party) -> None:
+    await world.until(f"select 1 from {table} where organization_id = %s limit 1", party.organization_id)
+
+
+async def _until_everything_came_round(world: World, party: Party) -> None:
+    for table in ("crm.reconciliation_tasks", "conversation.consumed_events", "ingest.feed", "ingest.consumed_events"):
+        await _until_rows(world, table, party)
+    for service in SERVICES:
+        await world.until(
+            "select 1 where not exists"
+            f" (select from {service}.outbox_queue where organization_id = %s)",
+            party.organization_id,
+        )
+    await world.until(
+        "select 1 where (select count(*) from ingest.feed where organization_id = %s) >= ("
+        + " + ".join(f"(select count(*) from {service}.outbox where organization_id = %s)" for service in SERVICES)
+        + ")",
+        *[party.organization_id] * (len(SERVICES) + 1),
+    )
+
+
+async def _freeze(world: World) -> None:
+    """Gives every lease to a holder that never wakes up: no relay, lane or consumer runs from here on."""
+    for service in SERVICES:
+        await world.rows(
+            f"update {service}.leases set holder = %s, fence = fence + 1, expire_time = clock_timestamp()"
+            " + interval '1 day' returning name",
+            uuid4(),
+        )
+
+
+async def _leave_waiting(world: World, office: Office, party: Party) -> None:
+    """One fact of every service that waits for its relay, and a webhook that waits for its lane."""
+    acting = world.as_key(party.organization_id, "*")
+    contact = await acting.stub(ContactServiceStub).CreateContact(
+        contact_pb.CreateContactRequest(name=f"Caio de {party.name}", source=INSTAGRAM, external_id="17840000000009009")
+    )
+    await acting.stub(CrmServiceStub).CreateDeal(
+        crm_pb.CreateDealRequest(title=f"Torta de {party.name}", contact_id=contact.contact_id)
+    )
+    await acting.stub(ConversationServiceStub).CreateConversation(
+        conversation_pb.CreateConversationRequest(
+            connection_id=str(uuid4()),
+            channel_id=str(uuid4()),
+            source=INSTAGRAM,
+            provider_conversation_id=f"8{party.account_id}",
+        )
+    )
+    await acting.stub(OutreachServiceStub).CreateSuppression(
+        outreach_pb.CreateSuppressionRequest(source=INSTAGRAM, external_id="17840000000008009")
+    )
+    await acting.stub(ConnectionServiceStub).CreateConnection(
+        connection_pb.CreateConnectionRequest(name=f"Second Chatwoot of {party.name}")
+    )
+    status, answer = await office.post(
+        changed(sample("message_created.whatsapp_cloud.incoming"), id=777001, content=f"Espera em {party.name}"),
+        secret=party.webhook_secret,
+    )
+    assert status == 200, answer
+
+
+async def rows_of(connection: psycopg.AsyncConnection[Any], query: str, *parameters: Any) -> list[Mapping[str, Any]]:
+    """What a query answers, by column."""
+    cursor = connection.cursor(row_factory=psycopg.rows.dict_row)
+    await cursor.execute(query.encode(), parameters or None)
+    return await cursor.fetchall()

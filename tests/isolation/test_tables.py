@@ -1,0 +1,277 @@
+"""Every table, as the services' own roles see it: what belongs to another organization is not there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack
+
+import psycopg
+import pytest
+from psycopg import errors
+
+from chassis.migrations import READER_ROLE, SERVICES, owner, role
+from tests.isolation.catalogue import (
+    SCHEMAS,
+    Connection,
+    Table,
+    connect,
+    connect_as,
+    functions,
+    of_service,
+    partitions,
+    relations,
+    rows,
+    service_policies,
+    tables_of_organizations,
+)
+from tests.isolation.filling import Filled
+from tests.isolation.table_leaks import leaks, own_hand, seen_without_organization, set_organizations
+from tests.world import ROLE_PASSWORD, role_url
+
+TECHNICAL_TABLES = {
+    "alembic_version": "where the schema's migrations stand",
+    "consumer_cursors": "how far a consumer has read a stream",
+    "expiring_tables": "which tables are swept",
+    "leases": "what may run only once",
+    "partitioned_tables": "which tables are partitioned",
+    "relay_state": "how far the stream has come",
+    "sign_in_failures": "failed sign-ins by a hash of the e-mail",
+}
+"""The tables of which no row belongs to an organization, and what they hold."""
+
+BY_MEMBERSHIP = {"identity.users"}
+"""A user is of no organization; a transaction sees those who are members of its own."""
+
+POSITIONS = "TABLE(pending_position bigint, pending_organization_id uuid, pending_event_time timestamp with time zone)"
+DEFINER_FUNCTIONS = {
+    **{f"{service}.outbox_pending": POSITIONS for service in SERVICES},
+    **{f"{service}.outbox_requeue": "bigint" for service in SERVICES},
+    **{f"{service}.maintain": "void" for service in SERVICES},
+    "identity.organization_by_name": "uuid",
+    "identity.organization_page": "SETOF uuid",
+    "identity.user_by_email": "uuid",
+    "identity.organizations_of_user": "SETOF uuid",
+    "identity.api_key_by_hash": "TABLE(found_organization_id uuid, found_api_key_id uuid)",
+    # A principal is an id with its kind before it: "key:<id>".
+    "identity.revoked_since": "TABLE(revoked_principal text, revoked_time timestamp with time zone)",
+    "ingest.connection_by_key": "TABLE(found_connection_id uuid, found_organization_id uuid)",
+    "ingest.connections_by_account": "TABLE(found_connection_id uuid, found_organization_id uuid, found_channel_id uuid)",
+    "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
+    "ingest.feed_first_position": "bigint",
+    "conversation.ensure_message_month": "void",
+}
+"""All that may look before an organization is known, and what each answers: ids, positions and times."""
+
+
+@pytest.fixture(scope="module")
+def admin(database_url: str) -> Iterator[Connection]:
+    """Sees everything."""
+    with connect(database_url) as connection:
+        yield connection
+
+
+@pytest.fixture(scope="module")
+def services(database_url: str) -> Iterator[dict[str, Connection]]:
+    """A connection as each service's own role."""
+    with ExitStack() as stack:
+        yield {service: stack.enter_context(connect_as(database_url, service)) for service in SERVICES}
+
+
+@pytest.fixture(scope="module")
+def tables(admin: Connection, filled: Filled) -> list[Table]:
+    """Every table and view that holds rows of organizations, by the catalogue."""
+    return tables_of_organizations(admin, filled)
+
+
+def test_every_table_has_an_organization_or_is_technical(admin: Connection) -> None:
+    without = {name for name, (_, has_organization) in relations(admin).items() if not has_organization}
+    unexplained = {name for name in without - BY_MEMBERSHIP if name.partition(".")[2] not in TECHNICAL_TABLES}
+    assert unexplained == set()
+    assert {name.partition(".")[2] for name in without - BY_MEMBERSHIP} == set(TECHNICAL_TABLES)
+
+
+def test_organization_a_has_rows_everywhere_and_full_use_of_them(
+    services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
+) -> None:
+    missing = {str(table): own_hand(services[table.service], admin, table, filled) for table in tables}
+    assert {name: sentences for name, sentences in missing.items() if sentences} == {}
+    assert len(tables) > 40
+
+
+@pytest.mark.req("ID-12", "ID-16")
+def test_organization_b_reads_and_changes_none_of_a_s_rows(
+    services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
+) -> None:
+    found = {str(table): leaks(services[table.service], admin, table, filled) for table in tables}
+    assert {name: sentences for name, sentences in found.items() if sentences} == {}
+
+
+def test_without_an_organization_nothing_is_there(database_url: str, tables: list[Table], filled: Filled) -> None:
+    found: dict[str, list[str]] = {}
+    for service in SERVICES:
+        with connect_as(database_url, service) as connection:
+            for state in ("never set", "set and emptied", "emptied for the session"):
+                if state == "set and emptied":
+                    with connection.transaction():
+                        set_organizations(connection, filled.a.organization_id)
+                    (row,) = rows(connection, "select current_setting('app.organization_ids', true) as value")
+                    assert row["value"] == ""
+                elif state == "emptied for the session":
+                    connection.execute("set app.organization_ids = ''")
+                for table in of_service(tables, service):
+                    if sentences := seen_without_organization(connection, table):
+                        found[f"{table}, {state}"] = sentences
+    assert found == {}
+
+
+def test_row_level_security_is_forced_on_every_table(admin: Connection, tables: list[Table]) -> None:
+    forced = {
+        row["name"]
+        for row in rows(
+            admin,
+            "select oid::regclass::text as name from pg_class where relrowsecurity and relforcerowsecurity"
+            " and relnamespace::regnamespace::text = any (%s)",
+            SCHEMAS,
+        )
+    }
+    assert {str(table) for table in tables if not table.view} == forced
+
+
+def test_every_view_reads_with_the_rights_of_who_asks(admin: Connection, tables: list[Table]) -> None:
+    invoking = {
+        row["name"]
+        for row in rows(
+            admin,
+            "select oid::regclass::text as name from pg_class where relkind = 'v'"
+            " and relnamespace::regnamespace::text = any (%s) and reloptions @> '{security_invoker=true}'",
+            SCHEMAS,
+        )
+    }
+    views = {str(table) for table in tables if table.view}
+    assert views
+    assert {name for name, (kind, _) in relations(admin).items() if kind not in "rp"} == views == invoking
+
+
+def test_a_service_enters_no_other_s_schema(admin: Connection, services: dict[str, Connection]) -> None:
+    for service, connection in services.items():
+        for name in relations(admin):
+            schema = name.partition(".")[0]
+            if schema != service:
+                with pytest.raises(errors.InsufficientPrivilege):
+                    connection.execute(f"select 1 from {name}".encode())
+    granted = rows(
+        admin,
+        "select service, schema from unnest(%s::text[]) as service, unnest(%s::text[]) as schema where service <> schema"
+        " and (has_schema_privilege('prosa_' || service, schema, 'usage')"
+        " or has_schema_privilege('prosa_' || service || '_owner', schema, 'usage'))",
+        SCHEMAS,
+        SCHEMAS,
+    )
+    assert granted == []
+
+
+def test_partitions_are_read_through_their_table_only(admin: Connection, services: dict[str, Connection]) -> None:
+    names = partitions(admin)
+    assert {name.partition(".")[0] for name in names} == set(SERVICES)
+    for name in names:
+        for statement in (f"select 1 from {name}", f"delete from {name}"):
+            with pytest.raises(errors.InsufficientPrivilege):
+                services[name.partition(".")[0]].execute(statement.encode())
+
+
+def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
+    found = rows(
+        admin,
+        "select rolname, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as powers,"
+        " rolcanlogin, array(select roleid::regrole::text from pg_auth_members where member = pg_roles.oid) as member_of"
+        " from pg_roles where rolname ~ '^prosa_'",
+    )
+    by_name = {row["rolname"]: row for row in found}
+    assert set(by_name) == {READER_ROLE, *map(role, SERVICES), *map(owner, SERVICES)}
+    assert [row["rolname"] for row in found if row["powers"] or row["member_of"]] == []
+    assert [name for name in map(owner, SERVICES) if by_name[name]["rolcanlogin"]] == []
+    makers = rows(
+        admin,
+        "select schema from unnest(%s::text[]) as schema where has_schema_privilege('prosa_' || schema, schema, 'create')"
+        " or has_schema_privilege('prosa_' || schema, 'public', 'create')",
+        SCHEMAS,
+    )
+    assert makers == []
+
+
+def test_the_functions_that_look_across_organizations_are_those_on_the_list(admin: Connection) -> None:
+    found = functions(admin)
+    assert {row["name"]: row["result"] for row in found} == DEFINER_FUNCTIONS
+    for row in found:
+        assert row["definer"], row
+        assert row["owner"] == owner(row["schema"]), row
+        assert row["settings"] == ["search_path=pg_catalog"], row
+
+
+def test_look_up_functions_serve_their_own_service_alone(admin: Connection) -> None:
+    everybody = [*map(role, SERVICES), *map(owner, SERVICES), READER_ROLE]
+    for row in functions(admin):
+        allowed = rows(
+            admin,
+            "select name from unnest(%s::text[]) as name where has_function_privilege(name, %s, 'execute')",
+            everybody,
+            row["signature"],
+        )
+        assert {entry["name"] for entry in allowed} == {role(row["schema"]), owner(row["schema"])}, row
+    public = rows(
+        admin,
+        "select oid::regprocedure::text as name from pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner)))"
+        " where grantee = 0 and pronamespace::regnamespace::text = any (%s)",
+        SCHEMAS,
+    )
+    assert public == []
+
+
+def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Connection) -> None:
+    url = role_url(database_url, "reader")
+    with connect(url) as reader:
+        for name, (kind, _) in relations(admin).items():
+            writes = rows(
+                admin, "select has_table_privilege(%s, %s, 'insert, update, delete, truncate') as any", READER_ROLE, name
+            )
+            assert writes == [{"any": False}], name
+            if name.endswith(".alembic_version"):
+                continue
+            query = f"select count(*) as found from {name}"
+            assert rows(reader, query) == rows(admin, query), name
+            if kind != "v":
+                with pytest.raises(errors.InsufficientPrivilege):
+                    reader.execute(f"delete from {name}".encode())
+        for row in functions(admin):
+            (allowed,) = rows(admin, "select has_function_privilege(%s, %s, 'execute') as yes", READER_ROLE, row["signature"])
+            assert not allowed["yes"], row
+        (settings,) = rows(reader, "show search_path")
+        assert [name.strip() for name in settings["search_path"].split(",")] == SCHEMAS
+
+
+@pytest.mark.req("ID-12")
+def test_the_cases_of_a_table_turn_red_when_its_policy_is_opened(
+    database_url: str, services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
+) -> None:
+    by_name = {str(table): table for table in tables}
+    policies = service_policies(admin)
+    assert {f"{policy.service}.{policy.table}" for policy in policies} == {
+        str(table) for table in tables if not table.view
+    }
+    unnoticed = []
+    for policy in policies:
+        table = by_name[f"{policy.service}.{policy.table}"]
+        check = policy.check or policy.using
+        for using, check_now in (("true", check), (policy.using, "true"), ("true", "true")):
+            _alter(admin, table, policy.name, using, check_now)
+            try:
+                if not leaks(services[table.service], admin, table, filled):
+                    unnoticed.append(f"{table}: using ({using}) with check ({check_now})")
+            finally:
+                _alter(admin, table, policy.name, policy.using, check)
+        assert leaks(services[table.service], admin, table, filled) == []
+    assert unnoticed == []
+
+
+def _alter(admin: Connection, table: Table, policy: str, using: str, check: str) -> None:
+    admin.execute(f'alter policy "{policy}" on {table} using ({using}) with check ({check})'.encode())
