@@ -93,17 +93,15 @@ class Up:
     async def run(self) -> None:
         """Starts, waits for a signal and stops. Raises EmbeddedError when it cannot start."""
         self._say(f"Prosa starts in {self._suite.directory} …")
-        try:
-            async with self._closing:
-                try:
-                    await self._suite.run()
-                finally:
-                    for task in self._tasks:
-                        task.cancel()
-                    await asyncio.gather(*self._tasks, return_exceptions=True)
-        finally:
-            # The last words come when nothing of it runs any more.
-            self._say("Prosa has stopped.")
+        async with self._closing:
+            try:
+                await self._suite.run()
+            finally:
+                for task in self._tasks:
+                    task.cancel()
+                await asyncio.gather(*self._tasks, return_exceptions=True)
+        # The last words come when nothing of it runs any more.
+        self._say("Prosa has stopped.")
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)
@@ -134,7 +132,8 @@ class Up:
 
     def _open_log(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
-        file = (directory / SUPERVISOR_LOG).open("a", encoding="utf-8")
+        descriptor = os.open(directory / SUPERVISOR_LOG, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o600)
+        file = os.fdopen(descriptor, "a", encoding="utf-8")
         self._closing.callback(file.close)
         telemetry.configure_logging("info", stream=file)
 
