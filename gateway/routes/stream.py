@@ -60,7 +60,7 @@ class LiveUpdates:
                 headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
             )
             await response.prepare(request)
-            sender = _Sender(response, types, after_position)
+            sender = Sender(response, types, after_position)
             await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
             try:
                 await self._follow(sender, stream, client, watcher, token)
@@ -73,7 +73,7 @@ class LiveUpdates:
         finally:
             await self._feed.leave(watcher.organization_id, client)
 
-    async def _follow(self, sender: _Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
+    async def _follow(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
         if sender.position is not None:
             await self._catch_up(sender, stream, client, watcher)
         while True:
@@ -93,7 +93,7 @@ class LiveUpdates:
                 raise client.ended_by
             await sender.send_fact(fact)
 
-    async def _catch_up(self, sender: _Sender, stream: Stream, client: Client, watcher: Watcher) -> None:
+    async def _catch_up(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher) -> None:
         assert sender.position is not None
         until = await stream.positioned()
         if sender.position > until:
@@ -111,7 +111,7 @@ class LiveUpdates:
         await self._feed.close()
 
 
-class _Sender:
+class Sender:
     """Writes to one client: what it asked for, each fact once."""
 
     def __init__(self, response: web.StreamResponse, types: frozenset[str], position: int | None) -> None:

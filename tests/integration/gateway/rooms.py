@@ -247,14 +247,18 @@ async def serve_gateway(**changes: Any) -> AsyncIterator[World]:
             "look": look,
         }
         runner = make_runner(make_app(Parts(**(values | changes))))
-        await runner.setup()
-        site = web.TCPSite(runner, "127.0.0.1", 0)
-        await site.start()
-        url = f"http://127.0.0.1:{runner.addresses[0][1]}"
-        async with aiohttp.ClientSession(url) as http:
-            yield World(url, http, rooms, gate, clock, server, f"127.0.0.1:{port}", seen)
-        await runner.cleanup()
-    await server.stop(None)
+        # What a failed test left hanging must not hold up the next.
+        runner._shutdown_timeout = 1.0
+        try:
+            await runner.setup()
+            await web.TCPSite(runner, "127.0.0.1", 0).start()
+            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            async with aiohttp.ClientSession(url) as http:
+                yield World(url, http, rooms, gate, clock, server, f"127.0.0.1:{port}", seen)
+        finally:
+            # Calls that a test made hang end first, then the gateway waits for nothing.
+            await server.stop(None)
+            await runner.cleanup()
 
 
 async def accept_all(request: ingest_pb.AcceptWebhooksRequest) -> ingest_pb.AcceptWebhooksResponse:

@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import asyncio
 from contextlib import AbstractAsyncContextManager
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import aiohttp
 import orjson
 import pytest
+from aiohttp import web
 
 from gateway.feed import Client, Fact
+from gateway.routes.stream import Sender
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events
@@ -159,6 +161,7 @@ async def test_catching_up_ends_though_the_last_fact_has_left_the_feed(gateway: 
         del feed.facts[1]
         async with watch(gateway, last=0) as response:
             assert (await read_event(response)).id == str(first)
+            await feed.wait_for_streams(1)
             feed.add(received("new"), position=second + 1)
             assert (await read_event(response)).data["data"]["message"]["text"] == "new"
 
@@ -224,6 +227,19 @@ async def test_a_stream_ends_with_its_token(gateway: World) -> None:
     async with watch(gateway) as response:
         event = await read_event(response)
     assert event.data["reason"] == "TOKEN_EXPIRED"
+
+
+async def test_a_fact_that_comes_by_both_ways_is_sent_once() -> None:
+    written: list[bytes] = []
+
+    class Response:
+        async def write(self, frame: bytes) -> None:
+            written.append(frame)
+
+    sender = Sender(cast("web.StreamResponse", Response()), frozenset({"x"}), position=5)
+    for position, kind in ((5, "x"), (6, "x"), (6, "x"), (7, "y"), (8, ""), (9, "x")):
+        await sender.send_fact(Fact(position, kind, b"%d" % position))
+    assert written == [b"6", b"8", b"9"]
 
 
 def test_a_client_that_does_not_keep_up_is_ended_and_told_to_come_back() -> None:
