@@ -82,7 +82,7 @@ def partitioned(service: str, table: str, *, unit: str, keep: int | None) -> str
 
 
 def expiring(service: str, table: str, *, time_column: str, keep_days: int, condition: str = "true") -> str:
-    """Registers a table whose rows are deleted after some days, where the condition holds; it needs ``owner_sweeps``."""
+    """Registers a table whose rows are deleted after some days where the condition holds; needs ``owner_sweeps``."""
     quoted = condition.replace("'", "''")
     return (
         f"insert into {service}.expiring_tables (table_name, time_column, keep_days, condition)"
@@ -257,6 +257,16 @@ def finish(service: str, functions: Sequence[str] = ()) -> str:
       end loop;
     end $$;
     {grants_text}
+    """
+
+
+def own_function(service: str, signature: str) -> str:
+    """Hands one look-up function to the owner role and opens it to the service alone."""
+    name = f"{service}.{signature}"
+    return f"""
+    alter function {name} owner to {owner(service)};
+    revoke all on function {name} from public;
+    grant execute on function {name} to {role(service)};
     """
 
 

@@ -22,6 +22,7 @@ from services.ingest.event_servicer import WebhookEventServicer
 from services.ingest.feed import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed_servicer import FeedServicer
 from services.ingest.path import Path
+from services.ingest.queue_watch import QueueWatch
 from services.ingest.servicer import IngestServicer
 from services.ingest.worker import Worker, WorkerMetrics, waker
 
@@ -72,6 +73,7 @@ async def start(process: Process) -> None:
         wake_relay=wake_relay,
     )
     process.run("worker", worker.run)
+    process.run("queue_watch", QueueWatch(db, clock, process.metrics.registry).run)
     writer = FeedWriter(clock, nats)
     process.consume(WRITER, SOURCES, writer.append, committed=writer.announce)
     process.maintain()

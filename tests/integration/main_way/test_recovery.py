@@ -1,0 +1,55 @@
+"""A room behind the door is blocked, events pile up and are seen to, the room comes back, a replay changes nothing."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chassis.wire import to_timestamp
+from prosa.ingest.v1 import webhook_event_service_pb2 as pb
+from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
+from services.ingest.queue_watch import QueueWatch
+from tests.integration.main_way.test_once_only import snapshot
+from tests.office import Office, changed, sample
+
+INCOMING = "message_created.whatsapp_cloud.incoming"
+EVENTS = 20
+
+
+@pytest.mark.req("IN-07")
+async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(office: Office) -> None:
+    world = office.world
+    seen = CollectorRegistry()
+    watch = QueueWatch(world.database("ingest"), world.clock, seen)
+    blocked = await world.admin()
+    async with blocked, blocked.transaction():
+        await blocked.execute("lock table conversation.conversations in access exclusive mode")
+        bodies = [changed(sample(INCOMING), id=910_000 + number, content=f"{number}") for number in range(EVENTS)]
+        answers = await asyncio.gather(*(office.post(body) for body in bodies))
+        assert {status for status, _ in answers} == {200}
+        await watch.look()
+        assert (seen.get_sample_value("prosa_webhook_events_waiting") or 0) >= EVENTS
+        assert (seen.get_sample_value("prosa_webhook_events_oldest_seconds") or 0) > 0
+        assert await office.count("conversation.messages") == 0
+    for _, answer in answers:
+        assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
+    await watch.look()
+    assert seen.get_sample_value("prosa_webhook_events_waiting") == 0
+    assert seen.get_sample_value("prosa_webhook_events_oldest_seconds") == 0
+    assert await office.count("conversation.messages") == EVENTS
+
+    before = await snapshot(office)
+    events = world.as_service("cli", office.organization_id).stub(WebhookEventServiceStub)
+    since = to_timestamp(world.clock.now() - timedelta(minutes=10))
+    asked = pb.ReplayWebhookEventsRequest(start_time=since, state=pb.WEBHOOK_EVENT_STATE_PROCESSED, dry_run=True)
+    counted = await events.ReplayWebhookEvents(asked)
+    assert (counted.matched_count, counted.replayed_count) == (EVENTS, 0)
+    asked.dry_run = False
+    replayed = await events.ReplayWebhookEvents(asked)
+    assert replayed.replayed_count == EVENTS
+    for _, answer in answers:
+        assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
+    assert await snapshot(office) == before
