@@ -58,6 +58,7 @@ DEFINER_FUNCTIONS = {
     "ingest.connections_by_account": "TABLE(found_connection_id uuid, found_organization_id uuid, found_channel_id uuid)",
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
     "ingest.feed_first_position": "bigint",
+    "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
     "conversation.ensure_message_month": "void",
 }
 """All that may look before an organization is known, and what each answers: ids, positions and times."""
