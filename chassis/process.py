@@ -302,10 +302,6 @@ class Process:
         self.run("relay", relay.run)
         return relay.wake
 
-    def waker(self) -> Callable[[], None]:
-        """What to call after a commit that added to the outbox, where the relay runs in another process."""
-        return Relay(self.service, self.database(), self.leases(), self.nats, self.metrics).wake
-
     def consume(
         self,
         name: str,

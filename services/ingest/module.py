@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from chassis.process import Process
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
@@ -86,8 +88,7 @@ async def start_accept(process: Process) -> None:
     _serve_door(process, directory, waker(process.nats))
 
 
-def _serve_door(process: Process, directory: Directory, wake_lanes: object) -> None:
-    assert callable(wake_lanes)
+def _serve_door(process: Process, directory: Directory, wake_lanes: Callable[[], None]) -> None:
     door = Door(
         process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), wake_lanes
     )

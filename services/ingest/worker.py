@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
+from uuid import UUID
 
 import structlog
 from nats.aio.client import Client as Nats
@@ -19,7 +20,7 @@ from chassis.leases import LeaseLost, Leases
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest import outcomes
-from services.ingest.directory import Directory
+from services.ingest.directory import Connection, Directory
 from services.ingest.lanes import Lanes
 from services.ingest.normal_form import Ignored, Invalid
 from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
@@ -57,7 +58,7 @@ class WorkerMetrics:
         )
 
 
-def waker(nats: Nats) -> Any:
+def waker(nats: Nats) -> Callable[[], None]:
     """What tells all workers that something waits in the queue: best effort, the poll is the truth."""
 
     def wake() -> None:
@@ -81,7 +82,7 @@ class Worker:
         clock: Clock,
         nats: Nats,
         metrics: WorkerMetrics,
-        wake_relay: Any,
+        wake_relay: Callable[[], None],
     ) -> None:
         self._db = db
         self._lanes = Lanes(db, leases)
@@ -152,24 +153,35 @@ class Worker:
 
     async def _process(self, batch: Sequence[Pending]) -> None:
         connections = await self._directory.by_ids({item.connection_id: item.organization_id for item in batch})
-        done: list[Done] = []
-        retries: list[Retry] = []
+        ended, journeys = self._read(batch, connections)
+        first = batch[0]
+        # A batch runs under the trace of its first event; the correlation id is each event's own.
+        with context.carried(first.correlation_id, first.trace_parent):
+            await self._travel([journey for _, journey in journeys])
+        ended.extend(outcome for item, journey in journeys if (outcome := self._end(item, journey)) is not None)
+        await self._write(
+            batch,
+            [outcome for outcome in ended if isinstance(outcome, Done)],
+            [outcome for outcome in ended if isinstance(outcome, Retry)],
+        )
+
+    def _read(
+        self, batch: Sequence[Pending], connections: Mapping[UUID, Connection]
+    ) -> tuple[list[Done | Retry], list[tuple[Pending, Journey]]]:
+        """What has ended already, being no event of ours or none at all, and the journeys that lie ahead."""
+        ended: list[Done | Retry] = []
         journeys: list[tuple[Pending, Journey]] = []
         for item in batch:
             connection = connections.get(item.connection_id)
             if connection is None:
                 gone = FailedPrecondition("CONNECTION_UNREADABLE", "The event's connection cannot be read.")
-                ended = self._failed(item, gone)
-                if isinstance(ended, Done):
-                    done.append(ended)
-                else:
-                    retries.append(ended)
+                ended.append(self._failed(item, gone))
                 continue
             parsed = parse_chatwoot(item.body, connection.context)
             if isinstance(parsed, Ignored):
-                done.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
+                ended.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):
-                done.append(Done(item, "DEAD_LETTER", parsed.reason.value, parsed.detail))
+                ended.append(Done(item, "DEAD_LETTER", parsed.reason.value, parsed.detail))
             else:
                 journey = Journey(
                     event_id=item.event_id,
@@ -180,16 +192,7 @@ class Worker:
                     ordering_key=item.ordering_key,
                 )
                 journeys.append((item, journey))
-        first = batch[0]
-        with context.carried(first.correlation_id, first.trace_parent):
-            await self._travel([journey for _, journey in journeys])
-        for item, journey in journeys:
-            outcome = self._end(item, journey)
-            if isinstance(outcome, Done):
-                done.append(outcome)
-            elif outcome is not None:
-                retries.append(outcome)
-        await self._write(batch, done, retries)
+        return ended, journeys
 
     async def _travel(self, journeys: Sequence[Journey]) -> None:
         """All as one; where a step fails as a whole and for good, in halves, until the bad one stands alone."""
