@@ -15,7 +15,12 @@ from chassis.embedded.shapes import Shape
 from tests.chaos.plan import draw_plan
 from tests.chaos.run import Report, run
 
-SHAPES = {"all": (Shape.ALL,), "services": (Shape.SERVICES,), "both": (Shape.ALL, Shape.SERVICES)}
+SHAPES = {
+    "all": (Shape.ALL,),
+    "door": (Shape.DOOR,),
+    "services": (Shape.SERVICES,),
+    "both": (Shape.ALL, Shape.SERVICES),
+}
 FAULT_COUNT = 40
 EVENT_COUNT = 5_000
 SEED_MAX = 1_000_000
@@ -27,7 +32,8 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=FAULT_COUNT, help="how many faults per shape")
     parser.add_argument("--events", type=int, default=EVENT_COUNT, help="at least so many webhook events per shape")
     parser.add_argument("--seed", type=int, default=None, help="draws everything; drawn and printed when missing")
-    parser.add_argument("--shape", choices=sorted(SHAPES), default="both", help="one process, one per service, or both")
+    shapes = "one process (all), one per service (services), both, or as `prosa up` splits them (door)"
+    parser.add_argument("--shape", choices=sorted(SHAPES), default="both", help=shapes)
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(SEED_MAX) if options.seed is None else options.seed
     failures = []

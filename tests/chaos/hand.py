@@ -72,7 +72,7 @@ class Hand:
                     case Kind.FREEZE:
                         await self._freeze(fault.target)
                     case Kind.HANG:
-                        await self._hang(fault.target, moment, done)
+                        await self._hang(fault.target, done)
                     case Kind.RESTART:
                         await self._restart(fault.target, done)
                     case Kind.COLD_FROZEN | Kind.COLD_DEAD:
@@ -131,8 +131,11 @@ class Hand:
                 self._supervisor.thaw(fault.away)
         await self._supervisor.wait_restarted(fault.target, before)
 
-    async def _hang(self, target: str, moment: datetime, done: Done) -> None:
-        begun = time.monotonic()
+    async def _hang(self, target: str, done: Done) -> None:
+        # Only a worker that holds something leaves something behind.
+        while await self._observer.worker_count() < len(WORKERS):  # noqa: ASYNC110 another process
+            await asyncio.sleep(LOOK_SECONDS)
+        begun, moment = time.monotonic(), datetime.now(UTC)
         self._supervisor.freeze(target)
         try:
             await asyncio.sleep(HANG_WORK_SECONDS)

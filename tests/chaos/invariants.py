@@ -13,6 +13,7 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2
 from tests.chaos.correspondence import Correspondence, Letter, Said
 from tests.chaos.observer import Observer, in_every_service
+from tests.chaos.reader import Reader
 from tests.chaos.sender import ANSWER_SECONDS_MAX, Answer, Outages
 
 EXAMPLES_MAX = 3
@@ -158,6 +159,22 @@ async def feed_is_whole(observer: Observer, correspondences: Sequence[Correspond
         check("no outbox holds anything back", queued, f"{len(queued)} queued"),
         check("no consumer gave a fact up", [row["failure"] for row in failures], f"{len(failures)} failures"),
     ]
+
+
+async def reader_saw_all(observer: Observer, reader: Reader) -> Check:
+    """Who watched live and came back after each interruption has seen the whole feed, each fact once and in its place.
+
+    A reader that has seen one position has seen all before it: none was committed behind its back.
+    """
+    rows = await observer.rows("select position, event_id from ingest.feed order by position")
+    feed = [(row["position"], row["event_id"]) for row in rows]
+    seen = set(reader.seen)
+    missed: list[object] = [entry for entry in feed if entry not in seen]
+    sentence = "who watched has seen every fact once, in order"
+    counted = f"{len(reader.seen)} events over {reader.connection_count} connections"
+    if reader.seen == feed:
+        return Check(sentence, True, counted)
+    return check(sentence, missed or [f"{len(reader.seen)} for {len(feed)}, or out of order"], counted)
 
 
 def processes_lived(restarts: Mapping[str, int], kills: Mapping[str, int]) -> Check:

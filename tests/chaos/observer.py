@@ -26,6 +26,7 @@ _WAITING_FACTS = "select " + " + ".join(
 _LAST_SEQUENCES = "select " + " + ".join(
     f"coalesce((select sum(last_sequence) from {service}.relay_state), 0)" for service in SERVICES
 )
+_WORKERS = "select count(distinct holder) from ingest.leases where starts_with(name, 'lane.') and expire_time > now()"
 
 
 class Observer:
@@ -59,6 +60,10 @@ class Observer:
     async def published(self) -> int:
         """A number that grows with every fact published to a stream, as long as no stream is lost."""
         return await self.number(_LAST_SEQUENCES)
+
+    async def worker_count(self) -> int:
+        """How many workers hold lanes."""
+        return await self.number(_WORKERS)
 
     async def processed(self, until: datetime, limit_seconds: float) -> float | None:
         """Waits until all webhooks stored until then are processed; answers the seconds, None beyond the limit."""

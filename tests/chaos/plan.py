@@ -49,7 +49,13 @@ class Fault:
 
 def applications_of(shape: Shape) -> tuple[str, ...]:
     """The processes of our own code."""
-    return SERVICE_PROCESSES if shape is Shape.SERVICES else ("all",)
+    match shape:
+        case Shape.ALL:
+            return ("all",)
+        case Shape.DOOR:
+            return ("door", "rest")
+        case Shape.SERVICES:
+            return SERVICE_PROCESSES
 
 
 def processes_of(shape: Shape) -> tuple[str, ...]:

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
+from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.shapes import Shape
 from tests.chaos import invariants
 from tests.chaos.correspondence import Correspondence, draw_correspondences
@@ -18,6 +19,7 @@ from tests.chaos.invariants import Check
 from tests.chaos.observer import Observer
 from tests.chaos.pace import Pace
 from tests.chaos.plan import Fault
+from tests.chaos.reader import Reader
 from tests.chaos.sender import Outages, Sender
 from tests.chaos.system import SECRET, System, running_system
 
@@ -56,7 +58,7 @@ class Report:
 async def run(
     home: Path, *, seed: int, shape: Shape, event_count: int, plan: Sequence[Fault], say: Say = print
 ) -> Report:
-    """Runs once in an empty directory. Raises TimeoutError where the system does not come back at all."""
+    """Runs once in an empty directory, which keeps data and logs; a run that gets stuck says so in its report."""
     begun = time.monotonic()
     correspondences = draw_correspondences(seed, event_count, datetime.now(UTC))
     letter_count = sum(len(item.letters) for item in correspondences)
@@ -67,7 +69,11 @@ async def run(
     )
     async with running_system(home, shape) as system:
         say(f"{time.monotonic() - begun:7.1f} s  the system is ready")
-        await _Run(system, correspondences, report, begun, home, say).drive(plan)
+        try:
+            await _Run(system, correspondences, report, begun, home, say).drive(plan)
+        except* (TimeoutError, EmbeddedError) as stuck:
+            told = "; ".join(f"{type(error).__name__}: {error}" for error in stuck.exceptions)
+            report.checks.append(Check("the run came to its end", False, told))
     report.seconds = time.monotonic() - begun
     for check in report.checks:
         say(f"  {'ok  ' if check.holds else 'FAIL'}  {check.sentence}: {check.counted}")
@@ -105,6 +111,22 @@ class _Run:
         pace = Pace(report.letter_count, len(plan))
         sender = Sender(system.webhook_url, SECRET, self._correspondences, pace, report.seed)
         hand = Hand(system, self._observer, self._outages, report.seed, self._home)
+        reader = Reader(system.stream_url, system.api_key)
+        reading = asyncio.create_task(reader.run())
+        try:
+            await self._send_and_break(plan, pace, sender, hand)
+            self._say(f"{self._now():7.1f} s  all {sender.accepted_count} events were answered 200")
+            quiet = await self._observer.caught_up(datetime.now(UTC), QUIET_SECONDS_MAX)
+            self._say(f"{self._now():7.1f} s  " + ("all is quiet" if quiet is not None else "it does not get quiet"))
+            last = await self._observer.number("select coalesce(max(position), 0) from ingest.feed")
+            await reader.until(last, QUIET_SECONDS_MAX)
+        finally:
+            reading.cancel()
+            await asyncio.gather(reading, return_exceptions=True)
+        report.answers = sender.statuses()
+        await self._check(sender, hand, reader)
+
+    async def _send_and_break(self, plan: Sequence[Fault], pace: Pace, sender: Sender, hand: Hand) -> None:
         async with asyncio.TaskGroup() as group:
             pacing = group.create_task(pace.run())
             sending = group.create_task(sender.run())
@@ -117,19 +139,14 @@ class _Run:
             pace.no_more_faults()
             async with asyncio.timeout(SEND_SECONDS_MAX):
                 await asyncio.gather(pacing, sending)
-        self._say(f"{self._now():7.1f} s  all {sender.accepted_count} events were answered 200")
-        quiet = await self._observer.caught_up(datetime.now(UTC), QUIET_SECONDS_MAX)
-        self._say(f"{self._now():7.1f} s  " + ("all is quiet" if quiet is not None else "it does not get quiet"))
-        report.answers = sender.statuses()
-        await self._check(sender, hand)
 
     async def _do(self, hand: Hand, fault: Fault) -> None:
         done = Done(fault, self._now())
         self._report.faults.append(done)
         try:
             await hand.do(fault, done)
-        except TimeoutError:
-            done.complaints.append("it did not come back in time")
+        except (TimeoutError, EmbeddedError):
+            done.complaints.append("it did not come back")
             raise
         if fault.isolated:
             done.caught_up_seconds = await self._observer.caught_up(datetime.now(UTC), CAUGHT_UP_SECONDS_MAX)
@@ -137,7 +154,7 @@ class _Run:
                 done.complaints.append(f"the system had not caught up {CAUGHT_UP_SECONDS_MAX:g} s after it")
         self._say(_line(done))
 
-    async def _check(self, sender: Sender, hand: Hand) -> None:
+    async def _check(self, sender: Sender, hand: Hand, reader: Reader) -> None:
         observer, correspondences = self._observer, self._correspondences
         self._report.checks = [
             *invariants.answers_in_time(sender.answers, self._outages),
@@ -145,6 +162,7 @@ class _Run:
             *await invariants.one_of_each(observer, correspondences),
             *await invariants.messages_in_order(observer, correspondences),
             *await invariants.feed_is_whole(observer, correspondences),
+            await invariants.reader_saw_all(observer, reader),
             invariants.processes_lived(self._system.restart_counts(), hand.kill_counts),
             invariants.logs_are_calm(self._system.logs),
         ]

@@ -34,11 +34,12 @@ SETUP_SECONDS = 15.0
 
 @dataclass(frozen=True, slots=True)
 class System:
-    """The running suite and the organization in it."""
+    """The running suite, and how the organization in it is reached."""
 
     suite: Suite
-    organization_id: UUID
     webhook_url: str
+    stream_url: str
+    api_key: str
 
     @property
     def supervisor(self) -> Supervisor:
@@ -76,8 +77,9 @@ async def running_system(home: Path, shape: Shape) -> AsyncIterator[System]:
     )
     try:
         await suite.start()
-        organization_id, path = await _furnish(suite)
-        yield System(suite, organization_id, f"http://{LOOPBACK}:{suite.http_port}{path}")
+        path, api_key = await _furnish(suite)
+        url = f"http://{LOOPBACK}:{suite.http_port}"
+        yield System(suite, url + path, f"{url}/api/v1/stream", api_key)
     finally:
         await suite.stop()
 
@@ -122,10 +124,10 @@ def _second_ingest(suite: Suite) -> Sequence[ChildSpec]:
     ]
 
 
-async def _furnish(suite: Suite) -> tuple[UUID, str]:
-    """Makes an organization with a connection and two channels; answers its id and the webhook's path."""
-    key = auth.load_private_key(suite.directory / "keys", OPERATOR)
-    signer = auth.TokenSigner(OPERATOR, key, SystemClock())
+async def _furnish(suite: Suite) -> tuple[str, str]:
+    """Makes an organization with a connection and two channels; answers the webhook's path and an API key."""
+    private_key = auth.load_private_key(suite.directory / "keys", OPERATOR)
+    signer = auth.TokenSigner(OPERATOR, private_key, SystemClock())
     channels = {
         service: rpc.open_channel(f"{LOOPBACK}:{app.grpc_port}", signer)
         for app in suite.apps
@@ -134,13 +136,16 @@ async def _furnish(suite: Suite) -> tuple[UUID, str]:
     }
     try:
         async with asyncio.timeout(SETUP_SECONDS):
-            created = await AccessServiceStub(channels["identity"]).CreateOrganization(
+            access = AccessServiceStub(channels["identity"])
+            created = await access.CreateOrganization(
                 access_pb.CreateOrganizationRequest(
                     name=f"Crash test {uuid4()}", admin_email=f"{uuid4().hex}@example.com"
                 )
             )
-            organization_id = UUID(created.organization.organization_id)
-            acting = rpc.for_organization(signer, organization_id)
+            acting = rpc.for_organization(signer, UUID(created.organization.organization_id))
+            key = await access.CreateApiKey(
+                access_pb.CreateApiKeyRequest(name="reader", scopes=["events.read"]), metadata=acting
+            )
             stub = ConnectionServiceStub(channels["ingest"])
             connection = await stub.CreateConnection(
                 connection_pb.CreateConnectionRequest(name="Chatwoot", account_id=ACCOUNT_ID, webhook_secret=SECRET),
@@ -162,4 +167,4 @@ async def _furnish(suite: Suite) -> tuple[UUID, str]:
     finally:
         for channel in channels.values():
             await channel.close()
-    return organization_id, connection.webhook_path
+    return connection.webhook_path, key.secret
