@@ -69,6 +69,21 @@ async def test_a_first_message_makes_a_conversation_and_announces_both(world: Wo
     assert [row["correlation_id"] for row in correlations] == [item.cause_id] == [received.cause_id]
 
 
+async def test_a_plain_message_moves_a_known_conversation_on(world: World, organization_id: UUID) -> None:
+    heard = Heard(organization_id)
+    await batch(world, heard.item(written("1"), told(1, unread_count=1)))
+    before = await conversation(world, heard)
+    await batch(world, heard.item(answered("2", "Bom dia!", second=5), told(2, unread_count=4)))
+    after = await conversation(world, heard)
+    assert (after.unread_count, after.last_message_preview) == (4, "Bom dia!")
+    assert after.last_message_direction == pb.MESSAGE_DIRECTION_OUTBOUND
+    assert after.last_message_time.ToDatetime(tzinfo=START.tzinfo) == START + timedelta(seconds=5)
+    assert after.update_time.ToNanoseconds() > before.update_time.ToNanoseconds()
+    [row], _ = await kept(world, organization_id)
+    assert (row["version"], row["provider_update_time_us"], row["last_provider_message_id"]) == (2, 2, "2")
+    assert row["activity_time"] == row["last_message_time"]
+
+
 async def test_what_comes_twice_leaves_no_trace(world: World, organization_id: UUID) -> None:
     heard = Heard(organization_id, contact_id=str(uuid4()))
     items = [
