@@ -36,21 +36,11 @@ CHANNEL_OPTIONS = [
 ]
 
 
-class ClientInterceptor(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStreamClientInterceptor):
+class _Completing:
     """Adds the deadline and the metadata; where the call brings no authorization, this service's own token."""
 
     def __init__(self, signer: TokenSigner | None) -> None:
         self._signer = signer
-
-    async def intercept_unary_unary(
-        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
-    ) -> Any:
-        return await continuation(self._completed(details, bounded=True), request)
-
-    async def intercept_unary_stream(
-        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
-    ) -> Any:
-        return await continuation(self._completed(details, bounded=False), request)
 
     def _completed(self, details: grpc.aio.ClientCallDetails, *, bounded: bool) -> grpc.aio.ClientCallDetails:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
@@ -68,9 +58,25 @@ class ClientInterceptor(grpc.aio.UnaryUnaryClientInterceptor, grpc.aio.UnaryStre
         )
 
 
+# A channel asks of each interceptor only what it is first, so calls and streams take one each.
+class _CallInterceptor(_Completing, grpc.aio.UnaryUnaryClientInterceptor):
+    async def intercept_unary_unary(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._completed(details, bounded=True), request)
+
+
+class _StreamInterceptor(_Completing, grpc.aio.UnaryStreamClientInterceptor):
+    async def intercept_unary_stream(
+        self, continuation: Callable[..., Awaitable[Any]], details: grpc.aio.ClientCallDetails, request: Any
+    ) -> Any:
+        return await continuation(self._completed(details, bounded=False), request)
+
+
 def open_channel(address: str, signer: TokenSigner | None) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:/path`` that completes every call made over it."""
-    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=[ClientInterceptor(signer)])
+    interceptors = [_CallInterceptor(signer), _StreamInterceptor(signer)]
+    return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=interceptors)
 
 
 def for_organization(signer: TokenSigner, organization_id: UUID) -> grpc.aio.Metadata:
