@@ -67,11 +67,13 @@ async def create(
         )
         organization = made.organization
         board_id = await ensure_board(calls, organization.organization_id)
+    # A password that was given is known; it must not stand in a terminal or a log as well.
+    drawn = "" if password else made.admin_password
     content = {
         "organization_id": organization.organization_id,
         "name": organization.name,
         "created": made.created,
-        "admin": {"email": made.admin_email, "password": made.admin_password or None},
+        "admin": {"email": made.admin_email, "password": drawn or None},
         "board_id": board_id,
     }
     lines = [
@@ -80,8 +82,8 @@ async def create(
         f"  board         {board_id}",
         f"  owner         {made.admin_email}",
     ]
-    if made.admin_password:
-        lines.append(f"  password      {made.admin_password}   (shown only now)")
+    if drawn:
+        lines.append(f"  password      {drawn}   (shown only now)")
     answer(content, lines, as_json=as_json)
 
 

@@ -1,0 +1,59 @@
+"""An operator at a terminal: the `prosa` command as a process of its own, beside the test's world."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from chassis.embedded.shapes import source_path
+
+COMMAND_SECONDS = 60.0
+
+
+@dataclass(frozen=True)
+class Said:
+    """What a command said, and how it ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def document(self) -> Any:
+        """Standard output as the one JSON document that it must be."""
+        return json.loads(self.out)
+
+
+@dataclass(frozen=True)
+class Operator:
+    """Types commands with an environment."""
+
+    environment: Mapping[str, str]
+    directory: Path
+
+    async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
+        """Runs one command to its end."""
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
+        process = await asyncio.create_subprocess_exec(
+            *(sys.executable, "-P", "-m", "cli.main", *words),
+            env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
+            cwd=self.directory,
+            stdin=asyncio.subprocess.PIPE,
+            stdout=asyncio.subprocess.PIPE,
+            stderr=asyncio.subprocess.PIPE,
+        )
+        try:
+            async with asyncio.timeout(COMMAND_SECONDS):
+                out, err = await process.communicate(typed.encode())
+        finally:
+            if process.returncode is None:
+                process.kill()
+                await process.wait()
+        assert process.returncode is not None
+        return Said(process.returncode, out.decode(), err.decode())

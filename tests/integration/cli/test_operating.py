@@ -1,0 +1,124 @@
+"""Setting up an organization at the terminal, and looking after its events."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from uuid import uuid4
+
+import aiohttp
+import orjson
+
+from cli.smoke.bodies import Writer, flat_conversation, flat_message
+from prosa.v1.options_pb2 import SOURCE_WHATSAPP
+from sandbox.chatwoot.signing import signed_request
+from tests.integration.cli.operator import Operator
+from tests.world import World
+
+SECRET = "only-for-tests-0123456789"
+ACCOUNT_ID, INBOX_ID = 91, 21
+
+
+async def test_an_organization_is_made_once_with_its_board(operator: Operator) -> None:
+    words = ("org", "create", "--name", "Padaria Aurora", "--admin", "ana@padaria-aurora.example")
+    first = (await operator.prosa(*words, "--json")).document
+    again = (await operator.prosa(*words, "--json")).document
+    assert first["created"] is True
+    assert first["admin"]["password"]
+    assert again == {**first, "created": False, "admin": {"email": "ana@padaria-aurora.example", "password": None}}
+    listed = (await operator.prosa("org", "list", "--json")).document["organizations"]
+    assert [item["organization_id"] for item in listed if item["name"] == "Padaria Aurora"] == [
+        first["organization_id"]
+    ]
+
+
+async def test_an_owners_password_can_come_from_a_variable_and_is_not_printed(operator: Operator) -> None:
+    words = ("org", "create", "--name", "Livraria Lua", "--admin", "lia@livraria-lua.example")
+    made = await operator.prosa(*words, "--password-env", "OWNER", OWNER="correct horse battery staple")
+    assert made.code == 0
+    assert "battery" not in made.out
+    missing = await operator.prosa(*words, "--password-env", "OWNER")
+    assert missing.code == 1
+    assert "OWNER is not set" in missing.err
+
+
+async def test_what_does_not_exist_is_named_with_what_does(operator: Operator) -> None:
+    await operator.prosa("org", "create", "--name", "Oficina Sol", "--admin", "eva@oficina-sol.example")
+    missing = await operator.prosa("connection", "list", "--org", "Oficina Lua")
+    assert missing.code == 1
+    assert "'Oficina Lua'" in missing.err
+    assert "'Oficina Sol'" in missing.err
+    check = await operator.prosa("connection", "check", "main", "--org", "Oficina Sol")
+    assert check.code == 1
+    assert "prosa connection create" in check.err
+
+
+async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator, world: World) -> None:
+    name = f"Ateliê {uuid4().hex[:6]}"
+    org = ("--org", name)
+    made = (await operator.prosa("org", "create", "--name", name, "--admin", "rui@atelie.example", "--json")).document
+    connection = (
+        await operator.prosa(
+            *("connection", "create", *org, "--name", "main", "--account-id", str(ACCOUNT_ID), "--json"),
+            PROSA_WEBHOOK_SECRET=SECRET,
+        )
+    ).document
+    assert connection["secret_count"] == 1
+    assert SECRET not in orjson.dumps(connection).decode()
+    channel = await operator.prosa(
+        *("channel", "create", *org, "--connection", "main", "--name", "WhatsApp", "--source", "whatsapp"),
+        *("--inbox-id", str(INBOX_ID), "--json"),
+    )
+    assert channel.document["inbox_id"] == INBOX_ID
+    key = (await operator.prosa("api-key", "create", *org, "--name", "n8n", "--scope", "*", "--json")).document
+    assert key["secret"].startswith("ncrm_")
+
+    message_id, dead_id = await _send(world, connection["webhook_path"], made["organization_id"])
+
+    words = ("events", "list", *org, "--state", "dead-letter", "--since", "10m", "--json")
+    dead = (await operator.prosa(*words)).document
+    assert [item["webhook_event_id"] for item in dead["webhook_events"]] == [dead_id]
+    shown = await operator.prosa("events", "show", dead_id, *org)
+    assert "NO_VALID_IDENTITY" in shown.out
+    replayed = await operator.prosa("events", "replay", message_id, *org, "--json")
+    assert replayed.code == 0
+    assert replayed.document["same_result"] is True
+    assert replayed.document["state"] == "PROCESSED"
+    still_dead = await operator.prosa("events", "replay", dead_id, *org)
+    assert still_dead.code == 1
+
+    counted = (await operator.prosa("events", "replay", *org, "--since", "10m", "--dry-run", "--json")).document
+    assert counted["matched_count"] == 1
+    assert counted["groups"] == [{"state": "DEAD_LETTER", "reason": "NO_VALID_IDENTITY", "count": 1}]
+    refused = await operator.prosa("events", "replay", *org, "--since", "10m", typed="n\n")
+    assert refused.code == 1
+    words = ("events", "replay", *org, "--since", "10m", "--state", "processed")
+    assert (await operator.prosa(*words, "--json")).code == 2, "with JSON nobody can be asked"
+    whole = (await operator.prosa(*words, "--yes", "--json")).document
+    assert whole["outcomes"] == {"PROCESSED": 1}
+
+    tail = await operator.prosa("feed", "tail", *org, "--after", "0", "--count", "1", "--json")
+    assert tail.document["type"] == "prosa.identity.v1.OrganizationCreated"
+    revoked = (await operator.prosa("api-key", "revoke", key["api_key_id"], *org, "--json")).document
+    assert revoked["revoke_time"] is not None
+
+
+async def _send(world: World, path: str, organization_id: str) -> tuple[str, str]:
+    """Lets one person write, and one whom nobody can identify; answers their events' ids once they are done."""
+    now = datetime.now(UTC)
+    person = Writer(SOURCE_WHATSAPP, "+5511900000091", "Ana", ACCOUNT_ID, INBOX_ID)
+    nobody = Writer(SOURCE_WHATSAPP, "", "Ninguém", ACCOUNT_ID, INBOX_ID)
+    ids = []
+    async with aiohttp.ClientSession() as session:
+        for body in (flat_message(person, 5, 55, "Oi", now), flat_conversation(nobody, 6, now)):
+            raw = orjson.dumps(body)
+            headers = signed_request(raw, SECRET, str(uuid4()), int(now.timestamp()))
+            async with session.post(
+                f"http://127.0.0.1:{world.host.http_port}{path}", data=raw, headers=headers
+            ) as answer:
+                assert answer.status == 200
+                ids.append((await answer.json())["webhook_event_id"])
+    await world.until(
+        "select from ingest.webhook_events where organization_id = %s and state <> 'PENDING' having count(*) = 2",
+        organization_id,
+    )
+    return ids[0], ids[1]
