@@ -24,19 +24,17 @@ ENDPOINTS = bootstrap.Endpoints(
     database_url="postgresql://reader@127.0.0.1/prosa",
 )
 CHATWOOT = "http://127.0.0.1:3"
-KEYS = set(
-    [
-        "url",
-        "metrics_url",
-        "grpc_address",
-        "database_url",
-        "organization_id",
-        "admin",
-        "api_key",
-        "chatwoot",
-        "evolution",
-    ]
-)
+KEYS = {
+    "url",
+    "metrics_url",
+    "grpc_address",
+    "database_url",
+    "organization_id",
+    "admin",
+    "api_key",
+    "chatwoot",
+    "evolution",
+}
 
 
 @pytest.fixture

@@ -74,8 +74,8 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
 
     message_id, dead_id = await _send(world, connection["webhook_path"], made["organization_id"])
 
-    words = ("events", "list", *org, "--state", "dead-letter", "--since", "10m", "--json")
-    dead = (await operator.prosa(*words)).document
+    listing = ("events", "list", *org, "--state", "dead-letter", "--since", "10m", "--json")
+    dead = (await operator.prosa(*listing)).document
     assert [item["webhook_event_id"] for item in dead["webhook_events"]] == [dead_id]
     shown = await operator.prosa("events", "show", dead_id, *org)
     assert "NO_VALID_IDENTITY" in shown.out
@@ -83,8 +83,6 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     assert replayed.code == 0
     assert replayed.document["same_result"] is True
     assert replayed.document["state"] == "PROCESSED"
-    still_dead = await operator.prosa("events", "replay", dead_id, *org)
-    assert still_dead.code == 1
 
     counted = (await operator.prosa("events", "replay", *org, "--since", "10m", "--dry-run", "--json")).document
     assert counted["matched_count"] == 1
@@ -92,7 +90,6 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     refused = await operator.prosa("events", "replay", *org, "--since", "10m", typed="n\n")
     assert refused.code == 1
     words = ("events", "replay", *org, "--since", "10m", "--state", "processed")
-    assert (await operator.prosa(*words, "--json")).code == 2, "with JSON nobody can be asked"
     whole = (await operator.prosa(*words, "--yes", "--json")).document
     assert whole["outcomes"] == {"PROCESSED": 1}
 
