@@ -6,7 +6,7 @@ A worker's PostgreSQL, NATS and Redis are its own, so that a test may stop, free
 from __future__ import annotations
 
 import asyncio
-import logging
+import io
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -17,7 +17,7 @@ import pytest_asyncio
 import uvloop
 from sqlalchemy.engine import make_url
 
-from chassis import auth, crypto, migrate
+from chassis import auth, crypto, migrate, telemetry
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
 from chassis.migrations import READER_ROLE, SERVICES, role
 from tests.world import ROLE_PASSWORD, World, settings_for, start_world
@@ -113,7 +113,7 @@ def organization_id() -> UUID:
     return uuid4()
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(scope="session", autouse=True)
 def quiet_logs() -> None:
-    """Logs of what a test breaks on purpose stay out of its output."""
-    logging.getLogger("grpc").setLevel(logging.ERROR)
+    """Logs as the product writes them, kept from view: tests break things on purpose, and traces are dear to draw."""
+    telemetry.configure_logging("error", stream=io.StringIO())

@@ -26,7 +26,7 @@ def logs() -> Iterator[io.StringIO]:
     stream = io.StringIO()
     telemetry.configure_logging("debug", stream=stream)
     yield stream
-    telemetry.configure_logging("warning", stream=io.StringIO())
+    telemetry.configure_logging("error", stream=io.StringIO())
 
 
 def _lines(logs: io.StringIO) -> list[dict[str, Any]]:
