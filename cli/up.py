@@ -6,7 +6,7 @@ import asyncio
 import contextlib
 import os
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -61,6 +61,19 @@ def up(
     asyncio.run(Up(home, http_port, chosen, demo=demo, as_json=as_json).run())
 
 
+class WatchedSuite(Suite):
+    """A suite that ends what watches it before it stops: a stream held open would make the services drain for long."""
+
+    def __init__(self, *arguments: Any, before_stop: Callable[[], Awaitable[None]], **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._before_stop = before_stop
+
+    async def stop(self) -> None:
+        """As of any suite."""
+        await self._before_stop()
+        await super().stop()
+
+
 class Up:
     """One run of the suite: what the supervisor does besides supervising."""
 
@@ -79,7 +92,7 @@ class Up:
             extra_ports.append(stand_in.PORT_NAME)
         if shape is Shape.SERVICES:
             extra_ports.append(PASSAGE_PORT)
-        self._suite = Suite(
+        self._suite = WatchedSuite(
             home,
             http_port,
             shape,
@@ -88,20 +101,21 @@ class Up:
             on_ready=self._on_ready,
             extra_ports=extra_ports,
             extra_children=self._children,
+            before_stop=self._stop_watching,
         )
 
     async def run(self) -> None:
         """Starts, waits for a signal and stops. Raises EmbeddedError when it cannot start."""
         self._say(f"Prosa starts in {self._suite.directory} …")
         async with self._closing:
-            try:
-                await self._suite.run()
-            finally:
-                for task in self._tasks:
-                    task.cancel()
-                await asyncio.gather(*self._tasks, return_exceptions=True)
+            await self._suite.run()
         # The last words come when nothing of it runs any more.
         self._say("Prosa has stopped.")
+
+    async def _stop_watching(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     def _environment(self) -> dict[str, str]:
         environment = dict(os.environ)

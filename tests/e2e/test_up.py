@@ -1,0 +1,197 @@
+"""The whole suite as people meet it: one command up, conversations arriving, the smoke, kills, and a second start."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import secrets
+import signal
+import socket
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import psycopg
+import pytest
+
+from chassis.embedded.ports import LOOPBACK
+from cli.readings import READINGS
+from cli.smoke.bodies import Writer, flat_message
+from cli.smoke.command import SCENARIOS
+from prosa.v1.options_pb2 import SOURCE_WHATSAPP
+from sandbox.chatwoot.signing import signed_request
+from tests.e2e.suite import Suite
+
+BOOTSTRAP_KEYS = {
+    "url",
+    "metrics_url",
+    "grpc_address",
+    "database_url",
+    "organization_id",
+    "admin",
+    "api_key",
+    "chatwoot",
+    "evolution",
+}
+ORGANIZATION = "Escola Ipê Idiomas"
+BLOCKED_EVENTS = 20
+LOOK_SECONDS = 30.0
+
+
+@pytest.fixture
+async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
+    """A home that nobody used before."""
+    running = Suite(tmp_path / "a home")
+    yield running
+    await running.close()
+
+
+@pytest.mark.timeout(240)
+@pytest.mark.req("OP-23", "OP-01", "OP-02", "OP-03", "IN-03", "IN-04", "IN-05", "IN-06")
+async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: Suite) -> None:
+    printed = await suite.start("--demo")
+    content = suite.bootstrap()
+    assert content == printed
+    assert content.keys() == BOOTSTRAP_KEYS
+    assert content["chatwoot"]["inboxes"] == {"whatsapp": 21, "instagram": 22}
+    async with aiohttp.ClientSession(headers={"X-Api-Key": content["api_key"]}) as session:
+        await _conversations_arrive(session, content["url"])
+        await _pages_answer(session, content)
+        await _smoke_passes(suite)
+        await _a_blocked_consumer_loses_nothing(suite, session, content)
+        contacts = await _contacts(session, content["url"])
+    code, _, err = await suite.run("up")
+    assert code == 2, "one home, one suite"
+    assert "Another prosa up runs on this home" in err
+
+    await suite.end(signal.SIGKILL)
+    await suite.until_gone()
+    again = await suite.start("--demo")
+    assert {**again, "metrics_url": "", "grpc_address": ""} == {**content, "metrics_url": "", "grpc_address": ""}
+    async with aiohttp.ClientSession(headers={"X-Api-Key": again["api_key"]}) as session:
+        assert contacts <= await _contacts(session, again["url"])
+    assert await suite.end(signal.SIGTERM) == 0
+    assert suite.processes() == []
+    assert not suite.bootstrap_file.exists()
+
+
+async def test_a_taken_port_is_refused_with_a_way_out(suite: Suite) -> None:
+    with socket.socket() as other:
+        other.bind((LOOPBACK, suite.http_port))
+        other.listen()
+        code, _, err = await suite.run("up")
+    assert code == 2
+    assert f"Port {suite.http_port} is taken" in err
+    assert "--http-port" in err
+    assert suite.processes() == []
+
+
+async def test_a_home_that_cannot_be_used_is_refused_with_a_way_out(suite: Suite) -> None:
+    suite.home.write_text("no directory")
+    code, out, _ = await suite.run("up", "--json")
+    assert code == 2
+    refusal = json.loads(out)["error"]
+    assert refusal["reason"] == "HOME_UNUSABLE"
+    assert "--home" in refusal["message"]
+
+
+async def _conversations_arrive(session: aiohttp.ClientSession, url: str) -> None:
+    async with asyncio.timeout(LOOK_SECONDS):
+        while True:
+            async with session.get(f"{url}/api/v1/conversations") as answer:
+                assert answer.status == 200
+                if len((await answer.json())["conversations"]) >= 3:
+                    return
+            await asyncio.sleep(0.1)
+
+
+async def _pages_answer(session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
+    """What the architecture's section 10 promises to people and tools."""
+    for path in ("/healthz", "/health", "/readyz", "/api/openapi.json", "/api/docs", "/", "/api/chatwoot/webhook"):
+        async with session.get(content["url"] + path) as answer:
+            assert answer.status == 200, path
+    async with session.get(content["url"] + "/metrics") as answer:
+        assert answer.status == 404, "metrics are not for the public port"
+    async with session.get(content["metrics_url"]) as answer:
+        page = await answer.text()
+        assert 'prosa_process_answered{process="' in page
+        assert "prosa_process_answered 0" not in page
+    sign_in = {"email": content["admin"]["email"], "password": content["admin"]["password"]}
+    async with session.post(content["url"] + "/api/v1/sessions", json=sign_in) as answer:
+        assert (await answer.json())["organization_id"] == content["organization_id"]
+    async with await psycopg.AsyncConnection.connect(content["database_url"]) as connection:
+        for view in [reading.view for reading in READINGS] + ["messaging_channel_configs"]:
+            found = await connection.execute(f"select count(*) from {view}".encode())
+            row = await found.fetchone()
+            assert row is not None
+            assert row[0] > 0, view
+
+
+async def _smoke_passes(suite: Suite) -> None:
+    code, out, _ = await suite.run("smoke", "variables", "--json")
+    assert code == 0
+    code, out, err = await suite.run("smoke", variables=json.loads(out))
+    assert code == 0, out + err
+    for name in SCENARIOS:
+        assert f"PASS  {name}" in out
+    for reading in READINGS:
+        assert reading.title in out
+
+
+async def _a_blocked_consumer_loses_nothing(
+    suite: Suite, session: aiohttp.ClientSession, content: dict[str, Any]
+) -> None:
+    """Freezes what processes events, lets 20 arrive, thaws it, and plays all of them again."""
+    worker = suite.pid("ingest")
+    door = suite.pid("ingest-accept")
+    begun = datetime.now(UTC)
+    if worker != door:
+        os.kill(worker, signal.SIGSTOP)
+    try:
+        for number in range(1, BLOCKED_EVENTS + 1):
+            assert await _write(session, content, number) == 200
+    finally:
+        os.kill(worker, signal.SIGCONT)
+    ids = await _processed(session, content["url"], begun)
+    words = ("events", "replay", "--org", ORGANIZATION, "--since", begun.isoformat(), "--state", "processed")
+    code, out, err = await suite.run(*words, "--yes", "--json")
+    assert code == 0, err
+    replayed = json.loads(out)
+    assert set(replayed["outcomes"]) == {"PROCESSED"}
+    assert replayed["replayed_count"] >= BLOCKED_EVENTS
+    assert await _processed(session, content["url"], begun) == ids, "the same events lead to the same messages"
+    assert len(set(ids.values())) == BLOCKED_EVENTS
+
+
+async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int) -> int:
+    writer = Writer(SOURCE_WHATSAPP, "+5511900007777", "Paula", content["chatwoot"]["account_id"], 21)
+    body = orjson.dumps(flat_message(writer, 899_999_999, 899_999_000_000 + number, f"{number}", datetime.now(UTC)))
+    headers = signed_request(body, content["chatwoot"]["webhook_secret"], secrets.token_hex(8), int(time.time()))
+    async with session.post(content["chatwoot"]["webhook_url"], data=body, headers=headers) as answer:
+        return answer.status
+
+
+async def _processed(session: aiohttp.ClientSession, url: str, begun: datetime) -> dict[str, str]:
+    """By event, the message that it led to; once all events of the blocked conversation are done."""
+    identity = {"source": "WHATSAPP", "external_id": "+5511900007777"}
+    async with asyncio.timeout(LOOK_SECONDS):
+        while True:
+            async with session.get(f"{url}/api/v1/identities", params=identity) as answer:
+                people = (await answer.json())["identities"]
+            if people:
+                query = {"contact_id": people[0]["contact_id"], "state": "PROCESSED", "start_time": begun.isoformat()}
+                async with session.get(f"{url}/api/v1/webhook-events", params=query | {"page_size": "250"}) as answer:
+                    events = (await answer.json())["webhook_events"]
+                if len(events) == BLOCKED_EVENTS:
+                    return {event["webhook_event_id"]: event["message_id"] for event in events}
+            await asyncio.sleep(0.1)
+
+
+async def _contacts(session: aiohttp.ClientSession, url: str) -> set[str]:
+    async with session.get(f"{url}/api/v1/contacts?page_size=250") as answer:
+        return {contact["contact_id"] for contact in (await answer.json())["contacts"]}
