@@ -1,7 +1,6 @@
 """P16: what transcoding a 20-field message costs, against a mapping written by hand and against protobuf's json_format.
 
-Run with `python -m bench.transcoding`; prints each figure, its limit measured in the same run, and their ratio. The
-mapping by hand converts times by the same functions as the plan, so that only the mapping itself is compared.
+The mapping by hand converts times by the same functions as the plan, so that only the mapping itself is compared.
 """
 
 from __future__ import annotations
@@ -16,12 +15,13 @@ import orjson
 from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from bench.figures import Figure, at_most
 from gateway.transcoding.fields import read_timestamp, write_timestamp
 from gateway.transcoding.plans import Plans
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.v1 import options_pb2
 
-RUNS = 40
+TURNS = 8
 CALLS = 250
 GOAL_OUT, GOAL_IN = 1.5, 2.0
 
@@ -139,27 +139,31 @@ def by_hand_in(raw: bytes) -> pb.Conversation:
     )
 
 
-def measure(ways: dict[str, Callable[[], object]]) -> dict[str, list[float]]:
-    """Answers microseconds of processor time per call; short runs take turns, so that noise meets all ways alike."""
+def times(ways: dict[str, Callable[[], object]], runs: int) -> dict[str, list[float]]:
+    """Answers microseconds of processor time per call; short turns are taken, so that noise meets all ways alike."""
     figures: dict[str, list[float]] = {name: [] for name in ways}
-    for _ in range(RUNS):
-        for name, way in ways.items():
-            started = time.process_time()
-            for _ in range(CALLS):
-                way()
-            figures[name].append((time.process_time() - started) / CALLS * 1e6)
+    for _ in range(runs):
+        found: dict[str, list[float]] = {name: [] for name in ways}
+        for _ in range(TURNS):
+            for name, way in ways.items():
+                started = time.process_time()
+                for _ in range(CALLS):
+                    way()
+                found[name].append((time.process_time() - started) / CALLS * 1e6)
+        for name in ways:
+            figures[name].append(statistics.median(found[name]))
     return figures
 
 
-def report() -> dict[str, float]:
-    """Measures, prints the table, and answers the two ratios."""
+def measure(runs: int) -> list[Figure]:
+    """Both directions by compiled plan against by hand, and json_format for comparison."""
     item = conversation()
     plan = Plans().of(item.DESCRIPTOR)
     raw = plan.to_json(item)
     theirs = json_format.MessageToJson(item, preserving_proto_field_name=True)
     assert plan.decode(orjson.loads(raw)) == by_hand_in(raw) == item
     assert orjson.loads(by_hand_out(item)) == orjson.loads(raw)
-    figures = measure(
+    found = times(
         {
             "out, by hand": lambda: by_hand_out(item),
             "out, plan": lambda: plan.to_json(item),
@@ -167,22 +171,13 @@ def report() -> dict[str, float]:
             "in, by hand": lambda: by_hand_in(raw),
             "in, plan": lambda: plan.decode(orjson.loads(raw)),
             "in, json_format": lambda: json_format.Parse(theirs, pb.Conversation()),
-        }
+        },
+        runs,
     )
-    print(f"{'transcoding, 20 fields':<24}{'us':>8}{'[min .. max]':>18}{'by hand':>10}{'ratio':>8}{'goal':>8}")
-    ratios = {}
-    for name, found in figures.items():
-        direction, _, way = name.partition(", ")
-        limit = statistics.median(figures[f"{direction}, by hand"])
-        ratio = statistics.median(a / b for a, b in zip(found, figures[f"{direction}, by hand"], strict=True))
-        goal = (GOAL_OUT if direction == "out" else GOAL_IN) if way == "plan" else None
-        spread = f"[{min(found):.1f} .. {max(found):.1f}]"
-        tail = f"{'<= ' + str(goal) if goal else '':>8}"
-        print(f"{name:<24}{statistics.median(found):>8.1f}{spread:>18}{limit:>10.1f}{ratio:>8.2f}{tail}")
-        if goal:
-            ratios[direction] = ratio
-    return ratios
-
-
-if __name__ == "__main__":
-    report()
+    figures = []
+    for direction, goal in (("out", GOAL_OUT), ("in", GOAL_IN)):
+        limit = found[f"{direction}, by hand"]
+        for way, bounds in (("plan", [at_most(goal)]), ("json_format", [])):
+            name = f"d transcoding {direction}, 20 fields, {way}; limit is by hand (P16)"
+            figures.append(Figure(name, "us", found[f"{direction}, {way}"], limit, bounds))
+    return figures

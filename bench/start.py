@@ -1,0 +1,63 @@
+"""How long `prosa up` takes until it is ready, and how much memory the whole suite then holds."""
+
+from __future__ import annotations
+
+import asyncio
+import signal
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import psutil  # type: ignore[import-untyped]  # no stubs are published with it
+
+from bench.accept import Effort
+from bench.figures import Figure, at_most
+from chassis.embedded.ports import free_port
+
+SECOND_START_SECONDS = 6.0
+READY_SECONDS_MAX = 120.0
+LOOK_SECONDS = 0.02
+MEBIBYTE = 1024 * 1024
+
+
+async def measure(effort: Effort, directory: Path | None) -> list[Figure]:
+    """The first start in an empty home, then later ones in the same."""
+    seconds, resident, proportional = [], [], []
+    with tempfile.TemporaryDirectory(prefix="prosa-bench-", dir=directory) as home:
+        Path(home).chmod(0o755)  # noqa: ASYNC240 before anything runs
+        port = free_port()
+        first, *_ = await _start(Path(home) / "home", port)
+        for _ in range(effort.runs):
+            took, rss, pss = await _start(Path(home) / "home", port)
+            seconds.append(took)
+            resident.append(rss)
+            proportional.append(pss)
+    return [
+        Figure("e first start of the suite, in an empty home", "s", [first]),
+        Figure("e second start of the suite", "s", seconds, bounds=[at_most(SECOND_START_SECONDS)]),
+        Figure("e memory of the idle suite, sum of RSS", "MiB", resident),
+        Figure("e the same with shared pages counted once (PSS)", "MiB", proportional),
+    ]
+
+
+async def _start(home: Path, port: int) -> tuple[float, float, float]:
+    """Seconds until it is ready, and both sums of memory; it is stopped again."""
+    started = time.monotonic()
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-m", "cli.main", "up", "--home", str(home), "--http-port", str(port), "--shape", "door"),
+        stdout=asyncio.subprocess.DEVNULL,
+    )
+    try:
+        async with asyncio.timeout(READY_SECONDS_MAX):
+            while not (home / "bootstrap.json").exists():
+                assert process.returncode is None, "prosa up has ended"
+                await asyncio.sleep(LOOK_SECONDS)
+        took = time.monotonic() - started
+        root = psutil.Process(process.pid)
+        memory = [item.memory_full_info() for item in (root, *root.children(recursive=True))]
+        return took, sum(item.rss for item in memory) / MEBIBYTE, sum(item.pss for item in memory) / MEBIBYTE
+    finally:
+        if process.returncode is None:
+            process.send_signal(signal.SIGTERM)
+        await process.wait()
