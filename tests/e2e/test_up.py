@@ -18,8 +18,10 @@ import aiohttp
 import orjson
 import psycopg
 import pytest
+from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.embedded.ports import LOOPBACK
+from chassis.embedded.shapes import Shape
 from cli.readings import READINGS
 from cli.smoke.bodies import Writer, flat_message
 from cli.smoke.command import SCENARIOS
@@ -52,9 +54,10 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 
 
 @pytest.mark.timeout(240)
-@pytest.mark.req("OP-23", "OP-01", "OP-02", "OP-03", "IN-03", "IN-04", "IN-05", "IN-06")
+@pytest.mark.req("OP-01", "OP-02", "OP-03", "OP-17", "OP-23")
+@pytest.mark.req("IN-01", "IN-03", "IN-04", "IN-05", "IN-06", "IN-07", "GW-01")
 async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: Suite) -> None:
-    printed = await suite.start("--demo")
+    printed = await suite.start("--demo", "--shape", Shape.DOOR)
     content = suite.bootstrap()
     assert content == printed
     assert content.keys() == BOOTSTRAP_KEYS
@@ -71,7 +74,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
 
     await suite.end(signal.SIGKILL)
     await suite.until_gone()
-    again = await suite.start("--demo")
+    again = await suite.start("--demo", "--shape", Shape.DOOR)
     assert {**again, "metrics_url": "", "grpc_address": ""} == {**content, "metrics_url": "", "grpc_address": ""}
     async with aiohttp.ClientSession(headers={"X-Api-Key": again["api_key"]}) as session:
         assert contacts <= await _contacts(session, again["url"])
@@ -115,12 +118,14 @@ async def _pages_answer(session: aiohttp.ClientSession, content: dict[str, Any])
     for path in ("/healthz", "/health", "/readyz", "/api/openapi.json", "/api/docs", "/", "/api/chatwoot/webhook"):
         async with session.get(content["url"] + path) as answer:
             assert answer.status == 200, path
+    async with session.get(content["url"] + "/api/chatwoot/webhook") as answer:
+        assert (await answer.json())["status"] == "ok"
     async with session.get(content["url"] + "/metrics") as answer:
         assert answer.status == 404, "metrics are not for the public port"
     async with session.get(content["metrics_url"]) as answer:
-        page = await answer.text()
-        assert 'prosa_process_answered{process="' in page
-        assert "prosa_process_answered 0" not in page
+        answered = _samples(await answer.text(), "prosa_process_answered")
+    assert answered
+    assert set(answered.values()) == {1.0}
     sign_in = {"email": content["admin"]["email"], "password": content["admin"]["password"]}
     async with session.post(content["url"] + "/api/v1/sessions", json=sign_in) as answer:
         assert (await answer.json())["organization_id"] == content["organization_id"]
@@ -148,16 +153,17 @@ async def _a_blocked_consumer_loses_nothing(
 ) -> None:
     """Freezes what processes events, lets 20 arrive, thaws it, and plays all of them again."""
     worker = suite.pid("ingest")
-    door = suite.pid("ingest-accept")
     begun = datetime.now(UTC)
-    if worker != door:
-        os.kill(worker, signal.SIGSTOP)
+    os.kill(worker, signal.SIGSTOP)
     try:
         for number in range(1, BLOCKED_EVENTS + 1):
             assert await _write(session, content, number) == 200
+        assert await _away(session, content) == {"rest"}, "monitoring sees it"
     finally:
         os.kill(worker, signal.SIGCONT)
     ids = await _processed(session, content["url"], begun)
+    assert await _away(session, content) == set(), "monitoring sees that it is back"
+    _one_id_is_found_in_every_room(suite, next(iter(ids)))
     words = ("events", "replay", "--org", ORGANIZATION, "--since", begun.isoformat(), "--state", "processed")
     code, out, err = await suite.run(*words, "--yes", "--json")
     assert code == 0, err
@@ -166,6 +172,36 @@ async def _a_blocked_consumer_loses_nothing(
     assert replayed["replayed_count"] >= BLOCKED_EVENTS
     assert await _processed(session, content["url"], begun) == ids, "the same events lead to the same messages"
     assert len(set(ids.values())) == BLOCKED_EVENTS
+
+
+async def _away(session: aiohttp.ClientSession, content: dict[str, Any]) -> set[str]:
+    """The processes that give no sign of life."""
+    async with session.get(content["metrics_url"]) as answer:
+        answered = _samples(await answer.text(), "prosa_process_answered")
+    return {process for process, value in answered.items() if value == 0.0}
+
+
+def _samples(page: str, name: str) -> dict[str, float]:
+    """By process, the samples of one metric."""
+    return {
+        sample.labels["process"]: sample.value
+        for family in text_string_to_metric_families(page)
+        for sample in family.samples
+        if sample.name == name
+    }
+
+
+def _one_id_is_found_in_every_room(suite: Suite, correlation_id: str) -> None:
+    """Follows one message through the logs as support does: by its one id."""
+    lines = [
+        json.loads(line)
+        for file in (suite.home / "logs").glob("*.log")
+        for line in file.read_text(encoding="utf-8").splitlines()
+        if correlation_id in line
+    ]
+    loggers = " ".join(line["logger"] for line in lines)
+    for room in ("gateway.", "services.ingest.", "services.identity.", "services.crm.", "services.conversation."):
+        assert room in loggers, (room, loggers)
 
 
 async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int) -> int:

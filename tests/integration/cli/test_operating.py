@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import aiohttp
 import orjson
+import pytest
 
 from cli.smoke.bodies import Writer, flat_conversation, flat_message
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
@@ -52,6 +53,7 @@ async def test_what_does_not_exist_is_named_with_what_does(operator: Operator) -
     assert "prosa connection create" in check.err
 
 
+@pytest.mark.req("IN-10")
 async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator, world: World) -> None:
     name = f"Ateliê {uuid4().hex[:6]}"
     org = ("--org", name)
