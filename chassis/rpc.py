@@ -75,7 +75,7 @@ class _StreamInterceptor(_Completing, grpc.aio.UnaryStreamClientInterceptor):
 
 def open_channel(address: str, signer: TokenSigner | None) -> grpc.aio.Channel:
     """A channel to ``host:port`` or ``unix:/path`` that completes every call made over it."""
-    interceptors = [_CallInterceptor(signer), _StreamInterceptor(signer)]
+    interceptors: list[grpc.aio.ClientInterceptor] = [_CallInterceptor(signer), _StreamInterceptor(signer)]
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=interceptors)
 
 
