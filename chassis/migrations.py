@@ -230,6 +230,24 @@ def create_chassis_tables(service: str) -> str:
     """
 
 
+def index_failed_facts(service: str) -> tuple[str, str]:
+    """An index over the facts that no handler could consume, which are few among a week's facts; to be run outside of a
+    transaction, one statement at a time, so that nobody waits for it to be built."""
+    return (
+        # A build that was interrupted leaves an invalid index behind.
+        f"drop index concurrently if exists {service}.consumed_events_failed",
+        (
+            f"create index concurrently consumed_events_failed on {service}.consumed_events (consumer, consume_time)"
+            " where failure is not null"
+        ),
+    )
+
+
+def drop_failed_facts_index(service: str) -> str:
+    """Takes the index back; to be run outside of a transaction."""
+    return f"drop index concurrently if exists {service}.consumed_events_failed"
+
+
 def finish(service: str, functions: Sequence[str] = ()) -> str:
     """Hands everything in the schema to the owner role and opens the functions, chassis' and named, to the service."""
     opened = ["outbox_pending(int)", "outbox_requeue()", "maintain(timestamptz)", *functions]
