@@ -6,6 +6,7 @@ two databases of one server can be migrated side by side.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -28,6 +29,8 @@ ROLES_LOCK = 0x50726F7361
 """The advisory lock under which roles are made: "Prosa" in ASCII."""
 LOCK_TIMEOUT = "10s"
 STATEMENT_TIMEOUT = "10min"
+_ONE_AT_A_TIME = threading.Lock()
+"""Alembic's ``op`` is one for the whole process: a revision that ran beside another would speak to its database."""
 _ROOT = Path(__file__).resolve().parent.parent
 
 
@@ -75,7 +78,8 @@ def migrate_up(database_url: str, services: Sequence[str] = SERVICES) -> list[Re
         for service in services:
             with connection.begin():
                 connection.exec_driver_sql(create_schema(service))
-            command.upgrade(_config(service, connection), "head")
+            with _ONE_AT_A_TIME:
+                command.upgrade(_config(service, connection), "head")
             # Where nothing was to apply, the look at the version has left a transaction open.
             connection.rollback()
     return revisions(database_url, services)
@@ -89,7 +93,8 @@ def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVIC
             config = _config(service, connection)
             history = list(ScriptDirectory.from_config(config).iterate_revisions(current or "base", "base"))
             if history:
-                command.downgrade(config, f"-{min(steps, len(history))}")
+                with _ONE_AT_A_TIME:
+                    command.downgrade(config, f"-{min(steps, len(history))}")
     return revisions(database_url, services)
 
 
