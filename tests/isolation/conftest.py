@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
 from uuid import uuid4
 
+import pytest
 import pytest_asyncio
 
 from chassis.embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
+from tests.isolation.catalogue import connect, tables_of_organizations
 from tests.isolation.filling import Filled, filled_database, named_url
+from tests.isolation.rpc_leaks import Cases
+from tests.world import World
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -24,3 +29,10 @@ async def database_url(servers: EmbeddedServers, filled: Filled) -> str:
     name = f"prosa_{uuid4().hex[:12]}"
     await create_database(servers.database_url, name, filled.name)
     return named_url(servers.database_url, name)
+
+
+@pytest.fixture(scope="module")
+def cases(world: World, filled: Filled) -> Iterator[Cases]:
+    """What A and B have, and every RPC, while nothing moves in the background."""
+    with connect(world.database_url) as admin:
+        yield Cases(world, admin, tables_of_organizations(admin, filled), filled)

@@ -130,9 +130,9 @@ def seen_without_organization(service: Connection, table: Table) -> list[str]:
         if count(service, table):
             found.append("rows are read")
         touch = f"update {table} set {table.owner_column} = {table.owner_column}"
-        for statement in () if table.view else (touch, f"delete from {table}"):
-            if (outcome := _attempt(service, statement)) != "0 rows":
-                found.append(f"{statement.split()[0]}s ({outcome})")
+        statements = () if table.view else (touch, f"delete from {table}")
+        outcomes = {statement.split()[0]: _attempt(service, statement) for statement in statements}
+        found += [f"{verb} ({outcome})" for verb, outcome in outcomes.items() if outcome != "0 rows"]
     except psycopg.Error as error:
         found.append(repr(error))
     return found

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import ExitStack
 
-import psycopg
 import pytest
 from psycopg import errors
 
@@ -26,7 +25,7 @@ from tests.isolation.catalogue import (
 )
 from tests.isolation.filling import Filled
 from tests.isolation.table_leaks import leaks, own_hand, seen_without_organization, set_organizations
-from tests.world import ROLE_PASSWORD, role_url
+from tests.world import role_url
 
 TECHNICAL_TABLES = {
     "alembic_version": "where the schema's migrations stand",
@@ -55,10 +54,12 @@ DEFINER_FUNCTIONS = {
     # A principal is an id with its kind before it: "key:<id>".
     "identity.revoked_since": "TABLE(revoked_principal text, revoked_time timestamp with time zone)",
     "ingest.connection_by_key": "TABLE(found_connection_id uuid, found_organization_id uuid)",
-    "ingest.connections_by_account": "TABLE(found_connection_id uuid, found_organization_id uuid, found_channel_id uuid)",
+    "ingest.connections_by_account": (
+        "TABLE(found_connection_id uuid, found_organization_id uuid, found_channel_id uuid)"
+    ),
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
-    "ingest.feed_first_position": "bigint",
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
+    "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
 }
 """All that may look before an organization is known, and what each answers: ids, positions and times."""
@@ -162,8 +163,8 @@ def test_a_service_enters_no_other_s_schema(admin: Connection, services: dict[st
                     connection.execute(f"select 1 from {name}".encode())
     granted = rows(
         admin,
-        "select service, schema from unnest(%s::text[]) as service, unnest(%s::text[]) as schema where service <> schema"
-        " and (has_schema_privilege('prosa_' || service, schema, 'usage')"
+        "select service, schema from unnest(%s::text[]) as service, unnest(%s::text[]) as schema"
+        " where service <> schema and (has_schema_privilege('prosa_' || service, schema, 'usage')"
         " or has_schema_privilege('prosa_' || service || '_owner', schema, 'usage'))",
         SCHEMAS,
         SCHEMAS,
@@ -184,8 +185,8 @@ def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
     found = rows(
         admin,
         "select rolname, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as powers,"
-        " rolcanlogin, array(select roleid::regrole::text from pg_auth_members where member = pg_roles.oid) as member_of"
-        " from pg_roles where rolname ~ '^prosa_'",
+        " rolcanlogin, array(select roleid::regrole::text from pg_auth_members where member = pg_roles.oid)"
+        " as member_of from pg_roles where rolname ~ '^prosa_'",
     )
     by_name = {row["rolname"]: row for row in found}
     assert set(by_name) == {READER_ROLE, *map(role, SERVICES), *map(owner, SERVICES)}
@@ -193,7 +194,8 @@ def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
     assert [name for name in map(owner, SERVICES) if by_name[name]["rolcanlogin"]] == []
     makers = rows(
         admin,
-        "select schema from unnest(%s::text[]) as schema where has_schema_privilege('prosa_' || schema, schema, 'create')"
+        "select schema from unnest(%s::text[]) as schema"
+        " where has_schema_privilege('prosa_' || schema, schema, 'create')"
         " or has_schema_privilege('prosa_' || schema, 'public', 'create')",
         SCHEMAS,
     )
@@ -233,7 +235,10 @@ def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Conne
     with connect(url) as reader:
         for name, (kind, _) in relations(admin).items():
             writes = rows(
-                admin, "select has_table_privilege(%s, %s, 'insert, update, delete, truncate') as any", READER_ROLE, name
+                admin,
+                "select has_table_privilege(%s, %s, 'insert, update, delete, truncate') as any",
+                READER_ROLE,
+                name,
             )
             assert writes == [{"any": False}], name
             if name.endswith(".alembic_version"):
@@ -244,7 +249,9 @@ def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Conne
                 with pytest.raises(errors.InsufficientPrivilege):
                     reader.execute(f"delete from {name}".encode())
         for row in functions(admin):
-            (allowed,) = rows(admin, "select has_function_privilege(%s, %s, 'execute') as yes", READER_ROLE, row["signature"])
+            (allowed,) = rows(
+                admin, "select has_function_privilege(%s, %s, 'execute') as yes", READER_ROLE, row["signature"]
+            )
             assert not allowed["yes"], row
         (settings,) = rows(reader, "show search_path")
         assert [name.strip() for name in settings["search_path"].split(",")] == SCHEMAS

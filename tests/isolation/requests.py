@@ -1,0 +1,298 @@
+"""Requests for any RPC, with one organization's ids in every field that names something.
+
+Which field names what follows from names: a field ``deal_id`` of an RPC of crm takes a deal's id from the rows of crm.
+What else is required follows from the rules in the contracts. Where neither suffices, a message type has a builder.
+"""
+
+from __future__ import annotations
+
+import itertools
+import re
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
+from typing import Any, TypeAlias
+from uuid import UUID, uuid4
+
+import protovalidate
+from buf.validate import validate_pb2
+from google.protobuf.descriptor import FieldDescriptor
+from google.protobuf.message import Message
+
+from prosa.identity.v1 import access_service_pb2
+from prosa.ingest.v1 import ingest_service_pb2
+from prosa.v1 import options_pb2
+from sandbox.chatwoot.signing import signed_request
+from tests.isolation.contracts import Rpc
+from tests.isolation.filling import PASSWORD, Party
+from tests.office import INSTAGRAM_INBOX
+
+Rows = Mapping[str, Sequence[Mapping[str, Any]]]
+"""One organization's rows by table, ``service.table``."""
+
+Described: TypeAlias = Any
+"""A protobuf descriptor: its type checker's stub knows two of each kind."""
+
+ALIASES = {"board": "board_id"}
+"""Fields that name a thing by another word than the thing's id."""
+TABLES_OF_RESOURCES = {"FeedEvent": "feed", "CheckConnection": "connections"}
+"""Resources whose table is not called as they are."""
+NATURAL_KEYS = {
+    "external_id",
+    "source",
+    "provider_conversation_id",
+    "conversation_key",
+    "phone",
+    "email",
+    "board_key",
+    "inbox_id",
+}
+"""Fields that name something by what the outside world calls it."""
+PAGING = {"page_size", "page_token", "after_position", "request_id"}
+
+TIMESTAMP = "google.protobuf.Timestamp"
+
+_numbers = itertools.count(1)
+
+
+class NoBuilder(AssertionError):
+    """A request that the rules here cannot make: its message type needs a builder."""
+
+
+class RequestMaker:
+    """Makes requests that name what is A's, as B or as A itself would send them."""
+
+    def __init__(self, rows: Mapping[str, Rows], parties: Mapping[str, Party]) -> None:
+        """``rows`` and ``parties`` by "a" and "b"."""
+        self._rows = rows
+        self._parties = parties
+
+    def requests(self, rpc: Rpc, caller: str) -> dict[str, Message]:
+        """All requests to try, by what is special about each. ``caller`` sends them; what they name is A's."""
+        made = {"everything": self._request(rpc, caller, {})}
+        if rpc.lists:
+            made |= self._filters(rpc)
+        elif caller == "b":
+            pointing = [field.name for field in self._pointing(rpc)]
+            # One thing of A's among things of B's own.
+            made |= {f"only {name}": self._request(rpc, caller, {name: "a"}) for name in pointing if len(pointing) > 1}
+        for request in made.values():
+            _check(rpc, request)
+        return made
+
+    def _filters(self, rpc: Rpc) -> dict[str, Message]:
+        """The whole list, and the list by each filter alone."""
+        whole = rpc.request_type()
+        for name in rpc.path_fields:
+            field: Described = rpc.request_type.DESCRIPTOR.fields_by_name[name]
+            _put(whole, field, self._value(rpc, field, "a"))
+        made = {"everything": whole}
+        for field in _fields(rpc.request_type.DESCRIPTOR):
+            if field.name in PAGING | rpc.path_fields or field.type == FieldDescriptor.TYPE_BOOL:
+                continue
+            value = self._value(rpc, field, "a")
+            if field.type == FieldDescriptor.TYPE_MESSAGE and field.message_type.full_name == TIMESTAMP:
+                value = datetime.now(UTC)
+            if value is None:
+                raise NoBuilder(f"{rpc.name}: no row of A tells what to put into the filter {field.name}")
+            made[f"by {field.name}"] = request = rpc.request_type()
+            request.CopyFrom(whole)
+            _put(request, field, value)
+        return made
+
+    def _request(self, rpc: Rpc, caller: str, owners: Mapping[str, str]) -> Message:
+        descriptor = rpc.request_type.DESCRIPTOR
+        if (builder := BUILDERS.get(descriptor.full_name)) is not None:
+            return builder(self._parties["a"], self._parties[caller])
+        request = rpc.request_type()
+        self._fill(rpc, request, lambda name: owners.get(name, "b" if owners else "a"))
+        return request
+
+    def _pointing(self, rpc: Rpc) -> Iterator[Described]:
+        for field in _fields(rpc.request_type.DESCRIPTOR):
+            if self._points(rpc, field):
+                yield field
+
+    def _points(self, rpc: Rpc, field: Described) -> bool:
+        if field.name in PAGING:
+            return False
+        if field.type == FieldDescriptor.TYPE_MESSAGE:
+            return field.message_type.full_name in PARTS
+        if rpc.method.startswith("Create") and field.name in NATURAL_KEYS:
+            return False
+        return field.name in ALIASES or field.name in NATURAL_KEYS or field.name.endswith(("_id", "_ids"))
+
+    def _fill(self, rpc: Rpc, message: Message, owner_of: Callable[[str], str]) -> None:
+        for field in _fields(message.DESCRIPTOR):
+            if self._points(rpc, field):
+                owner = owner_of(field.name)
+                if field.type == FieldDescriptor.TYPE_MESSAGE:
+                    part = PARTS[field.message_type.full_name](self._parties[owner])
+                    getattr(message, field.name).CopyFrom(part)
+                elif (value := self._value(rpc, field, owner)) is not None:
+                    _put(message, field, value)
+            elif field.name == "request_id":
+                message.request_id = str(uuid4())  # type: ignore[attr-defined]
+            elif field.type == FieldDescriptor.TYPE_MESSAGE and _is_list(field):
+                if _rules(field).repeated.min_items and field.message_type.fields:
+                    self._fill(rpc, getattr(message, field.name).add(), owner_of)
+            else:
+                _put_required(message, field)
+
+    def _value(self, rpc: Rpc, field: Described, owner: str) -> Any:
+        """What one of the owner's rows has for a field; None where no row tells."""
+        wanted = ALIASES.get(field.name, field.name)
+        rows = self._rows[owner]
+        for table in self._tables(rpc, rows):
+            singular = _singular(table.partition(".")[2])
+            names = [wanted, f"{wanted}s", wanted.removesuffix("s")]
+            if wanted in (f"{singular}_id", f"{singular}_key"):
+                names.append(wanted.removeprefix(f"{singular}_"))
+            for row in _richest_first(rows[table]):
+                for name in names:
+                    if (value := _fitting(field, row.get(name))) is not None:
+                        return value
+        return None
+
+    def _tables(self, rpc: Rpc, rows: Rows) -> list[str]:
+        """Tables in the order in which they are asked: what the RPC answers, its service's, all."""
+        resource = _resource(rpc.answer_type.DESCRIPTOR)
+        own = f"{rpc.service}.{TABLES_OF_RESOURCES.get(resource) or _plural(_snake(resource))}"
+        return sorted(rows, key=lambda table: (table != own, not table.startswith(f"{rpc.service}."), table))
+
+
+def _check(rpc: Rpc, request: Message) -> None:
+    violations = protovalidate.collect_violations(request)
+    if violations:
+        told = "; ".join(f"{violation.proto.field}: {violation.proto.message}" for violation in violations)
+        raise NoBuilder(f"{rpc.name} cannot be called by the rules of tests/isolation/requests.py: {told}")
+
+
+def _fields(descriptor: Described) -> Sequence[Described]:
+    return tuple(descriptor.fields)
+
+
+def _is_list(field: Described) -> bool:
+    return bool(field.is_repeated)
+
+
+def _rules(field: Described) -> Any:
+    return field.GetOptions().Extensions[validate_pb2.field]
+
+
+def _fitting(field: Described, value: Any) -> Any:
+    """The value in the field's own terms, or None where it is none of them."""
+    if isinstance(value, list) and not _is_list(field):
+        value = value[0] if value else None
+    if value in (None, "", [], 0):
+        return None
+    if field.type == FieldDescriptor.TYPE_ENUM:
+        endings = {entry.name: entry.number for entry in field.enum_type.values}
+        matching = [number for name, number in endings.items() if name.endswith(f"_{str(value).upper()}")]
+        return matching[0] if matching else None
+    if field.type == FieldDescriptor.TYPE_STRING:
+        return str(value) if isinstance(value, (str, UUID)) else None
+    if field.type in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_INT32):
+        return value if isinstance(value, int) else None
+    return None
+
+
+def _put(message: Message, field: Described, value: Any) -> None:
+    if isinstance(value, datetime):
+        # The start or the end of a list that leaves every row in it.
+        reach = timedelta(days=1) if field.name.startswith("end") else -timedelta(days=1)
+        getattr(message, field.name).FromDatetime(value + reach)
+    elif _is_list(field):
+        getattr(message, field.name).append(value)
+    else:
+        setattr(message, field.name, value)
+
+
+def _put_required(message: Message, field: Described) -> None:
+    """What the contract's rules ask for, and nobody has had before."""
+    rules, number = _rules(field), next(_numbers)
+    if field.name == "source" and field.enum_type.full_name == options_pb2.Source.DESCRIPTOR.full_name:
+        message.source = options_pb2.SOURCE_INSTAGRAM  # type: ignore[attr-defined]
+    elif field.name in ("external_id", "provider_conversation_id") and not _is_list(field):
+        setattr(message, field.name, f"17849{number:012d}")
+    elif field.type == FieldDescriptor.TYPE_STRING and _is_list(field):
+        if rules.repeated.min_items:
+            getattr(message, field.name).append("*")
+    elif field.type == FieldDescriptor.TYPE_STRING and rules.string.email:
+        setattr(message, field.name, f"pessoa{number}@example.com")
+    elif field.type == FieldDescriptor.TYPE_STRING and rules.string.min_len:
+        setattr(message, field.name, f"texto novo {number}")
+    elif field.type == FieldDescriptor.TYPE_INT64 and rules.int64.HasField("gt"):
+        setattr(message, field.name, rules.int64.gt + 100_000 + number)
+    elif field.type == FieldDescriptor.TYPE_MESSAGE and rules.required:
+        getattr(message, field.name).FromDatetime(datetime.now(UTC) - timedelta(days=1))
+
+
+def _richest_first(rows: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """Rows that say most come first, so that several fields are told by one row; Instagram's before the others'."""
+    return sorted(
+        rows,
+        key=lambda row: (
+            row.get("source") not in (None, "INSTAGRAM"),
+            -sum(value not in (None, "", []) for value in row.values()),
+        ),
+    )
+
+
+def _resource(answer: Described) -> str:
+    """What an RPC answers: the message itself, or what its list holds."""
+    if answer.name.endswith("Response"):
+        for field in answer.fields:
+            if _is_list(field) and field.message_type is not None and answer.name.startswith("List"):
+                return str(field.message_type.name)
+    return str(answer.name).removesuffix("Response")
+
+
+def _snake(name: str) -> str:
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
+
+
+def _plural(name: str) -> str:
+    return f"{name[:-1]}ies" if name.endswith("y") else f"{name}s"
+
+
+def _singular(name: str) -> str:
+    return f"{name[:-3]}y" if name.endswith("ies") else name.removesuffix("s")
+
+
+def _session(target: Party, caller: Party) -> Message:
+    """Somebody's own e-mail and password, for the target's organization."""
+    return access_service_pb2.CreateSessionRequest(
+        email=caller.admin_email, password=PASSWORD, organization_id=str(target.organization_id)
+    )
+
+
+def _exchange(_target: Party, caller: Party) -> Message:
+    return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
+
+
+def _webhook(target: Party, caller: Party) -> Message:
+    """A webhook for the target's address, signed with the caller's own secret."""
+    body, now = b'{"event": "contact_updated"}', datetime.now(UTC)
+    headers = signed_request(body, caller.webhook_secret, str(uuid4()), int(now.timestamp()))
+    webhook = ingest_service_pb2.Webhook(
+        provider=ingest_service_pb2.PROVIDER_CHATWOOT, connection_key=target.connection_key, headers=headers, body=body
+    )
+    webhook.receive_time.FromDatetime(now)
+    return ingest_service_pb2.AcceptWebhooksRequest(webhooks=[webhook])
+
+
+def _place(target: Party) -> Message:
+    return ingest_service_pb2.EnsureConversation(
+        account_id=target.account_id, inbox_id=INSTAGRAM_INBOX, conversation_id=424242
+    )
+
+
+BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
+    "prosa.identity.v1.CreateSessionRequest": _session,
+    "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
+    "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
+}
+"""Requests that follow from no row: by whose things they name, and who sends them."""
+
+PARTS: Mapping[str, Callable[[Party], Message]] = {"prosa.ingest.v1.EnsureConversation": _place}
+"""Parts of requests that name something by several fields."""

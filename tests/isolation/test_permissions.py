@@ -1,0 +1,269 @@
+"""Every RPC, called by everybody there is: who may is what its contract says, and nobody else."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import grpc
+import grpc.aio
+import jwt
+import pytest
+import pytest_asyncio
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from chassis import auth, interceptors, process
+from chassis.auth import ALL_SCOPES, ISSUERS, PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS, TokenSigner
+from chassis.clock import Clock
+from prosa.v1 import options_pb2
+from tests.isolation.contracts import Rpc, all_rpcs, all_scopes
+from tests.world import ADMIN, AGENT, OWNER, VIEWER, World, error_info
+
+RPCS = all_rpcs()
+ROLES = {"viewer": VIEWER, "agent": AGENT, "admin": ADMIN, "owner": OWNER}
+ALLOWED, UNAUTHENTICATED, DENIED = "allowed", "UNAUTHENTICATED", "PERMISSION_DENIED"
+UNBOUND = "ORGANIZATION_MISSING"
+"""A service may call, but must say for whom."""
+EVERYBODY = options_pb2.Permission(anonymous=True)
+
+
+@dataclass(frozen=True)
+class Somebody:
+    """One kind of caller."""
+
+    name: str
+    token: str | None
+    role: int = 0
+    scopes: frozenset[str] = frozenset()
+    service: str = ""
+    bound: bool = True
+    """False for a service that names no organization."""
+
+    def expected(self, permission: options_pb2.Permission) -> str:
+        """What the contract says, read anew and not by the code under test."""
+        if permission.anonymous:
+            return ALLOWED
+        if self.token is None:
+            return UNAUTHENTICATED
+        if self.service:
+            if self.service not in permission.services:
+                return DENIED
+            of_one = permission.role != options_pb2.ROLE_UNSPECIFIED or permission.scope != ""
+            return UNBOUND if of_one and not self.bound and not permission.across_organizations else ALLOWED
+        if permission.across_organizations:
+            return DENIED
+        if self.role:
+            return ALLOWED if 0 < permission.role <= self.role else DENIED
+        return ALLOWED if permission.scope and self.scopes & {permission.scope, ALL_SCOPES} else DENIED
+
+
+class Tokens:
+    """Signs for everybody."""
+
+    def __init__(self, world: World, organization_id: UUID) -> None:
+        self._world = world
+        self.organization_id = organization_id
+
+    def person(self, *, role: int = 0, scopes: tuple[str, ...] = (), signer: TokenSigner | None = None) -> str:
+        """A token as identity signs it for a person, or for a key where there is no role."""
+        kind = "user" if role else "key"
+        token, _ = (signer or self._world.host.signer("identity")).person_token(
+            kind="user" if role else "key",
+            principal=f"{kind}:{uuid4()}",
+            organization_id=self.organization_id,
+            role=role,
+            scopes=scopes,
+        )
+        return token
+
+    def everybody(self) -> list[Somebody]:
+        """Nobody, each role, each scope, all scopes, no scope, and each service with and without an organization."""
+        people = [Somebody(name, self.person(role=role), role=role) for name, role in ROLES.items()]
+        scopes = [(scope,) for scope in (*all_scopes(), ALL_SCOPES)]
+        keys = [Somebody(f"key {given}", self.person(scopes=given), scopes=frozenset(given)) for given in [*scopes, ()]]
+        services = [
+            Somebody(
+                f"service {issuer}{'' if bound else ' for nobody'}",
+                self._world.host.signer(issuer).service_token(self.organization_id if bound else None),
+                service=issuer,
+                bound=bound,
+            )
+            for issuer in ISSUERS
+            for bound in (True, False)
+        ]
+        return [Somebody("nobody", None), *people, *keys, *services]
+
+
+class Server:
+    """The real services, whose permissions can be taken away one at a time."""
+
+    def __init__(self, channel: grpc.aio.Channel, interceptor: interceptors.ServerInterceptor) -> None:
+        self._channel = channel
+        self._interceptor = interceptor
+
+    async def outcome(self, rpc: Rpc, token: str | None) -> str:
+        """How an empty request ends: it is allowed where it fails for what it lacks, or not at all."""
+        metadata = None if token is None else (("authorization", f"Bearer {token}"),)
+        try:
+            if rpc.streaming:
+                await self._read_one(rpc, metadata)
+            else:
+                call = self._channel.unary_unary(
+                    rpc.name, rpc.request_type.SerializeToString, rpc.answer_type.FromString
+                )
+                await call(rpc.request_type(), metadata=metadata)
+        except grpc.aio.AioRpcError as error:
+            code = error.code()
+            if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+                return code.name
+            if error_info(error).reason == UNBOUND:
+                return UNBOUND
+        return ALLOWED
+
+    async def _read_one(self, rpc: Rpc, metadata: Any) -> None:
+        stream = self._channel.unary_stream(rpc.name, rpc.request_type.SerializeToString, rpc.answer_type.FromString)(
+            rpc.request_type(), metadata=metadata
+        )
+        try:
+            await stream.read()
+        finally:
+            stream.cancel()
+
+    async def deviations(self, rpc: Rpc, everybody: list[Somebody]) -> list[str]:
+        """Where the answer is not what the contract says; empty where it is."""
+        outcomes = await asyncio.gather(*(self.outcome(rpc, somebody.token) for somebody in everybody))
+        return [
+            f"{somebody.name}: {outcome} instead of {somebody.expected(rpc.permission)}"
+            for somebody, outcome in zip(everybody, outcomes, strict=True)
+            if outcome != somebody.expected(rpc.permission)
+        ]
+
+    def forget_permissions(self) -> None:
+        """The next call of every RPC asks anew what its contract declares."""
+        self._interceptor._wrapped.clear()
+
+
+_built: list[interceptors.ServerInterceptor] = []
+
+
+class _KeptInterceptor(interceptors.ServerInterceptor):
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        _built.append(self)
+
+
+@pytest.fixture(scope="module")
+def _kept_interceptor() -> Iterator[None]:
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(process, "ServerInterceptor", _KeptInterceptor)
+        yield
+
+
+@pytest_asyncio.fixture(scope="module", loop_scope="session")
+async def server(_kept_interceptor: None, world: World) -> AsyncIterator[Server]:
+    """The real services."""
+    async with grpc.aio.insecure_channel(world.host.grpc_address) as channel:
+        yield Server(channel, _built[-1])
+
+
+@pytest.fixture(scope="module")
+def tokens(world: World) -> Tokens:
+    """Everybody's tokens, for an organization that nobody has heard of."""
+    return Tokens(world, uuid4())
+
+
+@pytest.fixture(scope="module")
+def everybody(tokens: Tokens) -> list[Somebody]:
+    """Every kind of caller."""
+    return tokens.everybody()
+
+
+def test_every_rpc_declares_who_may_call_it() -> None:
+    assert [rpc.name for rpc in RPCS if not rpc.declared] == []
+    assert len(RPCS) > 40
+
+
+@pytest.mark.parametrize("rpc", RPCS, ids=str)
+async def test_who_may_call_is_what_the_contract_declares(server: Server, everybody: list[Somebody], rpc: Rpc) -> None:
+    assert await server.deviations(rpc, everybody) == []
+
+
+@pytest.mark.parametrize("rpc", RPCS, ids=str)
+async def test_an_rpc_without_its_permission_is_noticed(
+    server: Server, everybody: list[Somebody], rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    declared = interceptors.permission_of
+    replacements = [None] if rpc.permission.anonymous else [None, EVERYBODY]
+    try:
+        for replacement in replacements:
+            monkeypatch.setattr(
+                interceptors,
+                "permission_of",
+                lambda name, now=replacement: now if name == rpc.name else declared(name),
+            )
+            server.forget_permissions()
+            assert await server.deviations(rpc, everybody), f"{replacement} went unnoticed"
+    finally:
+        server.forget_permissions()
+
+
+@dataclass(frozen=True)
+class _Moved(Clock):
+    """A clock that is wrong by so much."""
+
+    by: timedelta
+
+    def now(self) -> datetime:
+        return datetime.now(UTC) + self.by
+
+
+@pytest.fixture
+def forgeries(world: World, tokens: Tokens) -> dict[str, str]:
+    """Tokens that must not be believed."""
+    keys_dir = world.settings.keys_dir
+    identity, crm = (auth.load_private_key(keys_dir, issuer) for issuer in ("identity", "crm"))
+    stranger = Ed25519PrivateKey.generate()
+    clock = world.clock
+    late, later = (
+        _Moved(-timedelta(seconds=seconds + auth.CLOCK_SKEW_SECONDS + 1))
+        for seconds in (PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS)
+    )
+    believed = tokens.person(role=OWNER)
+    claims = jwt.decode(believed, options={"verify_signature": False})
+    return {
+        "an expired person's": tokens.person(role=OWNER, signer=TokenSigner("identity", identity, late)),
+        "an expired service's": TokenSigner("crm", crm, later).service_token(tokens.organization_id),
+        "signed by a stranger": tokens.person(role=OWNER, signer=TokenSigner("identity", stranger, clock)),
+        "by an unknown issuer": tokens.person(role=OWNER, signer=TokenSigner("nobody", stranger, clock)),
+        "a service's for a person": tokens.person(role=OWNER, signer=TokenSigner("crm", crm, clock)),
+        "a service's for a key": tokens.person(scopes=("*",), signer=TokenSigner("crm", crm, clock)),
+        "a service's for another": jwt.encode(
+            claims | {"iss": "crm", "kind": "service", "sub": "service:cli"}, crm, algorithm="EdDSA"
+        ),
+        "a person's for a service": jwt.encode(claims | {"kind": "service", "sub": "service:cli"}, identity, "EdDSA"),
+        "signed by nobody": jwt.encode(claims, "", algorithm="none"),
+        "signed by the public half": jwt.encode(claims, identity.public_key().public_bytes_raw(), "HS256"),
+        "changed afterwards": believed[:-8] + ("A" * 8 if believed[-8:] != "A" * 8 else "B" * 8),
+        "no token at all": "nonsense",
+    }
+
+
+async def test_a_token_that_cannot_be_believed_opens_nothing(server: Server, forgeries: dict[str, str]) -> None:
+    refused = [rpc for rpc in RPCS if not rpc.permission.anonymous]
+    for name, token in forgeries.items():
+        outcomes = await asyncio.gather(*(server.outcome(rpc, token) for rpc in refused))
+        opened = [rpc.name for rpc, outcome in zip(refused, outcomes, strict=True) if outcome != UNAUTHENTICATED]
+        assert opened == [], name
+
+
+async def test_a_revoked_principal_is_refused_everywhere(server: Server, world: World, tokens: Tokens) -> None:
+    open_to_people = [rpc for rpc in RPCS if rpc.permission.role]
+    token = tokens.person(role=OWNER)
+    principal = jwt.decode(token, options={"verify_signature": False})["sub"]
+    assert {await server.outcome(rpc, token) for rpc in open_to_people} == {ALLOWED}
+    world.host.revocations.hear([(principal, world.clock.now().timestamp())], complete=False)
+    assert {await server.outcome(rpc, token) for rpc in open_to_people} == {UNAUTHENTICATED}
