@@ -1,0 +1,242 @@
+"""Migrations: up, down and up again, on an empty database and on one that is at work, and two side by side."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import sys
+from pathlib import Path
+from typing import Any
+
+import psycopg
+import pytest
+from alembic.script import ScriptDirectory
+from sqlalchemy import event
+from sqlalchemy.engine import Engine, make_url
+
+from chassis import migrate
+from chassis.embedded.servers import embedded_servers
+from chassis.migrations import READER_ROLE, SERVICES, owner, role
+from tests.conftest import create_database
+from tests.isolation.catalogue import connect, partitions, relations, rows
+from tests.isolation.filling import Filled, named_url
+from tests.migration.conftest import NewDatabase
+
+ROOT = Path(__file__).resolve().parent.parent.parent
+SQUAWK = Path(sys.executable).with_name("squawk")
+ACCEPTED = (
+    "require-lock-timeout",
+    "require-statement-timeout",  # both are set on the connection that migrates
+    "prefer-robust-stmts",  # a revision that fails is taken back, or begins with taking back
+)
+"""What the linter need not say."""
+
+
+def row_counts(url: str) -> dict[str, int]:
+    """How many rows every table and view of the five schemas has."""
+    with connect(url) as admin:
+        return {
+            name: rows(admin, f"select count(*) as found from {name}")[0]["found"]
+            for name in relations(admin)
+            if not name.endswith(".alembic_version")
+        }
+
+
+def structure(url: str) -> dict[str, list[str]]:
+    """What the schemas are made of but for partitions, which follow the rows."""
+    with connect(url) as admin:
+        return {kind: [row["line"] for row in rows(admin, query, list(SERVICES))] for kind, query in _STRUCTURE.items()}
+
+
+_STRUCTURE = {
+    "columns": """
+        select format('%%s.%%s %%s %%s %%s', attrelid::regclass, attname, format_type(atttypid, atttypmod), attnotnull,
+          pg_get_expr(adbin, adrelid)) as line
+        from pg_attribute join pg_class on pg_class.oid = attrelid
+        left join pg_attrdef on adrelid = attrelid and adnum = attnum
+        where relnamespace::regnamespace::text = any (%s) and attnum > 0 and not attisdropped
+          and relkind in ('r', 'p', 'v') and not relispartition order by 1""",
+    "tables": """
+        select format('%%s %%s %%s %%s %%s %%s', oid::regclass, relkind, pg_get_userbyid(relowner), relrowsecurity,
+          relforcerowsecurity, array(select unnest(relacl)::text order by 1)) as line
+        from pg_class where relnamespace::regnamespace::text = any (%s) and relkind in ('r', 'p', 'v')
+          and not relispartition order by 1""",
+    "constraints": """
+        select format('%%s %%s %%s', conrelid::regclass, conname, pg_get_constraintdef(pg_constraint.oid)) as line
+        from pg_constraint join pg_class on pg_class.oid = conrelid
+        where connamespace::regnamespace::text = any (%s) and not relispartition order by 1""",
+    "indexes": """
+        select pg_get_indexdef(indexrelid) || ' ' || indisvalid as line
+        from pg_index join pg_class on pg_class.oid = indrelid
+        where relnamespace::regnamespace::text = any (%s) and not relispartition order by 1""",
+    "policies": """
+        select format('%%s.%%s %%s %%s %%s %%s %%s', schemaname, tablename, policyname, roles, cmd, qual, with_check)
+          as line from pg_policies where schemaname = any (%s) order by 1""",
+    "functions": """
+        select format('%%s %%s %%s %%s', pg_get_functiondef(oid), pg_get_userbyid(proowner), proconfig,
+          array(select unnest(proacl)::text order by 1)) as line
+        from pg_proc where pronamespace::regnamespace::text = any (%s) order by 1""",
+    "views": """
+        select format('%%s.%%s %%s', schemaname, viewname, definition) as line
+        from pg_views where schemaname = any (%s) order by 1""",
+}
+
+
+def _versions(service: str) -> list[Path]:
+    return sorted((ROOT / "services" / service / "migrations").glob("[0-9]*.py"))
+
+
+@pytest.mark.req("ID-16")
+async def test_an_empty_database_goes_up_one_down_and_up_again(new_database: NewDatabase) -> None:
+    url = await new_database(None)
+    applied = await asyncio.to_thread(migrate.migrate_up, url)
+    assert [revision.service for revision in applied if not revision.up_to_date] == []
+    first = structure(url)
+    assert all(first.values())
+    lower = await asyncio.to_thread(migrate.migrate_down, url, 1)
+    assert [revision.service for revision in lower if revision.up_to_date or not revision.current] == []
+    assert structure(url) != first
+    await asyncio.to_thread(migrate.migrate_up, url)
+    assert structure(url) == first
+
+
+@pytest.mark.req("ID-11")
+async def test_a_database_at_work_goes_one_down_and_up_again_and_keeps_every_row(
+    new_database: NewDatabase, filled: Filled
+) -> None:
+    url = await new_database(filled.name)
+    counts, first = row_counts(url), structure(url)
+    assert [name for name, found in counts.items() if not found] == []
+    assert [revision.service for revision in migrate.revisions(url) if not revision.up_to_date] == []
+    lower = await asyncio.to_thread(migrate.migrate_down, url, 1)
+    assert [revision.service for revision in lower if revision.up_to_date] == []
+    assert row_counts(url) == counts
+    await asyncio.to_thread(migrate.migrate_up, url)
+    assert row_counts(url) == counts
+    assert structure(url) == first
+
+
+async def test_a_database_goes_all_the_way_down_and_up_again(new_database: NewDatabase, filled: Filled) -> None:
+    url = await new_database(filled.name)
+    first = structure(url)
+    deepest = max(len(_versions(service)) for service in SERVICES)
+    emptied = await asyncio.to_thread(migrate.migrate_down, url, deepest + 3)
+    assert {revision.current for revision in emptied} == {""}
+    with connect(url) as admin:
+        assert {name.partition(".")[2] for name in relations(admin)} == {"alembic_version"}
+        assert partitions(admin) == []
+    await asyncio.to_thread(migrate.migrate_up, url)
+    again = structure(url)
+    assert {kind for kind in first if again[kind] != first[kind]} == set()
+
+
+async def test_going_up_twice_changes_nothing(new_database: NewDatabase, filled: Filled) -> None:
+    url = await new_database(filled.name)
+    counts, first = row_counts(url), structure(url)
+    await asyncio.to_thread(migrate.migrate_up, url)
+    assert (row_counts(url), structure(url)) == (counts, first)
+
+
+async def test_a_check_tells_what_is_missing(new_database: NewDatabase) -> None:
+    url = await new_database(None)
+    assert {revision.up_to_date for revision in migrate.revisions(url)} == {False}
+    assert {revision.current for revision in migrate.revisions(url)} == {""}
+    await asyncio.to_thread(migrate.migrate_up, url, ["crm"])
+    standing = {revision.service: revision.up_to_date for revision in migrate.revisions(url)}
+    assert standing == {service: service == "crm" for service in SERVICES}
+
+
+async def test_two_databases_are_migrated_side_by_side_in_one_process(new_database: NewDatabase) -> None:
+    urls = [await new_database(None) for _ in range(2)]
+    await asyncio.gather(*(asyncio.to_thread(migrate.migrate_up, url) for url in urls))
+    assert structure(urls[0]) == structure(urls[1])
+    await asyncio.gather(*(asyncio.to_thread(migrate.migrate_down, url, 1) for url in urls))
+    assert structure(urls[0]) == structure(urls[1])
+
+
+async def test_two_databases_of_a_new_server_are_migrated_side_by_side_and_roles_are_made_once(tmp_path: Path) -> None:
+    async with embedded_servers(tmp_path, durable=False) as fresh:
+        names = ["first", "second"]
+        for name in names:
+            await create_database(fresh.database_url, name)
+        urls = [named_url(fresh.database_url, name) for name in names]
+        commands = [
+            await asyncio.create_subprocess_exec(
+                sys.executable,
+                "-m",
+                "cli.main",
+                "migrate",
+                env=os.environ | {"PROSA_DATABASE_URL": url, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"},
+                cwd=ROOT,
+                stdout=asyncio.subprocess.PIPE,
+                stderr=asyncio.subprocess.STDOUT,
+            )
+            for url in urls
+        ]
+        outputs = [(await command.communicate())[0].decode() for command in commands]
+        assert [command.returncode for command in commands] == [0, 0], outputs
+        assert structure(urls[0]) == structure(urls[1])
+        with connect(fresh.database_url) as admin:
+            found = rows(admin, "select rolname from pg_roles where rolname ~ '^prosa_' order by 1")
+        wanted = [READER_ROLE, *map(role, SERVICES), *map(owner, SERVICES)]
+        assert [row["rolname"] for row in found] == sorted(wanted)
+
+
+async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = await new_database(None)
+    await asyncio.to_thread(migrate.migrate_up, url)
+    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "100ms")
+    plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+    with psycopg.connect(plain) as holder:
+        holder.execute("lock table crm.consumed_events in access exclusive mode")
+        with pytest.raises(Exception, match="lock timeout"):
+            await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
+        holder.rollback()
+    lower = await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
+    assert [revision.up_to_date for revision in lower] == [False]
+
+
+def test_every_revision_says_its_place_its_phase_and_its_way_back() -> None:
+    for service in SERVICES:
+        names = [path.stem for path in _versions(service)]
+        assert [name.split("_")[0] for name in names] == [f"{place + 1:04d}" for place in range(len(names))], service
+        assert {name.split("_")[1] for name in names} <= {"pre", "post"}, service
+        script = ScriptDirectory(
+            str(ROOT / "chassis" / "alembic_environment"),
+            version_locations=[str(ROOT / "services" / service / "migrations")],
+        )
+        assert len(script.get_heads()) == 1
+        for revision in script.walk_revisions():
+            assert revision.doc
+            assert callable(revision.module.downgrade)
+
+
+async def test_later_revisions_hold_nobody_up(new_database: NewDatabase) -> None:
+    """What runs on a database at work, read by a linter that knows which locks hurt."""
+    url = await new_database(None)
+    await asyncio.to_thread(migrate.migrate_up, url)
+    for service in SERVICES:
+        await asyncio.to_thread(migrate.migrate_down, url, len(_versions(service)) - 1, [service])
+    statements: list[str] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
+        # Alembic's own look at where it stands is no migration.
+        if not statement.lower().lstrip().startswith("select") and "alembic_version" not in statement:
+            statements.append(statement)
+
+    event.listen(Engine, "before_cursor_execute", note)
+    try:
+        await asyncio.to_thread(migrate.migrate_up, url)
+    finally:
+        event.remove(Engine, "before_cursor_execute", note)
+    assert any("concurrently" in statement for statement in statements)
+    script = ";\n".join(statement.strip().rstrip(";") for statement in statements) + ";\n"
+    linter = await asyncio.create_subprocess_exec(
+        SQUAWK,
+        f"--exclude={','.join(ACCEPTED)}",
+        stdin=asyncio.subprocess.PIPE,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+    told, _ = await linter.communicate(script.encode())
+    assert linter.returncode == 0, told.decode()
