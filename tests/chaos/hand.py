@@ -26,8 +26,8 @@ HANG_WORK_SECONDS = 3.0
 BACK_SECONDS_MAX = 90.0
 """How long a process may take to be ready again; the machine may be busy with other things."""
 COPIES_MAX = 3
-GROWN_FACTS_MIN = 5
-"""A copy of the store is old when so many facts were published after it was taken."""
+UNREAD_FACTS = 15
+"""How many facts stand in the store, read by nobody, when it is lost; more than the reader may have in its hands."""
 READY_PROBE_SECONDS = 0.1
 
 
@@ -49,14 +49,19 @@ class Done:
 class Hand:
     """Kills, freezes and robs."""
 
-    def __init__(self, system: System, observer: Observer, outages: Outages, seed: int, copies: Path) -> None:
+    def __init__(
+        self, system: System, observer: Observer, outages: Outages, seed: int, copies: Path, letters_per_fault: int
+    ) -> None:
         self._system = system
         self._supervisor = system.supervisor
         self._observer = observer
         self._outages = outages
         self._draw = random.Random(f"{seed} hand")
         self._copies_directory = copies
-        self._copies: list[tuple[Path, int]] = []
+        self._copies: list[Path] = []
+        self._copy_count = 0
+        # Most letters make one fact each, and no more letters come than the fault's share.
+        self._unread_count = max(1, min(UNREAD_FACTS, letters_per_fault // 2))
         self.kill_counts: dict[str, int] = {}
 
     async def do(self, fault: Fault, done: Done) -> None:
@@ -152,9 +157,10 @@ class Hand:
             done.taken_up_seconds = time.monotonic() - begun
 
     async def _delete_store(self) -> None:
-        await self._supervisor.hold("nats")
-        await self._copy_store()
-        await asyncio.to_thread(shutil.rmtree, self._system.suite.nats_store)
+        async with self._observer.unread_facts(self._unread_count):
+            await self._supervisor.hold("nats")
+            await self._copy_store()
+            await asyncio.to_thread(shutil.rmtree, self._system.suite.nats_store)
         await self._supervisor.release("nats")
 
     async def _put_store_back(self) -> None:
@@ -162,22 +168,21 @@ class Hand:
             await self._supervisor.hold("nats")
             await self._copy_store()
             await self._supervisor.release("nats")
-        copy, published = self._draw.choice(self._copies)
-        # Streams made anew count from the beginning, so anything but the copy's own number means that it is old.
-        while abs(await self._observer.published() - published) < GROWN_FACTS_MIN:  # noqa: ASYNC110 another process
-            await asyncio.sleep(LOOK_SECONDS)
-        await self._supervisor.hold("nats")
+        copy = self._draw.choice(self._copies)
         store = self._system.suite.nats_store
-        await asyncio.to_thread(shutil.rmtree, store)
-        await asyncio.to_thread(shutil.copytree, copy, store)
+        # Facts that were published after the copy was taken, and that nobody has read, are lost with the newer store.
+        async with self._observer.unread_facts(self._unread_count):
+            await self._supervisor.hold("nats")
+            await asyncio.to_thread(shutil.rmtree, store)
+            await asyncio.to_thread(shutil.copytree, copy, store)
         await self._supervisor.release("nats")
 
     async def _copy_store(self) -> None:
         """Keeps a copy of the store, which must not be in use."""
-        copy = self._copies_directory / f"store-{len(list(self._copies_directory.glob('store-*')))}"
+        self._copy_count += 1
+        copy = self._copies_directory / f"store-{self._copy_count}"
         await asyncio.to_thread(shutil.copytree, self._system.suite.nats_store, copy)
-        self._copies.append((copy, await self._observer.published()))
-        self._copies = self._copies[-COPIES_MAX:]
+        self._copies = [*self._copies, copy][-COPIES_MAX:]
 
     async def _ready(self, target: str) -> None:
         """Waits until a thawed process answers again; servers are asked through those that need them."""

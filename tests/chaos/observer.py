@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
+from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 from typing import Any
 
@@ -23,8 +24,11 @@ _WAITING_FACTS = "select " + " + ".join(
     " (select from ingest.consumed_events heard where heard.consumer = 'feed' and heard.event_id = fact.event_id))"
     for service in SERVICES
 )
-_LAST_SEQUENCES = "select " + " + ".join(
-    f"coalesce((select sum(last_sequence) from {service}.relay_state), 0)" for service in SERVICES
+_UNREAD_FACTS = (
+    "select count(*) from conversation.outbox fact"
+    " where not exists (select from conversation.outbox_queue queued where queued.position = fact.position)"
+    " and not exists (select from ingest.consumed_events heard"
+    " where heard.consumer = 'feed' and heard.event_id = fact.event_id)"
 )
 _WORKERS = "select count(distinct holder) from ingest.leases where starts_with(name, 'lane.') and expire_time > now()"
 
@@ -57,9 +61,14 @@ class Observer:
         """How many of the facts announced until then are not in the feed yet."""
         return await self.number(_WAITING_FACTS, {"until": until})
 
-    async def published(self) -> int:
-        """A number that grows with every fact published to a stream, as long as no stream is lost."""
-        return await self.number(_LAST_SEQUENCES)
+    @asynccontextmanager
+    async def unread_facts(self, count: int) -> AsyncIterator[None]:
+        """Holds the feed's writer up until the block ends; enters when so many facts stand in a stream, unread."""
+        async with await psycopg.AsyncConnection.connect(self._url, connect_timeout=CONNECT_SECONDS) as connection:
+            await connection.execute("lock table ingest.consumer_cursors in exclusive mode")
+            while await self.number(_UNREAD_FACTS) < count:  # noqa: ASYNC110 another process has no event to wait for
+                await asyncio.sleep(LOOK_SECONDS)
+            yield
 
     async def worker_count(self) -> int:
         """How many workers hold lanes."""

@@ -110,7 +110,8 @@ class _Run:
         report, system = self._report, self._system
         pace = Pace(report.letter_count, len(plan))
         sender = Sender(system.webhook_url, SECRET, self._correspondences, pace, report.seed)
-        hand = Hand(system, self._observer, self._outages, report.seed, self._home)
+        share = report.letter_count // max(1, len(plan))
+        hand = Hand(system, self._observer, self._outages, report.seed, self._home, share)
         reader = Reader(system.stream_url, system.api_key)
         reading = asyncio.create_task(reader.run())
         try:
@@ -125,6 +126,7 @@ class _Run:
             await asyncio.gather(reading, return_exceptions=True)
         report.answers = sender.statuses()
         await self._check(sender, hand, reader)
+        report.checks.append(Check("it got quiet", quiet is not None, f"within {QUIET_SECONDS_MAX:g} s"))
 
     async def _send_and_break(self, plan: Sequence[Fault], pace: Pace, sender: Sender, hand: Hand) -> None:
         async with asyncio.TaskGroup() as group:
