@@ -55,6 +55,7 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/buf format --diff --exit-code protos
 	$(BIN)/buf breaking --against protos/released.binpb
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check_generated.sh
+	$(BIN)/python tools/requirements.py --check
 
 format: install ## Bring code and contracts into form.
 	$(BIN)/ruff check --fix .

@@ -55,7 +55,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 
 @pytest.mark.timeout(240)
 @pytest.mark.req("OP-01", "OP-02", "OP-03", "OP-17", "OP-23")
-@pytest.mark.req("IN-01", "IN-03", "IN-04", "IN-05", "IN-06", "IN-07", "GW-01")
+@pytest.mark.req("IN-01", "IN-03", "IN-04", "IN-05", "IN-06", "IN-07")
 async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: Suite) -> None:
     printed = await suite.start("--demo", "--shape", Shape.DOOR)
     content = suite.bootstrap()
