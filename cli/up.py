@@ -178,7 +178,8 @@ class Up:
             print_json(content)
             return
         self._say(f"Prosa is ready after {self._elapsed()}: {content['url']}")
-        for sentence in guide(content, self._suite.directory, demo=self._demo):
+        stand_in_url = f"http://{LOOPBACK}:{self._suite.ports[stand_in.PORT_NAME]}" if self._demo else ""
+        for sentence in guide(content, self._suite.directory, stand_in_url):
             self._say(sentence)
 
     def _endpoints(self, suite: Suite) -> bootstrap.Endpoints:

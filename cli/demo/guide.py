@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import Any
 
 
-def guide(content: Mapping[str, Any], home: Path, *, demo: bool) -> Iterator[str]:
-    """The sentences and commands shown below the address when everything is ready."""
+def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "") -> Iterator[str]:
+    """What is shown below the address when everything is ready; with examples where a stand-in Chatwoot runs."""
     url = content["url"]
     yield f"  API            {url}/api/docs"
     yield f"  logs           {home / 'logs'}"
@@ -22,13 +22,13 @@ def guide(content: Mapping[str, Any], home: Path, *, demo: bool) -> Iterator[str
         return
     if content["admin"] is not None:
         yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}"
-    if demo:
-        yield from _examples(url, home)
+    if stand_in_url:
+        yield from _examples(url, home, stand_in_url)
     yield ""
     yield "Ctrl-C stops everything."
 
 
-def _examples(url: str, home: Path) -> Iterator[str]:
+def _examples(url: str, home: Path, stand_in_url: str) -> Iterator[str]:
     file = home / "bootstrap.json"
     yield ""
     yield "Try, in another terminal:"
@@ -40,3 +40,8 @@ def _examples(url: str, home: Path) -> Iterator[str]:
         '-d \'{"source":"WHATSAPP","external_id":"+5511900004821","name":"Ana"}\''
     )
     yield f'  curl -N -H "X-Api-Key: $KEY" {url}/api/v1/stream'
+    yield "A customer writes: the stand-in Chatwoot signs the webhook and sends it."
+    yield (
+        f"  curl -s {stand_in_url}/_sandbox/incoming "
+        """-d '{"inbox":"instagram","name":"Ana Prado","text":"Oi! Tem vaga?"}'"""
+    )

@@ -149,7 +149,7 @@ def table(picture: Picture) -> Group:
     rows = Table(expand=True, pad_edge=False)
     for name, ratio in (("time", None), ("conversation", None), ("who", None), ("last message", 1), ("n", None)):
         rows.add_column(name, no_wrap=True, ratio=ratio, overflow="ellipsis")
-    rows.add_column("answers", no_wrap=True)
+    rows.add_column("answered by", no_wrap=True)
     rows.add_column("deal", no_wrap=True)
     for seen in picture.newest():
         rows.add_row(
