@@ -10,12 +10,13 @@ from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from uuid import UUID
 
+import psycopg
 from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from sqlalchemy.exc import TimeoutError as PoolTimeoutError
 from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
-from chassis.errors import Aborted, ProsaError, Unavailable
+from chassis.errors import Aborted, InvalidArgument, ProsaError, Unavailable
 
 Tx = AsyncConnection
 """An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument."""
@@ -28,6 +29,7 @@ IDLE_IN_TRANSACTION_TIMEOUT = "10s"
 """A frozen process loses its transaction, and the locks with it, after this long; leases rely on it."""
 
 _RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
+_UNSTORABLE_STATES = frozenset({"22021", "22P05"})
 
 
 class Database:
@@ -102,6 +104,9 @@ def translate(error: BaseException) -> ProsaError | None:
     if not isinstance(error, DBAPIError):
         return None
     state = getattr(error.orig, "sqlstate", None)
+    if state in _UNSTORABLE_STATES or (state is None and isinstance(error.orig, psycopg.DataError)):
+        # The driver itself refuses a NUL, the server refuses it in binary arrays. To try again would never help.
+        return InvalidArgument("TEXT_UNSTORABLE", "A text holds a NUL character, which cannot be kept. Remove it.")
     if state in _RETRYABLE_STATES:
         return Aborted("WRITE_CONFLICT", "Somebody else wrote at the same moment. Try again.")
     # Class 08 is a lost connection, 57 an operator's intervention (shutdown), 53 a lack of resources;

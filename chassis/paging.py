@@ -44,10 +44,8 @@ def read_page(request: Message, key_length: int = 1) -> Page:
 
     Raises InvalidArgument PAGE_SIZE_INVALID or PAGE_TOKEN_INVALID.
     """
-    size: int = request.page_size  # type: ignore[attr-defined]
+    size = read_size(request.page_size)  # type: ignore[attr-defined]
     token: str = request.page_token  # type: ignore[attr-defined]
-    if size < 0:
-        raise InvalidArgument("PAGE_SIZE_INVALID", "page_size must not be negative.")
     unpaged = type(request)()
     unpaged.CopyFrom(request)
     for field in _PAGE_FIELDS:
@@ -55,7 +53,14 @@ def read_page(request: Message, key_length: int = 1) -> Page:
     body = request.DESCRIPTOR.full_name.encode() + unpaged.SerializeToString(deterministic=True)
     filter_hash = hashlib.sha256(body).hexdigest()[:16]
     after = _read_token(token, filter_hash, key_length) if token else None
-    return Page(size=min(size or PAGE_SIZE, PAGE_SIZE_MAX), after=after, filter_hash=filter_hash)
+    return Page(size=size, after=after, filter_hash=filter_hash)
+
+
+def read_size(page_size: int) -> int:
+    """How many rows a list answers at most: as many as asked for, within our own limit. Raises PAGE_SIZE_INVALID."""
+    if page_size < 0:
+        raise InvalidArgument("PAGE_SIZE_INVALID", "page_size must not be negative.")
+    return min(page_size or PAGE_SIZE, PAGE_SIZE_MAX)
 
 
 def _read_token(token: str, filter_hash: str, key_length: int) -> tuple[str, ...]:

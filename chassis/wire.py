@@ -35,8 +35,11 @@ def to_timestamp(moment: datetime | None) -> Timestamp | None:
 
 
 def from_timestamp(stamp: Timestamp) -> datetime:
-    """A moment from the wire, in UTC, to the microsecond."""
-    return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
+    """A moment from the wire, in UTC, to the microsecond. Raises InvalidArgument TIME_INVALID beyond the calendar."""
+    try:
+        return EPOCH + timedelta(seconds=stamp.seconds, microseconds=stamp.nanos // 1_000)
+    except OverflowError:
+        raise InvalidArgument("TIME_INVALID", "A time must lie between the years 1 and 9999.") from None
 
 
 def text(value: object | None) -> str:

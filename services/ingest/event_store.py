@@ -176,9 +176,9 @@ async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) 
     )
 
 
-def first_id_at(moment: datetime) -> UUID:
-    """The lowest UUIDv7 of a millisecond."""
-    return UUID(int=max(0, int(moment.timestamp() * 1000)) << 80)
+def first_id_at(moment: datetime, later: timedelta = timedelta()) -> UUID:
+    """The lowest UUIDv7 of a millisecond so much later; a moment at an end of the calendar cannot itself be moved."""
+    return UUID(int=max(0, int((moment.timestamp() + later.total_seconds()) * 1000)) << 80)
 
 
 def _matching(organization_id: UUID, wanted: EventFilter) -> tuple[str, list[str], dict[str, Any]]:
@@ -205,8 +205,8 @@ def _matching(organization_id: UUID, wanted: EventFilter) -> tuple[str, list[str
         "connection_id": wanted.connection_id,
         "start_time": wanted.start_time,
         "end_time": wanted.end_time,
-        "first_id": None if wanted.start_time is None else first_id_at(wanted.start_time - ID_TIME_SLACK),
-        "end_id": None if wanted.end_time is None else first_id_at(wanted.end_time + ID_TIME_SLACK),
+        "first_id": None if wanted.start_time is None else first_id_at(wanted.start_time, -ID_TIME_SLACK),
+        "end_id": None if wanted.end_time is None else first_id_at(wanted.end_time, ID_TIME_SLACK),
         "reason": wanted.reason,
         "contact_id": wanted.contact_id,
     }

@@ -10,7 +10,7 @@ from uuid import UUID
 from chassis import auth, wire
 from chassis.db import Database
 from chassis.errors import OutOfRange
-from chassis.paging import PAGE_SIZE, PAGE_SIZE_MAX
+from chassis.paging import read_size
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceServicer
 from services.ingest import feed
@@ -57,7 +57,7 @@ class FeedServicer(EventServiceServicer):
 
     async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
         organization_id = auth.organization_id()
-        size = min(request.page_size or PAGE_SIZE, PAGE_SIZE_MAX)
+        size = read_size(request.page_size)
         await self._begin(organization_id, max(0, request.after_position))
         async with self._db.transaction(organization_id) as tx:
             rows = await feed.read_after(tx, organization_id, max(0, request.after_position), request.types, size)
