@@ -31,6 +31,8 @@ class Table:
     of_a: str
     """A condition that A's rows meet, by constants: it means the same whoever asks."""
     of_b: str
+    id_of_a: str
+    """A value of the owner's column that says a row is A's."""
 
     def __str__(self) -> str:
         return f"{self.service}.{self.name}"
@@ -97,17 +99,19 @@ def tables_of_organizations(admin: Connection, filled: Filled) -> list[Table]:
     for full_name, (kind, has_organization) in relations(admin).items():
         service, _, name = full_name.partition(".")
         if has_organization:
-            conditions = [f"organization_id = '{party.organization_id}'" for party in (filled.a, filled.b)]
-            tables.append(Table(service, name, kind == "v", "organization_id", *conditions))
+            of_a, of_b = (f"organization_id = '{party.organization_id}'" for party in (filled.a, filled.b))
+            id_of_a = str(filled.a.organization_id)
+            tables.append(Table(service, name, kind == "v", "organization_id", of_a, of_b, id_of_a))
         elif full_name == "identity.users":
-            conditions = [_members(admin, party) for party in (filled.a, filled.b)]
-            tables.append(Table(service, name, False, "user_id", *conditions))
+            users = [_members(admin, party) for party in (filled.a, filled.b)]
+            of_a, of_b = (f"user_id = any ('{{{','.join(ids)}}}'::uuid[])" for ids in users)
+            tables.append(Table(service, name, False, "user_id", of_a, of_b, users[0][0]))
     return tables
 
 
-def _members(admin: Connection, party: Party) -> str:
+def _members(admin: Connection, party: Party) -> list[str]:
     found = rows(admin, "select user_id from identity.members where organization_id = %s", party.organization_id)
-    return f"user_id = any ('{{{','.join(str(row['user_id']) for row in found)}}}'::uuid[])"
+    return [str(row["user_id"]) for row in found]
 
 
 def service_policies(admin: Connection) -> list[Policy]:
@@ -123,6 +127,21 @@ def service_policies(admin: Connection) -> list[Policy]:
         for row in found
         if {role(row["schemaname"]), "public"} & set(row["roles"])
     ]
+
+
+def owner_policies(admin: Connection) -> list[dict[str, Any]]:
+    """Every policy of a role that owns a schema, and whether a function of the schema names its table."""
+    return rows(
+        admin,
+        """
+        select format('%%s.%%s', schemaname, tablename) as name, cmd, exists (
+            select from pg_proc where pronamespace::regnamespace::text = schemaname
+              and position(schemaname || '.' || tablename in prosrc) > 0) as looked_up
+        from pg_policies where schemaname = any (%s) and roles @> array[('prosa_' || schemaname || '_owner')::name]
+        order by 1, 2
+        """,
+        SCHEMAS,
+    )
 
 
 def functions(admin: Connection) -> list[dict[str, Any]]:

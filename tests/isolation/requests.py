@@ -7,6 +7,7 @@ What else is required follows from the rules in the contracts. Where neither suf
 from __future__ import annotations
 
 import itertools
+import random
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
@@ -49,6 +50,7 @@ NATURAL_KEYS = {
 """Fields that name something by what the outside world calls it."""
 PAGING = {"page_size", "page_token", "after_position", "request_id"}
 
+GUESSES = 5
 TIMESTAMP = "google.protobuf.Timestamp"
 
 _numbers = itertools.count(1)
@@ -65,6 +67,15 @@ class RequestMaker:
         """``rows`` and ``parties`` by "a" and "b"."""
         self._rows = rows
         self._parties = parties
+        self._ids_of_a = sorted(
+            {
+                str(value)
+                for found in rows["a"].values()
+                for row in found
+                for value in row.values()
+                if type(value) is UUID
+            }
+        )
 
     def requests(self, rpc: Rpc, caller: str) -> dict[str, Message]:
         """All requests to try, by what is special about each. ``caller`` sends them; what they name is A's."""
@@ -75,9 +86,27 @@ class RequestMaker:
             pointing = [field.name for field in self._pointing(rpc)]
             # One thing of A's among things of B's own.
             made |= {f"only {name}": self._request(rpc, caller, {name: "a"}) for name in pointing if len(pointing) > 1}
+        if caller == "b":
+            made |= self._guesses(rpc)
         for request in made.values():
             _check(rpc, request)
         return made
+
+    def _guesses(self, rpc: Rpc) -> dict[str, Message]:
+        """Any ids of A's in any fields that take one, drawn from a seed that is the RPC's name."""
+        draws, made = random.Random(rpc.name), {}
+        fields = [field for field in _fields(rpc.request_type.DESCRIPTOR) if self._takes_an_id(rpc, field)]
+        for number in range(GUESSES if fields else 0):
+            request = self._request(rpc, "b", {})
+            for field in draws.sample(fields, draws.randint(1, len(fields))):
+                request.ClearField(field.name)
+                _put(request, field, draws.choice(self._ids_of_a))
+            made[f"guess {number}"] = request
+        return made
+
+    def _takes_an_id(self, rpc: Rpc, field: Described) -> bool:
+        given = rpc.request_type.DESCRIPTOR.full_name in BUILDERS or not self._points(rpc, field)
+        return not given and field.type == FieldDescriptor.TYPE_STRING and field.name not in NATURAL_KEYS
 
     def _filters(self, rpc: Rpc) -> dict[str, Message]:
         """The whole list, and the list by each filter alone."""

@@ -47,7 +47,7 @@ def _written(service: Connection, admin: Connection, table: Table) -> Iterable[s
     attempts = {
         "updates A's rows": f"update {table} set {table.owner_column} = {table.owner_column} where {table.of_a}",
         "deletes A's rows": f"delete from {table} where {table.of_a}",
-        "takes its own rows for A's": _give_away(table, table.of_b, table.of_a),
+        "makes its own rows A's": f"update {table} set {table.owner_column} = '{table.id_of_a}' where {table.of_b}",
     }
     for sentence, statement in attempts.items():
         outcome = _attempt(service, statement)
@@ -56,12 +56,6 @@ def _written(service: Connection, admin: Connection, table: Table) -> Iterable[s
     outcome = insert_copy(service, admin, table, table.of_a)
     if outcome != "refused" and not (table.view and outcome != "rows"):
         yield f"inserts rows for A ({outcome})"
-
-
-def _give_away(table: Table, mine: str, theirs: str) -> str:
-    # The other's id is written out in its condition.
-    other = theirs.split("'")[1].strip("{}").split(",")[0]
-    return f"update {table} set {table.owner_column} = '{other}' where {mine}"
 
 
 def insert_copy(service: Connection, admin: Connection, table: Table, condition: str) -> str:

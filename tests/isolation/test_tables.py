@@ -17,6 +17,7 @@ from tests.isolation.catalogue import (
     connect_as,
     functions,
     of_service,
+    owner_policies,
     partitions,
     relations,
     rows,
@@ -85,14 +86,14 @@ def tables(admin: Connection, filled: Filled) -> list[Table]:
     return tables_of_organizations(admin, filled)
 
 
-def test_every_table_has_an_organization_or_is_technical(admin: Connection) -> None:
+async def test_every_table_has_an_organization_or_is_technical(admin: Connection) -> None:
     without = {name for name, (_, has_organization) in relations(admin).items() if not has_organization}
     unexplained = {name for name in without - BY_MEMBERSHIP if name.partition(".")[2] not in TECHNICAL_TABLES}
     assert unexplained == set()
     assert {name.partition(".")[2] for name in without - BY_MEMBERSHIP} == set(TECHNICAL_TABLES)
 
 
-def test_organization_a_has_rows_everywhere_and_full_use_of_them(
+async def test_organization_a_has_rows_everywhere_and_full_use_of_them(
     services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
 ) -> None:
     missing = {str(table): own_hand(services[table.service], admin, table, filled) for table in tables}
@@ -101,14 +102,14 @@ def test_organization_a_has_rows_everywhere_and_full_use_of_them(
 
 
 @pytest.mark.req("ID-12", "ID-16")
-def test_organization_b_reads_and_changes_none_of_a_s_rows(
+async def test_organization_b_reads_and_changes_none_of_a_s_rows(
     services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
 ) -> None:
     found = {str(table): leaks(services[table.service], admin, table, filled) for table in tables}
     assert {name: sentences for name, sentences in found.items() if sentences} == {}
 
 
-def test_without_an_organization_nothing_is_there(database_url: str, tables: list[Table], filled: Filled) -> None:
+async def test_without_an_organization_nothing_is_there(database_url: str, tables: list[Table], filled: Filled) -> None:
     found: dict[str, list[str]] = {}
     for service in SERVICES:
         with connect_as(database_url, service) as connection:
@@ -126,7 +127,7 @@ def test_without_an_organization_nothing_is_there(database_url: str, tables: lis
     assert found == {}
 
 
-def test_row_level_security_is_forced_on_every_table(admin: Connection, tables: list[Table]) -> None:
+async def test_row_level_security_is_forced_on_every_table(admin: Connection, tables: list[Table]) -> None:
     forced = {
         row["name"]
         for row in rows(
@@ -139,7 +140,7 @@ def test_row_level_security_is_forced_on_every_table(admin: Connection, tables: 
     assert {str(table) for table in tables if not table.view} == forced
 
 
-def test_every_view_reads_with_the_rights_of_who_asks(admin: Connection, tables: list[Table]) -> None:
+async def test_every_view_reads_with_the_rights_of_who_asks(admin: Connection, tables: list[Table]) -> None:
     invoking = {
         row["name"]
         for row in rows(
@@ -154,7 +155,7 @@ def test_every_view_reads_with_the_rights_of_who_asks(admin: Connection, tables:
     assert {name for name, (kind, _) in relations(admin).items() if kind not in "rp"} == views == invoking
 
 
-def test_a_service_enters_no_other_s_schema(admin: Connection, services: dict[str, Connection]) -> None:
+async def test_a_service_enters_no_other_s_schema(admin: Connection, services: dict[str, Connection]) -> None:
     for service, connection in services.items():
         for name in relations(admin):
             schema = name.partition(".")[0]
@@ -172,7 +173,7 @@ def test_a_service_enters_no_other_s_schema(admin: Connection, services: dict[st
     assert granted == []
 
 
-def test_partitions_are_read_through_their_table_only(admin: Connection, services: dict[str, Connection]) -> None:
+async def test_partitions_are_read_through_their_table_only(admin: Connection, services: dict[str, Connection]) -> None:
     names = partitions(admin)
     assert {name.partition(".")[0] for name in names} == set(SERVICES)
     for name in names:
@@ -181,7 +182,7 @@ def test_partitions_are_read_through_their_table_only(admin: Connection, service
                 services[name.partition(".")[0]].execute(statement.encode())
 
 
-def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
+async def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
     found = rows(
         admin,
         "select rolname, rolsuper or rolbypassrls or rolcreaterole or rolcreatedb or rolreplication as powers,"
@@ -202,7 +203,7 @@ def test_a_service_s_role_is_bound_by_every_rule(admin: Connection) -> None:
     assert makers == []
 
 
-def test_the_functions_that_look_across_organizations_are_those_on_the_list(admin: Connection) -> None:
+async def test_the_functions_that_look_across_organizations_are_those_on_the_list(admin: Connection) -> None:
     found = functions(admin)
     assert {row["name"]: row["result"] for row in found} == DEFINER_FUNCTIONS
     for row in found:
@@ -211,7 +212,7 @@ def test_the_functions_that_look_across_organizations_are_those_on_the_list(admi
         assert row["settings"] == ["search_path=pg_catalog"], row
 
 
-def test_look_up_functions_serve_their_own_service_alone(admin: Connection) -> None:
+async def test_look_up_functions_serve_their_own_service_alone(admin: Connection) -> None:
     everybody = [*map(role, SERVICES), *map(owner, SERVICES), READER_ROLE]
     for row in functions(admin):
         allowed = rows(
@@ -230,7 +231,37 @@ def test_look_up_functions_serve_their_own_service_alone(admin: Connection) -> N
     assert public == []
 
 
-def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Connection) -> None:
+async def test_owners_look_only_where_their_functions_do(admin: Connection) -> None:
+    swept = {
+        f"{service}.{row['table_name']}"
+        for service in SERVICES
+        for row in rows(admin, f"select table_name from {service}.expiring_tables")
+    }
+    found = owner_policies(admin)
+    assert found
+    assert [row for row in found if row["cmd"] == "ALL" or not (row["looked_up"] or row["name"] in swept)] == []
+
+
+async def test_nobody_else_was_given_anything(admin: Connection) -> None:
+    given = rows(
+        admin,
+        "select oid::regclass::text as name, pg_get_userbyid(grantee) as role, grantee = 0 as everybody"
+        " from pg_class, aclexplode(relacl) where relnamespace::regnamespace::text = any (%s)",
+        SCHEMAS,
+    )
+    strangers = [
+        row
+        for row in given
+        if row["everybody"]
+        or (
+            row["role"] not in (READER_ROLE, role(row["name"].partition(".")[0]), owner(row["name"].partition(".")[0]))
+            and not row["name"].endswith(".alembic_version")
+        )
+    ]
+    assert strangers == []
+
+
+async def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Connection) -> None:
     url = role_url(database_url, "reader")
     with connect(url) as reader:
         for name, (kind, _) in relations(admin).items():
@@ -258,7 +289,7 @@ def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin: Conne
 
 
 @pytest.mark.req("ID-12")
-def test_the_cases_of_a_table_turn_red_when_its_policy_is_opened(
+async def test_the_cases_of_a_table_turn_red_when_its_policy_is_opened(
     database_url: str, services: dict[str, Connection], admin: Connection, tables: list[Table], filled: Filled
 ) -> None:
     by_name = {str(table): table for table in tables}
@@ -275,6 +306,8 @@ def test_the_cases_of_a_table_turn_red_when_its_policy_is_opened(
             try:
                 if not leaks(services[table.service], admin, table, filled):
                     unnoticed.append(f"{table}: using ({using}) with check ({check_now})")
+                if using == "true" and not seen_without_organization(services[table.service], table):
+                    unnoticed.append(f"{table}: using ({using}), without an organization")
             finally:
                 _alter(admin, table, policy.name, policy.using, check)
         assert leaks(services[table.service], admin, table, filled) == []

@@ -24,6 +24,8 @@ from tests.migration.conftest import NewDatabase
 
 ROOT = Path(__file__).resolve().parent.parent.parent
 SQUAWK = Path(sys.executable).with_name("squawk")
+PROCESS_SECONDS = 60.0
+WAITING = "select count(*) as found from pg_locks where locktype = 'advisory' and not granted"
 ACCEPTED = (
     "require-lock-timeout",
     "require-statement-timeout",  # both are set on the connection that migrates
@@ -154,25 +156,34 @@ async def test_two_databases_are_migrated_side_by_side_in_one_process(new_databa
     assert structure(urls[0]) == structure(urls[1])
 
 
+async def _migrating_process(url: str) -> asyncio.subprocess.Process:
+    return await asyncio.create_subprocess_exec(
+        sys.executable,
+        "-m",
+        "cli.main",
+        "migrate",
+        env=os.environ | {"PROSA_DATABASE_URL": url, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"},
+        cwd=ROOT,
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.STDOUT,
+    )
+
+
 async def test_two_databases_of_a_new_server_are_migrated_side_by_side_and_roles_are_made_once(tmp_path: Path) -> None:
     async with embedded_servers(tmp_path, durable=False) as fresh:
         names = ["first", "second"]
         for name in names:
             await create_database(fresh.database_url, name)
         urls = [named_url(fresh.database_url, name) for name in names]
-        commands = [
-            await asyncio.create_subprocess_exec(
-                sys.executable,
-                "-m",
-                "cli.main",
-                "migrate",
-                env=os.environ | {"PROSA_DATABASE_URL": url, "PYTHONPATH": f"{ROOT}:{ROOT / 'gen'}"},
-                cwd=ROOT,
-                stdout=asyncio.subprocess.PIPE,
-                stderr=asyncio.subprocess.STDOUT,
-            )
-            for url in urls
-        ]
+        with connect(named_url(fresh.database_url, migrate.MAINTENANCE_DATABASE)) as holder:
+            # Both reach the roles before either may make them.
+            holder.execute("select pg_advisory_lock(%s)", [migrate.ROLES_LOCK])
+            commands = [await _migrating_process(url) for url in urls]
+            async with asyncio.timeout(PROCESS_SECONDS):
+                while True:
+                    if rows(holder, WAITING) == [{"found": len(commands)}]:
+                        break
+                    await asyncio.sleep(0.02)
         outputs = [(await command.communicate())[0].decode() for command in commands]
         assert [command.returncode for command in commands] == [0, 0], outputs
         assert structure(urls[0]) == structure(urls[1])
