@@ -16,6 +16,7 @@ from chassis.config import Settings
 from chassis.process import Host
 from cli.failures import RED, Refused, operation
 
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GC_THRESHOLDS = (20_000, 20, 50)
 """Requests allocate thousands of short-lived messages: with the default of 700 the collector runs all the time."""
 
@@ -40,8 +41,9 @@ async def run(target: str) -> None:
     telemetry.configure_logging(settings.log_level, show_text=settings.log_text)
     traces = telemetry.configure_tracing(target, settings.otlp_endpoint)
     stopping = asyncio.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    loop = asyncio.get_running_loop()
+    for number in STOP_SIGNALS:
+        loop.add_signal_handler(number, stopping.set)
     host = Host(settings)
     asked = asyncio.create_task(stopping.wait())
     starting = asyncio.create_task(host.start(modules))
@@ -64,6 +66,8 @@ async def run(target: str) -> None:
             raise Refused(f"A background job failed: {failed.result()!r}", reason="JOB_FAILED", exit_code=RED)
         failed.cancel()
     finally:
+        for number in STOP_SIGNALS:
+            loop.remove_signal_handler(number)
         for task in (asked, starting):
             task.cancel()
         await asyncio.gather(asked, starting, return_exceptions=True)

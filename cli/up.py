@@ -166,7 +166,7 @@ class Up:
         logger.info("suite_ready", seconds=round(time.monotonic() - self._begun, 2), shape=suite.shape.value)
         self._announce(content)
         self._spawn(self._watch_children(suite))
-        if content["chatwoot"] is None:
+        if not bootstrap.complete(content):
             self._spawn(self._watch_organizations(suite, endpoints, calls, content))
         if self._demo:
             self._spawn(stand_in.keep_writing(suite.ports[stand_in.PORT_NAME]))
@@ -216,7 +216,7 @@ class Up:
     ) -> None:
         """Puts the first organization and its Chatwoot into the bootstrap file when they come to be."""
         content = written
-        while content["chatwoot"] is None or None in content["chatwoot"]["inboxes"].values():
+        while not bootstrap.complete(content):
             await asyncio.sleep(ORGANIZATION_SECONDS)
             try:
                 content = await bootstrap.describe(endpoints, calls, state.load(suite.directory))

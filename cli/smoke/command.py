@@ -16,6 +16,7 @@ import typer
 from cli.calls import CALL_SECONDS, open_calls
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import READER_VARIABLE, read_bootstrap, reader_database_url
+from cli.organizations import find_organization
 from cli.output import Json, print_json, print_line
 from cli.readings import READINGS, OrgId, print_reading
 from cli.readings import read as read_rows
@@ -207,7 +208,8 @@ async def _access(settings: SmokeSettings, values: Mapping[str, str]) -> AsyncIt
 async def _borrowed_key(organization_id: str, values: Mapping[str, str]) -> AsyncIterator[str]:
     """An API key that lives as long as the smoke: whoever may use the home may make one."""
     async with open_calls(values) as calls:
-        stub, metadata = calls.stub(AccessServiceStub, "identity"), calls.organization(organization_id)
+        organization = await find_organization(calls, organization_id)
+        stub, metadata = calls.stub(AccessServiceStub, "identity"), calls.organization(organization.organization_id)
         made = await stub.CreateApiKey(
             access_pb.CreateApiKeyRequest(name="prosa smoke", scopes=SMOKE_SCOPES),
             metadata=metadata,

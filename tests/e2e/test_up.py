@@ -74,7 +74,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
 
     await suite.end(signal.SIGKILL)
     await suite.until_gone()
-    again = await suite.start("--demo", "--shape", Shape.DOOR)
+    again = await suite.start("--shape", Shape.DOOR)
     assert {**again, "metrics_url": "", "grpc_address": ""} == {**content, "metrics_url": "", "grpc_address": ""}
     async with aiohttp.ClientSession(headers={"X-Api-Key": again["api_key"]}) as session:
         assert contacts <= await _contacts(session, again["url"])

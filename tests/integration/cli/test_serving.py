@@ -1,0 +1,82 @@
+"""`prosa serve` as a process's whole life: up, told to stop, or ended by a job that failed."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import signal
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+import services.targets
+from chassis import telemetry
+from chassis.embedded.servers import EmbeddedServers
+from chassis.process import Process, Start
+from cli import serve
+from cli.failures import Refused
+from tests.world import settings_for
+
+
+@pytest.fixture
+def serving(
+    servers: EmbeddedServers, database_url: str, keys_dir: object, monkeypatch: pytest.MonkeyPatch
+) -> Callable[[Start], None]:
+    """Makes `prosa serve` start one module, against this worker's servers."""
+    settings = partial(settings_for, database_url, servers.nats_url, servers.redis_url, keys_dir)  # type: ignore[arg-type]
+    monkeypatch.setattr(serve, "Settings", settings)
+    # The collector and the log belong to the test run.
+    monkeypatch.setattr(serve, "_spare_the_collector", lambda: None)
+    monkeypatch.setattr(telemetry, "configure_logging", lambda *_arguments, **_options: None)
+
+    def choose(start: Start) -> None:
+        monkeypatch.setattr(services.targets, "chosen", lambda _target: {"crm": start})
+
+    return choose
+
+
+async def test_sigterm_ends_it_gracefully(serving: Callable[[Start], None]) -> None:
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def job() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def start(process: Process) -> None:
+        process.run("works", job)
+
+    serving(start)
+    running = asyncio.create_task(serve.run("crm"))
+    async with asyncio.timeout(20):
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    assert ended.is_set()
+
+
+async def test_a_job_that_fails_ends_the_process_with_its_error(serving: Callable[[Start], None]) -> None:
+    async def job() -> None:
+        raise LookupError("the lanes are gone")
+
+    async def start(process: Process) -> None:
+        process.run("breaks", job)
+
+    serving(start)
+    with pytest.raises(Refused, match="the lanes are gone") as refused:
+        async with asyncio.timeout(20):
+            await serve.run("crm")
+    assert refused.value.exit_code == 1
+
+
+async def test_a_module_that_cannot_start_ends_the_process(serving: Callable[[Start], None]) -> None:
+    async def start(_process: Process) -> None:
+        raise ValueError("PROSA_CRM_DATABASE_URL is not set")
+
+    serving(start)
+    with pytest.raises(ValueError, match="PROSA_CRM_DATABASE_URL"):
+        async with asyncio.timeout(20):
+            await serve.run("crm")
