@@ -13,6 +13,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import psycopg
 
 from bench import bodies, load
@@ -95,7 +96,7 @@ class House:
     def cpu_seconds(self) -> dict[str, float]:
         """The processor time that each child has used since it was started."""
         return {
-            state.name: sum(sum(process.cpu_times()[:2]) for process in process_tree(state.pid))
+            state.name: sum(map(_cpu_seconds, process_tree(state.pid)))
             for state in self.suite.supervisor.states()
             if state.pid is not None
         }
@@ -119,6 +120,13 @@ class House:
         async with asyncio.timeout(SETTLE_SECONDS):
             while (await self.rows(load.BACKLOG))[0][0]:  # noqa: ASYNC110 it is others' work that is waited for
                 await asyncio.sleep(0.1)
+
+
+def _cpu_seconds(process: psutil.Process) -> float:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        times = process.cpu_times()
+        return float(times.user + times.system)
+    return 0.0
 
 
 @asynccontextmanager

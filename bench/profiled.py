@@ -1,7 +1,8 @@
 """`prosa serve` under a sampling profiler: where the processor's time goes, by function.
 
 Started by `python -m bench --profile DIRECTORY` in place of `prosa serve`. Every millisecond of processor time the
-stack is noted; when the process stops, what was noted since the last SIGUSR1 is written to `<targets>.txt`.
+stack is noted; when the process stops or is sent SIGUSR2, what was noted since the last SIGUSR1 is written to
+`<targets>.txt`.
 """
 
 from __future__ import annotations
@@ -62,15 +63,20 @@ def main() -> None:
     """Serves the targets and writes the report at the end."""
     targets, directory = sys.argv[1], Path(sys.argv[2])
     samples = Samples()
+
+    def write() -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        (directory / f"{targets.replace(',', '+')}.txt").write_text(samples.report(), encoding="utf-8")
+
     signal.signal(signal.SIGPROF, samples.note)
     signal.signal(signal.SIGUSR1, samples.forget)
+    signal.signal(signal.SIGUSR2, lambda *_: write())
     signal.setitimer(signal.ITIMER_PROF, SAMPLE_SECONDS, SAMPLE_SECONDS)
     try:
         uvloop.run(run(targets))
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
-        directory.mkdir(parents=True, exist_ok=True)
-        (directory / f"{targets.replace(',', '+')}.txt").write_text(samples.report(), encoding="utf-8")
+        write()
 
 
 if __name__ == "__main__":

@@ -28,6 +28,8 @@ _CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 tracer = trace.get_tracer("prosa")
+_collected = False
+"""Whether anybody collects spans: without, not even an empty one is made."""
 
 
 def configure_logging(level: str, *, show_text: bool = False, stream: TextIO | None = None) -> None:
@@ -79,15 +81,21 @@ def configure_tracing(service: str, otlp_endpoint: str) -> TracerProvider | None
         return None
     from opentelemetry.exporter.otlp.proto.grpc.trace_exporter import OTLPSpanExporter
 
+    global _collected
     provider = TracerProvider(resource=Resource.create({"service.name": f"prosa-{service}"}))
     provider.add_span_processor(BatchSpanProcessor(OTLPSpanExporter(endpoint=otlp_endpoint, insecure=True)))
     trace.set_tracer_provider(provider)
+    _collected = True
     return provider
 
 
 @contextmanager
 def span(name: str, **attributes: str | int) -> Iterator[None]:
     """Runs the block as a span below the traceparent at hand, which it replaces for what the block calls."""
+    if not _collected:
+        # The traceparent at hand travels on as it is.
+        yield
+        return
     parent = context.trace_parent.get()
     scope = propagate.extract({"traceparent": parent}) if parent else None
     with tracer.start_as_current_span(name, context=scope, attributes=attributes) as current:

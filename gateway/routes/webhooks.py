@@ -164,7 +164,9 @@ class Door:
             raise _no_connection()
         result = await self._submit(request, provider, key, headers, body_bytes_max)
         if result.outcome in _STORED:
-            return web.json_response({"success": True, "webhook_event_id": result.webhook_event_id})
+            # Written by hand: an id needs no escaping, and there are very many of these.
+            answer = f'{{"success":true,"webhook_event_id":"{result.webhook_event_id}"}}'
+            return web.Response(text=answer, content_type="application/json")
         if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
             return web.json_response({"success": True, "ignored": result.reason})
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:

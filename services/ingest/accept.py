@@ -5,6 +5,7 @@ Everything about one webhook is decided on its raw bytes. What is stored has the
 
 from __future__ import annotations
 
+from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -97,8 +98,7 @@ class Door:
         await self._store(passed, results)
         answered = [result for result in results if result is not None]
         assert len(answered) == len(webhooks)
-        for hook, result in zip(webhooks, answered, strict=True):
-            self._count(hook, result)
+        self._count(webhooks, answered)
         return answered
 
     async def _store(self, passed: Sequence[_Passed], results: list[pb.AcceptResult | None]) -> None:
@@ -156,12 +156,16 @@ class Door:
         found = await self._directory.by_ids({chosen.connection_id: chosen.organization_id})
         return found[chosen.connection_id]
 
-    def _count(self, hook: pb.Webhook, result: pb.AcceptResult) -> None:
-        self._metrics.webhooks.labels(
-            pb.Provider.Name(hook.provider).removeprefix("PROVIDER_").lower(),
-            pb.AcceptOutcome.Name(result.outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
-            result.reason,
-        ).inc()
+    def _count(self, webhooks: Sequence[pb.Webhook], results: Sequence[pb.AcceptResult]) -> None:
+        alike = Counts(
+            (hook.provider, result.outcome, result.reason) for hook, result in zip(webhooks, results, strict=True)
+        )
+        for (provider, outcome, reason), count in alike.items():
+            self._metrics.webhooks.labels(
+                pb.Provider.Name(provider).removeprefix("PROVIDER_").lower(),
+                pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
+                reason,
+            ).inc(count)
 
 
 def _parsed(body: bytes) -> Any:
