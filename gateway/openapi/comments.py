@@ -16,6 +16,7 @@ _MESSAGE, _ENUM, _SERVICE = 4, 5, 6  # field numbers within FileDescriptorProto
 _FIELD, _NESTED, _NESTED_ENUM = 2, 3, 4  # within DescriptorProto
 _MEMBER = 2  # EnumDescriptorProto.value, ServiceDescriptorProto.method
 _ERRORS = re.compile(r"\s*\bErrors:\s*(?P<errors>.*)$", re.DOTALL)
+_HTTP_STATUS = re.compile(r"HTTP ([45][0-9]{2})")
 _CODE = re.compile(r"[A-Z][A-Z_]+")
 
 CODES = frozenset(
@@ -33,6 +34,16 @@ CODES = frozenset(
         "DEADLINE_EXCEEDED",
     ]
 )
+
+
+class Reason(NamedTuple):
+    """What the contracts say of a reason."""
+
+    # The HTTP status it comes with where that is no canonical code's, else 0.
+    status: int
+    # "" where it comes with several.
+    code: str
+    sentence: str
 
 
 class DeclaredError(NamedTuple):
@@ -63,16 +74,19 @@ def comments() -> dict[str, str]:
 
 
 @cache
-def reasons() -> dict[str, str]:
+def reasons() -> dict[str, Reason]:
     """Answers what is said of each reason of an error, by the reason: from the enums ErrorReason of all services."""
-    found: dict[str, str] = {}
+    found: dict[str, Reason] = {}
     for name, comment in comments().items():
         parent, _, value = name.rpartition(".")
         if parent.endswith(".ErrorReason"):
             code, _, sentence = comment.partition(": ")
-            text = sentence if code in CODES else comment
+            match = _HTTP_STATUS.fullmatch(code)
+            known = code in CODES
+            text = sentence if known or match else comment
+            reason = Reason(int(match[1]) if match else 0, code if known else "", text[:1].upper() + text[1:])
             # Several services give the same general reasons; the first one's words do for all.
-            found.setdefault(value.removeprefix("ERROR_REASON_"), text[:1].upper() + text[1:])
+            found.setdefault(value.removeprefix("ERROR_REASON_"), reason)
     return found
 
 

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from gateway.limits import CHATWOOT_BODY_BYTES_MAX, EVOLUTION_BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
-from gateway.openapi.comments import comments
+from gateway.openapi.comments import DeclaredError, comments
 from gateway.openapi.operations import (
     GENERAL_ERRORS,
     Operation,
@@ -20,6 +20,8 @@ from gateway.problems import PROBLEM_TYPE
 VERSION = "1"
 _JSON = "application/json"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
+
+_BODY_ERRORS = ((408, "BODY_SLOW"), (413, "BODY_TOO_LARGE"), (415, "CONTENT_ENCODING_UNSUPPORTED"))
 
 INTRODUCTION = """\
 The back office of a business that sells by conversation.
@@ -157,6 +159,11 @@ def _errors(operation: Operation) -> dict[str, Any]:
     general = [error for error, _ in GENERAL_ERRORS]
     if operation.anonymous:
         general = [error for error in general if error.code not in ("UNAUTHENTICATED", "PERMISSION_DENIED")]
+    if operation.binding.path_fields:
+        # An id that a path cannot hold leads nowhere.
+        general.append(DeclaredError("NOT_FOUND", "PATH_NOT_FOUND"))
+    if operation.takes_request_id:
+        general.append(DeclaredError("ALREADY_EXISTS", "REQUEST_ID_REUSED"))
     for error in (*operation.errors, *general):
         reasons = by_status.setdefault(http_status(error.code), [])
         if error.reason not in reasons:
@@ -165,6 +172,9 @@ def _errors(operation: Operation) -> dict[str, Any]:
         str(status): _problem_response(f"{status_phrase(status)}: {', '.join(reasons)}.")
         for status, reasons in sorted(by_status.items())
     }
+    if operation.binding.body:
+        for status, reason in _BODY_ERRORS:
+            responses[str(status)] = _problem_response(f"{status_phrase(status)}: {reason}.")
     responses["default"] = _problem_response("Any other error.")
     return responses
 

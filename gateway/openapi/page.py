@@ -81,7 +81,7 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     if item.errors:
         listed = "".join(
             f"<tr><td>{http_status(error.code)}</td><td><code>{escape(error.reason)}</code></td>"
-            f"<td>{_text(reasons().get(error.reason, ''))}</td></tr>"
+            f"<td>{_text(_sentence(error.reason))}</td></tr>"
             for error in item.errors
         )
         parts.append(f"<h4>Errors</h4><table><tbody>{listed}</tbody></table>")
@@ -110,7 +110,7 @@ def _required(required: bool) -> str:
 def _kind(schema: Schema) -> str:
     """Says in a few words what a value is: "text, at most 200", "list of Contact"."""
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition(".")[2]
+        return str(schema["$ref"]).rpartition("/")[2].rpartition(".")[2]
     if "anyOf" in schema:
         return f"{_kind(schema['anyOf'][0])} or null"
     kinds: Any = schema.get("type", "anything")
@@ -151,22 +151,27 @@ def _by_hand() -> str:
 
 
 def _general_errors(operations: Sequence[Operation]) -> str:
-    known: dict[str, tuple[int, str]] = {
-        error.reason: (http_status(error.code), sentence) for error, sentence in GENERAL_ERRORS
-    }
-    for item in operations:
-        for error in item.errors:
-            known.setdefault(error.reason, (http_status(error.code), ""))
+    known = {error.reason: http_status(error.code) for item in operations for error in item.errors}
+    known |= {error.reason: http_status(error.code) for error, _ in GENERAL_ERRORS}
+    for name, reason in reasons().items():
+        if name != "UNSPECIFIED" and (reason.code or reason.status):
+            known[name] = reason.status or http_status(reason.code)
+    told = {error.reason: sentence for error, sentence in GENERAL_ERRORS}
     rows = "".join(
-        f'<tr id="{escape(reason)}"><td>{status}</td><td><code>{escape(reason)}</code></td>'
-        f"<td>{_text(sentence or reasons().get(reason, ''))}</td></tr>"
-        for reason, (status, sentence) in sorted(known.items())
+        f'<tr id="{escape(name)}"><td>{status}</td><td><code>{escape(name)}</code></td>'
+        f"<td>{_text(_sentence(name) or told.get(name, ''))}</td></tr>"
+        for name, status in sorted(known.items())
     )
     return (
         '<section class="group" id="errors"><h2>Errors</h2><p>Every error is <code>application/problem+json</code> '
         "with type, title, status, detail, reason, violations, metadata and correlation_id.</p>"
         f'<div class="wide"><table><tbody>{rows}</tbody></table></div></section>'
     )
+
+
+def _sentence(reason: str) -> str:
+    known = reasons().get(reason)
+    return known.sentence if known else ""
 
 
 def _text(text: str) -> str:

@@ -24,48 +24,68 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     DESCRIPTOR: _descriptor.EnumDescriptor
     ERROR_REASON_UNSPECIFIED: _ErrorReason.ValueType  # 0
     ERROR_REASON_CONVERSATION_NOT_FOUND: _ErrorReason.ValueType  # 1
-    """The organization has no conversation of this id. Example: GetConversation of one that another organization owns."""
+    """NOT_FOUND: the organization has no conversation of this id. Example: GetConversation of one that another
+    organization owns.
+    """
     ERROR_REASON_PROVIDER_CONVERSATION_ID_INVALID: _ErrorReason.ValueType  # 2
-    """The provider's conversation id is not a number. Example: CreateConversation for "conversation-391"."""
+    """INVALID_ARGUMENT: the provider's conversation id is not a number. Example: CreateConversation for
+    "conversation-391".
+    """
     ERROR_REASON_CONVERSATION_KEY_INVALID: _ErrorReason.ValueType  # 3
-    """The conversation key is longer than any key. Example: CreateConversation with a key of 300 characters."""
+    """INVALID_ARGUMENT: the conversation key is longer than any key. Example: CreateConversation with a key of 300
+    characters.
+    """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 4
-    """A list's state is none that exists. Example: ListConversations with state 9."""
+    """INVALID_ARGUMENT: a list's state is none that exists. Example: ListConversations with state 9."""
     ERROR_REASON_SOURCE_MISSING: _ErrorReason.ValueType  # 5
-    """An item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
+    """INVALID_ARGUMENT: an item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
     ERROR_REASON_DIRECTION_MISSING: _ErrorReason.ValueType  # 6
-    """A message not heard of before does not say who wrote to whom. Example: a bare status of an unknown message."""
+    """INVALID_ARGUMENT: a message not heard of before does not say who wrote to whom. Example: a bare status of an
+    unknown message.
+    """
     ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION: _ErrorReason.ValueType  # 7
-    """The channel's message of this id is one of another conversation. Example: message 5123 told of conversation 391
-    first and of 392 later.
+    """FAILED_PRECONDITION: the channel's message of this id is one of another conversation. Example: message 5123 told of
+    conversation 391 first and of 392 later.
     """
     ERROR_REASON_REPORT_INVALID: _ErrorReason.ValueType  # 8
-    """A report's numbers cannot be. Example: an unread_count of -1."""
+    """INVALID_ARGUMENT: a report's numbers cannot be. Example: an unread_count of -1."""
     ERROR_REASON_TIME_INVALID: _ErrorReason.ValueType  # 9
-    """A time lies outside of the calendar. Example: a message written in the year 12000."""
+    """INVALID_ARGUMENT: a time lies outside of the calendar. Example: a message written in the year 12000."""
+    ERROR_REASON_CONVERSATION_RACED: _ErrorReason.ValueType  # 10
+    """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
 
 ERROR_REASON_UNSPECIFIED: ErrorReason.ValueType  # 0
 ERROR_REASON_CONVERSATION_NOT_FOUND: ErrorReason.ValueType  # 1
-"""The organization has no conversation of this id. Example: GetConversation of one that another organization owns."""
+"""NOT_FOUND: the organization has no conversation of this id. Example: GetConversation of one that another
+organization owns.
+"""
 ERROR_REASON_PROVIDER_CONVERSATION_ID_INVALID: ErrorReason.ValueType  # 2
-"""The provider's conversation id is not a number. Example: CreateConversation for "conversation-391"."""
+"""INVALID_ARGUMENT: the provider's conversation id is not a number. Example: CreateConversation for
+"conversation-391".
+"""
 ERROR_REASON_CONVERSATION_KEY_INVALID: ErrorReason.ValueType  # 3
-"""The conversation key is longer than any key. Example: CreateConversation with a key of 300 characters."""
+"""INVALID_ARGUMENT: the conversation key is longer than any key. Example: CreateConversation with a key of 300
+characters.
+"""
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 4
-"""A list's state is none that exists. Example: ListConversations with state 9."""
+"""INVALID_ARGUMENT: a list's state is none that exists. Example: ListConversations with state 9."""
 ERROR_REASON_SOURCE_MISSING: ErrorReason.ValueType  # 5
-"""An item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
+"""INVALID_ARGUMENT: an item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
 ERROR_REASON_DIRECTION_MISSING: ErrorReason.ValueType  # 6
-"""A message not heard of before does not say who wrote to whom. Example: a bare status of an unknown message."""
+"""INVALID_ARGUMENT: a message not heard of before does not say who wrote to whom. Example: a bare status of an
+unknown message.
+"""
 ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION: ErrorReason.ValueType  # 7
-"""The channel's message of this id is one of another conversation. Example: message 5123 told of conversation 391
-first and of 392 later.
+"""FAILED_PRECONDITION: the channel's message of this id is one of another conversation. Example: message 5123 told of
+conversation 391 first and of 392 later.
 """
 ERROR_REASON_REPORT_INVALID: ErrorReason.ValueType  # 8
-"""A report's numbers cannot be. Example: an unread_count of -1."""
+"""INVALID_ARGUMENT: a report's numbers cannot be. Example: an unread_count of -1."""
 ERROR_REASON_TIME_INVALID: ErrorReason.ValueType  # 9
-"""A time lies outside of the calendar. Example: a message written in the year 12000."""
+"""INVALID_ARGUMENT: a time lies outside of the calendar. Example: a message written in the year 12000."""
+ERROR_REASON_CONVERSATION_RACED: ErrorReason.ValueType  # 10
+"""ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -121,8 +121,9 @@ class ConnectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListChannels(self, request, context):
-        """Lists channels, of one connection or of all. With a source that names two active channels, and find_one set:
-        FAILED_PRECONDITION CHANNEL_AMBIGUOUS naming both.
+        """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
+        naming both.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; FAILED_PRECONDITION CHANNEL_AMBIGUOUS.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

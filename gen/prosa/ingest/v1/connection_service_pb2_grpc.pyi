@@ -50,8 +50,9 @@ class ConnectionServiceStub:
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
     ListChannels: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]
-    """Lists channels, of one connection or of all. With a source that names two active channels, and find_one set:
-    FAILED_PRECONDITION CHANNEL_AMBIGUOUS naming both.
+    """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
+    naming both.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; FAILED_PRECONDITION CHANNEL_AMBIGUOUS.
     """
 
 @_typing.type_check_only
@@ -76,8 +77,9 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     CreateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
     ListChannels: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
-    """Lists channels, of one connection or of all. With a source that names two active channels, and find_one set:
-    FAILED_PRECONDITION CHANNEL_AMBIGUOUS naming both.
+    """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
+    naming both.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; FAILED_PRECONDITION CHANNEL_AMBIGUOUS.
     """
 
 class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -141,8 +143,9 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connection_service_pb2.ListChannelsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.ListChannelsResponse, _abc.Awaitable[_connection_service_pb2.ListChannelsResponse]]:
-        """Lists channels, of one connection or of all. With a source that names two active channels, and find_one set:
-        FAILED_PRECONDITION CHANNEL_AMBIGUOUS naming both.
+        """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
+        naming both.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; FAILED_PRECONDITION CHANNEL_AMBIGUOUS.
         """
 
 def add_ConnectionServiceServicer_to_server(servicer: ConnectionServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -80,8 +80,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 25
     """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one state with another."""
     ERROR_REASON_PROVIDER_UNSUPPORTED: _ErrorReason.ValueType  # 26
-    """A provider whose webhooks this release cannot read yet.
-    Example: CreateConnection with provider EVOLUTION.
+    """INVALID_ARGUMENT: a provider whose webhooks this release cannot read yet. Example: CreateConnection with provider
+    EVOLUTION.
+    """
+    ERROR_REASON_CONNECTION_UNREADABLE: _ErrorReason.ValueType  # 27
+    """FAILED_PRECONDITION: an event's connection cannot be read; the event is tried again, then a dead letter. Example: a
+    connection that was deleted while its events waited.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -147,7 +151,11 @@ ERROR_REASON_PAGE_SIZE_INVALID: ErrorReason.ValueType  # 24
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 25
 """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one state with another."""
 ERROR_REASON_PROVIDER_UNSUPPORTED: ErrorReason.ValueType  # 26
-"""A provider whose webhooks this release cannot read yet.
-Example: CreateConnection with provider EVOLUTION.
+"""INVALID_ARGUMENT: a provider whose webhooks this release cannot read yet. Example: CreateConnection with provider
+EVOLUTION.
+"""
+ERROR_REASON_CONNECTION_UNREADABLE: ErrorReason.ValueType  # 27
+"""FAILED_PRECONDITION: an event's connection cannot be read; the event is tried again, then a dead letter. Example: a
+connection that was deleted while its events waited.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
