@@ -66,7 +66,6 @@ def described(url: str) -> Any:
     return schema
 
 
-@pytest.mark.req("GW-01")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 async def test_every_operation_answers_what_its_description_promises(office: Office, mode: GenerationMode) -> None:
