@@ -61,7 +61,15 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         self._revocations = revocations
         self._metrics = metrics
         self._wrapped: dict[str, _Handler] = {}
+        self._streams: set[asyncio.Task[object]] = set()
+        self._closing = False
         self._open_methods = ("/grpc.health.v1.Health/", "/grpc.reflection.")
+
+    def end_streams(self) -> None:
+        """Ends every stream and takes no further one: they have no end of their own that a stop could wait for."""
+        self._closing = True
+        for task in self._streams:
+            task.cancel()
 
     async def intercept_service(
         self,
@@ -115,16 +123,28 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         async def call(request: Message, call_context: _Context) -> AsyncIterator[Any]:
             started = time.perf_counter()
             code = grpc.StatusCode.OK
+            task = cast("asyncio.Task[object]", asyncio.current_task())
+            self._streams.add(task)
             try:
+                if self._closing:
+                    raise _shutting_down()
                 self._enter(method, request, call_context)
                 context.deadline.set(None)
                 async for answer in handle(request, call_context):
                     yield answer
+            except asyncio.CancelledError:
+                # Otherwise the client has gone, and there is nobody to tell.
+                if not self._closing or task.uncancel() > 0:
+                    raise
+                refusal = _shutting_down()
+                code = refusal.code
+                await call_context.abort_with_status(rpc_status.to_status(to_status(refusal)))
             except Exception as error:
                 refusal = self._refusal(method, error)
                 code = refusal.code
                 await call_context.abort_with_status(rpc_status.to_status(to_status(refusal)))
             finally:
+                self._streams.discard(task)
                 self._metrics.rpc_seconds.labels(method.name, code.name).observe(time.perf_counter() - started)
 
         return call
@@ -176,6 +196,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
 
 class _Internal(ProsaError):
     code = grpc.StatusCode.INTERNAL
+
+
+def _shutting_down() -> ProsaError:
+    return Unavailable("SHUTTING_DOWN", "This process is stopping; call again to resume.")
 
 
 def permission_of(method_name: str) -> options_pb2.Permission | None:

@@ -69,6 +69,7 @@ class Host:
         self.metrics_port = 0
         self.http_port = 0
         self._server: grpc.aio.Server
+        self._interceptor: ServerInterceptor
         self._health = health.aio.HealthServicer()
         self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         self._databases: dict[str, Database] = {}
@@ -84,8 +85,9 @@ class Host:
         self._failed = asyncio.get_running_loop().create_future()
         self.nats = await self._connect_nats()
         self.readiness.add("nats", self._check_nats)
+        self._interceptor = ServerInterceptor(self.verifier, self.revocations, self.metrics)
         self._server = grpc.aio.server(
-            interceptors=[ServerInterceptor(self.verifier, self.revocations, self.metrics)],
+            interceptors=[self._interceptor],
             options=[
                 *rpc.CHANNEL_OPTIONS,
                 ("grpc.so_reuseport", 0),
@@ -126,6 +128,7 @@ class Host:
         # The inner listener goes last: it says "not ready" until the end.
         for runner in reversed(self._runners[:-1]):
             await runner.cleanup()
+        self._interceptor.end_streams()
         await self._server.stop(grace=drain)
         await self._cancel_jobs()
         for close in self._closing:
