@@ -14,8 +14,9 @@ from gateway.openapi.operations import (
     http_status,
     status_phrase,
 )
-from gateway.openapi.schemas import EXAMPLE_ID, Schema, Schemas
+from gateway.openapi.schemas import Schema, Schemas
 from gateway.problems import PROBLEM_TYPE
+from gateway.transcoding.fields import EXAMPLE_ID
 
 VERSION = "1"
 _JSON = "application/json"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Iterable, Sequence
 from html import escape
 from itertools import groupby
@@ -40,7 +41,7 @@ def _navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
         links = "".join(
             f'<li><a href="#{escape(item.operation_id)}">{escape(item.operation_id)}</a></li>' for item in members
         )
-        parts.append(f"<h2>{escape(name)}</h2><ul>{links}</ul>")
+        parts.append(f"<h2>{escape(_title(name))}</h2><ul>{links}</ul>")
     parts.append(
         '<h2>More</h2><ul><li><a href="#webhooks">Webhooks</a></li><li><a href="#live">Live updates</a></li>'
         '<li><a href="#errors">Errors</a></li><li><a href="/api/openapi.json">OpenAPI 3.1</a></li></ul></nav>'
@@ -56,7 +57,7 @@ def _group(name: str, members: list[Operation], schemas: Schemas) -> str:
     service = members[0].binding.rpc.containing_service
     about = comments().get(service.full_name, "")
     body = "".join(_operation(item, schemas) for item in members)
-    title = f'<h2>{escape(name)}</h2><p class="soft">{_text(about)}</p>'
+    title = f'<h2>{escape(_title(name))}</h2><p class="soft">{_text(about)}</p>'
     return f'<section class="group" id="{escape(name.lower())}">{title}{body}</section>'
 
 
@@ -75,9 +76,10 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     rows += [(field.name, "query", schemas.field(field), field.name in required) for field in binding.query_fields]
     rows += [(field.name, "body", schemas.field(field), field.name in required) for field in item.body_fields]
     if rows:
-        parts.append(_fields("Request", rows))
+        parts.append(_fields("Request", rows, schemas))
     output = binding.rpc.output_type
-    parts.append(_fields("Answer", [(field.name, "", schemas.field(field), False) for field in output.fields]))
+    answered = [(field.name, "", schemas.field(field), False) for field in output.fields]
+    parts.append(_fields("Answer", answered, schemas))
     if item.errors:
         listed = "".join(
             f"<tr><td>{http_status(error.code)}</td><td><code>{escape(error.reason)}</code></td>"
@@ -93,10 +95,16 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     return "".join(parts)
 
 
-def _fields(title: str, rows: list[tuple[str, str, Schema, bool]]) -> str:
+def _title(group: str) -> str:
+    """Says a group's name as people write it: "Webhook event" for "WebhookEvent"."""
+    words = re.sub(r"(?<=[a-z])(?=[A-Z])", " ", group)
+    return "CRM" if group == "Crm" else words.capitalize()
+
+
+def _fields(title: str, rows: list[tuple[str, str, Schema, bool]], schemas: Schemas) -> str:
     listed = "".join(
         f"<tr><td><code>{escape(name)}</code>{_required(required)}</td>"
-        f'<td class="soft">{escape(" · ".join(part for part in (place, _kind(schema)) if part))}</td>'
+        f'<td class="soft">{escape(" · ".join(part for part in (place, _kind(schema, schemas)) if part))}</td>'
         f"<td>{_text(str(schema.get('description', '')))}</td></tr>"
         for name, place, schema, required in rows
     )
@@ -107,17 +115,19 @@ def _required(required: bool) -> str:
     return ' <span class="tag">required</span>' if required else ""
 
 
-def _kind(schema: Schema) -> str:
-    """Says in a few words what a value is: "text, at most 200", "list of Contact"."""
+def _kind(schema: Schema, schemas: Schemas) -> str:
+    """Says in a few words what a value is: "text, at most 200", "list of Contact", "WHATSAPP or INSTAGRAM"."""
     if "$ref" in schema:
-        return str(schema["$ref"]).rpartition("/")[2].rpartition(".")[2]
+        name = str(schema["$ref"]).rpartition("/")[2]
+        values = [value for value in schemas.components[name].get("enum", ()) if value != "UNSPECIFIED"]
+        return " or ".join([", ".join(values[:-1]), values[-1]]) if len(values) > 1 else name.rpartition(".")[2]
     if "anyOf" in schema:
-        return f"{_kind(schema['anyOf'][0])} or null"
+        return f"{_kind(schema['anyOf'][0], schemas)} or null"
     kinds: Any = schema.get("type", "anything")
     kind = kinds[0] if isinstance(kinds, list) else kinds
     words = {"string": "text", "integer": "whole number"}.get(kind, str(kind))
     if kind == "array":
-        words = f"list of {_kind(schema['items'])}"
+        words = f"list of {_kind(schema['items'], schemas)}"
     if "contentEncoding" in schema:
         words = "bytes in base64"
     if schema.get("format") in ("uuid", "email", "uri", "date-time"):

@@ -8,7 +8,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
 from gateway.openapi.comments import comments
-from gateway.transcoding.fields import EXAMPLE_TIME, names_an_id, short_enum_names
+from gateway.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
 
 Schema = dict[str, Any]
 
@@ -16,7 +16,6 @@ _F = FieldDescriptor
 _TIMESTAMP = "google.protobuf.Timestamp"
 _INT32 = (_F.TYPE_INT32, _F.TYPE_SINT32, _F.TYPE_SFIXED32, _F.TYPE_UINT32, _F.TYPE_FIXED32)
 _NUMERIC_RULES = ("int32", "int64", "uint32", "uint64", "sint32", "sint64", "float", "double")
-EXAMPLE_ID = "0198c0de-7a11-7cc3-98c4-dc0c0c07398f"
 _EXAMPLES: dict[str, Any] = {
     "source": "WHATSAPP",
     "external_id": "+5511900004821",

@@ -23,6 +23,8 @@ Write = Callable[[Any], Any]
 Read = Callable[[object], Any]
 
 EXAMPLE_TIME = "2026-11-22T14:30:00Z"
+EXAMPLE_ID = "0198c0de-7a11-7cc3-98c4-dc0c0c07398f"
+_EXAMPLE_IDS = {"external_id": "17841400000000000", "provider_conversation_id": "42"}
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _NOT_AN_ID = frozenset({"undefined", "null", "[object Object]"})
 _EXACT_FLOAT_MAX = 2**53
@@ -128,7 +130,7 @@ def value_writer(field: FieldDescriptor) -> Write | None:
 def value_reader(field: FieldDescriptor) -> Read:
     """Answers how a value that is no message is read."""
     if field.type == _F.TYPE_STRING:
-        return _read_id if names_an_id(field.name) else _read_text
+        return _id_reader(_EXAMPLE_IDS.get(field.name, EXAMPLE_ID)) if names_an_id(field.name) else _read_text
     if field.enum_type is not None:
         return _enum_reader(field.enum_type)
     if field.type == _F.TYPE_BOOL:
@@ -168,12 +170,18 @@ def _read_text(value: object) -> str:
     raise wrong(f'must be a text, such as "Ana"; got {kind(value)}')
 
 
-def _read_id(value: object) -> str:
-    if type(value) is not str:
-        raise wrong(f'must be a text, such as "0198c0de-7a11-7cc3-98c4-dc0c0c07398f"; got {kind(value)}')
-    if value.strip() in _NOT_AN_ID:
-        raise wrong(f'must be an id, not the text "{value}": the expression that should give it has no value')
-    return value
+def _id_reader(example: str) -> Read:
+    # A number is not taken: whoever sends a long id as one has lost its last digits already.
+    advice = f'must be a text in quotes, such as "{example}"'
+
+    def read(value: object) -> str:
+        if type(value) is not str:
+            raise wrong(f"{advice}; got {kind(value)}")
+        if value.strip() in _NOT_AN_ID:
+            raise wrong(f'must be an id, not the text "{value}": the expression that should give it has no value')
+        return value
+
+    return read
 
 
 def _enum_reader(enum: EnumDescriptor) -> Read:
