@@ -302,7 +302,7 @@ async def test_a_poisoned_item_stands_alone(world: World, organization_id: UUID)
     good = [0, 1, 2, 3, 5]
     assert [place for place, result in enumerate(results) if result.HasField("item")] == good
     reasons = [from_status(results[place].error).reason for place in (4, 6, 7, 8)]
-    assert reasons == ["ITEM_REFUSED", "ID_INVALID", "SOURCE_MISSING", "DIRECTION_MISSING"]
+    assert reasons == ["TEXT_UNSTORABLE", "ID_INVALID", "SOURCE_MISSING", "DIRECTION_MISSING"]
     conversations, messages = await kept(world, organization_id)
     assert (len(conversations), len(messages)) == (len(good), len(good))
 
