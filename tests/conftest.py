@@ -26,6 +26,15 @@ TEMPLATE = "prosa_template"
 ALL_TARGETS = ("identity", "crm", "outreach", "conversation", "ingest", "gateway")
 
 
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
+    """Shows what a test has told besides having passed: the property `told`."""
+    for outcome in ("passed", "failed"):
+        for report in terminalreporter.getreports(outcome):
+            for text in (value for name, value in report.user_properties if name == "told"):
+                terminalreporter.section(report.nodeid)
+                terminalreporter.write_line(str(text))
+
+
 def pytest_asyncio_loop_factories(config: pytest.Config, item: pytest.Item) -> dict[str, object]:
     """Tests run on the loop that the product runs on."""
     return {"uvloop": uvloop.new_event_loop}

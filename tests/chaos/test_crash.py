@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import random
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -18,8 +19,16 @@ SEED_VARIABLE = "PROSA_CHAOS_SEED"
 
 
 @pytest.mark.timeout(240)
-async def test_what_was_answered_200_has_its_effect_once_whatever_dies_meanwhile(tmp_path: Path) -> None:
+async def test_what_was_answered_200_has_its_effect_once_whatever_dies_meanwhile(
+    tmp_path: Path, record_property: Callable[[str, object], None]
+) -> None:
     seed = int(os.environ.get(SEED_VARIABLE) or random.SystemRandom().randrange(1_000_000))
     plan = draw_short_plan(seed, Shape.SERVICES)
-    report = await run(tmp_path, seed=seed, shape=Shape.SERVICES, event_count=EVENT_COUNT, plan=plan)
+    told: list[str] = []
+    try:
+        report = await run(
+            tmp_path, seed=seed, shape=Shape.SERVICES, event_count=EVENT_COUNT, plan=plan, say=told.append
+        )
+    finally:
+        record_property("told", "\n".join(told))
     assert report.failures == []
