@@ -48,12 +48,26 @@ class Requests:
         )
         if claimed.first() is not None:
             return None
+        return await self.recall(tx, organization_id, method, request, answer_type)
+
+    async def recall(
+        self, tx: Tx, organization_id: UUID, method: str, request: Message, answer_type: type[Answer]
+    ) -> Answer | None:
+        """The stored answer, or None where there is none: for work that happens outside of the transaction.
+
+        Raises as ``claim`` does.
+        """
+        request_id = _request_id(request)
+        if request_id is None:
+            return None
         stored = await tx.exec_driver_sql(
             f"select method, body_hash, answer from {self._table}"
             " where organization_id = %(organization_id)s and request_id = %(request_id)s",
             {"organization_id": organization_id, "request_id": request_id},
         )
-        row = stored.one()
+        row = stored.one_or_none()
+        if row is None:
+            return None
         if row.method != method or bytes(row.body_hash) != _body_hash(request):
             raise AlreadyExists(
                 "REQUEST_ID_REUSED", "This request_id was used for a different request. Choose a new one."

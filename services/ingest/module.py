@@ -95,7 +95,7 @@ def _serve_door(process: Process, directory: Directory, wake_lanes: Callable[[],
     ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.signer, process.clock, process.ids)
     process.serve(
         add_IngestServiceServicer_to_server,
-        IngestServicer(door, ensurer),
+        IngestServicer(door, ensurer, process.database(), process.requests(), process.clock),
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
     )
 

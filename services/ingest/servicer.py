@@ -4,6 +4,10 @@ from __future__ import annotations
 
 from typing import Any
 
+from chassis import auth
+from chassis.clock import Clock
+from chassis.db import Database
+from chassis.requests import Requests
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from services.ingest.accept import Door
@@ -13,12 +17,32 @@ from services.ingest.ensure import Ensurer
 class IngestServicer(IngestServiceServicer):
     """Translates, calls, translates."""
 
-    def __init__(self, door: Door, ensurer: Ensurer) -> None:
+    def __init__(self, door: Door, ensurer: Ensurer, db: Database, requests: Requests, clock: Clock) -> None:
         self._door = door
         self._ensurer = ensurer
+        self._db = db
+        self._requests = requests
+        self._clock = clock
 
     async def AcceptWebhooks(self, request: pb.AcceptWebhooksRequest, context: Any) -> pb.AcceptWebhooksResponse:
         return pb.AcceptWebhooksResponse(results=await self._door.accept(request.webhooks))
 
     async def EnsureContact(self, request: pb.EnsureContactRequest, context: Any) -> pb.EnsuredContact:
-        return await self._ensurer.ensure(request)
+        if not request.request_id:
+            return await self._ensurer.ensure(request)
+        organization_id = auth.organization_id()
+        async with self._db.transaction(organization_id) as tx:
+            known = await self._requests.recall(tx, organization_id, "EnsureContact", request, pb.EnsuredContact)
+        if known is not None:
+            return known
+        # The effect lies in other rooms, each idempotent on its natural keys: two at once end in the same rows, and
+        # the first to be kept is the answer of both.
+        answer = await self._ensurer.ensure(request)
+        async with self._db.transaction(organization_id) as tx:
+            first = await self._requests.claim(
+                tx, organization_id, "EnsureContact", request, pb.EnsuredContact, self._clock.now()
+            )
+            if first is not None:
+                return first
+            await self._requests.keep(tx, organization_id, request, answer)
+        return answer

@@ -7,7 +7,7 @@ import pytest
 from tests.office import Office, sample
 
 
-@pytest.mark.req("IN-04", "CR-01")
+@pytest.mark.req("IN-04")
 async def test_a_first_instagram_message_finds_contact_deal_and_conversation(office: Office) -> None:
     event = await office.deliver(sample("conversation_created.instagram_login"))
     assert event["state"] == "PROCESSED", event
