@@ -18,7 +18,6 @@ from uuid import UUID
 import grpc
 import orjson
 import structlog
-from google.protobuf.message import DecodeError
 
 from chassis.errors import OutOfRange, ProsaError, ResourceExhausted, Unavailable
 from gateway.credentials import ServiceTokens
@@ -32,7 +31,6 @@ from gateway.limits import (
     STREAM_START_TIMEOUT_SECONDS,
 )
 from gateway.problems import to_prosa_error
-from gateway.transcoding.contracts import message_descriptor
 from gateway.transcoding.fields import write_timestamp
 from gateway.transcoding.plans import Plans
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
@@ -102,23 +100,12 @@ class FactWriter:
                 "type": event.type,
                 "organization_id": event.organization_id,
                 "event_time": write_timestamp(event.event_time),
-                "data": self._data(event),
+                "data": self._plans.fact(event.type, event.payload),
             },
             option=orjson.OPT_UTC_Z,
         )
         frame = b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), data)
         return Fact(event.position, event.type, frame)
-
-    def _data(self, event: pb.FeedEvent) -> dict[str, Any] | None:
-        descriptor = message_descriptor(event.type)
-        if descriptor is None:
-            return None
-        plan = self._plans.of(descriptor)
-        try:
-            return plan.encode(plan.message_class.FromString(event.payload))
-        except DecodeError:
-            log.warning("a fact's payload cannot be read", type=event.type, position=event.position)
-            return None
 
 
 class Stream:

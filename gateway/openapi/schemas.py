@@ -9,6 +9,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 
 from gateway.openapi.comments import comments
 from gateway.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
+from gateway.transcoding.plans import FACT_MEMBER, FEED_EVENT
 
 Schema = dict[str, Any]
 
@@ -92,6 +93,9 @@ class Schemas:
         if descriptor.full_name in comments():
             schema["description"] = comments()[descriptor.full_name]
         schema["properties"] = {field.name: self.field(field) for field in descriptor.fields}
+        if descriptor.full_name == FEED_EVENT:
+            about = "The fact, as JSON; null of one that this gateway does not know."
+            schema["properties"][FACT_MEMBER] = {"type": ["object", "null"], "description": about}
         required = self.required(descriptor)
         if required:
             schema["required"] = required

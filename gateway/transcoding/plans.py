@@ -12,15 +12,21 @@ from operator import attrgetter
 from typing import Any
 
 import orjson
+import structlog
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
-from google.protobuf.message import Message
+from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis.errors import FieldViolation, InvalidArgument
 from gateway.limits import VIOLATIONS_MAX
 from gateway.transcoding import fields
+from gateway.transcoding.contracts import message_descriptor
 from gateway.transcoding.fields import FieldsWrong, Read, Write, Wrong
 
+log = structlog.get_logger("gateway.transcoding")
+
+FEED_EVENT = "prosa.ingest.v1.FeedEvent"
+FACT_MEMBER = "data"
 _JSON_OPTIONS = orjson.OPT_UTC_Z
 _TIMESTAMP = "google.protobuf.Timestamp"
 _PLAIN_WELL_KNOWN = frozenset({_TIMESTAMP, "google.protobuf.Any"})
@@ -129,6 +135,22 @@ class Plan:
         self._get_all = _getter(self._names)
 
 
+class FactPlan(Plan):
+    """The plan of the feed's events: tells the fact as JSON too, for who calls over HTTP has no contracts at hand."""
+
+    def __init__(self, descriptor: Descriptor, plans: Plans) -> None:
+        super().__init__(descriptor)
+        self._plans = plans
+        # What is told beside the fields cannot be given.
+        self._readers[FACT_MEMBER] = _nothing_read
+
+    def encode(self, message: Message) -> dict[str, Any]:
+        """Answers the event with its fact under "data"."""
+        found = super().encode(message)
+        found[FACT_MEMBER] = self._plans.fact(found["type"], message.payload)  # type: ignore[attr-defined]
+        return found
+
+
 class Plans:
     """The plans of all message types that were asked for, each compiled at its first use."""
 
@@ -142,9 +164,22 @@ class Plans:
             if descriptor.file.package == "google.protobuf" and descriptor.full_name not in _PLAIN_WELL_KNOWN:
                 raise NotImplementedError(f"{descriptor.full_name} has no JSON form here yet")
             # Kept before it is compiled: a message may hold itself.
-            plan = self._by_name[descriptor.full_name] = Plan(descriptor)
+            plan = FactPlan(descriptor, self) if descriptor.full_name == FEED_EVENT else Plan(descriptor)
+            self._by_name[descriptor.full_name] = plan
             plan._compile(self)  # noqa: SLF001 - the two classes are one compiler
         return plan
+
+    def fact(self, name: str, payload: bytes) -> dict[str, Any] | None:
+        """Answers a fact as JSON holds it; None of one that these contracts do not know or cannot read."""
+        descriptor = message_descriptor(name)
+        if descriptor is None:
+            return None
+        plan = self.of(descriptor)
+        try:
+            return plan.encode(plan.message_class.FromString(payload))
+        except DecodeError:
+            log.warning("a fact's payload cannot be read", type=name)
+            return None
 
     def field(self, field: FieldDescriptor) -> tuple[Write | None, Read]:
         """Answers how one field is written (None: as it is) and read."""
@@ -183,6 +218,10 @@ def _is_synthetic(members: Sequence[FieldDescriptor]) -> bool:
     # protobuf models `optional int32 x` as a oneof of one member named _x.
     oneof = members[0].containing_oneof
     return len(members) == 1 and oneof is not None and oneof.name == f"_{members[0].name}"
+
+
+def _nothing_read(_: object) -> None:
+    return None
 
 
 def _nothing(_: object) -> tuple[()]:

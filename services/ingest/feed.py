@@ -90,12 +90,16 @@ class FeedReader:
 
 
 async def read_after(tx: Tx, organization_id: UUID, position: int, types: Sequence[str], limit: int) -> Sequence[Any]:
-    """The organization's facts after a position, oldest first; of these types only, where some are named."""
+    """The organization's facts after a position, oldest first; of these types only, where some are named.
+
+    A type is a fact's full name, or its last part.
+    """
     rows = await tx.exec_driver_sql(
         """
         select position, event_id, type, payload, event_time, trace_parent from ingest.feed
         where organization_id = %(organization_id)s and position > %(position)s
-          and (%(types)s::text[] is null or type = any (%(types)s::text[]))
+          and (%(types)s::text[] is null or type = any (%(types)s::text[])
+               or split_part(type, '.', 4) = any (%(types)s::text[]))
         order by position limit %(limit)s
         """,
         {

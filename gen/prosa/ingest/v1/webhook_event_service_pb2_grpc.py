@@ -270,7 +270,9 @@ class EventServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def ListFeedEvents(self, request, context):
-        """Lists facts by position, oldest first.
+        """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
+        fact as JSON, under "data". Types are full names, or their last part.
+        Errors: OUT_OF_RANGE POSITION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -117,7 +117,10 @@ class EventServiceStub:
     Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
     """
     ListFeedEvents: _grpc.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]
-    """Lists facts by position, oldest first."""
+    """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
+    fact as JSON, under "data". Types are full names, or their last part.
+    Errors: OUT_OF_RANGE POSITION_EXPIRED.
+    """
 
 @_typing.type_check_only
 class EventServiceAsyncStub(EventServiceStub):
@@ -129,7 +132,10 @@ class EventServiceAsyncStub(EventServiceStub):
     Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
     """
     ListFeedEvents: _aio.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]  # type: ignore[assignment]
-    """Lists facts by position, oldest first."""
+    """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
+    fact as JSON, under "data". Types are full names, or their last part.
+    Errors: OUT_OF_RANGE POSITION_EXPIRED.
+    """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
     """The event feed: every fact of an organization, once, by position."""
@@ -150,6 +156,9 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_event_service_pb2.ListFeedEventsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_event_service_pb2.ListFeedEventsResponse, _abc.Awaitable[_webhook_event_service_pb2.ListFeedEventsResponse]]:
-        """Lists facts by position, oldest first."""
+        """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
+        fact as JSON, under "data". Types are full names, or their last part.
+        Errors: OUT_OF_RANGE POSITION_EXPIRED.
+        """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
