@@ -82,6 +82,19 @@ class WebhookLimits:
     queue_items_max: int = ACCEPT_QUEUE_ITEMS_MAX
 
 
+_SECRETS_DIFFER = "the webhook's secret here and at the provider differ."
+_CLOCKS_DIFFER = "the webhook's time is too far from ours; look at both clocks, or what keeps webhooks back."
+_WHY_REFUSED = {
+    "SIGNATURE_MISSING": "the webhook carries none, and its connection has a secret.",
+    "SIGNATURE_MALFORMED": "the webhook's is not written as one.",
+    "TIMESTAMP_MISSING": "the webhook carries no time.",
+    "TIMESTAMP_MALFORMED": "the webhook's time is no number of seconds.",
+    "TIMESTAMP_STALE": _CLOCKS_DIFFER,
+    "STATIC_SECRET_EXPIRED": "the webhook repeats a fixed secret, which its connection no longer takes.",
+}
+"""What is said of a webhook that is refused, by the reason that ingest gives."""
+
+
 class Door:
     """Takes webhooks, hands them to ingest in batches, and answers the provider."""
 
@@ -172,7 +185,7 @@ class Door:
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
             raise Unauthenticated(
                 result.reason or "SIGNATURE_MISMATCH",
-                "Invalid signature: the webhook's secret here and at the provider differ, or its time is off.",
+                f"Invalid signature: {_WHY_REFUSED.get(result.reason, _SECRETS_DIFFER)}",
             )
         raise _no_connection()
 

@@ -10,6 +10,7 @@ from chassis.migrations import SERVICES
 from gateway import problems
 from gateway.openapi.comments import CODES, comments, reasons
 from gateway.openapi.operations import GENERAL_ERRORS, operations
+from gateway.routes.webhooks import _WHY_REFUSED
 from gateway.transcoding.bindings import bindings
 from gateway.transcoding.plans import Plans
 from services.ingest.providers.chatwoot.verify import Check
@@ -49,6 +50,10 @@ def test_chassis_and_gateway_give_only_reasons_of_the_general_list() -> None:
     assert {kind.reason for kind in problems._KINDS.values()} <= GENERAL
     assert {reason for reason, _ in problems._HTTP_REASONS.values()} <= GENERAL
     assert {check.value for check in Check} - LETS_IN <= GENERAL
+
+
+def test_every_way_to_refuse_a_webhook_is_told_apart_in_words() -> None:
+    assert set(_WHY_REFUSED) == {check.value for check in Check} - LETS_IN - {"SIGNATURE_MISMATCH"}
 
 
 def test_no_list_holds_a_reason_that_nobody_gives() -> None:
