@@ -6,59 +6,111 @@ a query without it, or with an emptied one, finds nothing (see ``chassis.migrati
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Iterable
+import contextlib
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import psycopg
+from psycopg.conninfo import make_conninfo
+from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
-from sqlalchemy.exc import DBAPIError
-from sqlalchemy.exc import TimeoutError as PoolTimeoutError
-from sqlalchemy.ext.asyncio import AsyncConnection, AsyncEngine, create_async_engine
 
 from chassis.errors import Aborted, InvalidArgument, ProsaError, Unavailable
+from chassis.pool import Connection, Pool
 
-Tx = AsyncConnection
-"""An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument."""
-
-POOL_SIZE = 8
-POOL_OVERFLOW = 8
+POOL_SIZE = 16
 POOL_WAIT_SECONDS = 3.0
 CONNECT_TIMEOUT_SECONDS = 3
 IDLE_IN_TRANSACTION_TIMEOUT = "10s"
 """A frozen process loses its transaction, and the locks with it, after this long; leases rely on it."""
+PREPARE_AFTER = 3
+"""Where statements may be prepared, how often one runs before it is."""
 
 _RETRYABLE_STATES = frozenset({"40001", "40P01", "55P03"})
 _UNSTORABLE_STATES = frozenset({"22021", "22P05"})
+_OPEN = frozenset({TransactionStatus.INTRANS, TransactionStatus.INERROR})
+
+
+class Result:
+    """What a statement answered; its rows are tuples that know their columns' names."""
+
+    __slots__ = ("_rows", "rowcount")
+
+    def __init__(self, rows: Sequence[Any], rowcount: int) -> None:
+        self._rows = rows
+        self.rowcount = rowcount
+        """How many rows were written or answered."""
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self._rows)
+
+    def all(self) -> Sequence[Any]:
+        """Every row."""
+        return self._rows
+
+    def first(self) -> Any:
+        """The first row, or None."""
+        return self._rows[0] if self._rows else None
+
+    def one(self) -> Any:
+        """The only row."""
+        (row,) = self._rows
+        return row
+
+    def one_or_none(self) -> Any:
+        """The only row, or None."""
+        return self.one() if self._rows else None
+
+    def scalar(self) -> Any:
+        """The first column of the first row, or None."""
+        return self._rows[0][0] if self._rows else None
+
+    def scalar_one(self) -> Any:
+        """The first column of the only row."""
+        return self.one()[0]
+
+
+class Tx:
+    """An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument."""
+
+    __slots__ = ("_connection",)
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    async def exec_driver_sql(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
+        """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
+        # Every statement is a text of our own; the driver's type wants it spelt out in the call.
+        cursor = await self._connection.execute(statement.encode(), parameters)
+        answered = cursor.pgresult is not None and cursor.pgresult.nfields
+        return Result(await cursor.fetchall() if answered else (), cursor.rowcount)
 
 
 class Database:
     """A service's own door to PostgreSQL, as its own role."""
 
-    def __init__(self, engine: AsyncEngine) -> None:
-        self.engine = engine
+    def __init__(self, pool: Pool) -> None:
+        self._pool = pool
 
     @classmethod
     def connect(
         cls, url: str, *, application_name: str = "prosa", pool_size: int = POOL_SIZE, prepared: bool = False
     ) -> Database:
         """Opens a pool lazily. ``prepared`` allows prepared statements: not behind a pooler in transaction mode."""
-        target = make_url(url).set(drivername="postgresql+psycopg")
-        engine = create_async_engine(
-            target,
-            pool_size=pool_size,
-            max_overflow=POOL_OVERFLOW,
-            pool_timeout=POOL_WAIT_SECONDS,
-            pool_reset_on_return="rollback",
-            connect_args={
-                "connect_timeout": CONNECT_TIMEOUT_SECONDS,
-                "application_name": application_name,
-                "prepare_threshold": 3 if prepared else None,
-                "tcp_user_timeout": 10_000,
-                "keepalives_idle": 10,
-            },
+        target = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
+        return cls(
+            Pool(
+                make_conninfo(target, application_name=application_name, keepalives_idle=10, tcp_user_timeout=10_000),
+                size=pool_size,
+                wait_seconds=POOL_WAIT_SECONDS,
+                options={
+                    "connect_timeout": CONNECT_TIMEOUT_SECONDS,
+                    "prepare_threshold": PREPARE_AFTER if prepared else None,
+                },
+            )
         )
-        return cls(engine)
 
     @asynccontextmanager
     async def transaction(self, *organization_ids: UUID) -> AsyncIterator[Tx]:
@@ -67,15 +119,57 @@ class Database:
         Raises Unavailable when PostgreSQL is away and Aborted when another transaction was in the way.
         """
         try:
-            async with self.engine.begin() as tx:
-                await scope(tx, organization_ids)
-                yield tx
-        except ProsaError:
-            raise
-        except (DBAPIError, PoolTimeoutError, OSError) as error:
+            connection = await self._begin(organization_ids)
+        except (psycopg.Error, OSError) as error:
+            raise translate(error) or error from error
+        try:
+            yield Tx(connection)
+            ended = await connection.execute(b"commit", prepare=False)
+            if ended.statusmessage != "COMMIT":
+                # PostgreSQL answers so where a statement had failed and nobody minded.
+                raise RuntimeError(f"The transaction was not committed: {ended.statusmessage}.")
+        except Exception as error:
+            await self._roll_back(connection)
             if (translated := translate(error)) is not None:
                 raise translated from error
             raise
+        except BaseException:
+            # Whoever is cancelled cannot wait for a rollback; the connection takes its transaction with it.
+            await connection.close()
+            raise
+        finally:
+            await self._pool.give_back(connection)
+
+    async def _begin(self, organization_ids: Iterable[UUID]) -> Connection:
+        """A connection in a new transaction, for these organizations."""
+        opening = (
+            f"begin; set local app.organization_ids = '{_joined(organization_ids)}';"
+            f" set local idle_in_transaction_session_timeout = '{IDLE_IN_TRANSACTION_TIMEOUT}'"
+        ).encode()
+        while True:
+            connection, fresh = await self._pool.take()
+            try:
+                # One trip for the three: where nothing is bound, PostgreSQL takes several statements as one text.
+                await connection.execute(opening, prepare=False)
+            except BaseException as error:
+                lost = isinstance(error, psycopg.OperationalError) and connection.closed
+                if lost:
+                    self._pool.renew()
+                elif not isinstance(error, Exception):
+                    await connection.close()
+                await self._pool.give_back(connection)
+                # Nothing was done yet, so what lay idle while the server was restarted is simply replaced.
+                if lost and not fresh:
+                    continue
+                raise
+            return connection
+
+    async def _roll_back(self, connection: Connection) -> None:
+        with contextlib.suppress(psycopg.Error, OSError):
+            if not connection.closed and connection.info.transaction_status in _OPEN:
+                await connection.execute(b"rollback", prepare=False)
+        if connection.closed:
+            self._pool.renew()
 
     async def ping(self) -> None:
         """Raises Unavailable unless PostgreSQL answers."""
@@ -84,39 +178,40 @@ class Database:
 
     async def close(self) -> None:
         """Closes every connection."""
-        await self.engine.dispose()
+        await self._pool.close()
 
 
 async def scope(tx: Tx, organization_ids: Iterable[UUID]) -> None:
     """Names the organizations that the rest of the transaction may see."""
-    wanted = ",".join(sorted({str(organization_id) for organization_id in organization_ids}))
     await tx.exec_driver_sql(
-        "select set_config('app.organization_ids', %(ids)s, true),"
-        " set_config('idle_in_transaction_session_timeout', %(idle)s, true)",
-        {"ids": wanted, "idle": IDLE_IN_TRANSACTION_TIMEOUT},
+        "select set_config('app.organization_ids', %(ids)s, true)", {"ids": _joined(organization_ids)}
     )
+
+
+def _joined(organization_ids: Iterable[UUID]) -> str:
+    # Nothing but UUIDs may come here: the text becomes part of a statement.
+    return ",".join(sorted({str(UUID(int=organization_id.int)) for organization_id in organization_ids}))
 
 
 def translate(error: BaseException) -> ProsaError | None:
     """The error a caller can act on, or None where the fault is in our own statement."""
-    if isinstance(error, (PoolTimeoutError, OSError)):
+    if isinstance(error, OSError):
         return Unavailable("STORE_UNAVAILABLE", "The database does not answer. Try again soon.")
-    if not isinstance(error, DBAPIError):
+    if not isinstance(error, psycopg.Error):
         return None
-    state = getattr(error.orig, "sqlstate", None)
-    if state in _UNSTORABLE_STATES or (state is None and isinstance(error.orig, psycopg.DataError)):
+    state = error.sqlstate
+    if state in _UNSTORABLE_STATES or (state is None and isinstance(error, psycopg.DataError)):
         # The driver itself refuses a NUL, the server refuses it in binary arrays. To try again would never help.
         return InvalidArgument("TEXT_UNSTORABLE", "A text holds a NUL character, which cannot be kept. Remove it.")
     if state in _RETRYABLE_STATES:
         return Aborted("WRITE_CONFLICT", "Somebody else wrote at the same moment. Try again.")
     # Class 08 is a lost connection, 57 an operator's intervention (shutdown), 53 a lack of resources;
-    # no state at all is a connection that never came to be.
-    if error.connection_invalidated or state is None or state[:2] in {"08", "57", "53", "25"}:
+    # no state at all is a connection that was lost or never came to be.
+    if state is None or state[:2] in {"08", "57", "53", "25"}:
         return Unavailable("STORE_UNAVAILABLE", "The database does not answer. Try again soon.")
     return None
 
 
-def constraint_of(error: DBAPIError) -> str | None:
+def constraint_of(error: psycopg.Error) -> str | None:
     """The name of the constraint a statement ran against, if that is what failed."""
-    diagnostics = getattr(error.orig, "diag", None)
-    return getattr(diagnostics, "constraint_name", None)
+    return error.diag.constraint_name

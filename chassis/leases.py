@@ -50,7 +50,7 @@ class Leases:
         async with self._db.transaction() as tx:
             await tx.exec_driver_sql(
                 f"insert into {self._table} (name, holder, fence, expire_time)"
-                " select name, %(holder)s, 0, '-infinity' from unnest(%(names)s::text[]) as wanted (name)"
+                " select name, %(holder)s, 0, '-infinity' from unnest(%(names)b::text[]) as wanted (name)"
                 " on conflict do nothing",
                 {"names": sorted(names), "holder": self.holder},
             )
@@ -58,7 +58,7 @@ class Leases:
                 f"""
                 with free as (
                   select name from {self._table}
-                  where name = any (%(names)s)
+                  where name = any (%(names)b)
                     and (expire_time < clock_timestamp() or (%(own)s and holder = %(holder)s))
                   order by name limit %(limit)s for update skip locked
                 )
@@ -79,7 +79,7 @@ class Leases:
                 f"""
                 update {self._table} lease
                 set expire_time = clock_timestamp() + make_interval(secs => {LEASE_SECONDS})
-                from unnest(%(names)s::text[], %(fences)s::bigint[]) as held (name, fence)
+                from unnest(%(names)b::text[], %(fences)b::bigint[]) as held (name, fence)
                 where lease.name = held.name and lease.fence = held.fence and lease.holder = %(holder)s
                 returning lease.name
                 """,
@@ -93,7 +93,7 @@ class Leases:
             await tx.exec_driver_sql(
                 f"""
                 update {self._table} lease set expire_time = '-infinity'
-                from unnest(%(names)s::text[], %(fences)s::bigint[]) as held (name, fence)
+                from unnest(%(names)b::text[], %(fences)b::bigint[]) as held (name, fence)
                 where lease.name = held.name and lease.fence = held.fence and lease.holder = %(holder)s
                 """,
                 {"names": list(fences), "fences": list(fences.values()), "holder": self.holder},
@@ -104,7 +104,7 @@ class Leases:
         held = await tx.exec_driver_sql(
             f"""
             select lease.name from {self._table} lease
-            join unnest(%(names)s::text[], %(fences)s::bigint[]) as held (name, fence)
+            join unnest(%(names)b::text[], %(fences)b::bigint[]) as held (name, fence)
               on lease.name = held.name and lease.fence = held.fence
             where lease.holder = %(holder)s
             for key share of lease

@@ -37,8 +37,8 @@ class Outbox:
               insert into {schema}.outbox
                 (event_id, organization_id, type, payload, event_time, correlation_id, trace_parent)
               select event_id, organization_id, type, payload, %(event_time)s, correlation_id, %(trace_parent)s
-              from unnest(%(event_ids)b::uuid[], %(organization_ids)b::uuid[], %(types)s::text[], %(payloads)b::bytea[],
-                          %(correlation_ids)s::text[])
+              from unnest(%(event_ids)b::uuid[], %(organization_ids)b::uuid[], %(types)b::text[], %(payloads)b::bytea[],
+                          %(correlation_ids)b::text[])
                 with ordinality as fact (event_id, organization_id, type, payload, correlation_id, place)
               order by place
               returning position, organization_id, event_time

@@ -140,7 +140,7 @@ class Relay:
                 raise _StreamMoved(f"{self._stream} ends before {last_sequence}")
             async with self._db.transaction(*{message.organization_id for message in messages}) as tx:
                 await tx.exec_driver_sql(
-                    f"delete from {self._schema}.outbox_queue where position = any (%(positions)s)",
+                    f"delete from {self._schema}.outbox_queue where position = any (%(positions)b)",
                     {"positions": [message.position for message in messages]},
                 )
                 place.last_sequence = messages[-1].sequence
@@ -190,7 +190,7 @@ class Relay:
                     f"""
                     select outbox.position, outbox.event_id, outbox.organization_id, outbox.type, outbox.payload,
                            outbox.event_time, outbox.correlation_id, outbox.trace_parent
-                    from unnest(%(positions)s::bigint[], %(times)s::timestamptz[]) as wanted (position, event_time)
+                    from unnest(%(positions)b::bigint[], %(times)b::timestamptz[]) as wanted (position, event_time)
                     join {self._schema}.outbox
                       on outbox.position = wanted.position and outbox.event_time = wanted.event_time
                     order by outbox.position
@@ -204,7 +204,7 @@ class Relay:
         last_sequence = await self._send(js, rows, place)
         async with self._db.transaction(*{row.pending_organization_id for row in pending}) as tx:
             await tx.exec_driver_sql(
-                f"delete from {self._schema}.outbox_queue where position = any (%(positions)s)",
+                f"delete from {self._schema}.outbox_queue where position = any (%(positions)b)",
                 {"positions": [row.pending_position for row in pending]},
             )
             place.last_sequence = last_sequence

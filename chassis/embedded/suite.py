@@ -198,6 +198,8 @@ class Suite:
                 self.directory / "postgres", self.ports["postgres"], passwords["postgres"], durable=self._durable
             )
             self.database_url = postgres.url
+            # No pooler stands before a server of our own.
+            self.environment.setdefault("PROSA_PREPARED_STATEMENTS", "true")
             children.append(postgres.child())
         if not self.nats_url:
             nats = EmbeddedNats(self.directory / "nats", self.ports["nats"], passwords["nats"])

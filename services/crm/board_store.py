@@ -6,7 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
-from sqlalchemy.exc import IntegrityError
+from psycopg import IntegrityError
 
 from chassis.db import Tx, constraint_of
 from chassis.errors import AlreadyExists
@@ -56,15 +56,15 @@ group by organization_id
 _INSERT_BOARDS = """
 insert into crm.boards (organization_id, id, key, name, default_board, version, create_time)
 select organization_id, id, key, name, default_board, version, create_time
-from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(keys)s::text[], %(names)s::text[],
-            %(default_boards)s::boolean[], %(versions)s::bigint[], %(create_times)s::timestamptz[])
+from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(keys)b::text[], %(names)b::text[],
+            %(default_boards)b::boolean[], %(versions)b::bigint[], %(create_times)b::timestamptz[])
   as made (organization_id, id, key, name, default_board, version, create_time)
 """
 
 _INSERT_STAGES = """
 insert into crm.stages (organization_id, id, board_id, label, position, color, deal_state)
-select * from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(board_ids)b::uuid[], %(labels)s::text[],
-                     %(positions)s::int[], %(colors)s::text[], %(deal_states)s::text[])
+select * from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(board_ids)b::uuid[], %(labels)b::text[],
+                     %(positions)b::int[], %(colors)b::text[], %(deal_states)b::text[])
 """
 
 _CLEAR_DEFAULT = """

@@ -18,9 +18,9 @@ _COLUMNS = (
 _INSERT = f"""
 insert into crm.deals ({_COLUMNS})
 select * from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(contact_ids)b::uuid[], %(board_ids)b::uuid[],
-                     %(stage_ids)b::uuid[], %(titles)s::text[], %(minor_units)s::bigint[], %(currencies)s::text[],
-                     %(states)s::text[], %(versions)s::bigint[], %(create_times)s::timestamptz[],
-                     %(update_times)s::timestamptz[])
+                     %(stage_ids)b::uuid[], %(titles)b::text[], %(minor_units)b::bigint[], %(currencies)b::text[],
+                     %(states)b::text[], %(versions)b::bigint[], %(create_times)b::timestamptz[],
+                     %(update_times)b::timestamptz[])
 """
 
 _FIND = f"select {_COLUMNS} from crm.deals where organization_id = %(organization_id)s and id = %(deal_id)s"

@@ -88,7 +88,7 @@ async def find_organization(tx: Tx, organization_id: UUID) -> Organization:
 async def find_organizations(tx: Tx, organization_ids: list[UUID]) -> list[Organization]:
     """Those of the organizations that there are, by name."""
     found = await tx.exec_driver_sql(
-        f"select {_ORGANIZATION} from identity.organizations where organization_id = any (%(ids)s)"
+        f"select {_ORGANIZATION} from identity.organizations where organization_id = any (%(ids)b)"
         " order by name, organization_id",
         {"ids": organization_ids},
     )

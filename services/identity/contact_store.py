@@ -99,7 +99,7 @@ async def find_identity(
         " where organization_id = %(organization_id)s and source = %(source)s and external_id = %(external_id)s"
         " union all "
         f"select {', '.join(f'learnt.{column}' for column in _IDENTITY.split(', '))}"
-        " from unnest(%(kinds)s::text[], %(values)s::text[]) as wanted (kind, value)"
+        " from unnest(%(kinds)b::text[], %(values)b::text[]) as wanted (kind, value)"
         " join identity.contact_aliases alias using (kind, value)"
         " join identity.contact_identities learnt on learnt.organization_id = alias.organization_id"
         "   and learnt.contact_identity_id = alias.contact_identity_id"
@@ -163,7 +163,7 @@ async def list_contacts(
         ("contact_id < %(after)s", "after", after),
         ("phone = %(phone)s and phone <> ''", "phone", phone),
         ("email = %(email)s and email <> ''", "email", email),
-        ("tags @> %(tag)s::text[]", "tag", [tag] if tag else None),
+        ("tags @> %(tag)b::text[]", "tag", [tag] if tag else None),
         ("name ilike %(name)s", "name", f"%{_escaped(name)}%" if name else None),
     )
     for condition, key, value in filters:
@@ -200,7 +200,7 @@ async def list_identities(
         ("contact_identity_id < %(after)s", "after", after),
         ("contact_id = %(contact_id)s", "contact_id", contact_id),
         ("source = %(source)s", "source", source or None),
-        ("external_id = any (%(external_ids)s)", "external_ids", None if external_ids is None else list(external_ids)),
+        ("external_id = any (%(external_ids)b)", "external_ids", None if external_ids is None else list(external_ids)),
     )
     for condition, key, value in filters:
         if value is not None:

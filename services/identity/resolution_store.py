@@ -214,7 +214,7 @@ async def insert_contacts(tx: Tx, contacts: Sequence[Contact]) -> None:
               (organization_id, contact_id, name, phone, email, tags, version, create_time, update_time)
             select organization_id, contact_id, name, phone, email, '{}', version, create_time, create_time
             from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)b::text[], %(phones)b::text[],
-              %(emails)b::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
+              %(emails)b::text[], %(versions)b::bigint[], %(times)b::timestamptz[])
               as new (organization_id, contact_id, name, phone, email, version, create_time)
             """,
             _contact_columns(contacts) | {"times": [contact.create_time for contact in contacts]},
@@ -229,7 +229,7 @@ async def _update_contacts(tx: Tx, contacts: Sequence[Contact]) -> None:
             set name = learnt.name, phone = learnt.phone, email = learnt.email, version = learnt.version,
               update_time = learnt.update_time
             from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(names)b::text[], %(phones)b::text[],
-              %(emails)b::text[], %(versions)s::bigint[], %(times)s::timestamptz[])
+              %(emails)b::text[], %(versions)b::bigint[], %(times)b::timestamptz[])
               as learnt (organization_id, contact_id, name, phone, email, version, update_time)
             where contact.organization_id = learnt.organization_id and contact.contact_id = learnt.contact_id
             """,

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from chassis.db import Tx
@@ -13,9 +13,9 @@ from chassis.db import Tx
 _STORE = """
 with incoming as (
   select * from unnest(
-    %(ids)b::uuid[], %(receive_times)b::timestamptz[], %(organization_ids)b::uuid[], %(connection_ids)b::uuid[],
-    %(providers)s::text[], %(events)s::text[], %(ordering_keys)s::text[], %(lanes)s::smallint[], %(signed)s::bool[],
-    %(delivery_keys)s::text[], %(trace_parents)s::text[], %(bodies)b::bytea[])
+    %(id)b::uuid[], %(receive_time)b::timestamptz[], %(organization_id)b::uuid[], %(connection_id)b::uuid[],
+    %(provider)b::text[], %(event)b::text[], %(ordering_key)b::text[], %(lane)b::smallint[], %(signed)b::bool[],
+    %(delivery_key)b::text[], %(trace_parent)b::text[], %(body)b::bytea[])
   with ordinality as webhook (id, receive_time, organization_id, connection_id, provider, event, ordering_key, lane,
     signed, delivery_key, trace_parent, body, place)
 ), keyed as (
@@ -43,13 +43,12 @@ select webhook_event_id from keyed
 
 _FIRST_OF = """
 select delivery_keys.connection_id, delivery_keys.delivery_key, delivery_keys.webhook_event_id
-from unnest(%(connection_ids)b::uuid[], %(delivery_keys)s::text[]) as wanted (connection_id, delivery_key)
+from unnest(%(connection_ids)b::uuid[], %(delivery_keys)b::text[]) as wanted (connection_id, delivery_key)
 join ingest.delivery_keys using (connection_id, delivery_key)
 """
 
 
-@dataclass(frozen=True, slots=True)
-class NewEvent:
+class NewEvent(NamedTuple):
     """One webhook about to be stored."""
 
     id: UUID
@@ -68,23 +67,8 @@ class NewEvent:
 
 async def store(tx: Tx, events: Sequence[NewEvent]) -> dict[tuple[UUID, str], UUID]:
     """Stores what is new; answers the event that holds each delivery key: the one given, or the one that was first."""
-    result = await tx.exec_driver_sql(
-        _STORE,
-        {
-            "ids": [event.id for event in events],
-            "receive_times": [event.receive_time for event in events],
-            "organization_ids": [event.organization_id for event in events],
-            "connection_ids": [event.connection_id for event in events],
-            "providers": [event.provider for event in events],
-            "events": [event.event for event in events],
-            "ordering_keys": [event.ordering_key for event in events],
-            "lanes": [event.lane for event in events],
-            "signed": [event.signed for event in events],
-            "delivery_keys": [event.delivery_key for event in events],
-            "trace_parents": [event.trace_parent for event in events],
-            "bodies": [event.body for event in events],
-        },
-    )
+    columns = zip(*events, strict=True)
+    result = await tx.exec_driver_sql(_STORE, dict(zip(NewEvent._fields, map(list, columns), strict=True)))
     stored = {event_id for (event_id,) in result}
     first = {(event.connection_id, event.delivery_key): event.id for event in events if event.id in stored}
     repeated = {(event.connection_id, event.delivery_key) for event in events} - first.keys()

@@ -151,7 +151,7 @@ async def list_secrets(tx: Tx, organization_id: UUID, connection_id: UUID) -> li
 async def delete_secrets(tx: Tx, organization_id: UUID, secret_ids: Sequence[UUID]) -> None:
     """Forgets webhook secrets."""
     await tx.exec_driver_sql(
-        "delete from ingest.connection_secrets where organization_id = %(organization_id)s and id = any (%(ids)s)",
+        "delete from ingest.connection_secrets where organization_id = %(organization_id)s and id = any (%(ids)b)",
         {"organization_id": organization_id, "ids": list(secret_ids)},
     )
 
@@ -223,7 +223,7 @@ async def channels_of(tx: Tx, organization_id: UUID, connection_ids: Sequence[UU
     if not connection_ids:
         return {}
     found = await tx.exec_driver_sql(
-        f"{_CHANNEL} where organization_id = %(organization_id)s and connection_id = any (%(ids)s) order by id",
+        f"{_CHANNEL} where organization_id = %(organization_id)s and connection_id = any (%(ids)b) order by id",
         {"organization_id": organization_id, "ids": list(connection_ids)},
     )
     channels: dict[UUID, list[Channel]] = {}

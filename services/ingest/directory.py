@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -78,7 +78,7 @@ class Directory:
         if self._nats.is_connected:
             await self._nats.publish(CHANGED_SUBJECT, b"")
 
-    async def by_keys(self, keys: Sequence[str]) -> dict[str, Connection | None]:
+    async def by_keys(self, keys: Collection[str]) -> dict[str, Connection | None]:
         """The connection of each key, or None where there is none."""
         now = time.monotonic()
         found: dict[str, Connection | None] = {}
@@ -93,7 +93,7 @@ class Directory:
             async with self._db.transaction() as tx:
                 rows = await tx.exec_driver_sql(
                     "select key, found_connection_id as id, found_organization_id as organization_id"
-                    " from unnest(%(keys)s::text[]) as wanted (key), ingest.connection_by_key(key)",
+                    " from unnest(%(keys)b::text[]) as wanted (key), ingest.connection_by_key(key)",
                     {"keys": sorted(missing)},
                 )
                 ids = {row.key: (row.id, row.organization_id) for row in rows}
@@ -150,11 +150,11 @@ class Directory:
             return {}
         await scope(tx, organizations.values())
         ids = {"ids": sorted(organizations)}
-        connections = (await tx.exec_driver_sql("select * from ingest.connections where id = any (%(ids)s)", ids)).all()
+        connections = (await tx.exec_driver_sql("select * from ingest.connections where id = any (%(ids)b)", ids)).all()
         secrets: dict[UUID, list[str]] = {}
         for row in await tx.exec_driver_sql(
             "select connection_id, organization_id, secret_sealed from ingest.connection_secrets"
-            " where connection_id = any (%(ids)s) order by id desc",
+            " where connection_id = any (%(ids)b) order by id desc",
             ids,
         ):
             opened = self._vault.open(row.secret_sealed, organization_id=row.organization_id, column=SECRET_COLUMN)
@@ -162,7 +162,7 @@ class Directory:
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
         for row in await tx.exec_driver_sql(
             "select id, connection_id, source, inbox_id, board_id, evolution_instance from ingest.channels"
-            " where connection_id = any (%(ids)s) and active",
+            " where connection_id = any (%(ids)b) and active",
             ids,
         ):
             channels.setdefault(row.connection_id, {})[str(row.inbox_id)] = ChannelInfo(
@@ -195,7 +195,7 @@ class Directory:
         if not account_ids:
             return set()
         rows = await tx.exec_driver_sql(
-            "select account_id from unnest(%(ids)s::bigint[]) as wanted (account_id),"
+            "select account_id from unnest(%(ids)b::bigint[]) as wanted (account_id),"
             " ingest.connections_by_account(account_id, null)"
             " group by account_id having count(distinct found_organization_id) > 1",
             {"ids": sorted(set(account_ids))},

@@ -26,8 +26,8 @@ _APPEND = """
 insert into ingest.feed
   (write_time, event_id, organization_id, type, payload, event_time, correlation_id, trace_parent)
 select %(now)s, event_id, organization_id, type, payload, event_time, correlation_id, trace_parent
-from unnest(%(event_ids)b::uuid[], %(organization_ids)b::uuid[], %(types)s::text[], %(payloads)b::bytea[],
-  %(event_times)b::timestamptz[], %(correlation_ids)s::text[], %(trace_parents)s::text[])
+from unnest(%(event_ids)b::uuid[], %(organization_ids)b::uuid[], %(types)b::text[], %(payloads)b::bytea[],
+  %(event_times)b::timestamptz[], %(correlation_ids)b::text[], %(trace_parents)b::text[])
   with ordinality as fact (event_id, organization_id, type, payload, event_time, correlation_id, trace_parent, place)
 order by place
 """
@@ -98,8 +98,8 @@ async def read_after(tx: Tx, organization_id: UUID, position: int, types: Sequen
         """
         select position, event_id, type, payload, event_time, trace_parent from ingest.feed
         where organization_id = %(organization_id)s and position > %(position)s
-          and (%(types)s::text[] is null or type = any (%(types)s::text[])
-               or split_part(type, '.', 4) = any (%(types)s::text[]))
+          and (%(types)b::text[] is null or type = any (%(types)b::text[])
+               or split_part(type, '.', 4) = any (%(types)b::text[]))
         order by position limit %(limit)s
         """,
         {

@@ -65,7 +65,7 @@ async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> Mapp
     """The places in the queue, oldest first, that the holder of the lanes may process, with their organizations."""
     rows = await tx.exec_driver_sql(
         "select pending_sequence, pending_organization_id"
-        " from ingest.webhooks_pending(%(lanes)s::smallint[], %(now)s, %(limit)s)",
+        " from ingest.webhooks_pending(%(lanes)b::smallint[], %(now)s, %(limit)s)",
         {"lanes": list(lanes), "now": now, "limit": limit},
     )
     return {row.pending_sequence: row.pending_organization_id for row in rows}
@@ -81,7 +81,7 @@ async def load(tx: Tx, sequences: Sequence[int]) -> list[Pending]:
         from ingest.webhook_queue queued
         join ingest.webhook_events event
           on event.id = queued.webhook_event_id and event.receive_time = queued.receive_time
-        where queued.sequence = any (%(sequences)s)
+        where queued.sequence = any (%(sequences)b)
         order by queued.sequence
         """,
         {"sequences": list(sequences)},
@@ -112,9 +112,9 @@ async def finish(tx: Tx, outbox: Outbox, done: Sequence[Done], now: datetime) ->
     await tx.exec_driver_sql(
         """
         with outcome as (
-          select * from unnest(%(sequences)s::bigint[], %(ids)b::uuid[], %(times)b::timestamptz[], %(states)s::text[],
-            %(reasons)s::text[], %(details)s::text[], %(attempts)s::int[], %(contacts)s::uuid[],
-            %(conversations)s::uuid[], %(deals)s::uuid[], %(messages)s::uuid[])
+          select * from unnest(%(sequences)b::bigint[], %(ids)b::uuid[], %(times)b::timestamptz[], %(states)b::text[],
+            %(reasons)b::text[], %(details)b::text[], %(attempts)b::int[], %(contacts)b::uuid[],
+            %(conversations)b::uuid[], %(deals)b::uuid[], %(messages)b::uuid[])
           as given (sequence, id, receive_time, state, reason, detail, attempt_count, contact_id, conversation_id,
             deal_id, message_id)
         ), emptied as (
@@ -152,8 +152,8 @@ async def postpone(tx: Tx, retries: Sequence[Retry]) -> None:
     await tx.exec_driver_sql(
         """
         with retry as (
-          select * from unnest(%(sequences)s::bigint[], %(times)s::timestamptz[], %(ids)b::uuid[],
-            %(receive_times)b::timestamptz[], %(details)s::text[])
+          select * from unnest(%(sequences)b::bigint[], %(times)b::timestamptz[], %(ids)b::uuid[],
+            %(receive_times)b::timestamptz[], %(details)b::text[])
           as given (sequence, next_attempt_time, id, receive_time, detail)
         ), told as (
           update ingest.webhook_events event set detail = retry.detail, attempt_count = event.attempt_count + 1
@@ -180,7 +180,7 @@ async def _bury(tx: Tx, outbox: Outbox, dead: Sequence[Done], now: datetime) -> 
         """
         insert into ingest.dead_letters (webhook_event_id, receive_time, organization_id, connection_id, reason)
         select * from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(organizations)b::uuid[],
-          %(connections)b::uuid[], %(reasons)s::text[])
+          %(connections)b::uuid[], %(reasons)b::text[])
         on conflict (webhook_event_id) do update set reason = excluded.reason
         """,
         {

@@ -8,7 +8,7 @@ from uuid import UUID, uuid4
 import grpc.aio
 import pytest
 import pytest_asyncio
-from sqlalchemy.exc import ProgrammingError
+from psycopg import ProgrammingError
 
 from chassis.errors import from_status
 from prosa.identity.v1 import access_service_pb2 as access_pb

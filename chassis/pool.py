@@ -1,0 +1,107 @@
+"""A few connections to PostgreSQL, handed out one at a time; psycopg's own, for a statement should cost what it does.
+
+Connections are made when they are needed and kept as long as they are sound. A server that went away takes all of them
+with it: the first that is found broken lets go of every connection made before.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections import namedtuple
+from collections.abc import Callable, Mapping, Sequence
+from functools import lru_cache
+from typing import Any
+
+import psycopg
+from psycopg.pq import TransactionStatus
+from psycopg.rows import no_result
+
+from chassis.errors import Unavailable
+
+Connection = psycopg.AsyncConnection[Any]
+SHAPES_CACHED_MAX = 1_024
+
+
+class Pool:
+    """At most ``size`` connections; who finds none free waits for at most ``wait_seconds``."""
+
+    def __init__(self, url: str, *, size: int, wait_seconds: float, options: Mapping[str, Any]) -> None:
+        self._url = url
+        self._options = dict(options)
+        self._wait_seconds = wait_seconds
+        self._slots = asyncio.Semaphore(size)
+        self._idle: list[Connection] = []
+        self._generations: dict[Connection, int] = {}
+        self._generation = 0
+
+    async def take(self) -> tuple[Connection, bool]:
+        """A connection that looks sound, the one used last where several are free, and whether it is a new one.
+
+        Raises Unavailable when none becomes free in time, psycopg.OperationalError when none can be made.
+        """
+        if self._slots.locked():
+            try:
+                async with asyncio.timeout(self._wait_seconds):
+                    await self._slots.acquire()
+            except TimeoutError:
+                raise Unavailable("STORE_BUSY", "Too many wait for the database. Try again soon.") from None
+        else:
+            await self._slots.acquire()
+        try:
+            while self._idle:
+                connection = self._idle.pop()
+                if self._sound(connection):
+                    return connection, False
+                await self._discard(connection)
+            generation = self._generation
+            connection = await psycopg.AsyncConnection.connect(
+                self._url, autocommit=True, row_factory=named, **self._options
+            )
+        except BaseException:
+            self._slots.release()
+            raise
+        self._generations[connection] = generation
+        return connection, True
+
+    async def give_back(self, connection: Connection) -> None:
+        """Takes a connection back; one that is broken or in the middle of something is closed."""
+        try:
+            if self._sound(connection) and connection.info.transaction_status is TransactionStatus.IDLE:
+                self._idle.append(connection)
+            else:
+                await self._discard(connection)
+        finally:
+            self._slots.release()
+
+    def renew(self) -> None:
+        """No connection made so far is used again: the server went away."""
+        self._generation += 1
+
+    async def close(self) -> None:
+        """Closes what is idle; what is in use is closed when it comes back."""
+        self.renew()
+        while self._idle:
+            await self._discard(self._idle.pop())
+
+    def _sound(self, connection: Connection) -> bool:
+        return not connection.closed and self._generations.get(connection) == self._generation
+
+    async def _discard(self, connection: Connection) -> None:
+        self._generations.pop(connection, None)
+        with contextlib.suppress(psycopg.Error, OSError):
+            await connection.close()
+
+
+def named(cursor: psycopg.AsyncCursor[Any] | psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Any]:
+    """Makes rows that are tuples and know their columns' names; a name that comes twice is known by its place alone."""
+    result = cursor.pgresult
+    if result is None or not result.nfields:
+        return no_result
+    make: Callable[[Sequence[Any]], Any] = _shape(tuple(map(result.fname, range(result.nfields))))._make
+    return make
+
+
+@lru_cache(maxsize=SHAPES_CACHED_MAX)
+def _shape(names: tuple[bytes | None, ...]) -> Any:
+    return namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # noqa: PYI024 its fields are known when it runs only
