@@ -7,11 +7,9 @@ handler carries them without being told.
 from __future__ import annotations
 
 import re
-import secrets
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from contextvars import ContextVar
+from random import getrandbits  # these ids are no secrets
 
 correlation_id: ContextVar[str] = ContextVar("correlation_id", default="")
 """One id for everything that one request or event causes; empty outside of both."""
@@ -31,25 +29,31 @@ def accepted_correlation_id(value: str | None) -> str:
     """A caller's correlation id if it is of a harmless form, else a new one."""
     if value and _CORRELATION_ID.fullmatch(value):
         return value
-    return secrets.token_hex(16)
+    return f"{getrandbits(128):032x}"
 
 
 def accepted_trace_parent(value: str | None) -> str:
     """A caller's traceparent if it is well formed (W3C Trace Context, section 3.2), else a new one."""
     if value and _TRACE_PARENT.fullmatch(value):
         return value
-    return f"00-{secrets.token_hex(16)}-{secrets.token_hex(8)}-01"
+    # Zero is no trace's id.
+    return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
-@contextmanager
-def carried(correlation: str, trace: str) -> Iterator[None]:
+class carried:  # noqa: N801 used as the function it stands for; a generator would cost every request its making
     """Runs the block under a correlation id and a trace."""
-    first, second = correlation_id.set(correlation), trace_parent.set(trace)
-    try:
-        yield
-    finally:
-        correlation_id.reset(first)
-        trace_parent.reset(second)
+
+    __slots__ = ("_correlation", "_tokens", "_trace")
+
+    def __init__(self, correlation: str, trace: str) -> None:
+        self._correlation, self._trace = correlation, trace
+
+    def __enter__(self) -> None:
+        self._tokens = correlation_id.set(self._correlation), trace_parent.set(self._trace)
+
+    def __exit__(self, *_: object) -> None:
+        correlation_id.reset(self._tokens[0])
+        trace_parent.reset(self._tokens[1])
 
 
 def seconds_left(default: float) -> float:

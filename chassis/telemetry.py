@@ -8,8 +8,8 @@ from __future__ import annotations
 import logging
 import re
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import Any, TextIO
 
 import structlog
@@ -89,13 +89,14 @@ def configure_tracing(service: str, otlp_endpoint: str) -> TracerProvider | None
     return provider
 
 
-@contextmanager
-def span(name: str, **attributes: str | int) -> Iterator[None]:
+def span(name: str, **attributes: str | int) -> AbstractContextManager[None]:
     """Runs the block as a span below the traceparent at hand, which it replaces for what the block calls."""
-    if not _collected:
-        # The traceparent at hand travels on as it is.
-        yield
-        return
+    # Without anybody to collect it, the traceparent at hand travels on as it is.
+    return _span(name, attributes) if _collected else nullcontext()
+
+
+@contextmanager
+def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[None]:
     parent = context.trace_parent.get()
     scope = propagate.extract({"traceparent": parent}) if parent else None
     with tracer.start_as_current_span(name, context=scope, attributes=attributes) as current:

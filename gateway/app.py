@@ -11,8 +11,9 @@ import aiohttp
 import grpc
 import structlog
 from aiohttp import web
-from aiohttp.hdrs import METH_ALL
+from aiohttp.hdrs import METH_ALL, SERVER
 from aiohttp.typedefs import Middleware
+from multidict import istr
 from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
@@ -57,14 +58,16 @@ SLOW_SECONDS = 1.0
 """A request that took so long is logged, whatever it was."""
 _WEBHOOK_ROUTES = ("/webhooks/", "/api/chatwoot/webhook")
 
-_SECURITY_HEADERS = {
-    "X-Content-Type-Options": "nosniff",
-    "X-Frame-Options": "DENY",
-    "Referrer-Policy": "no-referrer",
-    "Cross-Origin-Resource-Policy": "same-origin",
-    "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
-    "Cache-Control": "no-store",
-}
+# Names that know already how they compare: each answer carries all of them.
+_CORRELATION_ID = istr("X-Correlation-Id")
+_SECURITY_HEADERS = (
+    (istr("X-Content-Type-Options"), "nosniff"),
+    (istr("X-Frame-Options"), "DENY"),
+    (istr("Referrer-Policy"), "no-referrer"),
+    (istr("Cross-Origin-Resource-Policy"), "same-origin"),
+    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
+    (istr("Cache-Control"), "no-store"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -169,12 +172,12 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers that every answer carries, just before it leaves."""
     headers = response.headers
-    for name, value in _SECURITY_HEADERS.items():
+    for name, value in _SECURITY_HEADERS:
         if name not in headers:
             headers[name] = value
     # Says nothing of versions.
-    headers["Server"] = "prosa"
-    headers["X-Correlation-Id"] = request.get(correlation_id_key, "")
+    headers[SERVER] = "prosa"
+    headers[_CORRELATION_ID] = request.get(correlation_id_key, "")
 
 
 @web.middleware

@@ -22,9 +22,16 @@ class HttpMetrics:
             registry=self._registry,
         )
 
+        # Finding a series by its labels anew costs more than counting in it.
+        self._series: dict[tuple[str, str, int], Histogram] = {}
+
     def observe(self, method: str, route: str, status: int, seconds: float) -> None:
         """Counts one request. The route is a pattern: paths would make as many series as there are contacts."""
-        self._seconds.labels(method, route, str(status)).observe(seconds)
+        key = (method, route, status)
+        series = self._series.get(key)
+        if series is None:
+            series = self._series[key] = self._seconds.labels(method, route, str(status))
+        series.observe(seconds)
 
     def watch(self, name: str, description: str, read: Callable[[], float]) -> None:
         """Shows a number that is read whenever somebody looks."""

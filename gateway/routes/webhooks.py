@@ -9,14 +9,11 @@ from __future__ import annotations
 
 import asyncio
 import re
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
 from dataclasses import dataclass
 
 import grpc
 import structlog
 from aiohttp import web
-from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import context
 from chassis.batching import Batcher
@@ -199,17 +196,12 @@ class Door:
     ) -> pb.AcceptResult:
         """Answers what became of the webhook. Raises Unavailable, or HTTPRequestEntityTooLarge."""
         try:
-            async with asyncio.timeout(self._limits.deadline_seconds), self._body(request, body_bytes_max) as body:
-                return await self._batcher.submit(
-                    pb.Webhook(
-                        provider=provider,
-                        connection_key=connection_key,
-                        headers=_kept(request, headers),
-                        body=body,
-                        receive_time=self._now(),
-                        trace_parent=context.trace_parent.get(),
-                    )
-                )
+            async with asyncio.timeout(self._limits.deadline_seconds):
+                body = await self._read(request, body_bytes_max)
+                try:
+                    return await self._batcher.submit(self._webhook(request, provider, connection_key, headers, body))
+                finally:
+                    self._bytes_in_flight -= len(body)
         except TimeoutError:
             raise Unavailable("DEADLINE_EXCEEDED", "The webhook could not be stored in time; send it again.") from None
         except grpc.aio.AioRpcError as error:
@@ -217,9 +209,8 @@ class Door:
             log.warning("webhook not stored", code=error.code().name, details=error.details())
             raise Unavailable("NOT_STORED", "The webhook could not be stored now; send it again.") from None
 
-    @asynccontextmanager
-    async def _body(self, request: web.Request, bytes_max: int) -> AsyncIterator[bytes]:
-        """Reads the body; its bytes count as in flight until the block ends."""
+    async def _read(self, request: web.Request, bytes_max: int) -> bytes:
+        """Reads the body. Its bytes count as in flight from now on; the caller takes them off again."""
         if (request.content_length or 0) > bytes_max:
             raise web.HTTPRequestEntityTooLarge(max_size=bytes_max, actual_size=request.content_length or 0)
         counted = 0
@@ -233,14 +224,29 @@ class Door:
                 if self._bytes_in_flight > self._limits.bytes_in_flight_max:
                     raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
                 chunks.append(chunk)
-            yield chunks[0] if len(chunks) == 1 else b"".join(chunks)
-        finally:
+        except BaseException:
             self._bytes_in_flight -= counted
+            raise
+        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def _now(self) -> Timestamp:
-        now = Timestamp()
-        now.FromDatetime(self._clock.now())
-        return now
+    def _webhook(
+        self,
+        request: web.Request,
+        provider: pb.Provider.ValueType,
+        connection_key: str,
+        headers: tuple[str, ...],
+        body: bytes,
+    ) -> pb.Webhook:
+        """What ingest is told of a request."""
+        webhook = pb.Webhook(
+            provider=provider,
+            connection_key=connection_key,
+            body=body,
+            trace_parent=context.trace_parent.get(),
+        )
+        webhook.receive_time.FromDatetime(self._clock.now())
+        _keep(webhook, request, headers)
+        return webhook
 
     async def _accept(self, webhooks: list[pb.Webhook]) -> list[pb.AcceptResult]:
         answer = await self._stub.AcceptWebhooks(
@@ -262,12 +268,10 @@ def _no_connection() -> NotFound:
     return NotFound("CONNECTION_NOT_FOUND", "No connection has this address; copy it anew from the connection.")
 
 
-def _kept(request: web.Request, names: tuple[str, ...]) -> dict[str, str]:
-    """Answers the headers that a check or a key needs, by lower-case name. Overlong ones are dropped: none is real."""
-    kept = {}
+def _keep(webhook: pb.Webhook, request: web.Request, names: tuple[str, ...]) -> None:
+    """Keeps the headers that a check or a key needs, by lower-case name. Overlong ones are dropped: none is real."""
     for name in names:
         value = request.headers.get(name)
         if value is not None and len(value) <= WEBHOOK_HEADER_LENGTH_MAX:
             # Header bytes that are no UTF-8 come as surrogates, which protobuf does not take.
-            kept[name] = value if value.isascii() else value.encode("utf-8", "replace").decode()
-    return kept
+            webhook.headers[name] = value if value.isascii() else value.encode("utf-8", "replace").decode()

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections import Counter as Counts
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 import orjson
@@ -29,6 +30,8 @@ from services.ingest.providers.chatwoot.shape import ordering_key
 
 EVENT_NAME_LENGTH_MAX = 100
 
+_PROVIDERS = {number: name.removeprefix("PROVIDER_") for name, number in pb.Provider.items()}
+
 logger = structlog.get_logger(__name__)
 
 
@@ -44,7 +47,7 @@ class DoorMetrics:
         )
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Passed:
     """A webhook that may come in."""
 
@@ -74,27 +77,30 @@ class Door:
 
     async def accept(self, webhooks: Sequence[pb.Webhook]) -> list[pb.AcceptResult]:
         """One result per webhook, in their order; those answered ACCEPTED or DUPLICATE are committed."""
-        known = await self._directory.by_keys([hook.connection_key for hook in webhooks if hook.connection_key])
+        known = await self._directory.by_keys({hook.connection_key for hook in webhooks if hook.connection_key})
+        now = self._clock.now()
         results: list[pb.AcceptResult | None] = [None] * len(webhooks)
         passed: list[_Passed] = []
         for place, hook in enumerate(webhooks):
             connection = known.get(hook.connection_key) if hook.connection_key else None
-            root = _parsed(hook.body)
+            # Reading the field copies it.
+            body = hook.body
+            root = _parsed(body)
             if not hook.connection_key:
                 found = await self._legacy_connection(hook, root)
                 if isinstance(found, pb.AcceptResult):
                     results[place] = found
                     continue
                 connection = found
-            if connection is None or connection.provider != pb.Provider.Name(hook.provider).removeprefix("PROVIDER_"):
+            if connection is None or connection.provider != _PROVIDERS.get(hook.provider):
                 results[place] = _refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND")
                 continue
-            verdict = self._check(hook, connection)
+            verdict = _check(hook, body, connection, now)
             if not verdict.accepted:
                 results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, verdict.check.value)
                 logger.warning("webhook_refused", connection_id=str(connection.id), check=verdict.check.value)
                 continue
-            passed.append(_Passed(place, connection, self._event(hook, connection, root, verdict)))
+            passed.append(_Passed(place, connection, self._event(hook, body, connection, root, verdict, now)))
         await self._store(passed, results)
         answered = [result for result in results if result is not None]
         assert len(answered) == len(webhooks)
@@ -118,21 +124,21 @@ class Door:
             self._wake_lanes()
         logger.info("webhooks_stored", correlation_ids=[str(item.event.id) for item in passed])
 
-    def _check(self, hook: pb.Webhook, connection: Connection) -> chatwoot.Verdict:
-        legacy = None
-        if connection.legacy_static_secret_end_time is not None and connection.secrets:
-            legacy = chatwoot.LegacyStaticSecret(connection.secrets[0], connection.legacy_static_secret_end_time)
-        return chatwoot.verify(hook.body, hook.headers, connection.secrets, self._clock.now(), legacy)
-
     def _event(
-        self, hook: pb.Webhook, connection: Connection, root: Any, verdict: chatwoot.Verdict
+        self,
+        hook: pb.Webhook,
+        body: bytes,
+        connection: Connection,
+        root: Any,
+        verdict: chatwoot.Verdict,
+        now: datetime,
     ) -> accept_store.NewEvent:
         key = ordering_key(root)
         name = root.get("event") if isinstance(root, dict) else None
         fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
         return accept_store.NewEvent(
             id=self._ids.new(),
-            receive_time=self._clock.now(),
+            receive_time=now,
             organization_id=connection.organization_id,
             connection_id=connection.id,
             provider=connection.provider,
@@ -140,9 +146,9 @@ class Door:
             ordering_key=f"{connection.id}/{key}",
             lane=lane_of(connection.id, key),
             signed=verdict.check is not chatwoot.Check.UNSIGNED_ACCEPTED,
-            delivery_key=chatwoot.delivery_key(hook.headers, hook.body),
+            delivery_key=chatwoot.delivery_key(hook.headers, body),
             trace_parent=context.accepted_trace_parent(hook.trace_parent),
-            body=blank_secrets(hook.body, fields, readable=root is not None),
+            body=blank_secrets(body, fields, readable=root is not None),
         )
 
     async def _legacy_connection(self, hook: pb.Webhook, root: Any) -> Connection | pb.AcceptResult:
@@ -166,6 +172,13 @@ class Door:
                 pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
                 reason,
             ).inc(count)
+
+
+def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime) -> chatwoot.Verdict:
+    legacy = None
+    if connection.legacy_static_secret_end_time is not None and connection.secrets:
+        legacy = chatwoot.LegacyStaticSecret(connection.secrets[0], connection.legacy_static_secret_end_time)
+    return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy)
 
 
 def _parsed(body: bytes) -> Any:
