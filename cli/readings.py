@@ -8,7 +8,7 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.failures import operation
+from cli.failures import REFUSED, Refused, operation
 from cli.home import reader_database_url
 from cli.output import Json, print_json, print_rows
 
@@ -61,7 +61,7 @@ IDENTITY_LOG = Reading(
 )
 READINGS = (LINKS, IDENTITIES, IDENTITY_LOG)
 
-OrgId = Annotated[str, typer.Option("--org", help="The organization's id.")]
+Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
 Limit = Annotated[int | None, typer.Option(min=1, max=10_000, help="How many rows at most.")]
 
 
@@ -84,6 +84,22 @@ def read(
         return connection.execute(query.encode(), values).fetchall()
 
 
+def organization_id_of(database_url: str, named: str) -> str:
+    """The id of the organization with this id or name. Raises Refused where none or several have it."""
+    import psycopg
+
+    with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
+        found = connection.execute(
+            "select organization_id::text from identity.organizations"
+            " where organization_id::text = lower(%s) or name = %s",
+            (named, named),
+        ).fetchall()
+    if len(found) == 1:
+        return str(found[0][0])
+    told = "No organization has" if not found else "Several organizations have"
+    raise Refused(f"{told} the name or id {named!r}; `prosa org list` shows the ids.", exit_code=REFUSED)
+
+
 def print_reading(reading: Reading, rows: list[dict[str, Any]]) -> None:
     """One query's rows as a table below its title."""
     print_rows(rows, reading.columns, title=f"{reading.title} ({len(rows)})", empty="  no rows")
@@ -91,27 +107,28 @@ def print_reading(reading: Reading, rows: list[dict[str, Any]]) -> None:
 
 @app.command("links")
 @operation
-def links(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+def links(org: Org, limit: Limit = None, as_json: Json = False) -> None:
     """Conversations linked to contacts and deals, newest first."""
     _show(LINKS, org, limit, as_json=as_json)
 
 
 @app.command("identities")
 @operation
-def identities(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+def identities(org: Org, limit: Limit = None, as_json: Json = False) -> None:
     """Identities of contacts, newest first."""
     _show(IDENTITIES, org, limit, as_json=as_json)
 
 
 @app.command("identity-log")
 @operation
-def identity_log(org: OrgId, limit: Limit = None, as_json: Json = False) -> None:
+def identity_log(org: Org, limit: Limit = None, as_json: Json = False) -> None:
     """How identities were resolved, newest first."""
     _show(IDENTITY_LOG, org, limit, as_json=as_json)
 
 
 def _show(reading: Reading, org: str, limit: int | None, *, as_json: bool) -> None:
-    rows = read(reader_database_url(os.environ), reading, org, limit)
+    database_url = reader_database_url(os.environ)
+    rows = read(database_url, reading, organization_id_of(database_url, org), limit)
     if as_json:
         print_json({"rows": rows})
     else:

@@ -24,7 +24,7 @@ from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.db import Database
 from chassis.errors import ProsaError, from_status
-from chassis.migrations import SERVICES, role
+from chassis.migrations import READER_ROLE, SERVICES, role
 from chassis.process import Host
 from prosa.v1 import options_pb2
 
@@ -57,6 +57,12 @@ class FixedToken:
 def role_url(database_url: str, service: str) -> str:
     """The URL of a service's own role in a test's database."""
     url = make_url(database_url).set(username=role(service), password=ROLE_PASSWORD)
+    return url.render_as_string(hide_password=False)
+
+
+def reader_url(database_url: str) -> str:
+    """The URL of the role that reads everything."""
+    url = make_url(database_url).set(username=READER_ROLE, password=ROLE_PASSWORD)
     return url.render_as_string(hide_password=False)
 
 

@@ -18,7 +18,7 @@ from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import READER_VARIABLE, read_bootstrap, reader_database_url
 from cli.organizations import find_organization
 from cli.output import Json, print_json, print_line
-from cli.readings import READINGS, OrgId, print_reading
+from cli.readings import READINGS, Org, organization_id_of, print_reading
 from cli.readings import read as read_rows
 from cli.smoke import settings as smoke_settings
 from cli.smoke.recovery import recovery
@@ -72,9 +72,10 @@ def smoke(
 
 @app.command("verify")
 @operation
-def verify(org: OrgId, as_json: Json = False) -> None:
+def verify(org: Org, as_json: Json = False) -> None:
     """Print the three verification queries of an organization."""
-    found = read_all(reader_database_url(os.environ), org)
+    database_url = reader_database_url(os.environ)
+    found = read_all(database_url, organization_id_of(database_url, org))
     if as_json:
         print_json(found)
     else:

@@ -13,7 +13,7 @@ from cli.smoke.bodies import Writer, flat_conversation, flat_message
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.integration.cli.operator import Operator
-from tests.world import World
+from tests.world import World, reader_url
 
 SECRET = "only-for-tests-0123456789"
 ACCOUNT_ID, INBOX_ID = 91, 21
@@ -51,6 +51,17 @@ async def test_what_does_not_exist_is_named_with_what_does(operator: Operator) -
     check = await operator.prosa("connection", "check", "main", "--org", "Oficina Sol")
     assert check.code == 1
     assert "prosa connection create" in check.err
+
+
+@pytest.mark.req("OP-03")
+async def test_the_verification_queries_take_a_name_and_say_what_there_is_not(operator: Operator, world: World) -> None:
+    await operator.prosa("org", "create", "--name", "Ateliê Mar", "--admin", "rui@atelie-mar.example")
+    reader = {"PROSA_READER_DATABASE_URL": reader_url(world.database_url)}
+    shown = await operator.prosa("sql", "links", "--org", "Ateliê Mar", "--json", **reader)
+    assert (shown.code, shown.document) == (0, {"rows": []})
+    missing = await operator.prosa("smoke", "verify", "--org", "Ateliê Sol", **reader)
+    assert missing.code == 2
+    assert "'Ateliê Sol'" in missing.err
 
 
 @pytest.mark.req("IN-10")
