@@ -18,6 +18,7 @@ from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from nats.aio.client import Client as Nats
+from nats.errors import Error as NatsError
 
 from chassis import auth, outbox, rpc, telemetry
 from chassis.clock import Clock, SystemClock
@@ -137,8 +138,7 @@ class Host:
             await channel.close()
         for database in self._databases.values():
             await database.close()
-        if not self.nats.is_closed:
-            await self.nats.close()
+        await self._close_nats()
         for runner in self._runners[-1:]:
             await runner.cleanup()
         logger.info("process_stopped")
@@ -151,6 +151,14 @@ class Host:
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
+
+    async def _close_nats(self) -> None:
+        try:
+            async with asyncio.timeout(NATS_CONNECT_SECONDS):
+                await self.nats.close()
+        except (NatsError, OSError, TimeoutError, RuntimeError) as error:
+            # A connection that broke a moment ago refuses the client's last words: uvloop with a RuntimeError.
+            logger.info("nats_not_closed", error=repr(error))
 
     def database(self, service: str) -> Database:
         """The service's pool, one per process."""
