@@ -79,7 +79,7 @@ class Hand:
                     case Kind.HANG:
                         await self._hang(fault.target, done)
                     case Kind.RESTART:
-                        await self._restart(fault.target, done)
+                        await self._restart(fault, done)
                     case Kind.COLD_FROZEN | Kind.COLD_DEAD:
                         await self._start_cold(fault)
                     case Kind.STORE_DELETED:
@@ -109,12 +109,18 @@ class Hand:
             self._supervisor.thaw(target)
         await self._ready(target)
 
-    async def _restart(self, target: str, done: Done) -> None:
+    async def _restart(self, fault: Fault, done: Done) -> None:
         begun = time.monotonic()
-        await self._supervisor.hold(target, graceful=True)
+        if fault.away:
+            self._supervisor.freeze(fault.away)
+        try:
+            await self._supervisor.hold(fault.target, graceful=True)
+        finally:
+            if fault.away:
+                self._supervisor.thaw(fault.away)
         if time.monotonic() - begun >= APP_STOP_TIMEOUT_SECONDS:
             done.complaints.append(f"it had not stopped {APP_STOP_TIMEOUT_SECONDS:g} s after SIGTERM")
-        await self._supervisor.release(target)
+        await self._supervisor.release(fault.target)
 
     async def _start_cold(self, fault: Fault) -> None:
         """Kills the process while a server that it needs at its start is away, and brings the server back."""

@@ -26,7 +26,7 @@ class Kind(StrEnum):
     HANG = "hang"
     """A freeze that lasts until the other worker has taken over what was at hand."""
     RESTART = "restart"
-    """The orderly one: SIGTERM, and a new process when the old one is gone."""
+    """The orderly one: SIGTERM, and a new process when the old one is gone; perhaps while a server is frozen."""
     COLD_FROZEN = "cold, frozen"
     """A kill while a server is frozen, so that the new process finds nobody who answers."""
     COLD_DEAD = "cold, dead"
@@ -92,7 +92,7 @@ def _deck(shape: Shape, draw: random.Random) -> list[tuple[Kind, str, str]]:
     applications = applications_of(shape)
     deck = [(kind, target, "") for kind in (Kind.KILL, Kind.FREEZE) for target in processes_of(shape)]
     deck += [(Kind.STORE_DELETED, "nats", ""), (Kind.STORE_PUT_BACK, "nats", "")]
-    deck += [(Kind.RESTART, draw.choice(applications), "") for _ in range(2)]
+    deck += [(Kind.RESTART, draw.choice(applications), away) for away in ("", *LEANED_ON)]
     deck += [
         (kind, draw.choice(applications), away) for kind in (Kind.COLD_FROZEN, Kind.COLD_DEAD) for away in LEANED_ON
     ]
