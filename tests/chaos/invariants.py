@@ -132,7 +132,7 @@ async def messages_in_order(observer: Observer, correspondences: Sequence[Corres
     ]
     return [
         check("messages are those that were sent", [] if len(rows) == total == keys else [len(rows), keys], f"{total}"),
-        check("rows are in the order of sending", _unlike(recorded, correspondences), f"{len(recorded)} conversations"),
+        check("rows are in the order of sending", unlike(recorded, correspondences), f"{len(recorded)} conversations"),
         check("times are in the order of recording", disordered, f"{len(dated)} conversations"),
         check("every conversation shows its last message", stale, f"{len(previews)} conversations"),
     ]
@@ -155,7 +155,7 @@ async def feed_is_whole(observer: Observer, correspondences: Sequence[Correspond
         check("nothing else is in the feed", {row["event_id"] for row in feed} - announced, f"{len(feed)} entries"),
         check("no fact is in the feed twice", repeated, f"{len(feed)} entries"),
         check("positions grow", [] if len(set(positions)) == len(positions) else positions, f"to {positions[-1:]}"),
-        check("messages are told once and in order", _unlike(told, correspondences), f"{len(told)} conversations"),
+        check("messages are told once and in order", unlike(told, correspondences), f"{len(told)} conversations"),
         check("no outbox holds anything back", queued, f"{len(queued)} queued"),
         check("no consumer gave a fact up", [row["failure"] for row in failures], f"{len(failures)} failures"),
     ]
@@ -215,7 +215,8 @@ def _told(feed: Sequence[Mapping[str, Any]]) -> dict[str, list[Said]]:
     return told
 
 
-def _unlike(found: Mapping[str, Sequence[Said]], correspondences: Sequence[Correspondence]) -> list[str]:
+def unlike(found: Mapping[str, Sequence[Said]], correspondences: Sequence[Correspondence]) -> list[str]:
+    """Where what was found of conversations, by the provider's id, is not exactly what was said in them."""
     wrong = []
     for item in correspondences:
         seen = list(found.get(item.provider_conversation_id, ()))
