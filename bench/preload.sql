@@ -18,7 +18,7 @@ from generate_series({first}, {known}) as n;
 insert into identity.contact_aliases (organization_id, kind, value, contact_id, contact_identity_id, create_time)
 select '{organization}', kind, '{connection}:' || value, bench_id(1, n), bench_id(2, n), now()
 from generate_series({first}, {known}) as n,
-  lateral (values ('CHATWOOT_CONTACT', n::text), ('CHATWOOT_SOURCE', '55119' || lpad(n::text, 8, '0'))) as alias (kind, value);
+  lateral (values ('CHATWOOT_CONTACT', n::text), ('CHATWOOT_SOURCE', '{inbox}:55119' || lpad(n::text, 8, '0'))) as alias (kind, value);
 
 insert into crm.deals (organization_id, id, contact_id, board_id, stage_id, title, state, version, create_time, update_time)
 select '{organization}', bench_id(3, n), bench_id(1, n), '{board}', '{stage}', 'Marina Teles ' || n, 'OPEN', 1, now(), now()

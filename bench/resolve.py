@@ -77,7 +77,7 @@ def _person(house: House, number: int) -> pb.Person:
         phone=f"+{digits}",
         aliases=[
             pb.Alias(kind=pb.ALIAS_KIND_CHATWOOT_CONTACT, value=f"{house.connection_id}:{number}"),
-            pb.Alias(kind=pb.ALIAS_KIND_CHATWOOT_SOURCE, value=f"{house.connection_id}:{digits}"),
+            pb.Alias(kind=pb.ALIAS_KIND_CHATWOOT_SOURCE, value=f"{house.connection_id}:{bodies.INBOX_ID}:{digits}"),
         ],
         create_missing=True,
         cause_id=str(UUID(int=number)),

@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import Any
 
 import structlog
@@ -27,6 +28,9 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
 POLL_SECONDS = 1.0
+GATHER_SECONDS_PER_FACT = 0.001
+GATHER_SECONDS_MAX = 0.1
+"""Before it looks again a consumer waits the longer the more it has just read: many facts then share a transaction."""
 INSPECT_SECONDS = 5.0
 """How often an idle consumer looks whether a stream was made anew."""
 ATTEMPTS_MAX = 5
@@ -77,12 +81,14 @@ class Consumer:
         self._metrics = metrics
         self._committed = committed
         self._woken = asyncio.Event()
+        self._arrived: set[str] = set()
         self._cursors: dict[str, _Cursor] = {}
 
     async def run(self) -> None:
         """Runs until cancelled; waits out what is away and starts over."""
         subscriptions = [
-            await self._nats.subscribe(arrival_subject(service), cb=self._on_arrival) for service in self._services
+            await self._nats.subscribe(arrival_subject(service), cb=partial(self._on_arrival, service))
+            for service in self._services
         ]
         lease = f"consumer.{self._name}"
         try:
@@ -101,26 +107,36 @@ class Consumer:
                 if self._nats.is_connected:
                     await subscription.unsubscribe()
 
-    async def _on_arrival(self, _message: Any) -> None:
+    async def _on_arrival(self, service: str, _message: Any) -> None:
+        self._arrived.add(service)
         self._woken.set()
 
     async def _consume_forever(self, fences: Mapping[str, int]) -> None:
         await self._load_cursors()
         await self._inspect(fences)
         inspected = asyncio.get_running_loop().time()
+        pending = set(self._services)
         while True:
             self._woken.clear()
-            counts = [await self._consume_batch(service, fences) for service in self._services]
+            pending |= self._arrived
+            self._arrived.clear()
+            # Those that had more than one batch are read on at once.
+            counts = {
+                service: await self._consume_batch(service, fences) for service in self._services if service in pending
+            }
+            pending = {service for service, count in counts.items() if count >= BATCH_MAX}
             now = asyncio.get_running_loop().time()
             if now - inspected > INSPECT_SECONDS:
                 await self._inspect(fences)
                 inspected = now
-            if max(counts, default=0) < BATCH_MAX:
+            if not pending:
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._woken.wait()
                 except TimeoutError:
+                    pending = set(self._services)
                     continue
+                await asyncio.sleep(min(GATHER_SECONDS_MAX, sum(counts.values()) * GATHER_SECONDS_PER_FACT))
 
     async def _inspect(self, fences: Mapping[str, int]) -> None:
         """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 from collections import namedtuple
 from collections.abc import Callable, Mapping, Sequence
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 import psycopg
@@ -98,8 +98,8 @@ def named(cursor: psycopg.AsyncCursor[Any] | psycopg.Cursor[Any]) -> Callable[[S
     result = cursor.pgresult
     if result is None or not result.nfields:
         return no_result
-    make: Callable[[Sequence[Any]], Any] = _shape(tuple(map(result.fname, range(result.nfields))))._make
-    return make
+    # The class's own way of making one would be a step in Python for each row.
+    return partial(tuple.__new__, _shape(tuple(map(result.fname, range(result.nfields)))))
 
 
 @lru_cache(maxsize=SHAPES_CACHED_MAX)

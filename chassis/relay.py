@@ -41,6 +41,10 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 500
 POLL_SECONDS = 1.0
+GATHER_SECONDS_PER_FACT = 0.001
+GATHER_SECONDS_MAX = 0.1
+"""Before it looks again a relay waits the longer the more it has just found: a busy service's facts then share the
+trips that they cost, and an idle one's leave at once."""
 INSPECT_SECONDS = 5.0
 """How often an idle relay looks whether the stream is still the one it knows."""
 PUBLISH_SECONDS = 5.0
@@ -114,6 +118,7 @@ class Relay:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
+                await asyncio.sleep(min(GATHER_SECONDS_MAX, published * GATHER_SECONDS_PER_FACT))
 
     async def _inspect(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
         """Where the stream stands; made anew, and everything put back into the queue, when it lost facts."""
@@ -218,9 +223,10 @@ class Relay:
         """Publishes rows in order, all under way at once; answers the sequence of the last one.
 
         Each carries the sequence the stream must have reached by then, so that a stream which is not the one we know
-        refuses all of them, and a batch cut short leaves no gap.
+        refuses all of them, and a batch cut short leaves no gap. For the same reason the last one's acknowledgement
+        speaks for all: the stream takes it nowhere but right behind the others.
         """
-        sends = []
+        last_sequence = place.last_sequence + len(rows)
         for index, row in enumerate(rows):
             headers = {
                 MESSAGE_ID_HEADER: f"{place.epoch}.{row.event_id}",
@@ -235,13 +241,17 @@ class Relay:
                 headers[CORRELATION_HEADER] = row.correlation_id
             if row.trace_parent:
                 headers[TRACE_HEADER] = row.trace_parent
-            sends.append(js.publish(subject(row.type), bytes(row.payload), headers=headers, timeout=PUBLISH_SECONDS))
-        answers = await asyncio.gather(*sends, return_exceptions=True)
-        for answer in answers:
-            if isinstance(answer, BaseException):
+            if index < len(rows) - 1:
+                await self._nats.publish(subject(row.type), row.payload, headers=headers)
+                continue
+            try:
+                answer = await js.publish(subject(row.type), row.payload, headers=headers, timeout=PUBLISH_SECONDS)
+            except (NatsError, TimeoutError) as error:
                 # Look at the stream before anything more is sent: some of the batch may stand in it.
-                raise _StreamMoved(f"{self._stream}: {answer!r}") from answer
-        return place.last_sequence + len(rows)
+                raise _StreamMoved(f"{self._stream}: {error!r}") from error
+            if answer.seq != last_sequence:
+                raise _StreamMoved(f"{self._stream}: stands at {answer.seq}, not at {last_sequence}.")
+        return last_sequence
 
     async def _remembered(self) -> _Place | None:
         async with self._db.transaction() as tx:

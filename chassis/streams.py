@@ -6,12 +6,16 @@ own place.
 
 from __future__ import annotations
 
+import asyncio
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from functools import lru_cache
 from uuid import UUID
 
 import orjson
 from nats.aio.client import Client as Nats
+from nats.aio.msg import Msg
 
 from chassis.errors import Unavailable
 from chassis.outbox import SUBJECT_PREFIX
@@ -27,6 +31,7 @@ MESSAGE_ID_HEADER = "Nats-Msg-Id"
 EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
 READ_SECONDS = 5.0
 READ_BYTES_MAX = 8 * 1024 * 1024
+ORGANIZATIONS_CACHED_MAX = 10_000
 
 _SEQUENCE_HEADER = "Nats-Sequence"
 _STATUS_HEADER = "Status"
@@ -54,38 +59,56 @@ async def read_batch(nats: Nats, stream: str, first_sequence: int, limit: int) -
 
     Raises Unavailable when NATS does not answer in time.
     """
+    messages: list[StreamMessage] = []
+    ended = asyncio.get_running_loop().create_future()
+
+    async def take(message: Msg) -> None:
+        headers = message.headers or {}
+        if ended.done():
+            return
+        if _STATUS_HEADER in headers:
+            ended.set_result(None)
+            return
+        try:
+            messages.append(_read(message.data, headers))
+        except (KeyError, ValueError) as error:
+            ended.set_exception(error)
+
     inbox = nats.new_inbox()
-    subscription = await nats.subscribe(inbox)
+    subscription = await nats.subscribe(inbox, cb=take)
     request = {
         "seq": first_sequence,
         "batch": limit,
         "max_bytes": READ_BYTES_MAX,
         "next_by_subj": f"{SUBJECT_PREFIX}.>",
     }
-    messages: list[StreamMessage] = []
     try:
         await nats.publish(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(request), reply=inbox)
-        while True:
-            message = await subscription.next_msg(timeout=READ_SECONDS)
-            headers = message.headers or {}
-            if _STATUS_HEADER in headers:
-                return messages
-            messages.append(
-                StreamMessage(
-                    sequence=int(headers[_SEQUENCE_HEADER]),
-                    epoch=int(headers[EPOCH_HEADER]),
-                    position=int(headers[POSITION_HEADER]),
-                    event_id=UUID(headers[MESSAGE_ID_HEADER].rpartition(".")[2]),
-                    organization_id=UUID(headers[ORGANIZATION_HEADER]),
-                    type=headers[TYPE_HEADER],
-                    payload=message.data,
-                    event_time=datetime.fromisoformat(headers[TIME_HEADER]),
-                    correlation_id=headers.get(CORRELATION_HEADER, ""),
-                    trace_parent=headers.get(TRACE_HEADER, ""),
-                )
-            )
+        async with asyncio.timeout(READ_SECONDS):
+            await ended
+        return messages
     except TimeoutError as error:
         raise Unavailable("EVENTS_UNAVAILABLE", "NATS does not answer. Try again soon.") from error
     finally:
         if nats.is_connected:
             await subscription.unsubscribe()
+
+
+def _read(payload: bytes, headers: Mapping[str, str]) -> StreamMessage:
+    return StreamMessage(
+        sequence=int(headers[_SEQUENCE_HEADER]),
+        epoch=int(headers[EPOCH_HEADER]),
+        position=int(headers[POSITION_HEADER]),
+        event_id=UUID(headers[MESSAGE_ID_HEADER].rpartition(".")[2]),
+        organization_id=_organization_id(headers[ORGANIZATION_HEADER]),
+        type=headers[TYPE_HEADER],
+        payload=payload,
+        event_time=datetime.fromisoformat(headers[TIME_HEADER]),
+        correlation_id=headers.get(CORRELATION_HEADER, ""),
+        trace_parent=headers.get(TRACE_HEADER, ""),
+    )
+
+
+@lru_cache(maxsize=ORGANIZATIONS_CACHED_MAX)
+def _organization_id(text: str) -> UUID:
+    return UUID(text)

@@ -58,9 +58,11 @@ async def test_the_callers_trace_reaches_the_facts_and_the_feed(office: Office) 
     event = await office.done(answer["webhook_event_id"])
     assert event["trace_parent"][3:35] == TRACE_ID
     for table in ("identity.outbox", "crm.outbox", "conversation.outbox", "ingest.feed"):
-        rows = await office.world.until(f"select * from {table} where organization_id = %s", office.organization_id)
-        heard = [row for row in rows if row["correlation_id"] == str(event["id"])]
-        assert heard, table
+        heard = await office.world.until(
+            f"select * from {table} where organization_id = %s and correlation_id = %s",
+            office.organization_id,
+            str(event["id"]),
+        )
         assert {row["trace_parent"][3:35] for row in heard} == {TRACE_ID}, table
 
 
