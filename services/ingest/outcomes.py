@@ -97,7 +97,7 @@ async def load(tx: Tx, sequences: Sequence[int]) -> list[Pending]:
             organization_id=row.organization_id,
             connection_id=row.connection_id,
             provider=row.provider,
-            body=bytes(row.body),
+            body=row.body,
             correlation_id=row.correlation_id,
             trace_parent=row.trace_parent,
         )

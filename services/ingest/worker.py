@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
@@ -14,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from chassis import context
 from chassis.clock import Clock
-from chassis.db import Database
+from chassis.db import Database, scope
 from chassis.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument, ProsaError, Unavailable
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import Outbox
@@ -146,9 +147,9 @@ class Worker:
     async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
         async with self._db.transaction() as tx:
             found = await outcomes.claim(tx, lanes, self._clock.now(), BATCH_MAX)
-        if not found:
-            return []
-        async with self._db.transaction(*set(found.values())) as tx:
+            if not found:
+                return []
+            await scope(tx, found.values())
             return await outcomes.load(tx, list(found))
 
     async def _process(self, batch: Sequence[Pending]) -> None:
@@ -255,8 +256,9 @@ class Worker:
         if any(item.state == "DEAD_LETTER" for item in done):
             self._wake_relay()
         logger.info("events_done", correlation_ids=[item.pending.correlation_id for item in done])
+        for (state, reason), count in Counts((item.state, item.reason) for item in done).items():
+            self._metrics.events.labels(state, reason).inc(count)
         for item in done:
-            self._metrics.events.labels(item.state, item.reason).inc()
             self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
 
 
