@@ -115,9 +115,14 @@ class Consumer:
         await self._load_cursors()
         await self._inspect(fences)
         inspected = asyncio.get_running_loop().time()
-        pending = set(self._services)
+        polled = -POLL_SECONDS
+        pending: set[str] = set()
         while True:
             self._woken.clear()
+            if asyncio.get_running_loop().time() - polled >= POLL_SECONDS:
+                # However busy one stream keeps us: the word of an arrival in another may have been lost.
+                pending = set(self._services)
+                polled = asyncio.get_running_loop().time()
             pending |= self._arrived
             self._arrived.clear()
             # Those that had more than one batch are read on at once.
@@ -134,7 +139,6 @@ class Consumer:
                     async with asyncio.timeout(POLL_SECONDS):
                         await self._woken.wait()
                 except TimeoutError:
-                    pending = set(self._services)
                     continue
                 await asyncio.sleep(min(GATHER_SECONDS_MAX, sum(counts.values()) * GATHER_SECONDS_PER_FACT))
 

@@ -1,0 +1,106 @@
+"""Consumers: what is in a stream is read, whether or not anybody said so."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterator, Sequence
+from uuid import UUID, uuid4
+
+import nats
+import pytest_asyncio
+from nats.aio.client import Client as Nats
+from nats.js.api import StreamConfig
+
+from chassis import streams
+from chassis.clock import SystemClock
+from chassis.consumer import ConsumedEvent, Consumer
+from chassis.db import Database, Tx
+from chassis.embedded.servers import EmbeddedServers
+from chassis.leases import Leases
+from chassis.outbox import arrival_subject, stream_name, subject
+from chassis.telemetry import Metrics
+from tests.conftest import clear_streams
+from tests.world import role_url
+
+SCHEMA = "crm"
+BUSY, QUIET = "conversation", "identity"
+FACT = "prosa.identity.v1.ContactCreated"
+ARRIVAL_SECONDS = 0.02
+READ_SECONDS_MAX = 10.0
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def client(servers: EmbeddedServers) -> AsyncIterator[Nats]:
+    """A connection to NATS, which holds the two streams of this test and no other."""
+    await clear_streams(servers.nats_url)
+    connected = await nats.connect(servers.nats_url)
+    for service in (BUSY, QUIET):
+        await connected.jetstream().add_stream(
+            StreamConfig(
+                name=stream_name(service),
+                subjects=[f"prosa.events.{service}.>"],
+                allow_direct=True,
+                metadata={"prosa.epoch": "1"},
+            )
+        )
+    yield connected
+    await connected.close()
+    await clear_streams(servers.nats_url)
+
+
+async def publish(client: Nats, organization_id: UUID) -> UUID:
+    """Puts a fact into the quiet stream without a word to its readers; answers its id."""
+    event_id = uuid4()
+    headers = {
+        streams.MESSAGE_ID_HEADER: f"1.{event_id}",
+        streams.EPOCH_HEADER: "1",
+        streams.POSITION_HEADER: "1",
+        streams.TYPE_HEADER: FACT,
+        streams.ORGANIZATION_HEADER: str(organization_id),
+        streams.TIME_HEADER: SystemClock().now().isoformat(),
+    }
+    await client.jetstream().publish(subject(FACT), b"", headers=headers)
+    return event_id
+
+
+async def test_a_fact_whose_arrival_nobody_heard_is_read_however_busy_another_stream_is(
+    client: Nats, database_url: str, organization_id: UUID
+) -> None:
+    db = Database.connect(role_url(database_url, SCHEMA))
+    read: asyncio.Queue[UUID] = asyncio.Queue()
+
+    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+        for event in events:
+            read.put_nowait(event.event_id)
+
+    async def keep_busy() -> None:
+        while True:
+            await client.publish(arrival_subject(BUSY), b"")
+            await asyncio.sleep(ARRIVAL_SECONDS)
+
+    consumer = Consumer(
+        f"test.{uuid4()}",
+        SCHEMA,
+        services=[BUSY, QUIET],
+        handler=handle,
+        types=None,
+        db=db,
+        leases=Leases(db, SCHEMA, uuid4()),
+        nats=client,
+        clock=SystemClock(),
+        metrics=Metrics(),
+    )
+    tasks = [asyncio.create_task(keep_busy()), asyncio.create_task(consumer.run())]
+    try:
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            # The first is found when the consumer begins; the second can only be found by looking again.
+            for _ in range(2):
+                event_id = await publish(client, organization_id)
+                assert await read.get() == event_id
+    finally:
+        for task in tasks:
+            task.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await asyncio.gather(*tasks, return_exceptions=True)
+        await db.close()
