@@ -28,9 +28,8 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
 POLL_SECONDS = 1.0
-GATHER_SECONDS_PER_FACT = 0.001
-GATHER_SECONDS_MAX = 0.1
-"""Before it looks again a consumer waits the longer the more it has just read: many facts then share a transaction."""
+PACE_SECONDS = 0.15
+"""A busy consumer looks no more often than this: many facts then share a transaction. An idle one looks at once."""
 INSPECT_SECONDS = 5.0
 """How often an idle consumer looks whether a stream was made anew."""
 ATTEMPTS_MAX = 5
@@ -125,6 +124,7 @@ class Consumer:
                 polled = asyncio.get_running_loop().time()
             pending |= self._arrived
             self._arrived.clear()
+            looked = asyncio.get_running_loop().time()
             # Those that had more than one batch are read on at once.
             counts = {
                 service: await self._consume_batch(service, fences) for service in self._services if service in pending
@@ -140,7 +140,7 @@ class Consumer:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
-                await asyncio.sleep(min(GATHER_SECONDS_MAX, sum(counts.values()) * GATHER_SECONDS_PER_FACT))
+                await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
 
     async def _inspect(self, fences: Mapping[str, int]) -> None:
         """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""

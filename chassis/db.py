@@ -83,7 +83,8 @@ class Tx:
     async def exec_driver_sql(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
         # Every statement is a text of our own; the driver's type wants it spelt out in the call.
-        cursor = await self._connection.execute(statement.encode(), parameters)
+        # Answers come in binary too: ids, times and bodies then need no reading.
+        cursor = await self._connection.execute(statement.encode(), parameters, binary=True)
         answered = cursor.pgresult is not None and cursor.pgresult.nfields
         return Result(await cursor.fetchall() if answered else (), cursor.rowcount)
 

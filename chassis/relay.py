@@ -41,10 +41,8 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 500
 POLL_SECONDS = 1.0
-GATHER_SECONDS_PER_FACT = 0.001
-GATHER_SECONDS_MAX = 0.1
-"""Before it looks again a relay waits the longer the more it has just found: a busy service's facts then share the
-trips that they cost, and an idle one's leave at once."""
+PACE_SECONDS = 0.15
+"""A busy relay looks no more often than this: many facts then share the trips they cost. An idle one looks at once."""
 INSPECT_SECONDS = 5.0
 """How often an idle relay looks whether the stream is still the one it knows."""
 PUBLISH_SECONDS = 5.0
@@ -107,6 +105,7 @@ class Relay:
         inspected = asyncio.get_running_loop().time()
         while True:
             self._woken.clear()
+            looked = asyncio.get_running_loop().time()
             published = await self._publish_batch(js, place, fences)
             now = asyncio.get_running_loop().time()
             if now - inspected > INSPECT_SECONDS:
@@ -118,7 +117,7 @@ class Relay:
                         await self._woken.wait()
                 except TimeoutError:
                     continue
-                await asyncio.sleep(min(GATHER_SECONDS_MAX, published * GATHER_SECONDS_PER_FACT))
+                await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
 
     async def _inspect(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
         """Where the stream stands; made anew, and everything put back into the queue, when it lost facts."""
