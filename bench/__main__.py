@@ -24,22 +24,29 @@ async def measure(
 ) -> list[Figure]:
     """The figures of the groups, in their order."""
     figures: list[Figure] = []
+
+    def note(found: list[Figure]) -> None:
+        figures.extend(found)
+        for figure in found:
+            # It takes minutes: what is known is told at once, the whole table at the end.
+            print(" | ".join(figure.row()), file=sys.stderr, flush=True)
+
     if growth or groups & set("abc"):
         async with open_house(directory, profile) as house:
             if "a" in groups:
-                figures += await accept.measure(house, effort)
+                note(await accept.measure(house, effort))
             if "b" in groups:
-                figures += await path.measure(house, effort)
-                figures += await rls.measure(house, effort)
+                note(await path.measure(house, effort))
+                note(await rls.measure(house, effort))
             if "c" in groups:
-                figures += await resolve.measure(house, effort)
+                note(await resolve.measure(house, effort))
             if growth:
-                figures += await path.growth(house, effort)
+                note(await path.growth(house, effort))
     if "d" in groups:
-        figures += await interceptors.measure(effort)
-        figures += transcoding.measure(effort.runs)
+        note(await interceptors.measure(effort))
+        note(transcoding.measure(effort.runs))
     if "e" in groups:
-        figures += await start.measure(effort, directory)
+        note(await start.measure(effort, directory))
     return figures
 
 

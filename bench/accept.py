@@ -65,11 +65,11 @@ async def _rates(house: House, effort: Effort) -> tuple[tuple[list[float], list[
     mine, theirs, costs = [], [], []
     for _ in range(effort.runs):
         theirs.append(await bare_rate(house, effort.seconds))
-        before = house.cpu_seconds()
+        before = house.spent()
         outcome = await load.send(house.job(seconds=effort.seconds))
         assert not outcome.refused, outcome
         mine.append(outcome.rate)
-        costs.append({name: (spent - before[name]) / outcome.sent * 1e6 for name, spent in house.cpu_seconds().items()})
+        costs.append(house.microseconds_each(before, outcome.sent))
         await house.forget_webhooks()
     return (mine, theirs), costs
 

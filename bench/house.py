@@ -33,6 +33,8 @@ from prosa.ingest.v1 import connection_service_pb2 as connections
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 
+Spent = dict[str, dict[int, float]]
+
 SETTLE_SECONDS = 60.0
 PRINCIPAL = "cli"
 REST, DOOR = "rest", "door"
@@ -93,12 +95,22 @@ class House:
             backlog_max=backlog_max,
         )
 
-    def cpu_seconds(self) -> dict[str, float]:
-        """The processor time that each child has used since it was started."""
+    def spent(self) -> Spent:
+        """The processor time that every process of each child has used since it was started."""
         return {
-            state.name: sum(map(_cpu_seconds, process_tree(state.pid)))
+            state.name: {process.pid: _cpu_seconds(process) for process in process_tree(state.pid)}
             for state in self.suite.supervisor.states()
             if state.pid is not None
+        }
+
+    def microseconds_each(self, before: Spent, count: int) -> dict[str, float]:
+        """The processor time of each child since `before`, for each of so many webhooks.
+
+        What a process used that has ended meanwhile is lost; those that work for us do not end.
+        """
+        return {
+            name: sum(seconds - before.get(name, {}).get(pid, 0.0) for pid, seconds in after.items()) / count * 1e6
+            for name, after in self.spent().items()
         }
 
     async def execute(self, statement: str, *parameters: object) -> None:

@@ -40,10 +40,10 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
     rates, limits, costs = [], [], []
     for _ in range(effort.runs):
         limits.append(await _limit(house, effort))
-        before = house.cpu_seconds()
+        before = house.spent()
         rate, count = await sustained(house, effort.seconds)
         rates.append(rate)
-        costs.append({name: (spent - before[name]) / count * 1e6 for name, spent in house.cpu_seconds().items()})
+        costs.append(house.microseconds_each(before, count))
     found = [
         Figure(
             "b webhook to visible rows, sustained (P2); limit is L",

@@ -18,7 +18,7 @@ where relrowsecurity and nspname in ('identity', 'ingest', 'conversation', 'crm'
 async def measure(house: House, effort: Effort) -> list[Figure]:
     """The same traffic, policies on and off in turns."""
     await path.preload(house, bodies.CONTACTS)
-    tables = [str(name) for (name,) in await house.rows(_TABLES.replace("%", "%%"))]
+    tables = [str(name) for (name,) in await house.rows(_TABLES)]
     bound, free = [], []
     await path.sustained(house, effort.seconds)
     for _ in range(effort.runs):
@@ -33,9 +33,9 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
 
 
 async def _cost(house: House, effort: Effort) -> float:
-    before = house.cpu_seconds()["postgres"]
+    before = house.spent()
     _, count = await path.sustained(house, effort.seconds)
-    return (house.cpu_seconds()["postgres"] - before) / count * 1e6
+    return house.microseconds_each(before, count)["postgres"]
 
 
 async def _switch(house: House, tables: list[str], state: str) -> None:
