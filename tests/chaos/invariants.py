@@ -17,6 +17,8 @@ from tests.chaos.reader import Reader
 from tests.chaos.sender import ANSWER_SECONDS_MAX, Answer, Outages
 
 EXAMPLES_MAX = 3
+RELAY_SECONDS = 30.0
+"""How long a relay may take to see that its stream lost facts, and to publish them again."""
 CRIES = (
     "job_failed",
     "rpc_failed",
@@ -142,7 +144,8 @@ async def feed_is_whole(observer: Observer, correspondences: Sequence[Correspond
     """Every fact is in the feed once, those of a conversation in their order."""
     feed = await observer.rows("select position, event_id, type, payload from ingest.feed order by position")
     facts = await observer.rows(in_every_service("select event_id, type from {service}.outbox"))
-    queued = await observer.rows(in_every_service("select position from {service}.outbox_queue"))
+    # A relay sees a loss at its next look: a store lost last may be filled once more just now.
+    queued = await observer.left_over(in_every_service("select position from {service}.outbox_queue"), RELAY_SECONDS)
     failures = await observer.rows(
         in_every_service("select consumer, failure from {service}.consumed_events where failure is not null")
     )

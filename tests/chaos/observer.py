@@ -47,6 +47,15 @@ class Observer:
             await connection.execute(f"set statement_timeout = '{QUERY_SECONDS:g}s'".encode())
             return await (await connection.execute(query.encode(), parameters)).fetchall()
 
+    async def left_over(self, query: str, limit_seconds: float) -> list[dict[str, Any]]:
+        """What a query still finds when it has had time to find nothing."""
+        begun = time.monotonic()
+        while True:
+            found = await self.rows(query)
+            if not found or time.monotonic() - begun > limit_seconds:
+                return found
+            await asyncio.sleep(LOOK_SECONDS)
+
     async def number(self, query: str, parameters: Any = None) -> int:
         """The one number that a query answers."""
         (row,) = await self.rows(query, parameters)

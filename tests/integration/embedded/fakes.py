@@ -104,8 +104,11 @@ def describe(pid: int) -> list[tuple[int, str, int]]:
 
 
 def status(pid: int) -> str:
-    """`sleeping`, `running`, `stopped` …"""
-    return str(psutil.Process(pid).status())
+    """`sleeping`, `running`, `stopped` …; `gone` where it has ended."""
+    try:
+        return str(psutil.Process(pid).status())
+    except psutil.NoSuchProcess:
+        return "gone"
 
 
 async def until(condition: Callable[[], bool] | Callable[[], Awaitable[bool]]) -> None:
