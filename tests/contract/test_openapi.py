@@ -69,6 +69,8 @@ def described(url: str) -> Any:
     return schema
 
 
+# The services run in this very process and draw from the same source of chance while examples are made.
+@pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
 async def test_every_operation_answers_what_its_description_promises(office: Office, mode: GenerationMode) -> None:
