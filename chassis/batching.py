@@ -2,7 +2,8 @@
 
 A few flushers take turns. Each takes all that waits, up to a batch, and sends it; while it is away the next batch
 gathers by itself. An idle gateway thus sends items one by one and at once, a busy one in batches that grow with the
-load. There is no timer to tune.
+load. There is no timer to tune. The second flusher, and each further one, begins only where enough waits to be worth
+a call of its own.
 """
 
 from __future__ import annotations
@@ -36,6 +37,7 @@ class Batcher(Generic[Item, Result]):
         *,
         size_of: Callable[[Item], int],
         flushers: int,
+        items_worth: int = 1,
         items_max: int,
         bytes_max: int,
         queue_items_max: int,
@@ -44,6 +46,7 @@ class Batcher(Generic[Item, Result]):
         self._flush = flush
         self._size_of = size_of
         self._flushers = flushers
+        self._items_worth = items_worth
         self._items_max, self._bytes_max = items_max, bytes_max
         self._queue_items_max, self._queue_bytes_max = queue_items_max, queue_bytes_max
         self._queue: deque[_Waiting[Item, Result]] = deque()
@@ -69,7 +72,8 @@ class Batcher(Generic[Item, Result]):
         waiting: _Waiting[Item, Result] = _Waiting(item, size, asyncio.get_running_loop().create_future())
         self._queue.append(waiting)
         self._queue_bytes += size
-        if len(self._running) < self._flushers:
+        running = len(self._running)
+        if running < self._flushers and (not running or len(self._queue) >= self._items_worth):
             # In an empty context: a batch is nobody's alone, and must not act or be logged as the first of its callers.
             task = asyncio.create_task(self._work(), context=Context())
             self._running.add(task)

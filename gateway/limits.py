@@ -31,6 +31,8 @@ WEBHOOK_DEADLINE_SECONDS = 3.0
 what happens before and after on a machine that has more to do than it can."""
 ACCEPT_CALL_TIMEOUT_SECONDS = 2.5
 ACCEPT_FLUSHERS = 2
+ACCEPT_ITEMS_WORTH = 32
+"""How many must wait before the second flusher begins: a call costs as much as some twenty webhooks do."""
 ACCEPT_BATCH_ITEMS_MAX = 100
 ACCEPT_BATCH_BYTES_MAX = 8 * 1024 * 1024
 ACCEPT_QUEUE_ITEMS_MAX = 2_000

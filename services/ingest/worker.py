@@ -30,7 +30,9 @@ from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
 
 BATCH_MAX = 100
 STRANDS = 2
-"""How many batches a worker has under way at once, each from lanes of its own."""
+"""How many batches a crowded worker has under way at once, each from lanes of its own."""
+CALM_BATCH = BATCH_MAX // 4
+"""A worker that finds no more than this goes back to one strand: two small batches cost nearly twice what one does."""
 POLL_SECONDS = 1.0
 AWAY_SECONDS = 1.0
 """How long a strand waits when a service it needs is away."""
@@ -96,13 +98,14 @@ class Worker:
         self._metrics = metrics
         self._wake_relay = wake_relay
         self._woken = [asyncio.Event() for _ in range(STRANDS)]
+        self._busy: set[int] = set()
+        self._crowded = False
 
     async def run(self) -> None:
         """Runs until cancelled."""
 
         async def on_wake(_message: Any) -> None:
-            for event in self._woken:
-                event.set()
+            self._wake_strands()
 
         await self._nats.subscribe(WAKE_SUBJECT, cb=on_wake)
         async with asyncio.TaskGroup() as group:
@@ -132,17 +135,49 @@ class Worker:
                     continue
 
     async def _run_batch(self, strand: int) -> int:
-        lanes = {lane for lane in self._lanes.held() if lane % STRANDS == strand}
+        lanes = self._free_lanes(strand)
         if not lanes:
             return 0
-        self._lanes.begin(lanes)
+        self._hold(lanes)
         try:
             claimed = await self._claim(sorted(lanes))
-            if claimed:
-                await self._process(claimed)
+            if not claimed:
+                return 0
+            self._let_go(lanes - {item.lane for item in claimed})
+            lanes = {item.lane for item in claimed}
+            if len(claimed) == BATCH_MAX and not self._crowded:
+                self._crowded = True
+                self._wake_strands()
+            elif len(claimed) <= CALM_BATCH:
+                self._crowded = False
+            await self._process(claimed)
             return len(claimed)
         finally:
-            self._lanes.end(lanes)
+            self._let_go(lanes)
+            # What came for these lanes meanwhile may be another strand's to take.
+            self._wake_strands()
+
+    def _free_lanes(self, strand: int) -> set[int]:
+        """The lanes the strand may claim from: all that no batch is under way from, or its share of them in a crowd."""
+        if strand and not self._crowded:
+            return set()
+        return {
+            lane
+            for lane in self._lanes.held()
+            if lane not in self._busy and (not self._crowded or lane % STRANDS == strand)
+        }
+
+    def _hold(self, lanes: set[int]) -> None:
+        self._busy |= lanes
+        self._lanes.begin(lanes)
+
+    def _let_go(self, lanes: set[int]) -> None:
+        self._busy -= lanes
+        self._lanes.end(lanes)
+
+    def _wake_strands(self) -> None:
+        for event in self._woken:
+            event.set()
 
     async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
         async with self._db.transaction() as tx:

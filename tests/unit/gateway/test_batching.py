@@ -60,6 +60,20 @@ async def test_what_waits_while_a_batch_is_away_leaves_together_and_in_order() -
     assert recorder.batches == [["a"], ["b", "c", "d"]]
 
 
+async def test_a_second_flusher_begins_only_where_enough_waits() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, flushers=2, items_worth=2)
+    first = await submit_all(subject, ["a"])
+    await recorder.began.wait()
+    second = await submit_all(subject, ["b"])
+    assert recorder.batches == [["a"]]
+    third = await submit_all(subject, ["c"])
+    await asyncio.sleep(0)
+    assert recorder.batches == [["a"], ["b", "c"]]
+    recorder.release.set()
+    assert await asyncio.gather(*first, *second, *third) == ["A", "B", "C"]
+
+
 async def test_two_flushers_have_two_batches_away_at_once_and_never_three() -> None:
     recorder = Recorder()
     subject = batcher(recorder, flushers=2, items_max=1)
