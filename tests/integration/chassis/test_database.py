@@ -1,0 +1,147 @@
+"""Transactions on a pool of connections: what is lost is replaced, and what is cancelled leaves nothing behind."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
+
+import psycopg
+import pytest
+import pytest_asyncio
+
+from chassis import db
+from chassis.db import Database
+from chassis.errors import Unavailable
+from tests.world import World, role_url
+
+TARGETS = ("crm",)
+SIZE = 2
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database(world: World) -> AsyncIterator[Database]:
+    """A pool of two connections."""
+    opened = Database.connect(role_url(world.database_url, "crm"), application_name="pool", pool_size=SIZE)
+    yield opened
+    await opened.close()
+
+
+async def pid_of(database: Database) -> int:
+    """The backend that a transaction runs on."""
+    async with database.transaction() as tx:
+        return int((await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one())
+
+
+async def connections(world: World) -> int:
+    """How many connections the pool has at the server."""
+    rows = await world.rows("select count(*) as found from pg_stat_activity where application_name = 'pool'")
+    return int(rows[0]["found"])
+
+
+async def add_board(tx: db.Tx, organization_id: UUID) -> None:
+    """Writes a row of the organization."""
+    await tx.exec_driver_sql(
+        "insert into crm.boards (organization_id, id, key, name, default_board, version, create_time)"
+        " values (%(organization_id)s, %(id)s, 'a', 'A', false, 1, '2026-11-22')",
+        {"organization_id": organization_id, "id": uuid4()},
+    )
+
+
+async def boards(world: World, organization_id: UUID) -> int:
+    """How many boards were committed."""
+    rows = await world.rows("select 1 from crm.boards where organization_id = %s", organization_id)
+    return len(rows)
+
+
+async def test_the_connection_used_last_is_used_again(database: Database) -> None:
+    assert await pid_of(database) == await pid_of(database)
+
+
+async def test_a_connection_that_was_lost_while_idle_is_replaced_unnoticed(world: World, database: Database) -> None:
+    first = await pid_of(database)
+    await world.rows("select pg_terminate_backend(%s, 5000)", first)
+    assert await pid_of(database) != first
+
+
+async def test_a_connection_that_is_lost_at_work_is_unavailable_and_takes_the_idle_ones_with_it(
+    world: World, database: Database
+) -> None:
+    async with database.transaction():
+        idle = await pid_of(database)
+    with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction() as tx:
+            mine = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+            await world.rows("select pg_terminate_backend(%s, 5000)", mine)
+            await tx.exec_driver_sql("select 1")
+    assert await pid_of(database) not in (mine, idle)
+
+
+async def test_what_fails_is_rolled_back_and_the_connection_kept(world: World, database: Database) -> None:
+    organization_id, before = uuid4(), await pid_of(database)
+    with pytest.raises(ZeroDivisionError):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            raise ZeroDivisionError
+    assert await boards(world, organization_id) == 0
+    assert await pid_of(database) == before
+
+
+async def test_a_failed_statement_that_nobody_minds_does_not_pass_for_a_commit(
+    world: World, database: Database
+) -> None:
+    organization_id = uuid4()
+    with pytest.raises(RuntimeError, match="not committed"):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            with pytest.raises(psycopg.errors.DivisionByZero):
+                await tx.exec_driver_sql("select 1 / 0")
+    assert await boards(world, organization_id) == 0
+
+
+async def test_who_is_cancelled_leaves_neither_a_row_nor_a_transaction_nor_a_place_taken(
+    world: World, database: Database
+) -> None:
+    organization_id = uuid4()
+    written = asyncio.Event()
+
+    async def write() -> None:
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            written.set()
+            await tx.exec_driver_sql("select pg_sleep(60)")
+
+    # More often than there are places.
+    for _ in range(SIZE + 1):
+        written.clear()
+        task = asyncio.create_task(write())
+        await written.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+    assert await boards(world, organization_id) == 0
+    await database.ping()
+    assert await connections(world) <= SIZE
+
+
+async def test_who_finds_no_connection_free_waits_and_is_told_in_time(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(db, "POOL_WAIT_SECONDS", 0.05)
+    small = Database.connect(role_url(world.database_url, "crm"), pool_size=1)
+    async with small.transaction():
+        with pytest.raises(Unavailable) as refused:
+            await small.ping()
+    assert refused.value.reason == "STORE_BUSY"
+    await small.ping()
+    await small.close()
+
+
+async def test_one_transactions_organizations_are_not_the_next_ones(world: World, database: Database) -> None:
+    organization_id = uuid4()
+    async with database.transaction(organization_id) as tx:
+        await add_board(tx, organization_id)
+    async with database.transaction() as tx:
+        assert (await tx.exec_driver_sql("select * from crm.boards")).all() == []
+    async with database.transaction(organization_id) as tx:
+        assert len((await tx.exec_driver_sql("select * from crm.boards")).all()) == 1
