@@ -43,6 +43,10 @@ class Lanes:
             return []
         return sorted(int(name.removeprefix("lane.")) for name in self._fences if name.startswith("lane."))
 
+    def free(self) -> set[int]:
+        """Those of the lanes held that no batch is under way from."""
+        return set(self.held()) - self._busy
+
     def fences(self, lanes: set[int]) -> Mapping[str, int]:
         """The fencing numbers of lanes, to be checked where the effect is written."""
         return {_name(lane): self._fences.get(_name(lane), -1) for lane in lanes}

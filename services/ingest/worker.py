@@ -98,7 +98,6 @@ class Worker:
         self._metrics = metrics
         self._wake_relay = wake_relay
         self._woken = [asyncio.Event() for _ in range(STRANDS)]
-        self._busy: set[int] = set()
         self._crowded = False
 
     async def run(self) -> None:
@@ -138,12 +137,12 @@ class Worker:
         lanes = self._free_lanes(strand)
         if not lanes:
             return 0
-        self._hold(lanes)
+        self._lanes.begin(lanes)
         try:
             claimed = await self._claim(sorted(lanes))
             if not claimed:
                 return 0
-            self._let_go(lanes - {item.lane for item in claimed})
+            self._lanes.end(lanes - {item.lane for item in claimed})
             lanes = {item.lane for item in claimed}
             if len(claimed) == BATCH_MAX and not self._crowded:
                 self._crowded = True
@@ -151,29 +150,18 @@ class Worker:
             elif len(claimed) <= CALM_BATCH:
                 self._crowded = False
             await self._process(claimed)
+            # What came for these lanes meanwhile may be another strand's to take; who found nothing wakes nobody.
+            self._lanes.end(lanes)
+            self._wake_strands()
             return len(claimed)
         finally:
-            self._let_go(lanes)
-            # What came for these lanes meanwhile may be another strand's to take.
-            self._wake_strands()
+            self._lanes.end(lanes)
 
     def _free_lanes(self, strand: int) -> set[int]:
         """The lanes the strand may claim from: all that no batch is under way from, or its share of them in a crowd."""
         if strand and not self._crowded:
             return set()
-        return {
-            lane
-            for lane in self._lanes.held()
-            if lane not in self._busy and (not self._crowded or lane % STRANDS == strand)
-        }
-
-    def _hold(self, lanes: set[int]) -> None:
-        self._busy |= lanes
-        self._lanes.begin(lanes)
-
-    def _let_go(self, lanes: set[int]) -> None:
-        self._busy -= lanes
-        self._lanes.end(lanes)
+        return {lane for lane in self._lanes.free() if not self._crowded or lane % STRANDS == strand}
 
     def _wake_strands(self) -> None:
         for event in self._woken:

@@ -1,0 +1,163 @@
+"""When a worker looks into the queue, and when it rests."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+import pytest
+from prometheus_client import CollectorRegistry
+
+from chassis.clock import SystemClock
+from services.ingest.lanes import Lanes
+from services.ingest.outcomes import Pending
+from services.ingest.worker import BATCH_MAX, CALM_BATCH, Worker, WorkerMetrics
+
+TURNS = 50
+LANES = range(4)
+
+
+class _Lanes:
+    """Lanes that are all held and never contested."""
+
+    def __init__(self) -> None:
+        self.busy: set[int] = set()
+
+    def free(self) -> set[int]:
+        return set(LANES) - self.busy
+
+    def begin(self, lanes: set[int]) -> None:
+        self.busy |= lanes
+
+    def end(self, lanes: set[int]) -> None:
+        self.busy -= lanes
+
+    async def keep(self) -> None:
+        await asyncio.Event().wait()
+
+
+class _Nats:
+    """Keeps the callback, so that a test can wake the worker."""
+
+    async def subscribe(self, _subject: str, *, cb: Any) -> None:
+        self.wake = cb
+
+
+class _Bench(Worker):
+    """A worker whose queue is a list of batches, and which notes how often it looked."""
+
+    def __init__(self, batches: list[list[Pending]]) -> None:
+        self.nats = _Nats()
+        unused = cast("Any", SimpleNamespace(holder="a"))
+        super().__init__(
+            db=unused,
+            leases=unused,
+            directory=unused,
+            path=unused,
+            outbox=unused,
+            clock=SystemClock(),
+            nats=cast("Any", self.nats),
+            metrics=WorkerMetrics(CollectorRegistry()),
+            wake_relay=lambda: None,
+        )
+        self._lanes = cast("Lanes", _Lanes())
+        self.batches = batches
+        self.claims = 0
+        self.done: list[int] = []
+        self.together: list[int] = []
+        self.hold: asyncio.Event | None = None
+
+    async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
+        self.claims += 1
+        await asyncio.sleep(0)
+        for batch in self.batches:
+            if all(item.lane in lanes for item in batch):
+                self.batches.remove(batch)
+                return batch
+        return []
+
+    async def _process(self, batch: Sequence[Pending]) -> None:
+        self.together.append(len(cast("_Lanes", self._lanes).busy))
+        if self.hold is not None:
+            await self.hold.wait()
+        self.done.append(len(batch))
+
+
+async def _turns() -> None:
+    for _ in range(TURNS):
+        await asyncio.sleep(0)
+
+
+async def test_a_worker_that_finds_nothing_rests_until_it_is_woken() -> None:
+    worker = _Bench([])
+    running = asyncio.create_task(worker.run())
+    await _turns()
+    assert worker.claims == 1
+
+    await worker.nats.wake(None)
+    await _turns()
+    assert worker.claims == 2
+    await _stop(running)
+
+
+async def test_a_worker_looks_again_after_a_batch_as_more_may_have_come_meanwhile() -> None:
+    worker = _Bench([_batch(3), _batch(2)])
+    running = asyncio.create_task(worker.run())
+    await _turns()
+    assert worker.done == [3, 2]
+    assert worker.claims == 3
+    await _stop(running)
+
+
+async def test_a_crowded_worker_takes_two_batches_at_once_and_a_calm_one_takes_one() -> None:
+    even, odd = _batch(BATCH_MAX, lane=0), _batch(BATCH_MAX, lane=1)
+    worker = _Bench([_batch(BATCH_MAX, lane=0), even, odd])
+    worker.hold = asyncio.Event()
+    running = asyncio.create_task(worker.run())
+    await _turns()
+    # The first batch was full: its lane is busy, and the other strand has begun beside it.
+    assert worker.together == [1, 2]
+
+    worker.hold.set()
+    await _turns()
+    assert sorted(worker.done) == [BATCH_MAX] * 3
+
+    worker.hold = asyncio.Event()
+    worker.batches += [_batch(CALM_BATCH, lane=0)]
+    await worker.nats.wake(None)
+    await _turns()
+    worker.batches += [_batch(1, lane=1)]
+    await worker.nats.wake(None)
+    await _turns()
+    assert [len(batch) for batch in worker.batches] == [1], "a calm worker begins a second batch beside the first"
+    worker.hold.set()
+    await _turns()
+    assert worker.batches == []
+    await _stop(running)
+
+
+async def _stop(running: asyncio.Task[None]) -> None:
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+
+
+def _batch(count: int, lane: int = 0) -> list[Pending]:
+    now = datetime(2026, 11, 3, 12, tzinfo=UTC)
+    given: Mapping[str, Any] = {
+        "lane": lane,
+        "ordering_key": "k",
+        "attempt_count": 0,
+        "receive_time": now,
+        "organization_id": UUID(int=1),
+        "connection_id": UUID(int=2),
+        "provider": "CHATWOOT",
+        "body": b"{}",
+        "correlation_id": "c",
+        "trace_parent": "",
+    }
+    return [Pending(sequence=place, event_id=uuid4(), **given) for place in range(count)]
