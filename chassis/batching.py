@@ -87,6 +87,16 @@ class Batcher(Generic[Item, Result]):
             await asyncio.wait(self._running)
 
     async def _work(self) -> None:
+        try:
+            await self._work_off()
+        finally:
+            # At once, not when the loop tells of the task's end: an item that came between the two would wait for
+            # a flusher that takes no more.
+            task = asyncio.current_task()
+            assert task is not None
+            self._running.discard(task)
+
+    async def _work_off(self) -> None:
         while batch := self._take():
             try:
                 results = await self._flush([waiting.item for waiting in batch])

@@ -176,3 +176,20 @@ async def test_closing_sends_what_waits_and_takes_nothing_more() -> None:
     recorder.release.set()
     await closing
     assert await asyncio.gather(*tasks) == ["A", "B"]
+
+
+async def test_an_item_that_comes_as_the_last_flusher_ends_is_not_left_behind() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, flushers=2, items_worth=32)
+    first = await submit_all(subject, ["a"])
+    await recorder.began.wait()
+
+    async def submit_in_the_same_turn_of_the_loop() -> str:
+        await recorder.release.wait()
+        return await subject.submit("b")
+
+    late = asyncio.create_task(submit_in_the_same_turn_of_the_loop())
+    await asyncio.sleep(0)
+    recorder.release.set()
+    async with asyncio.timeout(1):
+        assert await asyncio.gather(*first, late) == ["A", "B"]
