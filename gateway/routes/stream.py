@@ -74,26 +74,44 @@ class LiveUpdates:
             await self._feed.leave(watcher.organization_id, client)
 
     async def _follow(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
+        sender.beat_due = self._next_beat()
         if sender.position is not None:
-            await self._catch_up(sender, stream, client, watcher)
+            await self._catch_up(sender, stream, client, watcher, token)
         while True:
-            left = (watcher.expire_time - self._clock.now()).total_seconds()
-            if left <= 0:
-                raise Unauthenticated("TOKEN_EXPIRED", "The token has ended; connect again with a new one.")
+            until = min(sender.beat_due, _monotonic() + self._left(watcher))
             try:
-                async with asyncio.timeout(min(self._heartbeat_seconds, left)):
+                async with asyncio.timeout_at(until):
                     fact = await client.next()
             except TimeoutError:
-                # A revoked token must not watch on.
-                self._gate.admit(token, SUBSCRIBE)
-                await sender.send(b": heartbeat\n\n")
+                await self._beat(sender, watcher, token)
                 continue
             if fact is None:
                 assert client.ended_by is not None
                 raise client.ended_by
             await sender.send_fact(fact)
+            await self._beat(sender, watcher, token)
 
-    async def _catch_up(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher) -> None:
+    async def _beat(self, sender: Sender, watcher: Watcher, token: str) -> None:
+        """Shows a sign of life where one is due, however many facts come or are passed over meanwhile."""
+        self._left(watcher)
+        if _monotonic() < sender.beat_due:
+            return
+        # A revoked token must not watch on.
+        self._gate.admit(token, SUBSCRIBE)
+        await sender.send(b": heartbeat\n\n")
+        sender.beat_due = self._next_beat()
+
+    def _left(self, watcher: Watcher) -> float:
+        """Answers how many seconds the token has left. Raises Unauthenticated TOKEN_EXPIRED."""
+        left = (watcher.expire_time - self._clock.now()).total_seconds()
+        if left <= 0:
+            raise Unauthenticated("TOKEN_EXPIRED", "The token has ended; connect again with a new one.")
+        return left
+
+    def _next_beat(self) -> float:
+        return _monotonic() + self._heartbeat_seconds
+
+    async def _catch_up(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
         assert sender.position is not None
         until = await stream.positioned()
         if sender.position > until:
@@ -104,6 +122,7 @@ class LiveUpdates:
         async with aclosing(self._feed.catch_up(watcher.organization_id, sender.position, until)) as facts:
             async for fact in facts:
                 await sender.send_fact(fact)
+                await self._beat(sender, watcher, token)
                 if client.ended_by is not None:
                     raise client.ended_by
 
@@ -119,6 +138,8 @@ class Sender:
         self._types = types
         # Of the last fact sent or passed over; None: the client wants only what comes.
         self.position = position
+        # When the next sign of life is due, on the loop's clock.
+        self.beat_due = 0.0
 
     async def send_fact(self, fact: Fact) -> None:
         if self.position is not None and fact.position <= self.position:
@@ -165,6 +186,10 @@ def known_types() -> dict[str, str]:
             for message in file.message_types_by_name.values():
                 known[message.full_name] = known[message.name] = message.full_name
     return known
+
+
+def _monotonic() -> float:
+    return asyncio.get_running_loop().time()
 
 
 def _problem_frame(error: ProsaError, correlation_id: str) -> bytes:

@@ -12,12 +12,15 @@ import orjson
 import pytest
 from aiohttp import web
 
-from gateway.feed import Client, Fact
-from gateway.routes.stream import Sender
+from chassis.clock import SettableClock
+from chassis.errors import Unauthenticated
+from gateway.credentials import Credentials
+from gateway.feed import Client, Fact, Feed, Stream
+from gateway.routes.stream import LiveUpdates, Sender
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events
-from tests.integration.gateway.rooms import ORGANIZATION, World, serve_gateway
+from tests.integration.gateway.rooms import NOW, ORGANIZATION, StandInGate, World, serve_gateway
 
 OTHER = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073911")
 STREAM = "/api/v1/stream"
@@ -220,6 +223,29 @@ async def test_a_quiet_stream_shows_signs_of_life_until_its_token_is_revoked() -
         gateway.gate.revoked = True
         event = await read_event(response)
     assert (event.name, event.data["reason"]) == ("problem", "TOKEN_INVALID")
+
+
+async def test_a_stream_that_is_never_quiet_ends_with_its_revoked_token_too() -> None:
+    """A client that filters shows that signs of life come between facts, whether or not these are sent."""
+    gate, written = StandInGate(), list[bytes]()
+
+    class Response:
+        async def write(self, frame: bytes) -> None:
+            written.append(frame)
+
+    class Crowded(Client):
+        async def next(self) -> Fact:
+            self.position = getattr(self, "position", 0) + 1
+            assert self.position < 100, "a revoked token watches on"
+            gate.revoked = self.position >= 3
+            return Fact(self.position, "y", b"fact")
+
+    updates = LiveUpdates(cast("Feed", None), cast("Credentials", None), gate, SettableClock(NOW), 0.0)
+    sender = Sender(cast("web.StreamResponse", Response()), frozenset({"x"}), position=None)
+    watcher = gate.admit(f"watcher-{ORGANIZATION}", "/prosa.ingest.v1.EventService/Subscribe")
+    with pytest.raises(Unauthenticated):
+        await updates._follow(sender, cast("Stream", None), Crowded(10), watcher, f"watcher-{ORGANIZATION}")
+    assert written == [b": heartbeat\n\n"] * 2
 
 
 async def test_a_stream_ends_with_its_token(gateway: World) -> None:
