@@ -232,9 +232,10 @@ class Revocations:
         self._times = {principal: moment for principal, moment in self._times.items() if moment > horizon}
 
     def check(self, current: Caller) -> None:
-        """Raises Unauthenticated where the caller was revoked after the token was issued."""
+        """Raises Unauthenticated where the key was revoked, or the person after the token was issued."""
         moment = self._times.get(current.principal)
-        if moment is not None and current.issue_time <= moment:
+        # A key stays revoked. Its token may be younger than that: signed while the key was just being revoked.
+        if moment is not None and (current.kind == "key" or current.issue_time <= moment):
             raise Unauthenticated("TOKEN_REVOKED", "The key or the session was revoked. Get a new one.")
 
     @property

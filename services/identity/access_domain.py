@@ -20,8 +20,8 @@ PASSWORD_LENGTH_MIN = 8
 SIGN_IN_ATTEMPTS_MAX = 10
 """Failed attempts per e-mail within the window; the next one is refused unseen."""
 SIGN_IN_WINDOW = timedelta(minutes=15)
-REVOCATIONS_KEPT = timedelta(minutes=10)
-"""As long as a token lives: after that, no token of the principal can be left."""
+REVOCATIONS_KEPT = timedelta(minutes=11)
+"""A little longer than a token lives: one just being signed, or that a clock behind ours still believes, ends too."""
 SEALED_SECRETS_KEPT = timedelta(days=7)
 """As long as a stored answer; after that a retry makes a new key."""
 

@@ -1,0 +1,49 @@
+"""What was revoked is refused, also where revoking and exchanging met."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Literal
+from uuid import uuid4
+
+import pytest
+
+from chassis.auth import CLOCK_SKEW_SECONDS, PERSON_TOKEN_SECONDS, Caller, Revocations
+from chassis.clock import SettableClock
+from chassis.errors import Unauthenticated
+from services.identity.access_domain import REVOCATIONS_KEPT
+
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+
+def caller(kind: Literal["user", "key"], issued_after_seconds: float) -> Caller:
+    """Somebody whose token was issued so long after now."""
+    moment = NOW.timestamp() + issued_after_seconds
+    return Caller(kind, f"{kind}:1", uuid4(), 0, frozenset({"*"}), moment, moment + PERSON_TOKEN_SECONDS)
+
+
+@pytest.fixture
+def revocations() -> Revocations:
+    """Revocations that have heard of a key and of a user."""
+    heard = Revocations(SettableClock(NOW))
+    heard.hear([("key:1", NOW.timestamp()), ("user:1", NOW.timestamp())], complete=True)
+    return heard
+
+
+@pytest.mark.parametrize("issued_after_seconds", [-1, 0, 1, 9])
+def test_a_revoked_key_is_refused_also_with_a_token_that_was_being_signed(
+    revocations: Revocations, issued_after_seconds: float
+) -> None:
+    with pytest.raises(Unauthenticated) as refused:
+        revocations.check(caller("key", issued_after_seconds))
+    assert refused.value.reason == "TOKEN_REVOKED"
+
+
+def test_a_person_may_sign_in_anew(revocations: Revocations) -> None:
+    with pytest.raises(Unauthenticated):
+        revocations.check(caller("user", -1))
+    revocations.check(caller("user", 1))
+
+
+def test_a_revocation_is_told_for_as_long_as_a_token_from_before_it_is_believed() -> None:
+    assert timedelta(seconds=PERSON_TOKEN_SECONDS + CLOCK_SKEW_SECONDS) < REVOCATIONS_KEPT
