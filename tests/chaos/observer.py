@@ -24,11 +24,12 @@ _WAITING_FACTS = "select " + " + ".join(
     " (select from ingest.consumed_events heard where heard.consumer = 'feed' and heard.event_id = fact.event_id))"
     for service in SERVICES
 )
-_UNREAD_FACTS = (
-    "select count(*) from conversation.outbox fact"
-    " where not exists (select from conversation.outbox_queue queued where queued.position = fact.position)"
+_UNREAD_FACTS = "select " + " + ".join(
+    f"(select count(*) from {schema}.outbox fact"
+    f" where not exists (select from {schema}.outbox_queue queued where queued.position = fact.position)"
     " and not exists (select from ingest.consumed_events heard"
-    " where heard.consumer = 'feed' and heard.event_id = fact.event_id)"
+    " where heard.consumer = 'feed' and heard.event_id = fact.event_id))"
+    for schema in ("identity", "crm", "conversation")
 )
 _WORKERS = "select count(distinct holder) from ingest.leases where starts_with(name, 'lane.') and expire_time > now()"
 

@@ -17,6 +17,8 @@ from tests.chaos.correspondence import Correspondence, Letter
 from tests.chaos.pace import Pace
 
 IN_FLIGHT_MAX = 24
+OPEN_MAX = 48
+"""How many correspondences go on at once: new people keep writing until late in the run, not all at its beginning."""
 PROVIDER_TIMEOUT_SECONDS = 5.0
 """How long Chatwoot waits."""
 ANSWER_SECONDS_MAX = 4.0
@@ -78,6 +80,7 @@ class Sender:
         self._pace = pace
         self._draw = random.Random(f"{seed} sender")
         self._slots = asyncio.Semaphore(IN_FLIGHT_MAX)
+        self._open = asyncio.Semaphore(OPEN_MAX)
         self.answers: list[Answer] = []
         self.accepted: dict[UUID, Letter] = {}
         """Every webhook event that a 200 named."""
@@ -102,9 +105,10 @@ class Sender:
         return Counter(str(answer.status) if answer.status is not None else answer.failure for answer in self.answers)
 
     async def _send_all(self, session: aiohttp.ClientSession, correspondence: Correspondence) -> None:
-        for letter in correspondence.letters:
-            await self._pace.next()
-            await self._send(session, letter)
+        async with self._open:
+            for letter in correspondence.letters:
+                await self._pace.next()
+                await self._send(session, letter)
 
     async def _send(self, session: aiohttp.ClientSession, letter: Letter) -> None:
         delivery_id = self._new_id()
