@@ -133,7 +133,7 @@ class Door:
         verdict: chatwoot.Verdict,
         now: datetime,
     ) -> accept_store.NewEvent:
-        key = ordering_key(root)
+        key = f"{connection.id}/{ordering_key(root)}"
         name = root.get("event") if isinstance(root, dict) else None
         fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
         return accept_store.NewEvent(
@@ -143,8 +143,8 @@ class Door:
             connection_id=connection.id,
             provider=connection.provider,
             event=_printable(name),
-            ordering_key=f"{connection.id}/{key}",
-            lane=lane_of(connection.id, key),
+            ordering_key=key,
+            lane=lane_of(key),
             signed=verdict.check is not chatwoot.Check.UNSIGNED_ACCEPTED,
             delivery_key=chatwoot.delivery_key(hook.headers, body),
             trace_parent=context.accepted_trace_parent(hook.trace_parent),

@@ -89,7 +89,7 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
                 raise FailedPrecondition(
                     "WEBHOOK_EVENT_PENDING", "The event waits to be processed already. Look at it again in a moment."
                 )
-            place = EventPlace(event.id, event.receive_time, event.connection_id, event.ordering_key)
+            place = EventPlace(event.id, event.receive_time, event.ordering_key)
             await store.put_back(tx, organization_id, [place])
             event = await store.find_event(tx, organization_id, event_id)
         assert event is not None, "its row was held"

@@ -62,7 +62,6 @@ class EventPlace:
 
     id: UUID
     receive_time: datetime
-    connection_id: UUID
     ordering_key: str
 
 
@@ -128,11 +127,11 @@ async def lock_events(
     if after is not None:
         conditions.append(f"{key} > %(after)s")
     found = await tx.exec_driver_sql(
-        "select event.id, event.receive_time, event.connection_id, event.ordering_key"
+        "select event.id, event.receive_time, event.ordering_key"
         f" from {source} where {' and '.join(conditions)} order by {key} limit %(limit)s for update of event",
         parameters | {"after": after, "limit": limit},
     )
-    return [EventPlace(row.id, row.receive_time, row.connection_id, row.ordering_key) for row in found]
+    return [EventPlace(row.id, row.receive_time, row.ordering_key) for row in found]
 
 
 async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) -> None:
@@ -169,7 +168,7 @@ async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) 
             "organization_id": organization_id,
             "ids": [place.id for place in places],
             "times": times,
-            "lanes": [lane_of(place.connection_id, place.ordering_key) for place in places],
+            "lanes": [lane_of(place.ordering_key) for place in places],
             "first_time": min(times),
             "last_time": max(times),
         },

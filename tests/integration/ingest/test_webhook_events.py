@@ -145,7 +145,7 @@ async def test_a_replayed_event_is_pending_anew_in_its_own_lane(shelf: Shelf) ->
         detail="crm is away",
         attempt_count=5,
         process_time=NOW,
-        ordering_key="conversation/9",
+        ordering_key=f"{shelf.connection_id}/c:9",
         deal_id=deal_id,
     )
     woken = QUIET.wakes.count
@@ -157,8 +157,8 @@ async def test_a_replayed_event_is_pending_anew_in_its_own_lane(shelf: Shelf) ->
     assert UUID(answer.deal_id) == deal_id
     (place,) = await shelf.queue()
     assert (place["webhook_event_id"], place["receive_time"], place["attempt_count"]) == (event_id, NOW, 0)
-    assert place["ordering_key"] == "conversation/9"
-    assert place["lane"] == lane_of(shelf.connection_id, "conversation/9")
+    assert place["ordering_key"] == f"{shelf.connection_id}/c:9"
+    assert place["lane"] == lane_of(f"{shelf.connection_id}/c:9")
     assert place["next_attempt_time"] is None
     assert await shelf.dead() == set()
     assert QUIET.wakes.count == woken + 1
@@ -223,9 +223,7 @@ async def test_a_range_is_replayed_in_order_over_many_chunks(shelf: Shelf) -> No
     assert (answer.matched_count, answer.replayed_count) == (len(made), len(made))
     queue = await shelf.queue()
     assert [place["webhook_event_id"] for place in queue] == made
-    assert [place["lane"] for place in queue] == [
-        lane_of(shelf.connection_id, f"conversation/{number % 3}") for number in range(len(made))
-    ]
+    assert [place["lane"] for place in queue] == [lane_of(f"conversation/{number % 3}") for number in range(len(made))]
     assert await shelf.dead() == set()
     assert {(await shelf.row(event_id))["state"] for event_id in made} == {"PENDING"}
     assert (await replay(shelf)).matched_count == 0

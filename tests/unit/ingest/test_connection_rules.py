@@ -81,10 +81,10 @@ def test_a_check_asks_for_every_event_that_the_parser_reads() -> None:
 
 
 def test_a_lane_depends_on_connection_and_key_and_never_changes() -> None:
-    lanes = {lane_of(CONNECTION, f"conversation/{number}") for number in range(2_000)}
+    lanes = {lane_of(f"{CONNECTION}/conversation/{number}") for number in range(2_000)}
     assert lanes == set(range(LANE_COUNT))
-    assert lane_of(CONNECTION, "conversation/1") == 32
-    assert lane_of(UUID(int=7), "conversation/1") != lane_of(CONNECTION, "conversation/1")
+    assert lane_of(f"{CONNECTION}/conversation/1") == 32
+    assert lane_of(f"{UUID(int=7)}/conversation/1") != lane_of(f"{CONNECTION}/conversation/1")
 
 
 def test_the_first_id_of_a_moment_sorts_before_all_made_in_it() -> None:
