@@ -226,9 +226,9 @@ class Worker:
             await self._path.travel(journeys)
         except (Unavailable, DeadlineExceeded, Aborted):
             raise
-        except ProsaError as error:
+        except Exception as error:
             if len(journeys) == 1:
-                journeys[0].error = error
+                journeys[0].error = _own_error(error)
                 return
             for journey in journeys:
                 journey.error, journey.held_back = None, False
@@ -283,6 +283,14 @@ class Worker:
             self._metrics.events.labels(state, reason).inc(count)
         for item in done:
             self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
+
+
+def _own_error(error: Exception) -> ProsaError:
+    """What an event failed with; a fault of ours must not stop the others, nor come back with every start."""
+    if isinstance(error, ProsaError):
+        return error
+    logger.error("event_failed", exc_info=error)
+    return FailedPrecondition("ITEM_REFUSED", f"The event cannot be processed: {type(error).__name__}.")
 
 
 def _outcome_detail(contact: identity_pb.ResolvedContact | None) -> str:

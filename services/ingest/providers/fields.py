@@ -95,7 +95,8 @@ def identifier(value: Any) -> str | None:
 def number(value: Any) -> str | None:
     """A provider's numeric id as text, written as number or as text; None for anything else."""
     if isinstance(value, str):
-        return value if len(value) <= 19 and value.isascii() and value.isdigit() and value.strip("0") else None
+        digits = len(value) <= 19 and value.isascii() and value.isdigit() and value.strip("0")
+        return value if digits and int(value) <= _INTEGER_MAX else None
     return identifier(value) if isinstance(value, int) else None
 
 

@@ -1,6 +1,8 @@
 """The traps of Chatwoot's wire, one by one: what is not ours, and who it is that writes."""
 
+from datetime import UTC, datetime
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -16,6 +18,8 @@ from services.ingest.normal_form import (
     NormalEvent,
     Note,
 )
+from services.ingest.path import Journey
+from services.ingest.report import record_item
 from tests.unit.ingest.samples import (
     CONTACT,
     CONTACT_UPDATED,
@@ -313,3 +317,16 @@ def test_a_number_without_country_is_read_in_the_region_of_the_organization() ->
     parsed = read(payload, context)
     assert isinstance(parsed, NormalEvent)
     assert parsed.person.key == "whatsapp:+525512345678"
+
+
+# Numbers that no message between services can hold.
+
+
+@pytest.mark.parametrize("account", [9_999_999_999_999_999_999, "9" * 19])
+def test_numbers_beyond_what_is_sent_on_are_cut_or_left_out(account: object) -> None:
+    changes = {"conversation__unread_count": 2**62, "account__id": account, "conversation__account": {"id": account}}
+    event = read(sample(INCOMING, **changes), ConnectionContext("connection-1", {"21": WHATSAPP}))
+    assert isinstance(event, NormalEvent)
+    journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), datetime(2026, 11, 3, tzinfo=UTC), event, "k")
+    item = record_item(journey)
+    assert (item.account_id, item.conversation.unread_count) == (0, 2**31 - 1)

@@ -14,8 +14,11 @@ from prometheus_client import CollectorRegistry
 
 from chassis.clock import SystemClock
 from services.ingest.lanes import Lanes
+from services.ingest.normal_form import NormalEvent
 from services.ingest.outcomes import Pending
+from services.ingest.path import Journey
 from services.ingest.worker import BATCH_MAX, CALM_BATCH, Worker, WorkerMetrics
+from tests.unit.ingest.samples import INCOMING, read_sample
 
 TURNS = 50
 LANES = range(4)
@@ -138,6 +141,31 @@ async def test_a_crowded_worker_takes_two_batches_at_once_and_a_calm_one_takes_o
     await _turns()
     assert worker.batches == []
     await _stop(running)
+
+
+class _Path:
+    """A way on which one event meets a fault of ours."""
+
+    def __init__(self, bad: Journey) -> None:
+        self.bad = bad
+
+    async def travel(self, journeys: Sequence[Journey]) -> None:
+        if self.bad in journeys:
+            raise ValueError("no number of 32 bits")
+
+
+async def test_an_event_that_meets_a_fault_of_ours_fails_alone_and_the_worker_goes_on() -> None:
+    worker = _Bench([])
+    event = read_sample(INCOMING)
+    assert isinstance(event, NormalEvent)
+    journeys = [
+        Journey(uuid4(), UUID(int=1), UUID(int=2), datetime(2026, 11, 3, 12, tzinfo=UTC), event, key)
+        for key in ("a", "b", "b", "c", "d")
+    ]
+    worker._path = cast("Any", _Path(journeys[1]))
+    await worker._travel(journeys)
+    assert [journey.error and journey.error.reason for journey in journeys] == [None, "ITEM_REFUSED", None, None, None]
+    assert [journey.held_back for journey in journeys] == [False, False, True, False, False]
 
 
 async def _stop(running: asyncio.Task[None]) -> None:

@@ -39,6 +39,8 @@ from services.ingest.providers.fields import (
 )
 
 LABELS_MAX = 200
+# Chatwoot stops counting at 10; what stands there is sent on as 32 bits.
+UNREAD_MAX = 2**31 - 1
 
 _KINDS = {
     "conversation_created": EventKind.CONVERSATION_CREATED,
@@ -267,7 +269,7 @@ def _state(conversation: Json, inbox_id: str, account_id: str | None) -> Convers
         assignee_id=number(assignee.get("id")),
         assignee_name=text(assignee.get("name")),
         assignee_bot=meta.get("assignee_type") == "AgentBot" or assignee.get("type") == "agent_bot",
-        unread_count=count(conversation.get("unread_count")),
+        unread_count=min(count(conversation.get("unread_count")), UNREAD_MAX),
         can_reply=can_reply if isinstance(can_reply, bool) else None,
         create_time=instant(conversation.get("created_at")),
         last_activity_time=_last_activity(conversation),
