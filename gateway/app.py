@@ -45,6 +45,7 @@ from gateway.routes.api import Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
+from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import Door, WebhookLimits
 from gateway.transcoding.plans import Plans
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -101,7 +102,8 @@ def make_app(parts: Parts) -> web.Application:
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
     credentials = Credentials(ApiKeys(exchange))
-    add_api_routes(app, parts.channels, credentials, plans)
+    around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange)}
+    add_api_routes(app, parts.channels, credentials, plans, around)
     if "ingest" in parts.channels:
         ingest = parts.channels["ingest"]
         door = Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, limits=parts.webhook_limits)

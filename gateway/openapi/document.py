@@ -5,7 +5,12 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-from gateway.limits import CHATWOOT_BODY_BYTES_MAX, EVOLUTION_BODY_BYTES_MAX, IDEMPOTENCY_KEY_LENGTH_MAX
+from gateway.limits import (
+    API_KEY_LENGTH_MAX,
+    CHATWOOT_BODY_BYTES_MAX,
+    EVOLUTION_BODY_BYTES_MAX,
+    IDEMPOTENCY_KEY_LENGTH_MAX,
+)
 from gateway.openapi.comments import DeclaredError, comments
 from gateway.openapi.operations import (
     GENERAL_ERRORS,
@@ -19,7 +24,9 @@ from gateway.problems import PROBLEM_TYPE
 from gateway.transcoding.fields import EXAMPLE_ID
 
 VERSION = "1"
+TOKEN_PATH = "/api/v1/token"  # noqa: S105 - a path
 _JSON = "application/json"
+_FORM = "application/x-www-form-urlencoded"
 _PROBLEM = {"$ref": "#/components/schemas/Problem"}
 
 _BODY_ERRORS = ((408, "BODY_SLOW"), (413, "BODY_TOO_LARGE"), (415, "CONTENT_ENCODING_UNSUPPORTED"))
@@ -45,6 +52,7 @@ def build(operations: Sequence[Operation]) -> dict[str, Any]:
         paths.setdefault(binding.template, {})[binding.http_method.lower()] = _operation(operation, schemas)
     for path, item in _by_hand().items():
         paths.setdefault(path, {}).update(item)
+    _add_token_form(paths[TOKEN_PATH]["post"])
     schemas.components["Problem"] = _problem_schema()
     return {
         "openapi": "3.1.0",
@@ -63,6 +71,8 @@ def build(operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                # Not asked for by name: where this token comes from, its bearer need not say.
+                "oauth2": {"type": "oauth2", "flows": {"clientCredentials": {"tokenUrl": TOKEN_PATH, "scopes": {}}}},
             },
         },
     }
@@ -239,6 +249,30 @@ def _by_hand() -> dict[str, dict[str, Any]]:
             )
         },
     }
+
+
+def _add_token_form(operation: dict[str, Any]) -> None:
+    """Says what the token's path understands besides JSON: the form of OAuth 2, answered in its words."""
+    text = {"type": "string"}
+    operation["description"] += (
+        "\n\nOAuth 2 libraries send a form (RFC 6749, section 4.4): the key as `client_secret`, or as the password of "
+        "HTTP Basic. `client_id` may be anything. Errors of a form have `error` and `error_description`."
+    )
+    operation["requestBody"]["content"][_FORM] = {
+        "schema": {
+            "type": "object",
+            "properties": {
+                "grant_type": {**text, "enum": ["client_credentials"]},
+                "client_id": text,
+                "client_secret": {**text, "maxLength": API_KEY_LENGTH_MAX, "examples": ["ncrm_…"]},
+                "scope": {**text, "description": "A token has all scopes of its key; they are answered."},
+            },
+            "required": ["grant_type"],
+        }
+    }
+    error = {"type": "object", "properties": {"error": text, "error_description": text}, "required": ["error"]}
+    for status in ("400", "401"):
+        operation["responses"][status]["content"][_JSON] = {"schema": error}
 
 
 def _open(operation_id: str, tag: str, summary: str, responses: dict[str, str]) -> dict[str, Any]:

@@ -43,7 +43,8 @@ def _navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
         )
         parts.append(f"<h2>{escape(_title(name))}</h2><ul>{links}</ul>")
     parts.append(
-        '<h2>More</h2><ul><li><a href="#webhooks">Webhooks</a></li><li><a href="#live">Live updates</a></li>'
+        '<h2>More</h2><ul><li><a href="#webhooks">Webhooks</a></li><li><a href="#oauth">OAuth 2</a></li>'
+        '<li><a href="#live">Live updates</a></li>'
         '<li><a href="#errors">Errors</a></li><li><a href="/api/openapi.json">OpenAPI 3.1</a></li></ul></nav>'
     )
     return "".join(parts)
@@ -152,6 +153,13 @@ def _by_hand() -> str:
         "<code>/webhooks/evolution/{connection_key}</code> (also with the event's name behind it). A 200 means that "
         "the webhook is stored for good; 401 that its signature is wrong, 404 that no connection has this address, "
         "413 that it is too large, 503 that it should be sent again. An answer comes within 4 seconds.</p></section>"
+        '<section class="group" id="oauth"><h2>OAuth 2</h2>'
+        "<p><code>POST /api/v1/token</code> also takes the form of OAuth 2 client credentials: "
+        "<code>grant_type=client_credentials</code> and the key as <code>client_secret</code>, or as the password of "
+        "HTTP Basic; the client id may be anything. Errors then have <code>error</code> and "
+        "<code>error_description</code>.</p>"
+        "<pre><code>curl http://localhost:8080/api/v1/token \\\n"
+        '  -u "n8n:$PROSA_API_KEY" -d grant_type=client_credentials</code></pre></section>'
         '<section class="group" id="live"><h2>Live updates</h2>'
         "<p><code>GET /api/v1/stream</code> sends the organization's facts as server-sent events; "
         "<code>Last-Event-ID</code> resumes, <code>types</code> chooses.</p>"

@@ -20,13 +20,21 @@ Channels = Mapping[str, grpc.aio.Channel]
 """A channel to each room, by the room's name."""
 
 
-def add_api_routes(app: web.Application, channels: Channels, credentials: Credentials, plans: Plans) -> None:
-    """Registers every binding whose room has a channel."""
+def add_api_routes(
+    app: web.Application,
+    channels: Channels,
+    credentials: Credentials,
+    plans: Plans,
+    around: Mapping[str, Callable[[Handler], Handler]],
+) -> None:
+    """Registers every binding whose room has a channel; `around`, by an RPC's path, says what more it understands."""
     for binding in bindings(plans):
         channel = channels.get(room_of(binding.rpc.full_name))
         if channel is None:
             continue
         handler = _handler(binding, channel, credentials)
+        if binding.rpc_path in around:
+            handler = around[binding.rpc_path](handler)
         path = route_path(binding.template)
         if binding.http_method == "GET":
             app.router.add_get(path, handler, allow_head=True)

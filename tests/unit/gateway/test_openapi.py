@@ -82,6 +82,17 @@ def test_anyone_may_get_a_token_and_nothing_else_without_one(openapi: dict[str, 
     assert openapi["security"] == [{"bearer": []}, {"api_key": []}]
 
 
+def test_a_token_may_be_asked_for_by_the_form_of_oauth_and_is_refused_in_its_words(openapi: dict[str, Any]) -> None:
+    token = openapi["paths"]["/api/v1/token"]["post"]
+    form = token["requestBody"]["content"]["application/x-www-form-urlencoded"]["schema"]
+    assert form["required"] == ["grant_type"]
+    assert set(token["requestBody"]["content"]) == {"application/json", "application/x-www-form-urlencoded"}
+    for status in ("400", "401"):
+        assert set(token["responses"][status]["content"]) == {"application/json", "application/problem+json"}
+    flows = openapi["components"]["securitySchemes"]["oauth2"]["flows"]
+    assert flows == {"clientCredentials": {"tokenUrl": "/api/v1/token", "scopes": {}}}
+
+
 def test_the_errors_of_a_comment_are_taken_apart() -> None:
     text = "Does it. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND; ABORTED ETAG_STALE."
     assert split_errors(text) == (
