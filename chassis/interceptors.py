@@ -13,7 +13,6 @@ from typing import Any, TypeAlias, cast
 
 import grpc
 import grpc.aio
-import protovalidate
 import structlog
 from google.protobuf import descriptor_pool
 from google.protobuf.message import Message
@@ -23,7 +22,6 @@ from chassis import auth, context
 from chassis.db import translate
 from chassis.errors import (
     DeadlineExceeded,
-    FieldViolation,
     InvalidArgument,
     PermissionDenied,
     ProsaError,
@@ -33,6 +31,7 @@ from chassis.errors import (
     to_status,
 )
 from chassis.telemetry import Metrics, span
+from chassis.violations import broken_rules, sentence
 from prosa.v1 import options_pb2
 
 ANSWER_SECONDS = 0.02
@@ -131,6 +130,9 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 self._enter(method, request, call_context)
                 context.deadline.set(None)
                 async for answer in handle(request, call_context):
+                    if method.permission is not None and not method.permission.anonymous:
+                        # A stream may outlive its caller's rights: who was revoked meanwhile reads no further.
+                        self._check_revoked(auth.caller())
                     yield answer
             except asyncio.CancelledError:
                 # Otherwise the client has gone, and there is nobody to tell.
@@ -159,9 +161,8 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             raise DeadlineExceeded("DEADLINE_TOO_SHORT", "No time was left to begin with.")
         context.deadline.set(time.monotonic() + remaining)
         self._authorize(method, metadata.get("authorization"))
-        violations = _violations(request)
-        if violations:
-            raise InvalidArgument("REQUEST_INVALID", _sentence(violations), violations=violations)
+        if violations := broken_rules(request):
+            raise InvalidArgument("REQUEST_INVALID", sentence(violations), violations=violations)
         return remaining
 
     def _authorize(self, method: _Method, authorization: str | None) -> None:
@@ -174,12 +175,16 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             if scheme.lower() != "bearer" or not token:
                 raise Unauthenticated("TOKEN_INVALID", "The authorization must read: Bearer <token>.")
             caller = self._verifier.verify(token.strip())
-            if caller.kind != "service":
-                self._revocations.check(caller)
-                if self._revocations.deaf:
-                    raise Unavailable("REVOCATIONS_UNKNOWN", "Revoked keys cannot be told from valid ones just now.")
+            self._check_revoked(caller)
         auth.check_permission(method.permission, caller)
         auth.set_caller(caller)
+
+    def _check_revoked(self, caller: auth.Caller) -> None:
+        if caller.kind == "service":
+            return
+        self._revocations.check(caller)
+        if self._revocations.deaf:
+            raise Unavailable("REVOCATIONS_UNKNOWN", "Revoked keys cannot be told from valid ones just now.")
 
     def _refusal(self, method: _Method, error: Exception) -> ProsaError:
         if isinstance(error, grpc.aio.AbortError):
@@ -223,24 +228,3 @@ def _translated(error: Exception) -> ProsaError | None:
         if error.code() in (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.DEADLINE_EXCEEDED, grpc.StatusCode.CANCELLED):
             return Unavailable("SERVICE_UNAVAILABLE", "A service that is needed does not answer. Try again soon.")
     return translate(error)
-
-
-def _violations(request: Message) -> list[FieldViolation]:
-    return [
-        FieldViolation(_path(violation), violation.proto.message or violation.proto.rule_id)
-        for violation in protovalidate.collect_violations(request)
-    ]
-
-
-def _path(violation: Any) -> str:
-    parts = []
-    for element in violation.proto.field.elements:
-        subscript = f"[{element.subscript.value}]" if element.subscript is not None else ""
-        parts.append(f"{element.field_name}{subscript}")
-    return ".".join(parts)
-
-
-def _sentence(violations: list[FieldViolation]) -> str:
-    first = violations[0]
-    more = f" (and {len(violations) - 1} more)" if len(violations) > 1 else ""
-    return f"{first.field or 'request'}: {first.description}{more}"
