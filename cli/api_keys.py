@@ -7,8 +7,9 @@ from typing import Annotated, Any
 import typer
 
 from cli.calls import CALL_SECONDS, all_pages, open_calls
+from cli.choosing import Org
 from cli.failures import operation
-from cli.organizations import Org, find_organization
+from cli.organizations import find_organization
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub

@@ -13,8 +13,9 @@ from typing import Annotated, Any
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.choosing import Org
 from cli.failures import RED, REFUSED, Refused, operation
-from cli.organizations import find_organization, list_organizations
+from cli.organizations import find_organization
 from cli.output import Json, answer, print_json, print_line, print_rows
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
@@ -30,7 +31,6 @@ _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _RESULTS = ("contact_id", "conversation_id", "deal_id", "message_id")
 _COLUMNS = ("receive_time", "webhook_event_id", "event", "state", "reason", "attempt_count")
 
-Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
 State = Annotated[str, typer.Option(help="pending, processed, ignored or dead-letter.")]
 Since = Annotated[str, typer.Option(help="How long ago, such as 10m, 2h, 3d, or a time such as 2026-05-13T12:00:00Z.")]
 Reason = Annotated[str, typer.Option(help="Only events with this reason.")]
@@ -135,8 +135,8 @@ async def show(
 @app.command("replay")
 @operation
 async def replay(
+    org: Org,
     webhook_event_id: Annotated[str, typer.Argument(help="One event; without it a range is meant.")] = "",
-    org: Annotated[str, typer.Option("--org", help="The organization's id or name; needed for a range.")] = "",
     since: Since = "",
     until: Annotated[str, typer.Option(help="The end of the range, as --since; now without it.")] = "",
     state: State = "",
@@ -148,13 +148,11 @@ async def replay(
 ) -> None:
     """Process one event again, or the dead letters of a range. The same events make the same rows, never others."""
     if bool(webhook_event_id) == bool(since):
-        raise Refused("Name one event, or a range: `prosa events replay --org NAME --since 10m`.", exit_code=REFUSED)
+        raise Refused("Name one event, or a range: `prosa events replay --since 10m`.", exit_code=REFUSED)
     async with open_calls() as calls:
         if webhook_event_id:
             await _replay_one(calls, webhook_event_id, org, as_json=as_json)
             return
-        if not org:
-            raise Refused("Name the organization of the range with --org.", exit_code=REFUSED)
         now = datetime.now(UTC)
         request = pb.ReplayWebhookEventsRequest(state=parse_state(state), reason=reason, connection_id=connection)
         request.start_time.FromDatetime(parse_since(since, now))
@@ -165,7 +163,7 @@ async def replay(
 
 async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json: bool) -> None:
     """Puts the event back, waits for its processing and says whether it led to the same rows."""
-    organization_id = await _organization_of(calls, org)
+    organization_id = (await find_organization(calls, org)).organization_id
     stub = calls.stub(WebhookEventServiceStub, "ingest")
 
     async def look() -> pb.WebhookEvent:
@@ -199,16 +197,6 @@ async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json:
         raise typer.Exit(RED)
 
 
-async def _organization_of(calls: Calls, org: str) -> str:
-    """The organization named, or the only one there is."""
-    if org:
-        return (await find_organization(calls, org)).organization_id
-    found = await list_organizations(calls)
-    if len(found) != 1:
-        raise Refused("There are several organizations. Name the event's with --org.", exit_code=REFUSED)
-    return found[0].organization_id
-
-
 async def _replay_range(
     calls: Calls, request: pb.ReplayWebhookEventsRequest, org: str, *, dry_run: bool, ask: bool, as_json: bool
 ) -> None:
@@ -219,14 +207,14 @@ async def _replay_range(
     counted = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
     if not as_json:
         _print_groups(counted)
-    if dry_run:
+    if dry_run or not counted.matched_count:
         if as_json:
-            print_json(_range_content(counted))
+            print_json(_range_content(counted) | ({} if dry_run else {"outcomes": {}}))
         return
-    if counted.matched_count and ask:
+    if ask:
         if as_json:
             raise Refused("With --json nobody can be asked: add --yes, or --dry-run to count.", exit_code=REFUSED)
-        typer.confirm(f"Process these {counted.matched_count} events again?", abort=True)
+        typer.confirm(f"Process {_events(counted.matched_count)} again?", abort=True)
     request.dry_run = False
     meant = request.state or pb.WEBHOOK_EVENT_STATE_DEAD_LETTER
     chosen = {
@@ -239,11 +227,12 @@ async def _replay_range(
         print_json(_range_content(replayed) | {"outcomes": states})
     else:
         told = ", ".join(f"{count} {state.lower().replace('_', ' ')}" for state, count in sorted(states.items()))
-        print_line(f"{replayed.replayed_count} events were put back: {told or 'none'}.")
+        were = "was" if replayed.replayed_count == 1 else "were"
+        print_line(f"{_events(replayed.replayed_count)} {were} put back: {told or 'none'}.")
     if "PENDING" in states:
         raise Refused(
-            f"{states['PENDING']} events wait still, after {REPLAY_SECONDS:g} s. Look again with `prosa events list "
-            "--state pending`.",
+            f"Still to be processed after {REPLAY_SECONDS:g} s: {_events(states['PENDING'])}. Look again with "
+            "`prosa events list --state pending`.",
             reason="REPLAY_UNFINISHED",
         )
 
@@ -279,6 +268,10 @@ async def _outcomes(
         if "PENDING" not in states or time.monotonic() > deadline:
             return dict(states)
         await asyncio.sleep(POLL_SECONDS)
+
+
+def _events(count: int) -> str:
+    return "1 event" if count == 1 else f"{count} events"
 
 
 def _print_groups(counted: pb.ReplayWebhookEventsResponse) -> None:

@@ -3,19 +3,29 @@
 from __future__ import annotations
 
 import importlib
+from collections.abc import Iterator, Mapping, Sequence
+from datetime import UTC
 from typing import Annotated, Any
 
 import typer
 from google.protobuf.json_format import MessageToDict
 
+from chassis.migrations import SERVICES
 from cli.calls import open_calls
+from cli.choosing import Org
 from cli.demo.live import ONLY_NEW, follow
-from cli.failures import operation
-from cli.organizations import Org, find_organization
-from cli.output import Json, print_json, print_line
+from cli.failures import REFUSED, Refused, operation
+from cli.organizations import find_organization
+from cli.output import Json, local_time, print_json, print_line
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 
 app = typer.Typer(help="The event feed.", no_args_is_help=True)
+
+KEY = "conversation_key"
+MAIN = (KEY, "contact_id", "deal_id", "conversation_id", "message_id")
+"""What people look for in a fact; where it has none of these, all of its ids are shown."""
+EVERYWHERE = "organization_id"
+NAME_WIDTH = 24
 
 
 @app.callback()
@@ -30,29 +40,60 @@ async def tail(
     after: Annotated[int, typer.Option(help="Begin after this position; 0 is the oldest kept, -1 only what comes.")] = (
         ONLY_NEW
     ),
-    kind: Annotated[list[str] | None, typer.Option("--type", help="Only these facts; may be repeated.")] = None,
+    kind: Annotated[
+        list[str] | None,
+        typer.Option("--type", help="Only these facts, such as MessageReceived; may be repeated."),
+    ] = None,
     count: Annotated[int, typer.Option(min=0, help="Stop after so many; 0 goes on until Ctrl-C.")] = 0,
     as_json: Json = False,
 ) -> None:
     """Print the facts as they come, one a line."""
+    types = full_types(kind or ())
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
         seen = 0
-        async for event in follow(calls, organization.organization_id, tuple(kind or ()), after):
-            content = event_content(event)
+        async for event in follow(calls, organization.organization_id, types, after):
             if as_json:
-                print_json(content)
+                print_json(event_content(event))
             else:
-                print_line(
-                    f"{content['position']:>8}  {content['event_time']}  {content['type']}  {content['payload']}"
-                )
+                print_line(line(event))
             seen += 1
             if count and seen >= count:
                 return
 
 
+def known_types() -> dict[str, str]:
+    """The full names of all facts of this version, by their short ones."""
+    found = {}
+    for service in SERVICES:
+        for message in _events_module(f"prosa.{service}.v1").DESCRIPTOR.message_types_by_name.values():
+            found[message.name] = message.full_name
+    return found
+
+
+def full_types(kinds: Sequence[str]) -> tuple[str, ...]:
+    """The full names of facts that may be named shortly. Raises Refused naming those there are."""
+    known = known_types()
+    for kind in kinds:
+        if kind not in known and kind not in known.values():
+            raise Refused(f"There is no fact {kind!r}; there are: {', '.join(sorted(known))}.", exit_code=REFUSED)
+    return tuple(known.get(kind, kind) for kind in kinds)
+
+
+def line(event: pb.FeedEvent) -> str:
+    """A fact as people read it: position, time, what happened, and the ids to look further with."""
+    name, payload = event.type.rpartition(".")[2], _payload(event) or {}
+    ids = dict(_ids(payload))
+    shown = [key for key in MAIN if key in ids] or list(ids)
+    told = [ids[key] if key == KEY else f"{key.removesuffix('_id')}={ids[key]}" for key in shown]
+    if reason := payload.get("reason"):
+        told.append(f"reason={reason}")
+    time = local_time(event.event_time.ToDatetime(UTC))
+    return f"{event.position:>8}  {time}  {name:<{NAME_WIDTH}}  {'  '.join(told)}".rstrip()
+
+
 def event_content(event: pb.FeedEvent) -> dict[str, Any]:
-    """A fact as it is printed; one that this version does not know stays without its content."""
+    """A fact as it is printed for programs; one that this version does not know stays without its content."""
     return {
         "position": event.position,
         "event_id": event.event_id,
@@ -63,11 +104,24 @@ def event_content(event: pb.FeedEvent) -> dict[str, Any]:
     }
 
 
+def _ids(payload: Mapping[str, Any]) -> Iterator[tuple[str, str]]:
+    """Ids of the fact and of what it is about, which lies one level deeper."""
+    for key, value in payload.items():
+        if isinstance(value, dict):
+            yield from ((name, inner) for name, inner in _ids(value) if name not in payload)
+        elif isinstance(value, str) and key != EVERYWHERE and (key == KEY or key.endswith("_id")):
+            yield key, value
+
+
 def _payload(event: pb.FeedEvent) -> dict[str, Any] | None:
     package, _, name = event.type.rpartition(".")
     try:
-        fact = getattr(importlib.import_module(f"{package}.events_pb2"), name)
+        fact = getattr(_events_module(package), name)
     except (ImportError, AttributeError):
         return None
     found: dict[str, Any] = MessageToDict(fact.FromString(event.payload), preserving_proto_field_name=True)
     return found
+
+
+def _events_module(package: str) -> Any:
+    return importlib.import_module(f"{package}.events_pb2")

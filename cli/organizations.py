@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.choosing import Org, choose
 from cli.failures import Refused, operation
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
@@ -14,22 +15,13 @@ from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 
 app = typer.Typer(help="Organizations: the businesses that use this installation.", no_args_is_help=True)
 
-Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
+__all__ = ["Org", "app", "find_organization", "list_organizations"]
 
 
 async def find_organization(calls: Calls, wanted: str) -> access.Organization:
-    """The organization with this id or name. Raises Refused naming what there is, or that two have the name."""
-    found = await list_organizations(calls)
-    matching = [item for item in found if wanted in (item.organization_id, item.name)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        ids = ", ".join(item.organization_id for item in matching)
-        raise Refused(
-            f"Several organizations are named {wanted!r}; use one of the ids {ids}.", reason="ORGANIZATION_AMBIGUOUS"
-        )
-    there_is = ", ".join(repr(item.name) for item in found[:10]) or "none; make one with `prosa org create`"
-    raise Refused(f"There is no organization {wanted!r}. There is: {there_is}.", reason="ORGANIZATION_NOT_FOUND")
+    """The organization with this id or name, or the only one when nothing is wanted. Raises Refused naming them."""
+    found = {item.organization_id: item for item in await list_organizations(calls)}
+    return found[choose(wanted, [(item.organization_id, item.name) for item in found.values()])]
 
 
 async def list_organizations(calls: Calls) -> list[access.Organization]:

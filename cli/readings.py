@@ -8,7 +8,8 @@ from typing import Annotated, Any
 
 import typer
 
-from cli.failures import REFUSED, Refused, operation
+from cli.choosing import Org, choose
+from cli.failures import REFUSED, operation
 from cli.home import reader_database_url
 from cli.output import Json, print_json, print_rows
 
@@ -61,7 +62,6 @@ IDENTITY_LOG = Reading(
 )
 READINGS = (LINKS, IDENTITIES, IDENTITY_LOG)
 
-Org = Annotated[str, typer.Option("--org", help="The organization's id or name.")]
 Limit = Annotated[int | None, typer.Option(min=1, max=10_000, help="How many rows at most.")]
 
 
@@ -85,19 +85,14 @@ def read(
 
 
 def organization_id_of(database_url: str, named: str) -> str:
-    """The id of the organization with this id or name. Raises Refused where none or several have it."""
+    """The id of the organization with this id or name, or of the only one. Raises Refused naming what there is."""
     import psycopg
 
     with psycopg.connect(database_url, connect_timeout=CONNECT_SECONDS) as connection:
         found = connection.execute(
-            "select organization_id::text from identity.organizations"
-            " where organization_id::text = lower(%s) or name = %s",
-            (named, named),
+            "select organization_id::text, name from identity.organizations order by name, organization_id"
         ).fetchall()
-    if len(found) == 1:
-        return str(found[0][0])
-    told = "No organization has" if not found else "Several organizations have"
-    raise Refused(f"{told} the name or id {named!r}; `prosa org list` shows the ids.", exit_code=REFUSED)
+    return choose(named, found, exit_code=REFUSED)
 
 
 def print_reading(reading: Reading, rows: list[dict[str, Any]]) -> None:

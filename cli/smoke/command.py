@@ -14,11 +14,12 @@ import aiohttp
 import typer
 
 from cli.calls import CALL_SECONDS, open_calls
+from cli.choosing import Org
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import READER_VARIABLE, read_bootstrap, reader_database_url
 from cli.organizations import find_organization
 from cli.output import Json, print_json, print_line
-from cli.readings import READINGS, Org, organization_id_of, print_reading
+from cli.readings import READINGS, organization_id_of, print_reading
 from cli.readings import read as read_rows
 from cli.smoke import settings as smoke_settings
 from cli.smoke.recovery import recovery
