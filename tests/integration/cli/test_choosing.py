@@ -5,7 +5,7 @@ from __future__ import annotations
 from tests.integration.cli.operator import Operator
 from tests.world import World, reader_url
 
-FEW = (("connection", "list"), ("sql", "links"))
+FEW: tuple[tuple[str, ...], ...] = (("connection", "list"), ("sql", "links"))
 """One that asks the services, and one that asks the database."""
 COMMANDS = (
     *FEW,
