@@ -61,14 +61,18 @@ class LiveUpdates:
             )
             await response.prepare(request)
             sender = Sender(response, types, after_position)
-            await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
             try:
-                await self._follow(sender, stream, client, watcher, token)
-            except ProsaError as error:
-                await sender.send(_problem_frame(error, request[correlation_id_key]))
+                await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
+                try:
+                    await self._follow(sender, stream, client, watcher, token)
+                except ProsaError as error:
+                    await sender.send(_problem_frame(error, request[correlation_id_key]))
             except (ConnectionError, TimeoutError):
-                # The client has gone, or stopped reading: it resumes when it comes back.
+                # The client has gone, or stopped reading: it resumes when it comes back. A proper end would wait for
+                # it to read, so there is none.
                 response.force_close()
+                if request.transport is not None:
+                    request.transport.abort()
             return response
         finally:
             await self._feed.leave(watcher.organization_id, client)

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from contextlib import AbstractAsyncContextManager
+import socket
+from collections.abc import AsyncIterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager
 from typing import Any, NamedTuple, cast
 from uuid import UUID
 
@@ -246,6 +248,53 @@ async def test_a_stream_that_is_never_quiet_ends_with_its_revoked_token_too() ->
     with pytest.raises(Unauthenticated):
         await updates._follow(sender, cast("Stream", None), Crowded(10), watcher, f"watcher-{ORGANIZATION}")
     assert written == [b": heartbeat\n\n"] * 2
+
+
+@asynccontextmanager
+async def unread(gateway: World) -> AsyncIterator[asyncio.StreamReader]:
+    """Connects to the stream as one who reads little, and what the kernel keeps for it."""
+    with socket.socket() as plain:
+        plain.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+        plain.connect(("127.0.0.1", int(gateway.url.rpartition(":")[2])))
+        reader, writer = await asyncio.open_connection(sock=plain, limit=1024)
+        try:
+            headers = f"Host: prosa\r\nAuthorization: {gateway.token()['Authorization']}\r\n\r\n"
+            writer.write(f"GET {STREAM} HTTP/1.1\r\n{headers}".encode())
+            yield reader
+        finally:
+            writer.close()
+
+
+async def test_a_client_that_does_not_even_read_why_it_is_ended_gets_no_second_answer(
+    gateway: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send = Sender.send
+
+    async def stuck(self: Sender, frame: bytes) -> None:
+        if frame.startswith(b"event: problem"):
+            raise TimeoutError
+        await send(self, frame)
+
+    monkeypatch.setattr(Sender, "send", stuck)
+    gateway.gate.expire_time = gateway.clock.now()
+    async with unread(gateway) as reader, asyncio.timeout(10):
+        answered = await reader.read()
+    assert answered.startswith(b"HTTP/1.1 200 OK")
+    assert answered.count(b"HTTP/1.1") == 1
+
+
+async def test_a_client_that_stops_reading_is_let_go_without_waiting_for_it(
+    gateway: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("gateway.routes.stream.STREAM_WRITE_TIMEOUT_SECONDS", 0.1)
+    async with unread(gateway) as reader, asyncio.timeout(10):
+        await gateway.rooms.feed.wait_for_streams(1)
+        for _ in range(20):
+            gateway.rooms.feed.add(received("x" * 1_000_000))
+        await gateway.rooms.feed.wait_for_streams(0)
+        # What the kernel had taken still comes, and then nothing: no last chunk, which would have to be waited for.
+        answered = await reader.read()
+    assert not answered.endswith(b"0\r\n\r\n")
 
 
 async def test_a_stream_ends_with_its_token(gateway: World) -> None:
