@@ -34,6 +34,7 @@ def connection_message(connection: Connection, channels: Sequence[Channel]) -> p
         legacy_static_secret_end_time=wire.to_timestamp(connection.legacy_static_secret_end_time),
         create_time=wire.to_timestamp(connection.create_time),
         channels=[channel_message(channel) for channel in channels],
+        etag=str(connection.version),
     )
 
 
@@ -50,6 +51,7 @@ def channel_message(channel: Channel) -> pb.Channel:
         active=channel.active,
         evolution_instance=channel.evolution_instance,
         create_time=wire.to_timestamp(channel.create_time),
+        etag=str(channel.version),
     )
 
 
@@ -76,4 +78,31 @@ def channel_created(channel: Channel) -> Fact:
     return Fact(
         channel.organization_id,
         events_pb2.ChannelCreated(organization_id=str(channel.organization_id), channel=channel_message(channel)),
+    )
+
+
+def connection_updated(connection: Connection, changed_fields: Sequence[str]) -> Fact:
+    """The fact that something about a connection was changed."""
+    return Fact(
+        connection.organization_id,
+        events_pb2.ConnectionUpdated(
+            organization_id=str(connection.organization_id),
+            connection_id=str(connection.id),
+            name=connection.name,
+            changed_fields=changed_fields,
+            version=connection.version,
+        ),
+    )
+
+
+def channel_updated(channel: Channel, changed_fields: Sequence[str]) -> Fact:
+    """The fact that something about a channel was changed."""
+    return Fact(
+        channel.organization_id,
+        events_pb2.ChannelUpdated(
+            organization_id=str(channel.organization_id),
+            channel=channel_message(channel),
+            changed_fields=changed_fields,
+            version=channel.version,
+        ),
     )

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument
+from chassis.errors import Aborted, FailedPrecondition, FieldViolation, InvalidArgument
 from services.ingest.limits import LIVE_SECRETS_MAX, SECRET_LENGTH_MIN
 
 NAME_LENGTH_MAX = 200
+ADDRESSING_FIELDS = frozenset({"connection_id", "channel_id", "etag", "request_id"})
+"""Fields of an update that say what is meant; all others say what it is to be."""
+_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 def readable_name(name: str) -> str:
@@ -49,6 +52,65 @@ def base_url(text: str) -> str:
             violations=[FieldViolation("base_url", "must be an http or https URL")],
         )
     return cleaned
+
+
+def account_id(provider: str, given: int) -> int | None:
+    """The provider's account, None where it has none. Raises InvalidArgument ACCOUNT_ID_MISSING."""
+    if given:
+        return given
+    if provider == "CHATWOOT":
+        raise InvalidArgument(
+            "ACCOUNT_ID_MISSING",
+            "account_id is missing. It is the number in the address of Chatwoot's pages: /app/accounts/<id>.",
+            violations=[FieldViolation("account_id", "must be the account's number, above 0")],
+        )
+    return None
+
+
+def something_named(fields: Collection[str]) -> None:
+    """Raises InvalidArgument NOTHING_TO_CHANGE unless an update names a field that it is to change."""
+    if not set(fields) - ADDRESSING_FIELDS:
+        raise InvalidArgument(
+            "NOTHING_TO_CHANGE", "The request names nothing to change. Send the fields that are to be different."
+        )
+
+
+def etag_fresh(etag: str, version: int) -> None:
+    """Raises Aborted ETAG_STALE where the etag is another version's; an empty one means any."""
+    if etag and etag != str(version):
+        raise Aborted("ETAG_STALE", "It was changed since it was read. Read it again, and decide anew.")
+
+
+def token_stays_home(kept_url: str, wanted_url: str) -> None:
+    """Raises FailedPrecondition ACCESS_TOKEN_NEEDED where the kept token would go to another server.
+
+    Whoever may change an address could else have the token sent to themselves, and read what nobody can.
+    """
+    if wanted_url and _server(kept_url) != _server(wanted_url):
+        raise FailedPrecondition(
+            "ACCESS_TOKEN_NEEDED",
+            "The access token that is kept was given for another server than base_url now names. Send access_token in "
+            "the same request.",
+        )
+
+
+def _server(url: str) -> tuple[str, str, int | None]:
+    parts = urlsplit(url)
+    return parts.scheme, parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme)
+
+
+def account_in_use(kept: int) -> FailedPrecondition:
+    """ACCOUNT_IN_USE, naming the account."""
+    return FailedPrecondition(
+        "ACCOUNT_IN_USE",
+        f"Messages of account {kept} were taken in over this connection; those of another account would be mixed with "
+        "them. Create another connection for it.",
+    )
+
+
+def changed_fields(before: object, after: object, names: Sequence[str]) -> list[str]:
+    """Which of the named attributes differ."""
+    return [name for name in names if getattr(before, name) != getattr(after, name)]
 
 
 def webhook_secret(text: str) -> str:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Awaitable, Callable
+from dataclasses import replace
+from typing import Final
 from uuid import UUID
 
 import grpc
@@ -36,6 +38,9 @@ CONNECTION_KEY_BYTES = 24
 """Of randomness; 32 characters in the webhook's path."""
 AMBIGUOUS_NAMED_MAX = 2
 """How many of the channels that match an ambiguous look-up are named."""
+# What an update may change, as rows and requests call it, and what the contract calls the token that is sealed.
+CONNECTION_FIELDS: Final = ("name", "account_id", "base_url", "access_token_sealed", "legacy_static_secret_end_time")
+CHANNEL_FIELDS: Final = ("name", "source", "inbox_id", "board_id", "evolution_instance", "active")
 
 
 def draw_connection_key() -> str:
@@ -70,14 +75,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateConnectionRequest, pb.Connection],
     ) -> pb.Connection:
         organization_id, now = auth.organization_id(), self._clock.now()
-        secret = rules.webhook_secret(request.webhook_secret)
+        secret, provider = rules.webhook_secret(request.webhook_secret), _provider_name(request.provider)
         connection = Connection(
             id=self._ids.new(),
             organization_id=organization_id,
-            provider=_provider_name(request.provider),
+            provider=provider,
             name=rules.readable_name(request.name),
             connection_key=self._draw_key(),
-            account_id=request.account_id or None,
+            account_id=rules.account_id(provider, request.account_id),
             base_url=rules.base_url(request.base_url),
             access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
             legacy_static_secret_end_time=(
@@ -93,10 +98,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             if answer is not None:
                 return answer
             if not await store.insert_connection(tx, connection):
-                raise AlreadyExists(
-                    "CONNECTION_NAME_TAKEN",
-                    f'The organization has another connection named "{connection.name}". Choose another name.',
-                )
+                raise _name_taken(connection)
             sealed = self._seal(organization_id, SECRET_COLUMN, secret)
             if sealed is not None:
                 await store.insert_secret(
@@ -137,6 +139,38 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             next_page_token=token,
         )
 
+    async def UpdateConnection(
+        self,
+        request: pb.UpdateConnectionRequest,
+        context: grpc.aio.ServicerContext[pb.UpdateConnectionRequest, pb.Connection],
+    ) -> pb.Connection:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        rules.something_named([field.name for field, _ in request.ListFields()])
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "UpdateConnection", request, pb.Connection, now)
+            if answer is not None:
+                return answer
+            before = await store.find_connection(tx, organization_id, connection_id, lock=True)
+            if before is None:
+                raise _no_connection()
+            rules.etag_fresh(request.etag, before.version)
+            after = self._changed_connection(before, request)
+            fields = rules.changed_fields(before, after, CONNECTION_FIELDS)
+            if fields:
+                if "account_id" in fields:
+                    await self._leave_account(tx, before)
+                if not await store.update_connection(tx, after):
+                    raise _name_taken(after)
+                named = [field.removesuffix("_sealed") for field in fields]
+                await self._outbox.add(tx, [messages.connection_updated(after, named)], now)
+            answer = await self._read(tx, organization_id, connection_id)
+            await self._requests.keep(tx, organization_id, request, answer)
+        if fields:
+            self._wake()
+            await self._changed()
+        return answer
+
     async def AddWebhookSecret(
         self,
         request: pb.AddWebhookSecretRequest,
@@ -174,14 +208,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             inbox_id=request.inbox_id,
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             active=True,
-            evolution_instance=request.evolution_instance.replace("\x00", "").strip(),
+            evolution_instance=_instance_name(request.evolution_instance),
             create_time=now,
         )
         async with self._db.transaction(organization_id) as tx:
             answer = await self._requests.claim(tx, organization_id, "CreateChannel", request, pb.Channel, now)
             if answer is not None:
                 return answer
-            # The lock keeps the count of channels true.
+            # The lock keeps the count of channels true, and each inbox with one of them.
             if await store.find_connection(tx, organization_id, channel.connection_id, lock=True) is None:
                 raise _no_connection()
             await self._insert_channel(tx, channel)
@@ -190,6 +224,40 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             await self._requests.keep(tx, organization_id, request, answer)
         self._wake()
         await self._changed()
+        return answer
+
+    async def UpdateChannel(
+        self, request: pb.UpdateChannelRequest, context: grpc.aio.ServicerContext[pb.UpdateChannelRequest, pb.Channel]
+    ) -> pb.Channel:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        channel_id = wire.to_uuid("channel_id", request.channel_id)
+        rules.something_named([field.name for field, _ in request.ListFields()])
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(tx, organization_id, "UpdateChannel", request, pb.Channel, now)
+            if answer is not None:
+                return answer
+            # The lock lets nobody else take the inbox meanwhile.
+            if await store.find_connection(tx, organization_id, connection_id, lock=True) is None:
+                raise _no_connection()
+            before = await store.find_channel(tx, organization_id, connection_id, channel_id)
+            if before is None:
+                raise NotFound("CHANNEL_NOT_FOUND", "The connection has no such channel. List its channels.")
+            rules.etag_fresh(request.etag, before.version)
+            after = _changed_channel(before, request)
+            fields = rules.changed_fields(before, after, CHANNEL_FIELDS)
+            if fields:
+                if "inbox_id" in fields and (holder := await self._channel_of_inbox(tx, after)) is not None:
+                    raise _inbox_taken(holder)
+                await store.update_channel(tx, after)
+                await self._outbox.add(tx, [messages.channel_updated(after, fields)], now)
+            else:
+                after = before
+            answer = messages.channel_message(after)
+            await self._requests.keep(tx, organization_id, request, answer)
+        if fields:
+            self._wake()
+            await self._changed()
         return answer
 
     async def ListChannels(
@@ -265,19 +333,41 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 f"A connection has at most {CHANNELS_PER_CONNECTION_MAX} channels. Create a second connection to the "
                 "same account.",
             )
-        if not await store.insert_channel(tx, channel):
-            taken = await store.list_channels(
-                tx,
-                channel.organization_id,
-                ChannelFilter(connection_id=channel.connection_id, inbox_id=channel.inbox_id),
-                None,
-                1,
-            )
-            raise AlreadyExists(
-                "INBOX_TAKEN",
-                f'Inbox {channel.inbox_id} of this connection is the channel "{taken[0].name}" already.',
-                channel_id=str(taken[0].id),
-            )
+        if (holder := await self._channel_of_inbox(tx, channel)) is not None:
+            raise _inbox_taken(holder)
+        await store.insert_channel(tx, channel)
+
+    async def _channel_of_inbox(self, tx: Tx, channel: Channel) -> Channel | None:
+        wanted = ChannelFilter(connection_id=channel.connection_id, inbox_id=channel.inbox_id)
+        found = await store.list_channels(tx, channel.organization_id, wanted, None, 1)
+        return found[0] if found else None
+
+    def _changed_connection(self, before: Connection, request: pb.UpdateConnectionRequest) -> Connection:
+        """The connection as the request wants it, one version on."""
+        after = replace(before, version=before.version + 1)
+        token = request.access_token.strip()
+        if request.HasField("name"):
+            after = replace(after, name=rules.readable_name(request.name))
+        if request.HasField("account_id"):
+            after = replace(after, account_id=rules.account_id(before.provider, request.account_id))
+        if request.HasField("base_url"):
+            after = replace(after, base_url=rules.base_url(request.base_url))
+            if before.access_token_sealed is not None and not token:
+                rules.token_stays_home(before.base_url, after.base_url)
+        # The same token sealed anew would look like another one.
+        if token and token != self._access_token(before):
+            sealed = self._seal(before.organization_id, ACCESS_TOKEN_COLUMN, token)
+            after = replace(after, access_token_sealed=sealed)
+        if request.HasField("legacy_static_secret_end_time"):
+            end_time = wire.from_timestamp(request.legacy_static_secret_end_time)
+            after = replace(after, legacy_static_secret_end_time=end_time)
+        return after
+
+    async def _leave_account(self, tx: Tx, connection: Connection) -> None:
+        if connection.account_id is not None and await store.messages_taken_in(
+            tx, connection.organization_id, connection.id
+        ):
+            raise rules.account_in_use(connection.account_id)
 
     async def _find_one(self, tx: Tx, organization_id: UUID, wanted: ChannelFilter) -> pb.Channel:
         found = await store.list_channels(tx, organization_id, wanted, None, AMBIGUOUS_NAMED_MAX)
@@ -318,6 +408,43 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
 
 def _no_connection() -> ProsaError:
     return NotFound("CONNECTION_NOT_FOUND", "The organization has no such connection.")
+
+
+def _name_taken(connection: Connection) -> ProsaError:
+    return AlreadyExists(
+        "CONNECTION_NAME_TAKEN",
+        f'The organization has another connection named "{connection.name}". Choose another name.',
+    )
+
+
+def _inbox_taken(holder: Channel) -> ProsaError:
+    return AlreadyExists(
+        "INBOX_TAKEN",
+        f'Inbox {holder.inbox_id} of this connection is the channel "{holder.name}" already.',
+        channel_id=str(holder.id),
+    )
+
+
+def _changed_channel(before: Channel, request: pb.UpdateChannelRequest) -> Channel:
+    """The channel as the request wants it, one version on."""
+    after = replace(before, version=before.version + 1)
+    if request.HasField("name"):
+        after = replace(after, name=rules.readable_name(request.name))
+    if request.HasField("source"):
+        after = replace(after, source=_source_name(request.source))
+    if request.HasField("inbox_id"):
+        after = replace(after, inbox_id=request.inbox_id)
+    if request.HasField("board_id"):
+        after = replace(after, board_id=wire.to_optional_uuid("board_id", request.board_id))
+    if request.HasField("evolution_instance"):
+        after = replace(after, evolution_instance=_instance_name(request.evolution_instance))
+    if request.HasField("active"):
+        after = replace(after, active=request.active)
+    return after
+
+
+def _instance_name(text: str) -> str:
+    return text.replace("\x00", "").strip()
 
 
 def _provider_name(provider: ingest_service_pb2.Provider.ValueType) -> str:

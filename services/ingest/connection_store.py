@@ -8,8 +8,10 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from chassis.db import Tx
-from services.ingest.limits import LAST_EVENT_SCAN_MAX
+from psycopg import IntegrityError
+
+from chassis.db import Tx, constraint_of
+from services.ingest.limits import LAST_EVENT_SCAN_MAX, TAKEN_IN_SCAN_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +29,7 @@ class Connection:
     legacy_static_secret_end_time: datetime | None
     create_time: datetime
     secret_count: int = 0
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +46,7 @@ class Channel:
     active: bool
     evolution_instance: str
     create_time: datetime
+    version: int = 1
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +69,13 @@ class ChannelFilter:
 
 _CONNECTION = (
     "select id, organization_id, provider, name, connection_key, account_id, base_url, access_token_sealed,"
-    " legacy_static_secret_end_time, create_time, (select count(*) from ingest.connection_secrets secret"
+    " legacy_static_secret_end_time, create_time, version, (select count(*) from ingest.connection_secrets secret"
     " where secret.organization_id = connection.organization_id and secret.connection_id = connection.id)"
     " as secret_count from ingest.connections connection"
 )
 _CHANNEL = (
     "select id, organization_id, connection_id, name, source, inbox_id, board_id, active, evolution_instance,"
-    " create_time from ingest.channels"
+    " create_time, version from ingest.channels"
 )
 
 
@@ -97,6 +101,32 @@ async def insert_connection(tx: Tx, connection: Connection) -> bool:
         },
     )
     return inserted.first() is not None
+
+
+async def update_connection(tx: Tx, connection: Connection) -> bool:
+    """Writes what may change of a connection; False when its organization has another of that name."""
+    try:
+        await tx.exec_driver_sql(
+            "update ingest.connections set name = %(name)s, account_id = %(account_id)s, base_url = %(base_url)s,"
+            " access_token_sealed = %(access_token_sealed)s,"
+            " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, version = %(version)s"
+            " where organization_id = %(organization_id)s and id = %(id)s",
+            {
+                "id": connection.id,
+                "organization_id": connection.organization_id,
+                "name": connection.name,
+                "account_id": connection.account_id,
+                "base_url": connection.base_url,
+                "access_token_sealed": connection.access_token_sealed,
+                "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
+                "version": connection.version,
+            },
+        )
+    except IntegrityError as error:
+        if constraint_of(error) == "connections_name":
+            return False
+        raise
+    return True
 
 
 async def find_connection(
@@ -166,13 +196,12 @@ async def count_channels(tx: Tx, organization_id: UUID, connection_id: UUID) -> 
     return int(found.scalar_one())
 
 
-async def insert_channel(tx: Tx, channel: Channel) -> bool:
-    """Writes a channel; False when its connection has one for the inbox."""
-    inserted = await tx.exec_driver_sql(
+async def insert_channel(tx: Tx, channel: Channel) -> None:
+    """Writes a channel; its connection may have none for the inbox."""
+    await tx.exec_driver_sql(
         "insert into ingest.channels (id, organization_id, connection_id, name, source, inbox_id, board_id, active,"
         " evolution_instance, create_time) values (%(id)s, %(organization_id)s, %(connection_id)s, %(name)s,"
-        " %(source)s, %(inbox_id)s, %(board_id)s, %(active)s, %(evolution_instance)s, %(create_time)s)"
-        " on conflict on constraint channels_inbox do nothing returning 1",
+        " %(source)s, %(inbox_id)s, %(board_id)s, %(active)s, %(evolution_instance)s, %(create_time)s)",
         {
             "id": channel.id,
             "organization_id": channel.organization_id,
@@ -186,7 +215,36 @@ async def insert_channel(tx: Tx, channel: Channel) -> bool:
             "create_time": channel.create_time,
         },
     )
-    return inserted.first() is not None
+
+
+async def update_channel(tx: Tx, channel: Channel) -> None:
+    """Writes what may change of a channel; no other one of its connection may have the inbox."""
+    await tx.exec_driver_sql(
+        "update ingest.channels set name = %(name)s, source = %(source)s, inbox_id = %(inbox_id)s,"
+        " board_id = %(board_id)s, active = %(active)s, evolution_instance = %(evolution_instance)s,"
+        " version = %(version)s where organization_id = %(organization_id)s and id = %(id)s",
+        {
+            "id": channel.id,
+            "organization_id": channel.organization_id,
+            "name": channel.name,
+            "source": channel.source,
+            "inbox_id": channel.inbox_id,
+            "board_id": channel.board_id,
+            "active": channel.active,
+            "evolution_instance": channel.evolution_instance,
+            "version": channel.version,
+        },
+    )
+
+
+async def find_channel(tx: Tx, organization_id: UUID, connection_id: UUID, channel_id: UUID) -> Channel | None:
+    """One of the connection's channels; who holds the connection's row holds it too."""
+    found = await tx.exec_driver_sql(
+        f"{_CHANNEL} where organization_id = %(organization_id)s and connection_id = %(connection_id)s and id = %(id)s",
+        {"organization_id": organization_id, "connection_id": connection_id, "id": channel_id},
+    )
+    row = found.first()
+    return None if row is None else _channel(row)
 
 
 async def list_channels(
@@ -244,6 +302,24 @@ async def last_event_time(tx: Tx, organization_id: UUID, connection_id: UUID) ->
     return moment
 
 
+async def messages_taken_in(tx: Tx, organization_id: UUID, connection_id: UUID) -> bool:
+    """Whether a message came in over the connection, among TAKEN_IN_SCAN_MAX of the events that are kept.
+
+    Messages alone tell: they always name their account, and those of a foreign one are ignored. Conversations name it
+    only since Chatwoot 4.14.2.
+    """
+    found = await tx.exec_driver_sql(
+        "select exists (select from (select webhook_event_id, receive_time from ingest.delivery_keys"
+        " where organization_id = %(organization_id)s and connection_id = %(connection_id)s limit %(limit)s) kept"
+        " join ingest.webhook_events event"
+        " on event.id = kept.webhook_event_id and event.receive_time = kept.receive_time"
+        " where event.organization_id = %(organization_id)s and event.event = 'message_created'"
+        " and event.state = 'PROCESSED')",
+        {"organization_id": organization_id, "connection_id": connection_id, "limit": TAKEN_IN_SCAN_MAX},
+    )
+    return bool(found.scalar_one())
+
+
 def _connection(row: Any) -> Connection:
     sealed = row.access_token_sealed
     return Connection(
@@ -258,6 +334,7 @@ def _connection(row: Any) -> Connection:
         legacy_static_secret_end_time=row.legacy_static_secret_end_time,
         create_time=row.create_time,
         secret_count=row.secret_count,
+        version=row.version,
     )
 
 
@@ -273,4 +350,5 @@ def _channel(row: Any) -> Channel:
         active=row.active,
         evolution_instance=row.evolution_instance,
         create_time=row.create_time,
+        version=row.version,
     )

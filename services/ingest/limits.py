@@ -15,6 +15,8 @@ CHATWOOT_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 LAST_EVENT_SCAN_MAX = 10_000
 """How many of an organization's newest webhook events are looked through for one of a given connection."""
+TAKEN_IN_SCAN_MAX = 10_000
+"""How many of a connection's kept webhook events are looked through for a message of its account."""
 
 BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""

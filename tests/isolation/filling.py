@@ -41,6 +41,8 @@ from tests.world import World, settings_for, start_world
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
 SHARED_PHONE = "+5511900007001"
+SECOND_ACCOUNT = 100
+"""How far an organization's second account lies from its first."""
 WHATSAPP, INSTAGRAM = options_pb2.SOURCE_WHATSAPP, options_pb2.SOURCE_INSTAGRAM
 
 
@@ -323,7 +325,9 @@ async def _leave_waiting(world: World, office: Office, party: Party) -> None:
         outreach_pb.CreateSuppressionRequest(source=INSTAGRAM, external_id="17840000000008009")
     )
     await acting.stub(ConnectionServiceStub).CreateConnection(
-        connection_pb.CreateConnectionRequest(name=f"Second Chatwoot of {party.name}")
+        connection_pb.CreateConnectionRequest(
+            name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
+        )
     )
     status, answer = await office.post(
         changed(sample("message_created.whatsapp_cloud.incoming"), id=777001, content=f"Espera em {party.name}"),

@@ -48,6 +48,8 @@ NATURAL_KEYS = {
     "inbox_id",
 }
 """Fields that name something by what the outside world calls it."""
+SETTLED = {"account_id"}
+"""Fields that no update changes once work was done under them."""
 PAGING = {"page_size", "page_token", "after_position", "request_id"}
 
 GUESSES = 5
@@ -147,6 +149,8 @@ class RequestMaker:
         if field.type == FieldDescriptor.TYPE_MESSAGE:
             return field.message_type.full_name in PARTS
         if rpc.method.startswith("Create") and field.name in NATURAL_KEYS:
+            return False
+        if rpc.method.startswith("Update") and field.name in SETTLED:
             return False
         return field.name in ALIASES or field.name in NATURAL_KEYS or field.name.endswith(("_id", "_ids"))
 

@@ -143,6 +143,37 @@ async def test_a_token_that_is_not_believed_fails_all_that_needs_it(
     assert expected in items["token_valid"].detail
 
 
+async def test_a_mistyped_connection_is_mended_and_checked_with_its_new_token_alone(
+    world: World, organization_id: UUID, stand_in: StandIn
+) -> None:
+    asked: list[str | None] = []
+
+    @web.middleware
+    async def note(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if request.path != "/api":
+            asked.append(request.headers.get("Api-Access-Token"))
+        return await handler(request)
+
+    sender = Sender(stand_in.chatwoot.directory, stand_in.faults, now=TickingClock(), in_flight_max=1)
+    app = make_app(stand_in.chatwoot, sender, stand_in.faults)
+    app.middlewares.append(note)
+    async with listening(app) as url:
+        made = await given(world, organization_id, stand_in, base_url=url, account_id=8, access_token="token-girado")
+        stand_in.register(made)
+        _, items = await check(world, made)
+        assert failed(items) == ["token_valid", "inboxes_known", "webhook_registered", "events_arriving"]
+        assert set(asked) == {"token-girado"}
+        asked.clear()
+        await connections(world, organization_id).UpdateConnection(
+            pb.UpdateConnectionRequest(
+                connection_id=made.connection_id, account_id=ACCOUNT_ID, base_url=f"{url}/", access_token=TOKEN
+            )
+        )
+        _, items = await check(world, made)
+        assert failed(items) == ["events_arriving"]
+        assert set(asked) == {TOKEN}
+
+
 async def test_the_token_of_an_agent_is_not_enough(world: World, organization_id: UUID, stand_in: StandIn) -> None:
     token = stand_in.chatwoot.directory.agents[2].access_token
     _, items = await check(world, await given(world, organization_id, stand_in, access_token=token))

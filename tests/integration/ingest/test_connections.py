@@ -98,6 +98,7 @@ async def test_a_name_is_taken_within_its_organization_alone(world: World, organ
     ("fields", "reason"),
     [
         ({"name": "  "}, "NAME_INVALID"),
+        ({"account_id": 0}, "ACCOUNT_ID_MISSING"),
         ({"base_url": "chat.example.com"}, "BASE_URL_INVALID"),
         ({"base_url": "ftp://chat.example.com"}, "BASE_URL_INVALID"),
         ({"base_url": "https://ana:senha@chat.example.com"}, "BASE_URL_INVALID"),
@@ -144,6 +145,7 @@ async def test_connections_are_listed_newest_first_with_their_channels(world: Wo
 
 async def test_another_organization_s_connection_is_not_there(world: World, organization_id: UUID) -> None:
     made = await given_connection(world, organization_id)
+    channel = await given_channel(world, made, 1)
     connection_id = made.connection_id
     stranger = connections(world, uuid4())
     calls: list[Awaitable[Any]] = [
@@ -153,6 +155,10 @@ async def test_another_organization_s_connection_is_not_there(world: World, orga
         ),
         stranger.CreateChannel(
             pb.CreateChannelRequest(connection_id=connection_id, name="Caixa", source=WHATSAPP, inbox_id=1)
+        ),
+        stranger.UpdateConnection(pb.UpdateConnectionRequest(connection_id=connection_id, name="Minha")),
+        stranger.UpdateChannel(
+            pb.UpdateChannelRequest(connection_id=connection_id, channel_id=channel.channel_id, name="Minha")
         ),
         stranger.CheckConnection(pb.CheckConnectionRequest(connection_id=connection_id)),
         stranger.ListChannels(pb.ListChannelsRequest(connection_id=connection_id)),
@@ -165,6 +171,8 @@ async def test_another_organization_s_connection_is_not_there(world: World, orga
         assert error.reason == "CONNECTION_NOT_FOUND"
     assert (await stranger.ListConnections(pb.ListConnectionsRequest())).connections == []
     assert await live_secrets(world, made) == []
+    (kept,) = (await connections(world, organization_id).ListConnections(pb.ListConnectionsRequest())).connections
+    assert (kept.name, list(kept.channels)) == (made.name, [channel])
 
 
 async def test_two_secrets_are_live_and_the_oldest_gives_way(world: World, organization_id: UUID) -> None:
@@ -344,7 +352,8 @@ async def test_viewers_look_and_administrators_act(world: World, organization_id
         stub = world.as_user(organization_id, role).stub(ConnectionServiceStub)
         assert (await stub.ListConnections(pb.ListConnectionsRequest())).connections == [made]
         for call in (
-            stub.CreateConnection(pb.CreateConnectionRequest(name="Outro")),
+            stub.CreateConnection(pb.CreateConnectionRequest(name="Outro", account_id=7)),
+            stub.UpdateConnection(pb.UpdateConnectionRequest(connection_id=made.connection_id, name="Outro")),
             stub.AddWebhookSecret(
                 pb.AddWebhookSecretRequest(connection_id=made.connection_id, webhook_secret="segredo-do-teste")
             ),
@@ -354,4 +363,5 @@ async def test_viewers_look_and_administrators_act(world: World, organization_id
                 await call
             assert isinstance(error_info(refused.value), PermissionDenied)
     stub = world.as_user(organization_id, ADMIN).stub(ConnectionServiceStub)
-    assert (await stub.CreateConnection(pb.CreateConnectionRequest(name="Outro"))).name == "Outro"
+    made = await stub.CreateConnection(pb.CreateConnectionRequest(name="Outro", account_id=7))
+    assert made.name == "Outro"

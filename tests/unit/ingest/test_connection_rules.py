@@ -7,10 +7,17 @@ from uuid import UUID
 import pytest
 
 from chassis.clock import SettableClock, SystemClock
-from chassis.errors import InvalidArgument
+from chassis.errors import FailedPrecondition, InvalidArgument
 from chassis.ids import Uuid7Ids
 from services.ingest.connection_check import NEEDED_EVENTS, Failure, Kept, Seen, Webhook, evaluate
-from services.ingest.connection_rules import base_url, readable_name, superseded_secrets
+from services.ingest.connection_rules import (
+    account_id,
+    base_url,
+    readable_name,
+    something_named,
+    superseded_secrets,
+    token_stays_home,
+)
 from services.ingest.event_store import first_id_at
 from services.ingest.lanes_hash import LANE_COUNT, lane_of
 from services.ingest.providers.chatwoot.shape import CONTACT_EVENTS, CONVERSATION_EVENTS, MESSAGE_EVENTS
@@ -70,6 +77,45 @@ def test_what_is_no_base_url_is_refused(given: str) -> None:
         base_url(given)
     assert refused.value.reason == "BASE_URL_INVALID"
     assert refused.value.violations[0].field == "base_url"
+
+
+def test_chatwoot_has_accounts_and_evolution_none() -> None:
+    assert account_id("CHATWOOT", 7) == 7
+    assert account_id("EVOLUTION", 0) is None
+    with pytest.raises(InvalidArgument) as refused:
+        account_id("CHATWOOT", 0)
+    assert refused.value.reason == "ACCOUNT_ID_MISSING"
+    assert "/app/accounts/" in refused.value.message
+
+
+HOME = "https://chat.example.com"
+
+
+@pytest.mark.parametrize("wanted", ["", HOME, f"{HOME}:443/chat", "https://CHAT.example.com"])
+def test_a_token_stays_with_its_server_whatever_the_path(wanted: str) -> None:
+    token_stays_home(HOME, wanted)
+
+
+@pytest.mark.parametrize(
+    ("kept", "wanted"),
+    [
+        (HOME, "http://chat.example.com"),
+        (HOME, f"{HOME}:8443"),
+        (HOME, "https://chat.example.com.evil.example"),
+        ("", HOME),
+    ],
+)
+def test_a_token_goes_nowhere_else_by_itself(kept: str, wanted: str) -> None:
+    with pytest.raises(FailedPrecondition) as refused:
+        token_stays_home(kept, wanted)
+    assert refused.value.reason == "ACCESS_TOKEN_NEEDED"
+
+
+def test_what_only_says_which_one_is_meant_changes_nothing() -> None:
+    something_named(["connection_id", "name"])
+    with pytest.raises(InvalidArgument) as refused:
+        something_named(["connection_id", "channel_id", "etag", "request_id"])
+    assert refused.value.reason == "NOTHING_TO_CHANGE"
 
 
 def test_a_name_loses_blanks_and_nothing_else() -> None:

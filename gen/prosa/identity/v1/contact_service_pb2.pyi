@@ -244,6 +244,7 @@ class Person(_message.Message):
     CREATE_MISSING_FIELD_NUMBER: _builtins.int
     UPDATE_PROFILE_FIELD_NUMBER: _builtins.int
     CAUSE_ID_FIELD_NUMBER: _builtins.int
+    PROFILE_TIME_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """The organization that was written to."""
     source: _options_pb2.Source.ValueType
@@ -264,6 +265,12 @@ class Person(_message.Message):
     """What caused the look-up, for the log: the webhook event's id or the caller's request id."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]: ...
+    @_builtins.property
+    def profile_time(self) -> _timestamp_pb2.Timestamp:
+        """With update_profile: since when the profile is so. An older word than the newest heard fills gaps and replaces
+        nothing; when unset, it may always replace.
+        """
+
     def __init__(
         self,
         *,
@@ -278,10 +285,11 @@ class Person(_message.Message):
         create_missing: _builtins.bool = ...,
         update_profile: _builtins.bool = ...,
         cause_id: _builtins.str = ...,
+        profile_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["profile_time", b"profile_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "source", b"source", "update_profile", b"update_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "profile_time", b"profile_time", "source", b"source", "update_profile", b"update_profile"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -40,6 +40,7 @@ class Connection(_message.Message):
     LEGACY_STATIC_SECRET_END_TIME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     organization_id: _builtins.str
     provider: _ingest_service_pb2.Provider.ValueType
@@ -49,13 +50,15 @@ class Connection(_message.Message):
     webhook_path: _builtins.str
     """The path to give to the provider: "/webhooks/chatwoot/<connection_key>"."""
     account_id: _builtins.int
-    """Chatwoot's account id; 0 when not known."""
+    """Chatwoot's account id; 0 on connections that were made before it was asked for."""
     base_url: _builtins.str
     """"https://chat.example.com"; empty when only webhooks are used."""
     secret_count: _builtins.int
     """How many webhook secrets are live: 0, 1 or 2. With 0, unsigned webhooks are accepted and counted."""
     access_token_set: _builtins.bool
     """True when an access token is kept."""
+    etag: _builtins.str
+    """Another one after each UpdateConnection that changed something."""
     @_builtins.property
     def legacy_static_secret_end_time(self) -> _timestamp_pb2.Timestamp:
         """Unset unless the secret itself is accepted as signature until then (legacy senders)."""
@@ -80,10 +83,11 @@ class Connection(_message.Message):
         legacy_static_secret_end_time: _timestamp_pb2.Timestamp | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         channels: _abc.Iterable[Global___Channel] | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "legacy_static_secret_end_time", b"legacy_static_secret_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token_set", b"access_token_set", "account_id", b"account_id", "base_url", b"base_url", "channels", b"channels", "connection_id", b"connection_id", "connection_key", b"connection_key", "create_time", b"create_time", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "organization_id", b"organization_id", "provider", b"provider", "secret_count", b"secret_count", "webhook_path", b"webhook_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token_set", b"access_token_set", "account_id", b"account_id", "base_url", b"base_url", "channels", b"channels", "connection_id", b"connection_id", "connection_key", b"connection_key", "create_time", b"create_time", "etag", b"etag", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "organization_id", b"organization_id", "provider", b"provider", "secret_count", b"secret_count", "webhook_path", b"webhook_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -105,6 +109,7 @@ class Channel(_message.Message):
     ACTIVE_FIELD_NUMBER: _builtins.int
     EVOLUTION_INSTANCE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     channel_id: _builtins.str
     organization_id: _builtins.str
     connection_id: _builtins.str
@@ -117,6 +122,8 @@ class Channel(_message.Message):
     active: _builtins.bool
     evolution_instance: _builtins.str
     """The Evolution instance an API inbox shows; empty otherwise."""
+    etag: _builtins.str
+    """Another one after each UpdateChannel that changed something."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -132,10 +139,11 @@ class Channel(_message.Message):
         active: _builtins.bool = ...,
         evolution_instance: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "board_id", b"board_id", "channel_id", b"channel_id", "connection_id", b"connection_id", "create_time", b"create_time", "evolution_instance", b"evolution_instance", "inbox_id", b"inbox_id", "name", b"name", "organization_id", b"organization_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["active", b"active", "board_id", b"board_id", "channel_id", b"channel_id", "connection_id", b"connection_id", "create_time", b"create_time", "etag", b"etag", "evolution_instance", b"evolution_instance", "inbox_id", b"inbox_id", "name", b"name", "organization_id", b"organization_id", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -157,6 +165,7 @@ class CreateConnectionRequest(_message.Message):
     """CHATWOOT when unspecified."""
     name: _builtins.str
     account_id: _builtins.int
+    """Chatwoot's account id: the number in its address, /app/accounts/<id>."""
     base_url: _builtins.str
     access_token: _builtins.str
     """Chatwoot's access token for REST calls; kept encrypted."""
@@ -187,6 +196,65 @@ class CreateConnectionRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateConnectionRequest: _TypeAlias = CreateConnectionRequest  # noqa: Y015
+
+@_typing.final
+class UpdateConnectionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    LEGACY_STATIC_SECRET_END_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    connection_id: _builtins.str
+    name: _builtins.str
+    account_id: _builtins.int
+    """Chatwoot's account id: the number in its address, /app/accounts/<id>."""
+    base_url: _builtins.str
+    """Empty: Chatwoot is not asked for anything. Another server needs the access_token in the same request."""
+    access_token: _builtins.str
+    """Chatwoot's new access token; empty: the one that is kept."""
+    etag: _builtins.str
+    """The etag that the connection must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    @_builtins.property
+    def legacy_static_secret_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Accept the webhook secret itself as signature until then; a time that is over ends it."""
+
+    def __init__(
+        self,
+        *,
+        connection_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        account_id: _builtins.int | None = ...,
+        base_url: _builtins.str | None = ...,
+        access_token: _builtins.str = ...,
+        legacy_static_secret_end_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "account_id", b"account_id", "base_url", b"base_url", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "access_token", b"access_token", "account_id", b"account_id", "base_url", b"base_url", "connection_id", b"connection_id", "etag", b"etag", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__account_id: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
+    _WhichOneofArgType__account_id: _TypeAlias = _typing.Literal["_account_id", b"_account_id"]  # noqa: Y015
+    _WhichOneofReturnType__base_url: _TypeAlias = _typing.Literal["base_url"]  # noqa: Y015
+    _WhichOneofArgType__base_url: _TypeAlias = _typing.Literal["_base_url", b"_base_url"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__account_id) -> _WhichOneofReturnType__account_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_url) -> _WhichOneofReturnType__base_url | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+
+Global___UpdateConnectionRequest: _TypeAlias = UpdateConnectionRequest  # noqa: Y015
 
 @_typing.final
 class GetConnectionRequest(_message.Message):
@@ -392,6 +460,80 @@ class CreateChannelRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___CreateChannelRequest: _TypeAlias = CreateChannelRequest  # noqa: Y015
+
+@_typing.final
+class UpdateChannelRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    INBOX_ID_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    EVOLUTION_INSTANCE_FIELD_NUMBER: _builtins.int
+    ACTIVE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    connection_id: _builtins.str
+    channel_id: _builtins.str
+    name: _builtins.str
+    source: _options_pb2.Source.ValueType
+    inbox_id: _builtins.int
+    board_id: _builtins.str
+    """The board's id; empty: the organization's default board. Deals that are open stay on theirs."""
+    evolution_instance: _builtins.str
+    """Empty: the inbox shows no Evolution instance."""
+    active: _builtins.bool
+    """False: what arrives for the inbox is ignored as a foreign inbox's."""
+    etag: _builtins.str
+    """The etag that the channel must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        connection_id: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        source: _options_pb2.Source.ValueType | None = ...,
+        inbox_id: _builtins.int | None = ...,
+        board_id: _builtins.str | None = ...,
+        evolution_instance: _builtins.str | None = ...,
+        active: _builtins.bool | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_board_id", b"_board_id", "_evolution_instance", b"_evolution_instance", "_inbox_id", b"_inbox_id", "_name", b"_name", "_source", b"_source", "active", b"active", "board_id", b"board_id", "evolution_instance", b"evolution_instance", "inbox_id", b"inbox_id", "name", b"name", "source", b"source"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_active", b"_active", "_board_id", b"_board_id", "_evolution_instance", b"_evolution_instance", "_inbox_id", b"_inbox_id", "_name", b"_name", "_source", b"_source", "active", b"active", "board_id", b"board_id", "channel_id", b"channel_id", "connection_id", b"connection_id", "etag", b"etag", "evolution_instance", b"evolution_instance", "inbox_id", b"inbox_id", "name", b"name", "request_id", b"request_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__active: _TypeAlias = _typing.Literal["active"]  # noqa: Y015
+    _WhichOneofArgType__active: _TypeAlias = _typing.Literal["_active", b"_active"]  # noqa: Y015
+    _WhichOneofReturnType__board_id: _TypeAlias = _typing.Literal["board_id"]  # noqa: Y015
+    _WhichOneofArgType__board_id: _TypeAlias = _typing.Literal["_board_id", b"_board_id"]  # noqa: Y015
+    _WhichOneofReturnType__evolution_instance: _TypeAlias = _typing.Literal["evolution_instance"]  # noqa: Y015
+    _WhichOneofArgType__evolution_instance: _TypeAlias = _typing.Literal["_evolution_instance", b"_evolution_instance"]  # noqa: Y015
+    _WhichOneofReturnType__inbox_id: _TypeAlias = _typing.Literal["inbox_id"]  # noqa: Y015
+    _WhichOneofArgType__inbox_id: _TypeAlias = _typing.Literal["_inbox_id", b"_inbox_id"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__source: _TypeAlias = _typing.Literal["source"]  # noqa: Y015
+    _WhichOneofArgType__source: _TypeAlias = _typing.Literal["_source", b"_source"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__active) -> _WhichOneofReturnType__active | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__board_id) -> _WhichOneofReturnType__board_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__evolution_instance) -> _WhichOneofReturnType__evolution_instance | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__inbox_id) -> _WhichOneofReturnType__inbox_id | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__source) -> _WhichOneofReturnType__source | None: ...
+
+Global___UpdateChannelRequest: _TypeAlias = UpdateChannelRequest  # noqa: Y015
 
 @_typing.final
 class ListChannelsRequest(_message.Message):

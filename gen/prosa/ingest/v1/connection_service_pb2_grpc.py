@@ -50,6 +50,11 @@ class ConnectionServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.ListConnectionsRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.ListConnectionsResponse.FromString,
                 _registered_method=True)
+        self.UpdateConnection = channel.unary_unary(
+                '/prosa.ingest.v1.ConnectionService/UpdateConnection',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateConnectionRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Connection.FromString,
+                _registered_method=True)
         self.AddWebhookSecret = channel.unary_unary(
                 '/prosa.ingest.v1.ConnectionService/AddWebhookSecret',
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.AddWebhookSecretRequest.SerializeToString,
@@ -65,6 +70,11 @@ class ConnectionServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateChannelRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.FromString,
                 _registered_method=True)
+        self.UpdateChannel = channel.unary_unary(
+                '/prosa.ingest.v1.ConnectionService/UpdateChannel',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateChannelRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.FromString,
+                _registered_method=True)
         self.ListChannels = channel.unary_unary(
                 '/prosa.ingest.v1.ConnectionService/ListChannels',
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.ListChannelsRequest.SerializeToString,
@@ -77,7 +87,8 @@ class ConnectionServiceServicer:
     """
 
     def CreateConnection(self, request, context):
-        """Makes a webhook address for one Chatwoot account. Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN.
+        """Makes a webhook address for one Chatwoot account.
+        Errors: INVALID_ARGUMENT ACCOUNT_ID_MISSING; ALREADY_EXISTS CONNECTION_NAME_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -92,6 +103,17 @@ class ConnectionServiceServicer:
 
     def ListConnections(self, request, context):
         """Lists connections, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateConnection(self, request, context):
+        """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
+        is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
+        cannot become another one, and a kept token goes to another server only where it is given again.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -115,6 +137,16 @@ class ConnectionServiceServicer:
 
     def CreateChannel(self, request, context):
         """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateChannel(self, request, context):
+        """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
+        stays as it is. What is the same already is no change; a request that names nothing is refused.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
+        NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -147,6 +179,11 @@ def add_ConnectionServiceServicer_to_server(servicer, server):
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.ListConnectionsRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.ListConnectionsResponse.SerializeToString,
             ),
+            'UpdateConnection': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateConnection,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateConnectionRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Connection.SerializeToString,
+            ),
             'AddWebhookSecret': grpc.unary_unary_rpc_method_handler(
                     servicer.AddWebhookSecret,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.AddWebhookSecretRequest.FromString,
@@ -160,6 +197,11 @@ def add_ConnectionServiceServicer_to_server(servicer, server):
             'CreateChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateChannel,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateChannelRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.SerializeToString,
+            ),
+            'UpdateChannel': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateChannel,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateChannelRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.SerializeToString,
             ),
             'ListChannels': grpc.unary_unary_rpc_method_handler(
@@ -261,6 +303,33 @@ class ConnectionService:
             _registered_method=True)
 
     @staticmethod
+    def UpdateConnection(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.ConnectionService/UpdateConnection',
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateConnectionRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Connection.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
     def AddWebhookSecret(request,
             target,
             options=(),
@@ -330,6 +399,33 @@ class ConnectionService:
             target,
             '/prosa.ingest.v1.ConnectionService/CreateChannel',
             prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateChannelRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateChannel(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.ConnectionService/UpdateChannel',
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.UpdateChannelRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_connection__service__pb2.Channel.FromString,
             options,
             channel_credentials,

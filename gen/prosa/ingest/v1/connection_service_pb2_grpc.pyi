@@ -34,11 +34,20 @@ class ConnectionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConnectionServiceAsyncStub: ...
     CreateConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateConnectionRequest, _connection_service_pb2.Connection]
-    """Makes a webhook address for one Chatwoot account. Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN."""
+    """Makes a webhook address for one Chatwoot account.
+    Errors: INVALID_ARGUMENT ACCOUNT_ID_MISSING; ALREADY_EXISTS CONNECTION_NAME_TAKEN.
+    """
     GetConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.GetConnectionRequest, _connection_service_pb2.Connection]
     """Answers one connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND."""
     ListConnections: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.ListConnectionsRequest, _connection_service_pb2.ListConnectionsResponse]
     """Lists connections, newest first."""
+    UpdateConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateConnectionRequest, _connection_service_pb2.Connection]
+    """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
+    is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
+    cannot become another one, and a kept token goes to another server only where it is given again.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+    """
     AddWebhookSecret: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.AddWebhookSecretRequest, _connection_service_pb2.Connection]
     """Adds a webhook secret; the one before stays valid until the next is added or it is removed. At most two are live.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
@@ -49,6 +58,12 @@ class ConnectionServiceStub:
     """
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+    UpdateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateChannelRequest, _connection_service_pb2.Channel]
+    """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
+    stays as it is. What is the same already is no change; a request that names nothing is refused.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
+    NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+    """
     ListChannels: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]
     """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
     naming both.
@@ -61,11 +76,20 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateConnectionRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
-    """Makes a webhook address for one Chatwoot account. Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN."""
+    """Makes a webhook address for one Chatwoot account.
+    Errors: INVALID_ARGUMENT ACCOUNT_ID_MISSING; ALREADY_EXISTS CONNECTION_NAME_TAKEN.
+    """
     GetConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.GetConnectionRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
     """Answers one connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND."""
     ListConnections: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.ListConnectionsRequest, _connection_service_pb2.ListConnectionsResponse]  # type: ignore[assignment]
     """Lists connections, newest first."""
+    UpdateConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateConnectionRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
+    """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
+    is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
+    cannot become another one, and a kept token goes to another server only where it is given again.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+    """
     AddWebhookSecret: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.AddWebhookSecretRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
     """Adds a webhook secret; the one before stays valid until the next is added or it is removed. At most two are live.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
@@ -76,6 +100,12 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     """
     CreateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+    UpdateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
+    """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
+    stays as it is. What is the same already is no change; a request that names nothing is refused.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
+    NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+    """
     ListChannels: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
     naming both.
@@ -91,7 +121,9 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connection_service_pb2.CreateConnectionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.Connection, _abc.Awaitable[_connection_service_pb2.Connection]]:
-        """Makes a webhook address for one Chatwoot account. Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN."""
+        """Makes a webhook address for one Chatwoot account.
+        Errors: INVALID_ARGUMENT ACCOUNT_ID_MISSING; ALREADY_EXISTS CONNECTION_NAME_TAKEN.
+        """
 
     @_abc_1.abstractmethod
     def GetConnection(
@@ -108,6 +140,19 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.ListConnectionsResponse, _abc.Awaitable[_connection_service_pb2.ListConnectionsResponse]]:
         """Lists connections, newest first."""
+
+    @_abc_1.abstractmethod
+    def UpdateConnection(
+        self,
+        request: _connection_service_pb2.UpdateConnectionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_service_pb2.Connection, _abc.Awaitable[_connection_service_pb2.Connection]]:
+        """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
+        is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
+        cannot become another one, and a kept token goes to another server only where it is given again.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+        """
 
     @_abc_1.abstractmethod
     def AddWebhookSecret(
@@ -136,6 +181,18 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.Channel, _abc.Awaitable[_connection_service_pb2.Channel]]:
         """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+
+    @_abc_1.abstractmethod
+    def UpdateChannel(
+        self,
+        request: _connection_service_pb2.UpdateChannelRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_service_pb2.Channel, _abc.Awaitable[_connection_service_pb2.Channel]]:
+        """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
+        stays as it is. What is the same already is no change; a request that names nothing is refused.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
+        NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+        """
 
     @_abc_1.abstractmethod
     def ListChannels(

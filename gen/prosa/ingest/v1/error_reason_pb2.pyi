@@ -87,6 +87,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: an event's connection cannot be read; the event is tried again, then a dead letter. Example: a
     connection that was deleted while its events waited.
     """
+    ERROR_REASON_ACCOUNT_ID_MISSING: _ErrorReason.ValueType  # 28
+    """INVALID_ARGUMENT: a connection to Chatwoot names no account. Example: CreateConnection with account_id 0."""
+    ERROR_REASON_NOTHING_TO_CHANGE: _ErrorReason.ValueType  # 29
+    """INVALID_ARGUMENT: an update names no field. Example: UpdateConnection with nothing but a connection_id."""
+    ERROR_REASON_ACCOUNT_IN_USE: _ErrorReason.ValueType  # 30
+    """FAILED_PRECONDITION: messages of the connection's account were taken in; those of another account would be mixed
+    with them, because each account counts its own conversations. Example: account 8 in place of 7 after a month.
+    """
+    ERROR_REASON_ACCESS_TOKEN_NEEDED: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: the kept access token would be sent to another server than it was given for. Example: another
+    host in base_url without an access_token in the same request.
+    """
+    ERROR_REASON_ETAG_STALE: _ErrorReason.ValueType  # 32
+    """ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -158,4 +172,18 @@ ERROR_REASON_CONNECTION_UNREADABLE: ErrorReason.ValueType  # 27
 """FAILED_PRECONDITION: an event's connection cannot be read; the event is tried again, then a dead letter. Example: a
 connection that was deleted while its events waited.
 """
+ERROR_REASON_ACCOUNT_ID_MISSING: ErrorReason.ValueType  # 28
+"""INVALID_ARGUMENT: a connection to Chatwoot names no account. Example: CreateConnection with account_id 0."""
+ERROR_REASON_NOTHING_TO_CHANGE: ErrorReason.ValueType  # 29
+"""INVALID_ARGUMENT: an update names no field. Example: UpdateConnection with nothing but a connection_id."""
+ERROR_REASON_ACCOUNT_IN_USE: ErrorReason.ValueType  # 30
+"""FAILED_PRECONDITION: messages of the connection's account were taken in; those of another account would be mixed
+with them, because each account counts its own conversations. Example: account 8 in place of 7 after a month.
+"""
+ERROR_REASON_ACCESS_TOKEN_NEEDED: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: the kept access token would be sent to another server than it was given for. Example: another
+host in base_url without an access_token in the same request.
+"""
+ERROR_REASON_ETAG_STALE: ErrorReason.ValueType  # 32
+"""ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from prosa.ingest.v1 import connection_service_pb2 as _connection_service_pb2
 import builtins as _builtins
 import sys
@@ -104,3 +106,77 @@ class ChannelCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelCreated: _TypeAlias = ChannelCreated  # noqa: Y015
+
+@_typing.final
+class ConnectionUpdated(_message.Message):
+    """Something about a connection was changed. Its address and secrets are no part of a fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    connection_id: _builtins.str
+    name: _builtins.str
+    version: _builtins.int
+    """Grows by one with each change of the connection."""
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that are another now: "name", "account_id", "base_url", "access_token", "legacy_static_secret_end_time"."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        connection_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "connection_id", b"connection_id", "name", b"name", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectionUpdated: _TypeAlias = ConnectionUpdated  # noqa: Y015
+
+@_typing.final
+class ChannelUpdated(_message.Message):
+    """Something about a channel was changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    """Grows by one with each change of the channel."""
+    @_builtins.property
+    def channel(self) -> _connection_service_pb2.Channel:
+        """As it is now."""
+
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that are another now: "name", "board_id" and so on."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        channel: _connection_service_pb2.Channel | None = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "channel", b"channel", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelUpdated: _TypeAlias = ChannelUpdated  # noqa: Y015
