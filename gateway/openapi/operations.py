@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from http import HTTPStatus
@@ -33,6 +34,8 @@ GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (
     (DeclaredError("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"), "It took too long."),
 )
 """What any operation may answer, with a sentence each."""
+_PREFIX = "/api/v1/"
+_VERB = re.compile(r"[A-Z][a-z]+")
 
 
 @dataclass(frozen=True)
@@ -40,7 +43,7 @@ class Operation:
     """One bound RPC as a reader sees it."""
 
     binding: Binding
-    # Unique in the document: "ListChannels", and "ListChannels2" for its second path.
+    # Unique in the document: the RPC's name; of an RPC with several paths, what each path says.
     operation_id: str
     summary: str
     description: str
@@ -70,17 +73,16 @@ class Operation:
 
 def operations(bound: Sequence[Binding]) -> tuple[Operation, ...]:
     """Answers the operations of bindings, in their order."""
-    seen: dict[str, int] = {}
+    paths_of = Counter(binding.rpc.full_name for binding in bound)
     found = []
     for binding in bound:
         name = binding.rpc.name
-        seen[name] = seen.get(name, 0) + 1
         text, errors = split_errors(comments().get(binding.rpc.full_name, ""))
         permission = binding.rpc.GetOptions().Extensions[options_pb2.permission]
         found.append(
             Operation(
                 binding=binding,
-                operation_id=name if seen[name] == 1 else f"{name}{seen[name]}",
+                operation_id=name if paths_of[binding.rpc.full_name] == 1 else path_name(binding),
                 summary=_first_sentence(text) or name,
                 description=text,
                 permission=describe_permission(permission),
@@ -90,6 +92,21 @@ def operations(bound: Sequence[Binding]) -> tuple[Operation, ...]:
             )
         )
     return tuple(found)
+
+
+def path_name(binding: Binding) -> str:
+    """Answers what a path does, in one word: "ListConnectionChannels" for channels below a connection."""
+    words = [_VERB.match(binding.rpc.name)[0]]  # type: ignore[index]
+    segments = [segment.partition(":")[0] for segment in binding.template.removeprefix(_PREFIX).split("/")]
+    for segment, following in zip(segments, [*segments[1:], ""], strict=True):
+        if not segment.startswith("{"):
+            word = segment.replace("-", " ").title().replace(" ", "")
+            words.append(_one_of(word) if following.startswith("{") else word)
+    return "".join(words)
+
+
+def _one_of(plural: str) -> str:
+    return f"{plural[:-3]}y" if plural.endswith("ies") else plural.removesuffix("s")
 
 
 def describe_permission(permission: options_pb2.Permission) -> str:

@@ -73,6 +73,8 @@ class Schemas:
             _copy(rules.repeated, schema, {"min_items": "minItems", "max_items": "maxItems"})
             if rules.repeated.unique:
                 schema["uniqueItems"] = True
+        elif _is_optional(field):
+            schema = _or_null(self._value(field, rules))
         else:
             schema = self._value(field, rules)
         comment = comments().get(field.full_name)
@@ -155,8 +157,22 @@ def example_of(field: FieldDescriptor) -> Any:
     return example if isinstance(example, int) and field.type in (*_INT32, _F.TYPE_INT64) else None
 
 
+def _is_optional(field: FieldDescriptor) -> bool:
+    """Whether a value that is no message may be absent and is then told apart from an empty one."""
+    oneof = field.containing_oneof
+    # protobuf models `optional int32 x` as a oneof of one member named _x.
+    return field.message_type is None and oneof is not None and oneof.name == f"_{field.name}"
+
+
+def _or_null(schema: Schema) -> Schema:
+    return {"anyOf": [schema, {"type": "null"}]} if "$ref" in schema else {**schema, "type": [schema["type"], "null"]}
+
+
 def _is_required(field: FieldDescriptor) -> bool:
     rules = field.GetOptions().Extensions[validate_pb2.field]
+    if _is_optional(field):
+        # Its rules bind what is given.
+        return bool(rules.required)
     return bool(
         rules.required
         or rules.string.min_len > 0

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 from typing import Any
 
@@ -12,7 +13,7 @@ from openapi_spec_validator import OpenAPIV31SpecValidator
 
 from gateway.openapi import document, page
 from gateway.openapi.comments import DeclaredError, comments, split_errors
-from gateway.openapi.operations import operations
+from gateway.openapi.operations import operations, path_name
 from gateway.transcoding.bindings import bindings
 from gateway.transcoding.plans import Plans
 
@@ -37,6 +38,30 @@ def test_every_binding_is_in_the_document_with_summary_and_permission(openapi: d
         assert operation.permission in found["description"]
     ids = [item["operationId"] for path in openapi["paths"].values() for item in path.values()]
     assert len(ids) == len(set(ids))
+
+
+def test_an_operation_is_called_as_its_rpc_and_one_of_several_paths_by_what_the_path_says() -> None:
+    ids = {f"{item.binding.http_method} {item.binding.template}": item.operation_id for item in OPERATIONS}
+    assert ids["GET /api/v1/connections"] == "ListConnections"
+    assert ids["POST /api/v1/webhook-events:replay"] == "ReplayWebhookEvents"
+    assert ids["GET /api/v1/connections/{connection_id}/channels"] == "ListConnectionChannels"
+    assert ids["GET /api/v1/channels"] == "ListChannels"
+    assert ids["GET /api/v1/contacts/{contact_id}/identities"] == "ListContactIdentities"
+    assert ids["GET /api/v1/identities"] == "ListIdentities"
+    assert [name for name in ids.values() if not name.isalpha()] == []
+
+
+@pytest.mark.parametrize(
+    ("template", "name"),
+    [
+        ("/api/v1/companies/{company_id}/webhook-events", "ListCompanyWebhookEvents"),
+        ("/api/v1/boards/{board}/stages/{stage_id}", "ListBoardStage"),
+        ("/api/v1/channels:search", "ListChannels"),
+    ],
+)
+def test_a_path_s_name_holds_one_of_each_thing_that_it_leads_through(template: str, name: str) -> None:
+    listing = next(item.binding for item in OPERATIONS if item.binding.rpc.name == "ListChannels")
+    assert path_name(replace(listing, template=template)) == name
 
 
 def test_the_routes_written_by_hand_are_in_the_document(openapi: dict[str, Any]) -> None:
@@ -74,6 +99,21 @@ def test_fields_of_the_path_are_not_asked_for_in_the_body_again(openapi: dict[st
     body = add["requestBody"]["content"]["application/json"]["schema"]
     assert set(body["properties"]) == {"webhook_secret", "only", "request_id"}
     assert {parameter["name"] for parameter in add["parameters"]} == {"connection_id", "Idempotency-Key"}
+
+
+def test_an_update_asks_for_nothing_and_takes_null_for_what_stays(openapi: dict[str, Any]) -> None:
+    update = openapi["paths"]["/api/v1/connections/{connection_id}/channels/{channel_id}"]["patch"]
+    body = update["requestBody"]["content"]["application/json"]["schema"]
+    assert "required" not in body
+    assert body["properties"]["name"] == {
+        "type": ["string", "null"],
+        "minLength": 1,
+        "maxLength": 200,
+        "examples": ["Ana"],
+    }
+    assert body["properties"]["inbox_id"]["type"] == ["integer", "null"]
+    assert body["properties"]["source"]["anyOf"][1] == {"type": "null"}
+    assert body["properties"]["etag"]["type"] == "string"
 
 
 def test_anyone_may_get_a_token_and_nothing_else_without_one(openapi: dict[str, Any]) -> None:
