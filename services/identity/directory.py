@@ -49,6 +49,8 @@ class Person:
     create_missing: bool
     update_profile: bool
     cause_id: str
+    profile_time: datetime | None = None
+    """Where the profile may be updated: since when it is so; an older word than one heard before replaces nothing."""
 
     @property
     def key(self) -> IdentityKey | None:
@@ -104,6 +106,8 @@ class Changes:
 
     new_contacts: dict[UUID, Contact] = field(default_factory=dict)
     learnt_contacts: dict[UUID, Contact] = field(default_factory=dict)
+    heard_contacts: dict[UUID, Contact] = field(default_factory=dict)
+    """Contacts of whom a newer word came, whether or not it said anything new."""
     new_identities: list[tuple[UUID, Identity]] = field(default_factory=list)
     promotions: list[Promotion] = field(default_factory=list)
     addressed: dict[UUID, tuple[UUID, Identity]] = field(default_factory=dict)
@@ -115,6 +119,7 @@ class Changes:
         return bool(
             self.new_contacts
             or self.learnt_contacts
+            or self.heard_contacts
             or self.new_identities
             or self.promotions
             or self.addressed
@@ -181,7 +186,8 @@ class Directory:
         if contact is None:
             return Resolution(person, decision.outcome, None, None, "", decision.candidates, settled=True)
         identity, previous_key = self._identity(shelf, person, decision, contact)
-        changed = self._learn(shelf, person, decision, contact)
+        current, heard = self._hear(person, contact)
+        changed = self._learn(shelf, person, decision, contact, replace=current or decision.make_contact) or heard
         changed |= self._learn_aliases(shelf, person, contact, identity)
         changed |= self._report(shelf, person, decision, contact)
         if changed or previous_key or decision.link or decision.make_contact:
@@ -243,11 +249,23 @@ class Directory:
                 link.identity = heir
         self.changes.promotions.append(Promotion(organization_id, heir, retired.key, retired_id=retired.id))
 
-    def _learn(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact) -> bool:
+    def _hear(self, person: Person, contact: Contact) -> tuple[bool, bool]:
+        """Whether the person's word may replace what is kept, and whether its time has to be kept."""
+        if not person.update_profile:
+            return False, False
+        if person.profile_time is None or person.profile_time == contact.profile_time:
+            return True, False
+        if contact.profile_time is not None and person.profile_time < contact.profile_time:
+            # Sent late, or once more: it may fill a gap, and nothing else.
+            return False, False
+        contact.profile_time = person.profile_time
+        self.changes.heard_contacts[contact.id] = contact
+        return True, True
+
+    def _learn(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact, *, replace: bool) -> bool:
         """Takes over the profile; a phone that somebody else has is not taken over before people have decided."""
         own = person.external_id if is_phone_key(person.source, person.external_id) else ""
         phone = person.phone or own
-        replace = person.update_profile or decision.make_contact
         if phone and phone != contact.phone and not decision.make_contact:
             others = (holder for holder in shelf.holders(phone) if holder != contact.id)
             if decision.candidates or any(others):

@@ -219,6 +219,8 @@ class Contact:
     version: int
     create_time: datetime
     update_time: datetime
+    profile_time: datetime | None = None
+    """Of the newest word a provider sent that may replace what is kept; None where none came."""
 
     def learn(self, *, name: str, phone: str, email: str, replace: bool) -> bool:
         """Takes over what is given: all of it where it may replace, else only where nothing was known.

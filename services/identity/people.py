@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from uuid import UUID
 
-from chassis import canonical
+from chassis import canonical, wire
 from chassis.canonical import ExternalIdKind, Source
 from chassis.errors import InvalidArgument
 from prosa.identity.v1 import contact_service_pb2 as pb
@@ -59,6 +59,7 @@ def read_person(message: pb.Person, organization_id: UUID, region: str) -> Perso
         aliases=tuple(aliases),
         create_missing=message.create_missing,
         update_profile=message.update_profile,
+        profile_time=wire.from_timestamp(message.profile_time) if message.HasField("profile_time") else None,
         cause_id=clean(message.cause_id),
     )
 

@@ -61,7 +61,7 @@ cross join lateral (
 
 _CONTACTS = """
 select contact.contact_id, contact.organization_id, contact.name, contact.phone, contact.email, contact.tags,
-  contact.version, contact.create_time, contact.update_time
+  contact.version, contact.create_time, contact.update_time, contact.profile_time
 from unnest(%(organizations)b::uuid[], %(contacts)b::uuid[]) as wanted (organization_id, contact_id)
 join identity.contacts contact using (organization_id, contact_id)
 """
@@ -199,6 +199,7 @@ async def write(tx: Tx, changes: Changes, now: datetime) -> None:
     """Writes what a batch changes, set by set. Raises Aborted where somebody wrote a key that was not locked."""
     await insert_contacts(tx, list(changes.new_contacts.values()))
     await _update_contacts(tx, list(changes.learnt_contacts.values()))
+    await _keep_profile_times(tx, list(changes.heard_contacts.values()))
     await _promote(tx, changes, now)
     await insert_identities(tx, changes.new_identities, now)
     await _write_aliases(tx, changes, now)
@@ -234,6 +235,23 @@ async def _update_contacts(tx: Tx, contacts: Sequence[Contact]) -> None:
             where contact.organization_id = learnt.organization_id and contact.contact_id = learnt.contact_id
             """,
             _contact_columns(contacts) | {"times": [contact.update_time for contact in contacts]},
+        )
+
+
+async def _keep_profile_times(tx: Tx, contacts: Sequence[Contact]) -> None:
+    if contacts:
+        await tx.exec_driver_sql(
+            """
+            update identity.contacts contact set profile_time = heard.profile_time
+            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(times)b::timestamptz[])
+              as heard (organization_id, contact_id, profile_time)
+            where contact.organization_id = heard.organization_id and contact.contact_id = heard.contact_id
+            """,
+            {
+                "organizations": [contact.organization_id for contact in contacts],
+                "ids": [contact.id for contact in contacts],
+                "times": [contact.profile_time for contact in contacts],
+            },
         )
 
 

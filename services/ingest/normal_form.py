@@ -230,6 +230,8 @@ class NormalEvent:
     conversation: ConversationState | None
     message: MessageRecord | None
     notes: tuple[Note, ...] = ()
+    # Of contact events: when the provider wrote what they say; None where they do not tell.
+    profile_time: datetime | None = None
     # True: resolve through identity and aliases, and drop the event when neither is known. Never create a contact.
     requires_known_alias: bool = False
 

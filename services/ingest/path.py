@@ -159,6 +159,9 @@ def _person(journey: Journey) -> identity_pb.Person:
         for alias in person.aliases
     ]
     source = person.source
+    updated = event.kind is EventKind.CONTACT_UPDATED
+    # Never later than it came: a clock that runs ahead must not shut out what is sent after it was set right.
+    profile_time = min(event.profile_time or journey.receive_time, journey.receive_time)
     return identity_pb.Person(
         organization_id=str(journey.organization_id),
         source=options_pb2.SOURCE_UNSPECIFIED if source is None else options_pb2.Source.Value(f"SOURCE_{source}"),
@@ -169,7 +172,8 @@ def _person(journey: Journey) -> identity_pb.Person:
         email=person.email or "",
         aliases=aliases,
         create_missing=not event.requires_known_alias,
-        update_profile=event.kind is EventKind.CONTACT_UPDATED,
+        update_profile=updated,
+        profile_time=wire.to_timestamp(profile_time) if updated else None,
         cause_id=str(journey.event_id),
     )
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
+from chassis import wire
 from chassis.errors import from_status
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1.events_pb2 import (
@@ -352,6 +354,31 @@ async def test_a_profile_is_only_filled_unless_it_may_be_replaced(world: World, 
         ("Ana", "ana@example.com", 2),
         ("Ana Lima", "ana@example.com", 3),
     ]
+
+
+@pytest.mark.parametrize("apart", [True, False])
+async def test_a_profile_that_comes_late_replaces_no_newer_one(world: World, shop: UUID, apart: bool) -> None:
+    igsid, phone, now = new_igsid(), new_phone(), datetime(2026, 7, 20, 14, tzinfo=UTC)
+    await resolve_one(world, shop, source=INSTAGRAM, external_id=igsid, name="Ana")
+
+    def word(name: str, minutes: int, **fields: str) -> pb.Person:
+        time = wire.to_timestamp(now + timedelta(minutes=minutes))
+        known = {"source": INSTAGRAM, "external_id": igsid, "update_profile": True, "profile_time": time}
+        return person(shop, name=name, **known, **fields)
+
+    # The second word says nothing new; the third is older than it and not than what it would replace.
+    words = [word("Ana Lima", 0), word("Ana Lima", 2), word("Ana L.", 1, phone=phone)]
+    if apart:
+        found = [(await resolve(world, each))[0] for each in words]
+    else:
+        found = await resolve(world, *words)
+    assert [contact.name for contact in found] == ["Ana Lima"] * 3
+    assert found[-1].phone == phone
+    (again,) = await resolve(world, word("Ana Lima Sá", 2))
+    assert again.name == "Ana Lima Sá"
+    updates = await world.announced(ContactUpdated, shop)
+    assert [fact.contact.name for fact in updates][-1] == "Ana Lima Sá"
+    assert len(updates) == (3 if apart else 2)
 
 
 async def test_nul_characters_are_left_out(world: World, shop: UUID) -> None:

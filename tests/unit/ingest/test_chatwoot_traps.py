@@ -1,12 +1,13 @@
 """The traps of Chatwoot's wire, one by one: what is not ours, and who it is that writes."""
 
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
 import pytest
 
 from chassis.canonical import ExternalIdKind
+from chassis.wire import from_timestamp
 from services.ingest.normal_form import (
     Alias,
     AliasKind,
@@ -18,7 +19,7 @@ from services.ingest.normal_form import (
     NormalEvent,
     Note,
 )
-from services.ingest.path import Journey
+from services.ingest.path import Journey, _person
 from services.ingest.report import record_item
 from tests.unit.ingest.samples import (
     CONTACT,
@@ -330,3 +331,26 @@ def test_numbers_beyond_what_is_sent_on_are_cut_or_left_out(account: object) -> 
     journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), datetime(2026, 11, 3, tzinfo=UTC), event, "k")
     item = record_item(journey)
     assert (item.account_id, item.conversation.unread_count) == (0, 2**31 - 1)
+
+
+# Which of two words about a contact is the newer one.
+
+
+def test_a_changed_contact_tells_when_it_was_written_but_never_later_than_it_came() -> None:
+    event = event_of(CONTACT_UPDATED)
+    written = datetime(2026, 7, 20, 14, 2, 0, 401_000, tzinfo=UTC)
+    assert event.profile_time == written
+    came = datetime(2026, 7, 20, 14, 2, tzinfo=UTC)
+    for receive_time, told in ((written + timedelta(days=1), written), (came, came)):
+        journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), receive_time, event, "k")
+        assert from_timestamp(_person(journey).profile_time) == told
+
+
+def test_a_changed_contact_that_tells_no_time_is_as_new_as_its_arrival() -> None:
+    event = event_of(CONTACT_UPDATED, changed_attributes=None)
+    came = datetime(2026, 7, 20, 14, 2, tzinfo=UTC)
+    journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), came, event, "k")
+    assert from_timestamp(_person(journey).profile_time) == came
+    assert not _person(Journey(UUID(int=1), UUID(int=2), UUID(int=3), came, event_of(CONTACT), "k")).HasField(
+        "profile_time"
+    )

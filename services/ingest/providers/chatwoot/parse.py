@@ -123,6 +123,7 @@ def _contact_event(kind: EventKind, contact: Json, context: ConnectionContext, n
         conversation=None,
         message=None,
         notes=notes + more_notes,
+        profile_time=_change_time(contact.get("changed_attributes")),
         requires_known_alias=person.identity is None or context.account_shared,
     )
 
@@ -131,6 +132,12 @@ def _idle(changes: object) -> bool:
     """Whether a list of changes is known and holds nothing but times."""
     names = [name for change in items(changes) for name in obj(change)]
     return bool(names) and _IDLE_ATTRIBUTES.issuperset(names)
+
+
+def _change_time(changes: object) -> datetime | None:
+    """When the contact was written: the only time that a contact event tells, among what has changed."""
+    times = (instant(obj(obj(change).get("updated_at")).get("current_value")) for change in items(changes))
+    return next((time for time in times if time is not None), None)
 
 
 def _conversation_event(
