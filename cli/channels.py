@@ -9,7 +9,7 @@ import typer
 from chassis.canonical import parse_source
 from cli.calls import CALL_SECONDS, all_pages, open_calls
 from cli.connections import find_connection
-from cli.failures import operation
+from cli.failures import Refused, operation
 from cli.organizations import Org, find_organization
 from cli.output import Json, answer, print_json, print_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
@@ -32,6 +32,22 @@ def channel_row(item: pb.Channel) -> dict[str, Any]:
     }
 
 
+def find_channel(connection: pb.Connection, wanted: str) -> pb.Channel:
+    """The connection's channel with this id or name. Raises Refused naming what there is, or that two have the name."""
+    matching = [item for item in connection.channels if wanted in (item.channel_id, item.name)]
+    if len(matching) == 1:
+        return matching[0]
+    if matching:
+        ids = ", ".join(item.channel_id for item in matching)
+        raise Refused(f"Several channels are named {wanted!r}; use one of the ids {ids}.", reason="CHANNEL_AMBIGUOUS")
+    there_is = ", ".join(repr(item.name) for item in connection.channels[:10]) or "none"
+    raise Refused(f"{connection.name} has no channel {wanted!r}. There is: {there_is}.", reason="CHANNEL_NOT_FOUND")
+
+
+def _source(text: str) -> options_pb2.Source.ValueType:
+    return options_pb2.Source.Value(f"SOURCE_{parse_source(text.lower()).value}")
+
+
 @app.command("create")
 @operation
 async def create(
@@ -44,7 +60,7 @@ async def create(
     as_json: Json = False,
 ) -> None:
     """Declare an inbox of the connection."""
-    medium = options_pb2.Source.Value(f"SOURCE_{parse_source(source.lower()).value}")
+    medium = _source(source)
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
         found = await find_connection(calls, organization.organization_id, connection)
@@ -56,6 +72,55 @@ async def create(
             timeout=CALL_SECONDS,
         )
     answer(channel_row(made), [f"Created: {made.name}", f"  channel  {made.channel_id}"], as_json=as_json)
+
+
+@app.command("update")
+@operation
+async def update(
+    which: Annotated[str, typer.Argument(help="The channel's id or name.")],
+    org: Org,
+    connection: Annotated[str, typer.Option(help="The connection's id or name.")],
+    name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    source: Annotated[str | None, typer.Option(help="whatsapp or instagram.")] = None,
+    inbox_id: Annotated[int | None, typer.Option(min=1, help="Another inbox id of Chatwoot.")] = None,
+    board_id: Annotated[
+        str | None, typer.Option(help='The board of deals from now on; "" for the default board.')
+    ] = None,
+    active: Annotated[
+        bool | None, typer.Option("--active/--inactive", help="Whether what arrives for the inbox is ours.")
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a channel: what is named here; what was taken in stays as it is."""
+    request = pb.UpdateChannelRequest(
+        name=name,
+        source=_source(source) if source is not None else None,
+        inbox_id=inbox_id,
+        board_id=board_id,
+        active=active,
+    )
+    if not request.ListFields():
+        raise Refused(
+            "Nothing to change. Name --name, --source, --inbox-id, --board-id, --active or --inactive.",
+            reason="NOTHING_TO_CHANGE",
+        )
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        behind = await find_connection(calls, organization.organization_id, connection)
+        found = find_channel(behind, which)
+        request.connection_id, request.channel_id = found.connection_id, found.channel_id
+        changed = await calls.stub(ConnectionServiceStub, "ingest").UpdateChannel(
+            request, metadata=calls.organization(organization.organization_id), timeout=CALL_SECONDS
+        )
+    row = channel_row(changed)
+    changes = "changed" if changed.etag != found.etag else "the same as before"
+    lines = [
+        f"{changed.name}: {changes}.",
+        f"  source  {row['source']}",
+        f"  inbox   {changed.inbox_id}{'' if changed.active else ' (inactive)'}",
+        f"  board   {changed.board_id or 'the default board'}",
+    ]
+    answer(row, lines, as_json=as_json)
 
 
 @app.command("list")

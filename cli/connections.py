@@ -62,7 +62,7 @@ def connection_row(item: pb.Connection) -> dict[str, Any]:
 async def create(
     org: Org,
     name: Annotated[str, typer.Option(help="A name people know it by.")],
-    account_id: Annotated[int, typer.Option(min=0, help="Chatwoot's account id.")] = 0,
+    account_id: Annotated[int, typer.Option(min=1, help="Chatwoot's account id: /app/accounts/<id>.")],
     base_url: Annotated[str, typer.Option(help="Where Chatwoot is, such as https://chat.example.com.")] = "",
     as_json: Json = False,
 ) -> None:
@@ -94,6 +94,48 @@ async def create(
         "Next: `prosa channel create` for each inbox, then give the webhook's address to Chatwoot.",
     ]
     answer(row, lines, as_json=as_json)
+
+
+@app.command("update")
+@operation
+async def update(
+    which: Which,
+    org: Org,
+    name: Annotated[str | None, typer.Option(help="Another name.")] = None,
+    account_id: Annotated[int | None, typer.Option(min=1, help="Another account id of Chatwoot.")] = None,
+    base_url: Annotated[
+        str | None, typer.Option(help='Where Chatwoot is. Another server needs its token too; "" for none.')
+    ] = None,
+    as_json: Json = False,
+) -> None:
+    """Change a connection: what is named here, and Chatwoot's access token where PROSA_CHATWOOT_ACCESS_TOKEN is set.
+
+    The webhook's address and secrets stay; `prosa connection add-secret` changes the secrets.
+    """
+    request = pb.UpdateConnectionRequest(
+        name=name, account_id=account_id, base_url=base_url, access_token=os.environ.get(TOKEN_VARIABLE, "")
+    )
+    if not request.ListFields():
+        raise Refused(
+            f"Nothing to change. Name --name, --account-id or --base-url, or put another token into {TOKEN_VARIABLE}.",
+            reason="NOTHING_TO_CHANGE",
+        )
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        found = await find_connection(calls, organization.organization_id, which)
+        request.connection_id = found.connection_id
+        changed = await calls.stub(ConnectionServiceStub, "ingest").UpdateConnection(
+            request, metadata=calls.organization(organization.organization_id), timeout=CALL_SECONDS
+        )
+    changes = "changed" if changed.etag != found.etag else "the same as before"
+    lines = [
+        f"{changed.name}: {changes}.",
+        f"  account     {changed.account_id or 'none'}",
+        f"  Chatwoot    {changed.base_url or 'not asked for anything'}",
+        f"  token       {'kept' if changed.access_token_set else 'none'}",
+        "Next: `prosa connection check`.",
+    ]
+    answer(connection_row(changed), lines, as_json=as_json)
 
 
 @app.command("list")

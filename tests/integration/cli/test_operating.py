@@ -114,6 +114,50 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     assert revoked["revoke_time"] is not None
 
 
+async def test_a_mistyped_connection_and_channel_are_mended_and_keep_their_address(operator: Operator) -> None:
+    name = f"Empório {uuid4().hex[:6]}"
+    org = ("--org", name)
+    await operator.prosa("org", "create", "--name", name, "--admin", "ivo@emporio.example")
+    refused = await operator.prosa("connection", "create", *org, "--name", "main", "--account-id", "0")
+    assert refused.code == 2
+    made = (
+        await operator.prosa(
+            *("connection", "create", *org, "--name", "main", "--account-id", "9", "--json"),
+            PROSA_WEBHOOK_SECRET=SECRET,
+        )
+    ).document
+    created = ("channel", "create", *org, "--connection", "main", "--name", "WhatsApp", "--source", "whatsapp")
+    channel = (await operator.prosa(*created, "--inbox-id", "2", "--json")).document
+
+    nothing = await operator.prosa("connection", "update", "main", *org)
+    assert nothing.code == 1
+    assert "PROSA_CHATWOOT_ACCESS_TOKEN" in nothing.err
+    token = {"PROSA_CHATWOOT_ACCESS_TOKEN": "token-girado"}
+    words = ("--account-id", str(ACCOUNT_ID), "--base-url", "https://chat.example.com", "--json")
+    changed = await operator.prosa("connection", "update", "main", *org, *words, **token)
+    assert changed.code == 0, changed.err
+    assert changed.document == made | {
+        "account_id": ACCOUNT_ID,
+        "base_url": "https://chat.example.com",
+        "access_token_set": True,
+    }
+    assert "token-girado" not in changed.out + changed.err
+    again = await operator.prosa("connection", "update", "main", *org, **token)
+    assert "the same as before" in again.out
+    elsewhere = await operator.prosa("connection", "update", "main", *org, "--base-url", "https://novo.example.com")
+    assert elsewhere.code == 1
+    assert "access_token" in elsewhere.err
+
+    mend = ("channel", "update", "WhatsApp", *org, "--connection", "main")
+    mended = await operator.prosa(*mend, "--inbox-id", str(INBOX_ID), "--inactive", "--json")
+    assert mended.document == channel | {"inbox_id": INBOX_ID, "active": False}
+    shown = await operator.prosa(*mend, "--active", "--source", "instagram")
+    assert (shown.code, "INSTAGRAM" in shown.out) == (0, True)
+    unknown = await operator.prosa("channel", "update", "Telegram", *org, "--connection", "main", "--active")
+    assert unknown.code == 1
+    assert "'WhatsApp'" in unknown.err
+
+
 async def _send(world: World, path: str, organization_id: str) -> tuple[str, str]:
     """Lets one person write, and one whom nobody can identify; answers their events' ids once they are done."""
     now = datetime.now(UTC)
