@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from uuid import UUID, uuid4
 
 import grpc
@@ -10,6 +11,7 @@ import pytest
 from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
 from chassis.outbox import Outbox
+from chassis.paging import Page, read_page
 from chassis.streams import StreamMessage
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import events_pb2
@@ -129,6 +131,28 @@ async def test_a_page_token_of_another_list_is_refused(world: World, organizatio
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await stub(world, organization_id).ListConversations(pb.ListConversationsRequest(page_token=page_token))
     assert error_info(refused.value).reason == "PAGE_TOKEN_INVALID"
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        ("2026-W01-1", str(UUID(int=1))),
+        ("2026-01-01T00:00:00+23:59", str(UUID(int=1))),
+        ("0001-01-01T00:00:00+14:00", str(UUID(int=1))),
+        ("2026-01-01T00:00:00+00:00", UUID(int=1).urn),
+    ],
+)
+async def test_a_page_token_that_somebody_put_together_is_never_an_error_of_ours(
+    world: World, organization_id: UUID, key: tuple[str, str]
+) -> None:
+    request = pb.ListConversationsRequest()
+    page = Page(size=1, after=None, filter_hash=read_page(request, key_length=2).filter_hash)
+    _, request.page_token = page.cut(["shown", "more"], lambda _: key)
+    (answer,) = await asyncio.gather(stub(world, organization_id).ListConversations(request), return_exceptions=True)
+    if isinstance(answer, grpc.aio.AioRpcError):
+        assert error_info(answer).reason == "PAGE_TOKEN_INVALID"
+    else:
+        assert answer == pb.ListConversationsResponse()
 
 
 @pytest.mark.parametrize(
