@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import os
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import asynccontextmanager
-from typing import Any, TypeVar
+from typing import Any, TypeVar, cast
 from uuid import UUID
 
+import grpc
 import grpc.aio
+from grpc_status import rpc_status
 
 from chassis import auth, rpc
 from chassis.clock import SystemClock
@@ -65,15 +67,30 @@ async def open_calls(environment: Mapping[str, str] | None = None) -> AsyncItera
     anywhere = values.get("PROSA_GRPC_ADDRESS") or bootstrap.get("grpc_address") or ""
     if not addresses and not anywhere:
         raise Refused(
-            f"Nothing runs on {home_directory(values)}. Start it with `prosa up`, or name the services with "
+            f"Nothing runs in {home_directory(values)}. Start it with `prosa up`, or name the services with "
             "PROSA_GRPC_ADDRESS and PROSA_KEYS_DIR.",
             reason="NOT_RUNNING",
         )
     calls = Calls(cli_signer(values), addresses, anywhere)
     try:
         yield calls
+    except grpc.aio.AioRpcError as error:
+        if error.code() is grpc.StatusCode.UNAVAILABLE and rpc_status.from_call(cast("grpc.Call", error)) is None:
+            raise _nobody_there(values, [*addresses.values(), *filter(None, [anywhere])]) from error
+        raise
     finally:
         await calls.close()
+
+
+def _nobody_there(values: Mapping[str, str], addresses: Sequence[str]) -> Refused:
+    where = " or ".join(dict.fromkeys(addresses))
+    named = any(value for name, value in values.items() if name.startswith("PROSA_") and name.endswith("_ADDRESS"))
+    do = (
+        "Look at PROSA_GRPC_ADDRESS, or PROSA_<SERVICE>_ADDRESS, and whether the services run there."
+        if named
+        else f"`prosa up` in {home_directory(values)} is just starting, or was killed: start it again."
+    )
+    return Refused(f"Nothing answers at {where}. {do}", reason="SERVICE_UNAVAILABLE")
 
 
 def cli_signer(environment: Mapping[str, str]) -> auth.TokenSigner:

@@ -7,8 +7,9 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+from urllib.parse import urlsplit
 
-from cli.failures import Refused
+from cli.failures import REFUSED, Refused
 
 HOME_DEFAULT = "~/.local/share/prosa"
 HTTP_PORT_DEFAULT = 8080
@@ -42,6 +43,13 @@ def keys_directory(environment: Mapping[str, str]) -> Path:
 def operator_database_url(environment: Mapping[str, str]) -> str:
     """A URL that may create schemas and roles: PROSA_DATABASE_URL, else the one of a running `prosa up`."""
     if url := environment.get("PROSA_DATABASE_URL"):
+        if not urlsplit(url).scheme.startswith("postgres"):
+            # Without the text itself: what is no URL may still hold a password.
+            raise Refused(
+                "PROSA_DATABASE_URL is no database URL. Write postgresql://user:password@host:5432/database.",
+                reason="DATABASE_URL_INVALID",
+                exit_code=REFUSED,
+            )
         return url
     bootstrap = read_bootstrap(environment)
     try:
@@ -65,7 +73,7 @@ def reader_database_url(environment: Mapping[str, str]) -> str:
     url = environment.get(READER_VARIABLE) or read_bootstrap(environment).get("database_url")
     if not url:
         raise Refused(
-            f"{READER_VARIABLE} is not set and no `prosa up` runs on {home_directory(environment)}. Set it to a URL "
+            f"{READER_VARIABLE} is not set and no `prosa up` runs in {home_directory(environment)}. Set it to a URL "
             "that may read every schema.",
             reason="READER_URL_MISSING",
         )

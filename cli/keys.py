@@ -9,7 +9,7 @@ from typing import Annotated
 import typer
 
 from chassis.canonical import DEFAULT_REGION, identify
-from cli.failures import operation
+from cli.failures import Refused, operation
 from cli.home import keys_directory
 from cli.output import Json, answer
 
@@ -46,8 +46,14 @@ def create(
 
     place = directory or keys_directory(os.environ)
     before = {path.name for path in place.glob("*")} if place.is_dir() else set()
-    auth.create_key_files(place)
-    crypto.create_key_file(place)
+    try:
+        auth.create_key_files(place)
+        crypto.create_key_file(place)
+    except OSError as error:
+        raise Refused(
+            f"Key files cannot be kept in {place} ({error.strerror}). Choose another place with --directory.",
+            reason="KEYS_NOT_KEPT",
+        ) from error
     created = sorted(path.name for path in place.glob("*") if path.name not in before)
     lines = [f"{place}: {len(created)} files created." if created else f"{place}: everything was there."]
     answer({"directory": str(place), "created": created}, lines, as_json=as_json)

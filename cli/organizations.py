@@ -8,7 +8,7 @@ import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Org, choose
-from cli.failures import Refused, operation
+from cli.failures import REFUSED, Refused, operation
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
@@ -45,15 +45,23 @@ async def create(
     """Make an organization with its first owner and board. The same name and e-mail again change nothing."""
     import os
 
+    from phonenumbers import SUPPORTED_REGIONS
+
     from cli.demo.furnish import ensure_board
 
     password = os.environ.get(password_env, "") if password_env else ""
     if password_env and not password:
         raise Refused(f"{password_env} is not set. Put the owner's password into it.")
+    if region.upper() not in SUPPORTED_REGIONS:
+        raise Refused(
+            f"--region {region!r} is no country. Write its two ISO letters, such as BR.",
+            reason="REGION_INVALID",
+            exit_code=REFUSED,
+        )
     async with open_calls() as calls:
         made = await calls.stub(AccessServiceStub, "identity").CreateOrganization(
             access.CreateOrganizationRequest(
-                name=name, admin_email=admin, admin_password=password, region=region, time_zone=time_zone
+                name=name, admin_email=admin, admin_password=password, region=region.upper(), time_zone=time_zone
             ),
             timeout=CALL_SECONDS,
         )

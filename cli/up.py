@@ -48,7 +48,7 @@ def up(
         Path, typer.Option(envvar="PROSA_HOME", help="Where data, keys and logs lie.", show_default=True)
     ] = Path(HOME_DEFAULT),
     http_port: Annotated[
-        int, typer.Option(envvar="PROSA_HTTP_PORT", min=1, max=65535, help="The public port.")
+        int, typer.Option("--http-port", "--port", envvar="PROSA_HTTP_PORT", min=1, max=65535, help="The public port.")
     ] = HTTP_PORT_DEFAULT,
     demo: Annotated[bool, typer.Option("--demo", help="Make an organization and let conversations arrive.")] = False,
     shape: Annotated[str, typer.Option(help="Processes: auto, all, door or services.")] = AUTO,

@@ -141,7 +141,7 @@ async def play(name: str, run: Run) -> Outcome:
     except (Failed, Refused) as error:
         seen, passed = str(error), False
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
-        seen, passed = f"{run.target.settings.base_url} does not answer: {error!r}", False
+        seen, passed = f"{run.target.settings.base_url} does not answer ({type(error).__name__})", False
     return Outcome(name, passed, round(time.monotonic() - begun, 2), seen)
 
 

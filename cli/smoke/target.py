@@ -100,7 +100,7 @@ class Target:
             await asyncio.sleep(BUSY_SECONDS)
             answer = await self.post(body, delivery_id=delivery_id)
         if answer.status != 200 or answer.body != {"success": True}:
-            raise Failed(f"the webhook was answered {answer.status} {answer.body}")
+            raise Failed(f"the webhook was answered {answer.status}: {said(answer.body)}")
 
     async def get(self, path: str, **query: str | int) -> Any:
         """Reads from the API. Raises Failed with its own words when it refuses."""
@@ -160,9 +160,16 @@ class Target:
     async def _told(self, answer: aiohttp.ClientResponse, path: str) -> Any:
         content = await _content(answer)
         if answer.status >= 400:
-            detail = content.get("detail") or content.get("title") if isinstance(content, dict) else content
-            raise Failed(f"{path} was answered {answer.status}: {detail}")
+            raise Failed(f"{path} was answered {answer.status}: {said(content)}")
         return content
+
+
+def said(body: Any) -> str:
+    """What an answer says: the sentence of an error, else the answer as it came."""
+    if isinstance(body, dict):
+        sentence = body.get("detail") or body.get("error") or body.get("title")
+        return str(sentence).rstrip(".") if sentence else orjson.dumps(body).decode()
+    return str(body)
 
 
 async def _content(answer: aiohttp.ClientResponse) -> Any:
