@@ -8,6 +8,8 @@ from datetime import datetime
 from typing import Literal
 from uuid import UUID
 
+import structlog
+
 from chassis.db import Tx
 from chassis.outbox import Fact, Outbox
 from prosa.ingest.v1 import events_pb2
@@ -16,6 +18,10 @@ ATTEMPTS_MAX = 5
 RETRY_SECONDS = (1, 2, 4, 8)
 """How long a failed event, and what comes after it in its conversation, waits before the next attempt."""
 DETAIL_LENGTH_MAX = 1_000
+BATCH_BYTES_MAX = 8 * 1024 * 1024
+"""Of the bodies of one batch, but for its last event, which may be of any size."""
+
+logger = structlog.get_logger(__name__)
 
 State = Literal["PROCESSED", "IGNORED", "DEAD_LETTER"]
 
@@ -71,21 +77,33 @@ async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> Mapp
     return {row.pending_sequence: row.pending_organization_id for row in rows}
 
 
-async def load(tx: Tx, sequences: Sequence[int]) -> list[Pending]:
-    """The claimed events with their bodies, in the order of the queue."""
-    rows = await tx.exec_driver_sql(
+async def load(tx: Tx, sequences: Sequence[int], bytes_max: int = BATCH_BYTES_MAX) -> list[Pending]:
+    """The claimed events with their bodies, in the order of the queue; where they are large, the first of them.
+
+    The places of events that have expired meanwhile are given up: enough of them would hold up all that came later.
+    """
+    found = await tx.exec_driver_sql(
         """
-        select queued.sequence, queued.lane, queued.ordering_key, queued.attempt_count, event.id, event.receive_time,
-               event.organization_id, event.connection_id, event.provider, event.body, event.correlation_id,
-               event.trace_parent
-        from ingest.webhook_queue queued
-        join ingest.webhook_events event
-          on event.id = queued.webhook_event_id and event.receive_time = queued.receive_time
-        where queued.sequence = any (%(sequences)b)
-        order by queued.sequence
+        select * from (
+          select queued.sequence, queued.lane, queued.ordering_key, queued.attempt_count, event.id, event.receive_time,
+                 event.organization_id, event.connection_id, event.provider, event.body, event.correlation_id,
+                 event.trace_parent,
+                 coalesce(sum(octet_length(event.body)) over before, 0) as bytes_before
+          from ingest.webhook_queue queued
+          left join ingest.webhook_events event
+            on event.id = queued.webhook_event_id and event.receive_time = queued.receive_time
+          where queued.sequence = any (%(sequences)b)
+          window before as (order by queued.sequence rows between unbounded preceding and 1 preceding)
+        ) claimed
+        where bytes_before < %(bytes_max)s
+        order by sequence
         """,
-        {"sequences": list(sequences)},
+        {"sequences": list(sequences), "bytes_max": bytes_max},
     )
+    rows = [row for row in found if row.id is not None]
+    if gone := [row.sequence for row in found if row.id is None]:
+        await tx.exec_driver_sql("delete from ingest.webhook_queue where sequence = any (%(gone)b)", {"gone": gone})
+        logger.warning("expired_webhooks_given_up", count=len(gone))
     return [
         Pending(
             sequence=row.sequence,

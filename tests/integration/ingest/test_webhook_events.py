@@ -21,6 +21,7 @@ from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, Permis
 from chassis.process import Host
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
+from services.ingest import outcomes
 from services.ingest.lanes_hash import lane_of
 from tests.integration.ingest.quiet import REPLAY_CHUNK_EVENTS, REPLAY_EVENTS_MAX, QuietIngest, Shelf, events
 from tests.world import ADMIN, AGENT, World, error_info, settings_for
@@ -292,3 +293,26 @@ async def test_agents_list_and_administrators_replay(shelf: Shelf) -> None:
         assert isinstance(error_info(refused.value), PermissionDenied)
     stub = shelf.world.as_user(shelf.organization_id, ADMIN).stub(WebhookEventServiceStub)
     assert (await stub.ReplayWebhookEvent(pb.ReplayWebhookEventRequest(webhook_event_id=event_id))).state == PENDING
+
+
+async def claimed(shelf: Shelf, **limits: int) -> list[UUID]:
+    """What a worker gets to see of the organization's queue."""
+    sequences = [place["sequence"] for place in await shelf.queue()]
+    async with shelf.world.database("ingest").transaction(shelf.organization_id) as tx:
+        return [pending.event_id for pending in await outcomes.load(tx, sequences, **limits)]
+
+
+async def test_large_events_travel_a_few_at_a_time_and_in_order(shelf: Shelf) -> None:
+    made = [await shelf.put("PENDING", NOW, queued=True, body=b"x" * 4_000) for _ in range(3)]
+    assert await claimed(shelf, bytes_max=4_001) == made[:2]
+    assert await claimed(shelf, bytes_max=1) == made[:1]
+    assert await claimed(shelf) == made
+    assert len(await shelf.queue()) == 3
+
+
+async def test_the_place_of_an_event_that_has_expired_is_given_up(shelf: Shelf) -> None:
+    made = [await shelf.put("PENDING", NOW, queued=True) for _ in range(3)]
+    async with await shelf.world.admin() as connection:
+        await connection.execute("delete from ingest.webhook_events where id = any (%s)", [made[:2]])
+    assert await claimed(shelf) == made[2:]
+    assert [place["webhook_event_id"] for place in await shelf.queue()] == made[2:]
