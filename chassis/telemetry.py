@@ -168,7 +168,7 @@ class Metrics:
         )
         self.lease_held = Gauge("prosa_lease_held", "1 while this process holds it.", ["name"], registry=self.registry)
         self.job_failures = Counter(
-            "prosa_job_failures_total", "Background jobs that failed.", ["job"], registry=self.registry
+            "prosa_job_failures_total", "Background jobs that failed.", ["name"], registry=self.registry
         )
 
 
