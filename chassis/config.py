@@ -65,8 +65,8 @@ class Settings(BaseSettings):
     def _check_keys_dir(self) -> Settings:
         if not self.keys_dir.is_dir():
             raise ValueError(
-                f"PROSA_KEYS_DIR is {self.keys_dir}, which is no directory. Set it to the one that holds the key files; `prosa "
-                "keys create` fills it."
+                f"PROSA_KEYS_DIR is {self.keys_dir}, which is no directory. Set it to the one that holds the key "
+                "files; `prosa keys create` fills it."
             )
         return self
 

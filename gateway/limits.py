@@ -40,6 +40,10 @@ ACCEPT_QUEUE_BYTES_MAX = 128 * 1024 * 1024
 WEBHOOK_HEADER_LENGTH_MAX = 4096
 CONNECTION_KEY_LENGTH_MAX = 128
 
+# Pages
+DOCS_ORIGINS_MAX = 16
+"""The page about the API is kept for so many of the addresses under which the gateway is reached."""
+
 # Credentials
 TOKEN_CACHE_ENTRIES_MAX = 10_000
 TOKEN_RENEWAL_MARGIN_SECONDS = 60.0

@@ -34,6 +34,8 @@ GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (
     (DeclaredError("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"), "It took too long."),
 )
 """What any operation may answer, with a sentence each."""
+EXAMPLE_URL = "http://localhost:8080"
+"""Where examples call; whoever shows them to a reader puts the reader's own address there."""
 _PREFIX = "/api/v1/"
 _VERB = re.compile(r"[A-Z][a-z]+")
 
@@ -131,7 +133,7 @@ def status_phrase(status: int) -> str:
     return HTTPStatus(status).phrase
 
 
-def curl_example(operation: Operation, base_url: str = "http://localhost:8080") -> str:
+def curl_example(operation: Operation, base_url: str = EXAMPLE_URL) -> str:
     """Answers a command that calls the operation, with example values."""
     binding = operation.binding
     fields = binding.rpc.input_type.fields_by_name

@@ -12,6 +12,7 @@ from typing import Any
 from gateway.openapi.comments import comments, reasons
 from gateway.openapi.document import INTRODUCTION
 from gateway.openapi.operations import (
+    EXAMPLE_URL,
     GENERAL_ERRORS,
     Operation,
     curl_example,
@@ -158,12 +159,12 @@ def _by_hand() -> str:
         "<code>grant_type=client_credentials</code> and the key as <code>client_secret</code>, or as the password of "
         "HTTP Basic; the client id may be anything. Errors then have <code>error</code> and "
         "<code>error_description</code>.</p>"
-        "<pre><code>curl http://localhost:8080/api/v1/token \\\n"
+        f"<pre><code>curl {EXAMPLE_URL}/api/v1/token \\\n"
         '  -u "n8n:$PROSA_API_KEY" -d grant_type=client_credentials</code></pre></section>'
         '<section class="group" id="live"><h2>Live updates</h2>'
         "<p><code>GET /api/v1/stream</code> sends the organization's facts as server-sent events; "
         "<code>Last-Event-ID</code> resumes, <code>types</code> chooses.</p>"
-        "<pre><code>curl -N http://localhost:8080/api/v1/stream \\\n"
+        f"<pre><code>curl -N {EXAMPLE_URL}/api/v1/stream \\\n"
         '  -H "X-Api-Key: $PROSA_API_KEY" -H "Last-Event-ID: 4711"</code></pre></section>'
     )
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import hashlib
+import re
 from dataclasses import dataclass
 from functools import cached_property
 from importlib import resources
@@ -11,10 +12,13 @@ from importlib import resources
 import orjson
 from aiohttp import web
 
+from gateway.limits import DOCS_ORIGINS_MAX
 from gateway.openapi import document, page
-from gateway.openapi.operations import Operation, operations
+from gateway.openapi.operations import EXAMPLE_URL, Operation, operations
 from gateway.transcoding.bindings import bindings
 from gateway.transcoding.plans import Plans
+
+_HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,10 +29,11 @@ class _Content:
 
 
 class Docs:
-    """Serves the OpenAPI document, the page about it and the landing page; each is made once, when first asked for."""
+    """Serves the OpenAPI document, the page about it and the landing page; each is made when first asked for."""
 
     def __init__(self, plans: Plans) -> None:
         self._plans = plans
+        self._docs_by_origin: dict[str, _Content] = {}
 
     def add_routes(self, app: web.Application) -> None:
         """Registers the pages."""
@@ -41,8 +46,15 @@ class Docs:
         return self._answer(request, self._landing)
 
     async def docs(self, request: web.Request) -> web.StreamResponse:
-        """The API for people."""
-        return self._answer(request, self._docs)
+        """The API for people; its examples call the address that the page was asked for under."""
+        return self._answer(request, self._docs_at(origin_of(request)))
+
+    def _docs_at(self, origin: str) -> _Content:
+        if origin not in self._docs_by_origin:
+            if len(self._docs_by_origin) >= DOCS_ORIGINS_MAX:
+                self._docs_by_origin.clear()
+            self._docs_by_origin[origin] = _content(self._docs.replace(EXAMPLE_URL, origin).encode(), "text/html")
+        return self._docs_by_origin[origin]
 
     async def openapi(self, request: web.Request) -> web.StreamResponse:
         """The API for programs."""
@@ -61,8 +73,8 @@ class Docs:
         return _content(_page("landing.html").replace("{style}", self._style).encode(), "text/html")
 
     @cached_property
-    def _docs(self) -> _Content:
-        return _content(page.render(self._operations, self._style).encode(), "text/html")
+    def _docs(self) -> str:
+        return page.render(self._operations, self._style)
 
     @cached_property
     def _openapi(self) -> _Content:
@@ -80,6 +92,15 @@ class Docs:
             return web.Response(status=304, headers=headers)
         charset = "utf-8" if content.content_type == "text/html" else None
         return web.Response(body=content.body, content_type=content.content_type, charset=charset, headers=headers)
+
+
+def origin_of(request: web.Request) -> str:
+    """Where the reader found this gateway, as browser or proxy say it; else the address of examples."""
+    # Both headers are anybody's words: what is no plain host does not get into a command that people copy.
+    scheme = request.headers.get("X-Forwarded-Proto", request.scheme)
+    if scheme not in ("http", "https") or not _HOST.fullmatch(request.headers.get("Host", "")):
+        return EXAMPLE_URL
+    return f"{scheme}://{request.host}"
 
 
 def _content(body: bytes, content_type: str) -> _Content:

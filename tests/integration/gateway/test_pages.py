@@ -52,6 +52,27 @@ async def test_what_has_not_changed_is_not_sent_again(gateway: World, path: str)
         assert other.status == 200
 
 
+async def test_examples_call_the_address_under_which_the_page_was_found(gateway: World) -> None:
+    async with gateway.http.get("/api/docs") as response:
+        here = await response.text()
+        found = f"curl {response.url.origin()}/api/v1/"
+    assert found in here
+    assert "localhost:8080" not in here
+    behind_a_proxy = {"Host": "prosa.example.com", "X-Forwarded-Proto": "https"}
+    async with gateway.http.get("/api/docs", headers=behind_a_proxy) as response:
+        assert "curl https://prosa.example.com/api/v1/" in await response.text()
+
+
+@pytest.mark.parametrize(
+    "headers", [{"Host": "x$(reboot)"}, {"Host": "a b"}, {"X-Forwarded-Proto": "javascript"}, {"Host": "-x"}], ids=str
+)
+async def test_what_is_no_plain_address_does_not_get_into_examples(gateway: World, headers: dict[str, str]) -> None:
+    async with gateway.http.get("/api/docs", headers=headers) as response:
+        text = await response.text()
+    assert "curl http://localhost:8080/api/v1/" in text
+    assert not any(value in text for value in ("reboot", "a b/api", "javascript:", "://-x"))
+
+
 async def test_the_openapi_document_is_served(gateway: World) -> None:
     async with gateway.http.get("/api/openapi.json") as response:
         document = await response.json()
