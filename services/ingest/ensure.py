@@ -133,7 +133,6 @@ class Ensurer:
             raise InvalidArgument(
                 "SOURCE_MISMATCH", f"The inbox is of {place.channel.source.value}, not {source.value}."
             )
-        region = place.connection.context.region if place is not None else canonical.DEFAULT_REGION
         now = self._clock.now()
         named = request.conversation
         aliases = (
@@ -142,7 +141,10 @@ class Ensurer:
             else ()
         )
         person = Person(
-            identity=canonical.identify(source.value, request.external_id, region),
+            # Read by identity, which knows the organization's region: a number may come without its country.
+            identity=canonical.CanonicalIdentity(
+                source, canonical.ExternalIdKind.PHONE, request.external_id, request.external_id
+            ),
             aliases=aliases,
             name=request.name or None,
             email=request.email or None,
@@ -165,6 +167,7 @@ class Ensurer:
             ordering_key=str(event_id),
             board_id=board_id,
             title=request.title,
+            phone=request.phone,
         )
 
 

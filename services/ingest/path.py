@@ -52,6 +52,8 @@ class Journey:
     """Overrides the channel's board."""
     title: str = ""
     """Overrides the contact's name as the title of a new deal."""
+    phone: str = ""
+    """Overrides the person's phone: as a caller wrote it, to be read in the organization's region."""
     held_back: bool = field(default=False)
     """True when an earlier event of the same key failed in this run: this one must wait for it."""
 
@@ -168,7 +170,7 @@ def _person(journey: Journey) -> identity_pb.Person:
         external_id=person.external_id or "",
         address=person.address or "",
         name=person.name or "",
-        phone=person.phone or "",
+        phone=journey.phone or person.phone or "",
         email=person.email or "",
         aliases=aliases,
         create_missing=not event.requires_known_alias,

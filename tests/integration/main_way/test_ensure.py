@@ -85,6 +85,22 @@ async def test_what_is_wrong_is_said_and_nothing_is_made(
     assert await office.count("crm.deals") == 0
 
 
+async def test_a_phone_that_is_given_leads_to_the_contact_who_has_it(office: Office) -> None:
+    _, first = await office.send(ENSURE, {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"})
+    asked = {"source": "INSTAGRAM", "external_id": IGSID, "phone": "(11) 90000-4821"}
+    status, found = await office.send(ENSURE, asked)
+    assert (status, found["outcome"], found["contact_id"]) == (200, "fallback_phone", first["contact_id"])
+
+
+async def test_a_number_without_its_country_is_of_the_organizations_region(office: Office) -> None:
+    async with await office.world.admin() as admin:
+        await admin.execute(
+            "update identity.organizations set region = 'US' where organization_id = %s", [office.organization_id]
+        )
+    status, answer = await office.send(ENSURE, {"source": "WHATSAPP", "external_id": "(415) 555-2671", "name": "Ann"})
+    assert (status, answer["conversation_key"]) == (200, "whatsapp:+14155552671")
+
+
 async def test_an_inbox_of_another_source_is_refused(office: Office) -> None:
     named = {"account_id": office.account_id, "inbox_id": INSTAGRAM_INBOX, "conversation_id": 1}
     asked = {"source": "WHATSAPP", "external_id": "+5511900004821", "conversation": named}
