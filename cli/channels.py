@@ -8,9 +8,10 @@ import typer
 
 from chassis.canonical import parse_source
 from cli.calls import CALL_SECONDS, all_pages, open_calls
+from cli.choosing import Org
 from cli.connections import find_connection
 from cli.failures import Refused, operation
-from cli.organizations import Org, find_organization
+from cli.organizations import find_organization
 from cli.output import Json, answer, print_json, print_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub

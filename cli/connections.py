@@ -8,10 +8,11 @@ from typing import Annotated, Any
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
+from cli.choosing import Org
 from cli.failures import RED, Refused, operation
 from cli.home import read_bootstrap
-from cli.organizations import Org, find_organization
-from cli.output import Json, answer, print_json, print_rows
+from cli.organizations import find_organization
+from cli.output import Json, answer, number_of, print_json, print_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2 import PROVIDER_CHATWOOT
@@ -192,4 +193,5 @@ async def add_secret(
             metadata=calls.organization(organization.organization_id),
             timeout=CALL_SECONDS,
         )
-    answer(connection_row(changed), [f"{changed.name}: {changed.secret_count} live secrets."], as_json=as_json)
+    secrets = number_of(changed.secret_count, "live secret")
+    answer(connection_row(changed), [f"{changed.name}: {secrets}."], as_json=as_json)

@@ -16,7 +16,7 @@ from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Org
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer, print_json, print_line, print_rows
+from cli.output import Json, answer, number_of, print_json, print_line, print_rows
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
 
@@ -214,7 +214,7 @@ async def _replay_range(
     if ask:
         if as_json:
             raise Refused("With --json nobody can be asked: add --yes, or --dry-run to count.", exit_code=REFUSED)
-        typer.confirm(f"Process {_events(counted.matched_count)} again?", abort=True)
+        typer.confirm(f"Process {number_of(counted.matched_count, 'event')} again?", abort=True)
     request.dry_run = False
     meant = request.state or pb.WEBHOOK_EVENT_STATE_DEAD_LETTER
     chosen = {
@@ -228,11 +228,11 @@ async def _replay_range(
     else:
         told = ", ".join(f"{count} {state.lower().replace('_', ' ')}" for state, count in sorted(states.items()))
         were = "was" if replayed.replayed_count == 1 else "were"
-        print_line(f"{_events(replayed.replayed_count)} {were} put back: {told or 'none'}.")
+        print_line(f"{number_of(replayed.replayed_count, 'event')} {were} put back: {told or 'none'}.")
     if "PENDING" in states:
         raise Refused(
-            f"Still to be processed after {REPLAY_SECONDS:g} s: {_events(states['PENDING'])}. Look again with "
-            "`prosa events list --state pending`.",
+            f"Still to be processed after {REPLAY_SECONDS:g} s: {number_of(states['PENDING'], 'event')}. Look again "
+            "with `prosa events list --state pending`.",
             reason="REPLAY_UNFINISHED",
         )
 
@@ -268,10 +268,6 @@ async def _outcomes(
         if "PENDING" not in states or time.monotonic() > deadline:
             return dict(states)
         await asyncio.sleep(POLL_SECONDS)
-
-
-def _events(count: int) -> str:
-    return "1 event" if count == 1 else f"{count} events"
 
 
 def _print_groups(counted: pb.ReplayWebhookEventsResponse) -> None:

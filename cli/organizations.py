@@ -7,15 +7,13 @@ from typing import Annotated
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
-from cli.choosing import Org, choose
+from cli.choosing import choose
 from cli.failures import REFUSED, Refused, operation
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 
 app = typer.Typer(help="Organizations: the businesses that use this installation.", no_args_is_help=True)
-
-__all__ = ["Org", "app", "find_organization", "list_organizations"]
 
 
 async def find_organization(calls: Calls, wanted: str) -> access.Organization:

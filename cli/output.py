@@ -60,6 +60,11 @@ def answer(content: object, lines: Iterable[str], *, as_json: bool) -> None:
         print_line(line)
 
 
+def number_of(count: int, noun: str) -> str:
+    """A count with its noun: "1 event", "2 events"."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
 def local_time(moment: datetime) -> str:
     """A time as people read it, in UTC to the second."""
     return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")

@@ -102,6 +102,9 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     assert counted["groups"] == [{"state": "DEAD_LETTER", "reason": "NO_VALID_IDENTITY", "count": 1}]
     refused = await operator.prosa("events", "replay", *org, "--since", "10m", typed="n\n")
     assert refused.code == 1
+    assert "Process 1 event again?" in refused.out
+    nothing = await operator.prosa("events", "replay", *org, "--since", "10m", "--reason", "UNHEARD_OF")
+    assert (nothing.code, nothing.out) == (0, "No event matches.\n")
     words = ("events", "replay", *org, "--since", "10m", "--state", "processed")
     whole = (await operator.prosa(*words, "--yes", "--json")).document
     assert whole["outcomes"] == {"PROCESSED": 1}
@@ -110,6 +113,8 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     created = ("--type", "prosa.identity.v1.OrganizationCreated")
     tail = await operator.prosa("feed", "tail", *org, "--after", "0", "--count", "1", *created, "--json")
     assert tail.document["type"] == "prosa.identity.v1.OrganizationCreated"
+    only = ("connection", "add-secret", "main", *org, "--only")
+    assert (await operator.prosa(*only, PROSA_WEBHOOK_SECRET=SECRET)).out == "main: 1 live secret.\n"
     revoked = (await operator.prosa("api-key", "revoke", key["api_key_id"], *org, "--json")).document
     assert revoked["revoke_time"] is not None
 
