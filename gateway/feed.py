@@ -160,7 +160,8 @@ class Stream:
                     # This gateway was cut off for longer than the feed keeps: each client must start afresh too.
                     self._end_all(told or position_expired())
                     self._forget_position()
-            delay = min(STREAM_RECONNECT_SECONDS_MIN * 2**failures, STREAM_RECONNECT_SECONDS_MAX)
+            # Bounded before it is a number: after a thousand failures it would be none that a float can hold.
+            delay = min(STREAM_RECONNECT_SECONDS_MIN * 2 ** min(failures, 10), STREAM_RECONNECT_SECONDS_MAX)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways, guards nothing
 
     def _forget_position(self) -> None:

@@ -10,18 +10,21 @@ from typing import Any, NamedTuple, cast
 from uuid import UUID
 
 import aiohttp
+import grpc.aio
 import orjson
 import pytest
 from aiohttp import web
 
 from chassis.clock import SettableClock
-from chassis.errors import Unauthenticated
+from chassis.errors import Unauthenticated, Unavailable
 from gateway.credentials import Credentials
-from gateway.feed import Client, Fact, Feed, Stream
+from gateway.feed import Client, Fact, FactWriter, Feed, Stream
 from gateway.routes.stream import LiveUpdates, Sender
+from gateway.transcoding.plans import Plans
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events
+from prosa.ingest.v1 import webhook_event_service_pb2 as events_pb
 from tests.integration.gateway.rooms import NOW, ORGANIZATION, StandInGate, World, serve_gateway
 
 OTHER = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073911")
@@ -140,6 +143,23 @@ async def test_the_stream_of_ingest_may_break_and_nobody_notices(gateway: World)
         second = feed.add(received("meanwhile"))
         assert (await read_event(response)).id == str(second)
     assert feed.opened == [-1, first]
+
+
+async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("gateway.feed.STREAM_RECONNECT_SECONDS_MAX", 0.0)
+    tries = iter(range(1_100))
+
+    async def subscribe(_: int) -> AsyncIterator[events_pb.FeedEvent]:
+        if next(tries, None) is not None:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
+        yield events_pb.FeedEvent(heartbeat=True, position=7)
+
+    stream = Stream(subscribe, FactWriter(Plans()))
+    try:
+        async with asyncio.timeout(10):
+            assert await stream.positioned() == 7
+    finally:
+        await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
 
 
 async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: World) -> None:
