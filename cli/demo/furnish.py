@@ -87,15 +87,24 @@ async def _connection(calls: Calls, state: DemoState, chatwoot_url: str) -> Demo
             metadata=metadata,
             timeout=CALL_SECONDS,
         )
-    elif connection.connection_id != state.connection_id:
+        return replace(state, connection_id=connection.connection_id, webhook_path=connection.webhook_path)
+    if connection.connection_id != state.connection_id:
         # It was made by a run whose memory is lost, and its secret with it.
-        connection = await stub.AddWebhookSecret(
+        await stub.AddWebhookSecret(
             connections.AddWebhookSecretRequest(
                 connection_id=connection.connection_id, webhook_secret=state.webhook_secret, only=True
             ),
             metadata=metadata,
             timeout=CALL_SECONDS,
         )
+    # The stand-in may listen elsewhere now, or ask for another token; where it does not, this changes nothing.
+    await stub.UpdateConnection(
+        connections.UpdateConnectionRequest(
+            connection_id=connection.connection_id, base_url=chatwoot_url, access_token=state.access_token
+        ),
+        metadata=metadata,
+        timeout=CALL_SECONDS,
+    )
     return replace(state, connection_id=connection.connection_id, webhook_path=connection.webhook_path)
 
 

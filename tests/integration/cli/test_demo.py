@@ -9,12 +9,14 @@ from typing import Any
 
 import pytest
 
+from chassis.crypto import Vault
 from cli import bootstrap
 from cli.calls import Calls
 from cli.demo import state
 from cli.demo.furnish import furnish
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+from services.ingest.connection_servicer import ACCESS_TOKEN_COLUMN
 from tests.world import World
 
 ENDPOINTS = bootstrap.Endpoints(
@@ -96,12 +98,19 @@ async def test_a_home_that_lost_its_memory_gets_new_secrets_for_the_same_organiz
     first = await furnish(calls, tmp_path, CHATWOOT)
     (tmp_path / state.FILE).unlink()
     # The owner's password is asked for nowhere: only its owner could say it again.
-    second = await furnish(calls, tmp_path, CHATWOOT)
+    second = await furnish(calls, tmp_path, "http://127.0.0.1:4")
     assert (second.organization_id, second.connection_id) == (first.organization_id, first.connection_id)
     assert second.webhook_secret != first.webhook_secret
     assert second.api_key != first.api_key
     secrets = await world.rows("select count(*) as live from ingest.connection_secrets")
     assert secrets[0]["live"] == 1
+    (kept,) = await world.rows("select * from ingest.connections")
+    vault = Vault.load(world.settings.keys_dir)
+    token = vault.open(
+        kept["access_token_sealed"], organization_id=kept["organization_id"], column=ACCESS_TOKEN_COLUMN
+    ).decode()
+    assert (token, kept["base_url"]) == (second.access_token, "http://127.0.0.1:4")
+    assert second.access_token != first.access_token
 
 
 async def test_without_the_demo_bootstrap_speaks_of_the_oldest_organization_and_tells_no_secret(
