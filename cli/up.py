@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import sys
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Sequence
 from pathlib import Path
@@ -24,7 +25,7 @@ from cli import bootstrap
 from cli.calls import PRINCIPAL, Calls
 from cli.demo import live, stand_in, state
 from cli.demo.furnish import furnish
-from cli.demo.guide import guide
+from cli.demo.guide import guide, typed
 from cli.failures import operation
 from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT
 from cli.metrics import MetricsPage
@@ -179,7 +180,8 @@ class Up:
             return
         self._say(f"Prosa is ready after {self._elapsed()}: {content['url']}")
         stand_in_url = f"http://{LOOPBACK}:{self._suite.ports[stand_in.PORT_NAME]}" if self._demo else ""
-        for sentence in guide(content, self._suite.directory, stand_in_url):
+        command = typed(sys.argv[0], self._suite.directory)
+        for sentence in guide(content, self._suite.directory, stand_in_url, command):
             self._say(sentence)
 
     def _endpoints(self, suite: Suite) -> bootstrap.Endpoints:

@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
+from cli.home import home_directory
 
-def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "") -> Iterator[str]:
-    """What is shown below the address when everything is ready; with examples where a stand-in Chatwoot runs."""
+
+def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "", command: str = "prosa") -> Iterator[str]:
+    """What is shown below the address when everything is ready; with examples where a stand-in Chatwoot runs.
+
+    `command` is what begins a command line in another terminal: see `typed`.
+    """
     url = content["url"]
     yield f"  API            {url}/api/docs"
     yield f"  logs           {home / 'logs'}"
@@ -16,19 +23,27 @@ def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "") -> Ite
     if content["organization_id"] is None:
         yield ""
         yield "There is no organization yet:"
-        yield "  prosa org create --name 'Your business' --admin you@example.com"
+        yield f"  {command} org create --name 'Your business' --admin you@example.com"
         yield ""
         yield "Ctrl-C stops everything."
         return
     if content["admin"] is not None:
         yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}"
     if stand_in_url:
-        yield from _examples(url, home, stand_in_url)
+        yield from _examples(url, home, stand_in_url, command)
     yield ""
     yield "Ctrl-C stops everything."
 
 
-def _examples(url: str, home: Path, stand_in_url: str) -> Iterator[str]:
+def typed(program: str, home: Path) -> str:
+    """How another terminal, which knows no more than a new one does, calls this program for this home."""
+    found = shutil.which("prosa")
+    here = Path(program).absolute()
+    words = "prosa" if found is not None and Path(found).absolute() == here else shlex.quote(str(here))
+    return words if home == home_directory({}) else f"PROSA_HOME={shlex.quote(str(home))} {words}"
+
+
+def _examples(url: str, home: Path, stand_in_url: str, command: str) -> Iterator[str]:
     file = home / "bootstrap.json"
     yield ""
     yield "Try, in another terminal:"
@@ -40,6 +55,7 @@ def _examples(url: str, home: Path, stand_in_url: str) -> Iterator[str]:
         '-d \'{"source":"WHATSAPP","external_id":"+5511900004821","name":"Ana"}\''
     )
     yield f'  curl -N -H "X-Api-Key: $KEY" {url}/api/v1/stream'
+    yield f"  {command} feed tail"
     yield "A customer writes: the stand-in Chatwoot signs the webhook and sends it."
     yield (
         f"  curl -s {stand_in_url}/_sandbox/incoming "
