@@ -220,8 +220,13 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                 password_hash = await access_store.password_hash_of(tx, user_id)
                 memberships = await access_store.memberships_of(tx, user_id)
         if attempts > access_domain.SIGN_IN_ATTEMPTS_MAX:
-            minutes = int(access_domain.SIGN_IN_WINDOW.total_seconds() // 60)
-            raise ResourceExhausted("SIGN_IN_LIMITED", f"Too many failed sign-ins. Try again in {minutes} minutes.")
+            seconds = int(access_domain.SIGN_IN_WINDOW.total_seconds())
+            raise ResourceExhausted(
+                "SIGN_IN_LIMITED",
+                f"Too many failed sign-ins. Try again in {seconds // 60} minutes.",
+                # What the gateway tells as Retry-After; without it, that would be a second.
+                retry_after_seconds=str(seconds),
+            )
         known = await self._passwords.check(password_hash, request.password)
         chosen = [member for member in memberships if wanted is None or member.organization_id == wanted]
         if not known or not chosen:

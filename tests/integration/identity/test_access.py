@@ -111,7 +111,10 @@ async def test_after_too_many_failures_even_the_right_password_waits(world: Worl
     wrong = [reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) for _ in range(10)]
     assert set(await asyncio.gather(*wrong)) == {"CREDENTIALS_INVALID"}
     right = pb.CreateSessionRequest(email=email, password=PASSWORD)
-    assert await reason_of(sign_in(right)) == "SIGN_IN_LIMITED"
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await sign_in(right)
+    limited = error_info(refused.value)
+    assert (limited.reason, limited.metadata) == ("SIGN_IN_LIMITED", {"retry_after_seconds": "900"})
     async with await world.admin() as connection:
         await connection.execute("update identity.sign_in_failures set window_start = window_start - interval '1 hour'")
     await sign_in(right)
