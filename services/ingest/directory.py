@@ -5,6 +5,7 @@ Kept in memory for a few seconds, because every webhook asks; a change is announ
 
 from __future__ import annotations
 
+import os
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Sequence
@@ -13,10 +14,11 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+import structlog
 from nats.aio.client import Client as Nats
 
 from chassis.canonical import Source
-from chassis.crypto import Vault
+from chassis.crypto import SealBroken, Vault
 from chassis.db import Database, Tx, scope
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
 
@@ -27,6 +29,9 @@ UNKNOWN_KEEP_SECONDS = 1.0
 """How long an unknown key stays unknown: whoever guesses keys does not reach the database each time."""
 CHANGED_SUBJECT = "prosa.wake.ingest.connections"
 SECRET_COLUMN = "connection_secrets.secret"  # noqa: S105 - the name of a column
+UNKNOWN_SECRET_BYTES = 32
+
+logger = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,8 +162,7 @@ class Directory:
             " where connection_id = any (%(ids)b) order by id desc",
             ids,
         ):
-            opened = self._vault.open(row.secret_sealed, organization_id=row.organization_id, column=SECRET_COLUMN)
-            secrets.setdefault(row.connection_id, []).append(opened.decode())
+            secrets.setdefault(row.connection_id, []).append(self._opened(row))
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
         for row in await tx.exec_driver_sql(
             "select id, connection_id, source, inbox_id, board_id, evolution_instance from ingest.channels"
@@ -189,6 +193,16 @@ class Directory:
             )
             for row in connections
         }
+
+    def _opened(self, row: Any) -> str:
+        """A webhook secret; where it cannot be opened, one that nobody knows: its connection then takes no webhook
+        signed with it, and the others that are looked up with it go on."""
+        try:
+            opened = self._vault.open(row.secret_sealed, organization_id=row.organization_id, column=SECRET_COLUMN)
+        except SealBroken as error:
+            logger.warning("connection_secret_unreadable", connection_id=str(row.connection_id), error=str(error))
+            return os.urandom(UNKNOWN_SECRET_BYTES).hex()
+        return opened.decode()
 
     async def _shared_accounts(self, tx: Tx, account_ids: Sequence[int]) -> set[int]:
         """The accounts that more than one organization has a connection to."""

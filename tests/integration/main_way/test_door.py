@@ -15,6 +15,7 @@ import pytest
 from chassis.db import Database
 from gateway.limits import CHATWOOT_BODY_BYTES_MAX
 from sandbox.chatwoot.signing import signed_request
+from services.ingest.directory import CHANGED_SUBJECT
 from tests.office import INSTAGRAM_INBOX, SAMPLES, SECRET, Office, changed, open_office, sample
 from tests.world import World
 
@@ -44,6 +45,26 @@ async def test_without_a_secret_unsigned_webhooks_come_in_and_are_counted(
     office = await open_office(world, session, secret="")
     event = await office.deliver(sample(INCOMING), secret=None)
     assert (event["state"], event["signed"]) == ("PROCESSED", False)
+
+
+async def test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other(
+    world: World, session: aiohttp.ClientSession
+) -> None:
+    broken, sound = [await open_office(world, session) for _ in range(2)]
+    event = await broken.deliver(sample(INCOMING))
+    async with await world.admin() as admin:
+        await admin.execute(
+            "update ingest.connection_secrets set secret_sealed = 'gone:' where organization_id = %s",
+            [broken.organization_id],
+        )
+    await world.host.nats.publish(CHANGED_SUBJECT, b"")
+    await world.host.nats.flush()
+    answers = await asyncio.gather(*(office.post(office.encoded(sample(INCOMING))) for office in (broken, sound)))
+    assert [status for status, _ in answers] == [401, 200]
+    assert (await sound.done(answers[1][1]["webhook_event_id"]))["state"] == "PROCESSED"
+    # What was let in before is processed all the same.
+    assert (await broken.send(f"/api/v1/webhook-events/{event['id']}:replay", {}))[0] == 200
+    assert (await broken.done(str(event["id"])))["state"] == "PROCESSED"
 
 
 async def test_an_unknown_key_is_not_found(office: Office) -> None:
