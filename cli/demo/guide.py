@@ -28,7 +28,7 @@ def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "", comman
         yield "Ctrl-C stops everything."
         return
     if content["admin"] is not None:
-        yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}"
+        yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}  (POST /api/v1/sessions)"
     if stand_in_url:
         yield from _examples(url, home, stand_in_url, command)
     yield ""

@@ -20,6 +20,7 @@ def test_examples_name_the_address_and_home_that_run() -> None:
     told = "\n".join(guide(content, Path("/srv/prosa"), STAND_IN, "PROSA_HOME=/srv/prosa prosa"))
     assert "8080" not in told
     assert told.count(f"{URL}/api/v1/") == 4
+    assert "ana@example.com  p  (POST /api/v1/sessions)" in told
     assert "'/srv/prosa/bootstrap.json'" in told
     assert "PROSA_HOME=/srv/prosa prosa feed tail" in told
     assert f"{STAND_IN}/_sandbox/incoming" in told
