@@ -22,7 +22,7 @@ PLAIN_NAMES = st.text(alphabet='ab"\\\x00é{}[]:,\n', max_size=6)
         (b'{"secret":"a\\"S3CRET\\\\","b":"c"}', b'{"secret":"[blanked]","b":"c"}'),
         (b'{"webhook_secret":"S3CRET"}', b'{"webhook_secret":"[blanked]"}'),
         (b'{"page_access_token":"S3CRET"}', b'{"page_access_token":"[blanked]"}'),
-        (b'{"accessToken":"S3CRET","API_KEY":1}', b'{"accessToken":"[blanked]","API_KEY":1}'),
+        (b'{"accessToken":"S3CRET","API_KEY":"S3CRET"}', b'{"accessToken":"[blanked]","API_KEY":"[blanked]"}'),
         (b'{"apikey":"S3CRET"}', b'{"apikey":"[blanked]"}'),
         (b'{"imap_password":"S3CRET"}', b'{"imap_password":"[blanked]"}'),
         (b'{"provider_config":{"api_key":"S3CRET","x":["}"]},"a":2}', b'{"provider_config":"[blanked]","a":2}'),
