@@ -30,6 +30,12 @@ _BR_INTERNATIONAL = re.compile(rf"\+55{_BR_NUMBER}", re.ASCII)
 _BR_NATIONAL = re.compile(rf"(?:55|0)?{_BR_NUMBER}", re.ASCII)
 _MX_OLD_MOBILE = re.compile(r"\+521([0-9]{10})", re.ASCII)
 _AR_WITHOUT_NINE = re.compile(r"\+54([0-9]{10})", re.ASCII)
+# The other way about: what the one text of a person may have been written as before it was one.
+_OTHER_WRITINGS = (
+    (re.compile(r"(\+55[0-9]{2})9([6-9][0-9]{7})", re.ASCII), ""),
+    (re.compile(r"(\+52)([0-9]{10})", re.ASCII), "1"),
+    (re.compile(r"(\+54)9([0-9]{10})", re.ASCII), ""),
+)
 
 # Blanks, dashes, brackets, dots and the invisible marks that come along when a number is copied out of an app.
 _PHONE_DECORATION = re.compile("[\\s().\\-/\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
@@ -146,6 +152,13 @@ def normalize_phone(text: str, region: str = DEFAULT_REGION) -> str:
 def try_normalize_phone(text: str, region: str = DEFAULT_REGION) -> str | None:
     """As normalize_phone, but answers None for what is no phone."""
     return _phone(text, region)
+
+
+def phone_writings(phone: str) -> tuple[str, ...]:
+    """The E.164 texts that normalize_phone brings to this phone; itself comes first."""
+    matches = ((pattern.fullmatch(phone), between) for pattern, between in _OTHER_WRITINGS)
+    others = [f"{match[1]}{between}{match[2]}" for match, between in matches if match is not None]
+    return (phone, *(other for other in others if _phone(other, DEFAULT_REGION) == phone))
 
 
 def is_bsuid(text: str) -> bool:

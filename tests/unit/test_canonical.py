@@ -17,6 +17,7 @@ from chassis.canonical import (
     identify,
     is_bsuid,
     normalize_phone,
+    phone_writings,
     split_key,
     try_identify,
 )
@@ -220,3 +221,19 @@ def test_any_unicode_text_is_a_key_of_the_grammar_or_refused(text: str) -> None:
     for source in Source:
         identity = try_identify(source, text)
         assert identity is None or CANONICAL_KEY.fullmatch(identity.key)
+
+
+@pytest.mark.parametrize(
+    ("phone", "others"),
+    [
+        ("+5511988776655", ["+551188776655"]),
+        ("+5511922223333", []),
+        ("+551132223333", []),
+        ("+525512345678", ["+5215512345678"]),
+        ("+5491112345678", ["+541112345678"]),
+        ("+351912345678", []),
+    ],
+)
+def test_every_writing_of_a_phone_means_the_phone(phone: str, others: list[str]) -> None:
+    assert list(phone_writings(phone)) == [phone, *others]
+    assert {normalize_phone(writing) for writing in phone_writings(phone)} == {phone}
