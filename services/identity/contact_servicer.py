@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -11,9 +12,10 @@ import structlog
 
 from chassis import auth, canonical, wire
 from chassis.batches import halving
+from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, InvalidArgument, ProsaError, to_status
+from chassis.errors import Aborted, AlreadyExists, InvalidArgument, ProsaError, to_status
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from chassis.paging import Page, read_page
@@ -21,7 +23,7 @@ from chassis.requests import Requests
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1 import contact_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
-from services.identity import contact_store, facts, people, resolution_store
+from services.identity import backfill, backfill_store, contact_store, facts, people, resolution_store
 from services.identity.directory import Person
 from services.identity.domain import Contact, Identity, sorted_tags
 from services.identity.resolver import Resolver, Result, organization_of
@@ -43,6 +45,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         self._db, self._outbox, self._requests = db, outbox, requests
         self._clock, self._ids, self._wake = clock, ids, wake
         self._resolver = Resolver(outbox, ids)
+        self._backfiller = backfill.Backfiller(outbox, ids)
 
     async def BatchResolveContacts(
         self, request: pb.BatchResolveContactsRequest, context: Context
@@ -217,6 +220,43 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         return pb.ListContactIdentitiesResponse(
             identities=[facts.identity_message(organization_id, identity) for identity in shown], next_page_token=token
         )
+
+    async def BackfillContactIdentities(
+        self, request: pb.BackfillContactIdentitiesRequest, context: Context
+    ) -> pb.BackfillContactIdentitiesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        if people.SOURCES.get(request.source) is not Source.WHATSAPP:
+            raise InvalidArgument("SOURCE_INVALID", "Only SOURCE_WHATSAPP: no other identity follows from a phone.")
+        page = replace(page, size=min(request.page_size or backfill.PAGE_SIZE_MAX, backfill.PAGE_SIZE_MAX))
+        for attempts_left in reversed(range(backfill.ATTEMPT_COUNT_MAX)):
+            try:
+                return await self._backfill(organization_id, page, dry_run=request.dry_run)
+            except Aborted:
+                if not attempts_left:
+                    raise
+        raise AssertionError("the last attempt answers or raises")
+
+    async def _backfill(
+        self, organization_id: UUID, page: Page, *, dry_run: bool
+    ) -> pb.BackfillContactIdentitiesResponse:
+        async with self._db.transaction(organization_id) as tx:
+            region = await contact_store.region_of(tx, organization_id)
+            contacts = await backfill_store.list_contacts(tx, organization_id, after=_after(page), limit=page.size + 1)
+            shown, token = page.cut(contacts, lambda contact: [contact.id])
+            batch, announced = await self._backfiller.run(
+                tx, organization_id, shown, region, dry_run=dry_run, now=self._clock.now()
+            )
+        if announced:
+            self._wake()
+        answer = backfill.response(batch, token)
+        logger.info(
+            "contact_identities_backfilled",
+            dry_run=dry_run,
+            examined=answer.examined_count,
+            created=answer.created_count,
+            conflicting=answer.conflicting_count,
+        )
+        return answer
 
     async def ListIdentityResolutions(
         self, request: pb.ListIdentityResolutionsRequest, context: Context

@@ -370,30 +370,34 @@ async def _write_aliases(tx: Tx, changes: Changes, now: datetime) -> None:
 
 
 async def _write_conflicts(tx: Tx, conflicts: Sequence[Conflict], now: datetime) -> None:
-    """Opens conflicts, or adds candidates to those that are open: one row per statement, as conflicts are rare."""
-    for conflict in conflicts:
-        await tx.exec_driver_sql(
-            """
-            insert into identity.identity_conflicts as open
-              (organization_id, identity_conflict_id, source, external_id, contact_id, candidate_contact_ids, state,
-               create_time)
-            values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(candidates)s, 'OPEN',
-              %(now)s)
-            on conflict (organization_id, source, external_id) where state = 'OPEN' do update
-            set candidate_contact_ids = array(
-              select distinct candidate from unnest(open.candidate_contact_ids || excluded.candidate_contact_ids)
-                as every (candidate) order by candidate)
-            """,
-            {
-                "organization_id": conflict.organization_id,
-                "id": conflict.id,
-                "source": conflict.source,
-                "external_id": conflict.external_id,
-                "contact_id": conflict.contact_id,
-                "candidates": list(conflict.candidates),
-                "now": now,
-            },
-        )
+    """Opens conflicts, or adds candidates to those that are open."""
+    if not conflicts:
+        return
+    await tx.exec_driver_sql(
+        """
+        insert into identity.identity_conflicts as open
+          (organization_id, identity_conflict_id, source, external_id, contact_id, candidate_contact_ids, state,
+           create_time)
+        select organization_id, id, source, external_id, contact_id, string_to_array(candidates, ',')::uuid[], 'OPEN',
+          %(now)s
+        from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(sources)b::text[], %(external_ids)b::text[],
+          %(contacts)b::uuid[], %(candidates)b::text[])
+          as new (organization_id, id, source, external_id, contact_id, candidates)
+        on conflict (organization_id, source, external_id) where state = 'OPEN' do update
+        set candidate_contact_ids = array(
+          select distinct candidate from unnest(open.candidate_contact_ids || excluded.candidate_contact_ids)
+            as every (candidate) order by candidate)
+        """,
+        {
+            "organizations": [conflict.organization_id for conflict in conflicts],
+            "ids": [conflict.id for conflict in conflicts],
+            "sources": [conflict.source for conflict in conflicts],
+            "external_ids": [conflict.external_id for conflict in conflicts],
+            "contacts": [conflict.contact_id for conflict in conflicts],
+            "candidates": [",".join(map(str, conflict.candidates)) for conflict in conflicts],
+            "now": now,
+        },
+    )
 
 
 async def log(tx: Tx, resolutions: Sequence[tuple[Resolution, str]], new_id: Callable[[], UUID], now: datetime) -> None:

@@ -19,7 +19,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from prosa.identity.v1 import access_service_pb2
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
@@ -303,6 +303,11 @@ def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
 
+def _backfill(_target: Party, _caller: Party) -> Message:
+    """For the one source it takes; whose contacts they are follows from the caller."""
+    return contact_service_pb2.BackfillContactIdentitiesRequest(source=options_pb2.SOURCE_WHATSAPP)
+
+
 def _webhook(target: Party, caller: Party) -> Message:
     """A webhook for the target's address, signed with the caller's own secret."""
     body, now = b'{"event": "contact_updated"}', datetime.now(UTC)
@@ -321,6 +326,7 @@ def _place(target: Party) -> Message:
 
 
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
+    "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,

@@ -658,6 +658,128 @@ class ListContactIdentitiesResponse(_message.Message):
 Global___ListContactIdentitiesResponse: _TypeAlias = ListContactIdentitiesResponse  # noqa: Y015
 
 @_typing.final
+class BackfillContactIdentitiesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SOURCE_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    source: _options_pb2.Source.ValueType
+    """Only WHATSAPP: no other identity follows from a phone."""
+    page_size: _builtins.int
+    """Contacts of one batch, which is one transaction: 500 when absent, at most 500."""
+    page_token: _builtins.str
+    dry_run: _builtins.bool
+    """Counts the same, and writes, announces and logs nothing."""
+    def __init__(
+        self,
+        *,
+        source: _options_pb2.Source.ValueType = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["dry_run", b"dry_run", "page_size", b"page_size", "page_token", b"page_token", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillContactIdentitiesRequest: _TypeAlias = BackfillContactIdentitiesRequest  # noqa: Y015
+
+@_typing.final
+class BackfillContactIdentitiesResponse(_message.Message):
+    """What became of the contacts of one page; the counts after the first add up to it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXAMINED_COUNT_FIELD_NUMBER: _builtins.int
+    CREATED_COUNT_FIELD_NUMBER: _builtins.int
+    EXISTING_COUNT_FIELD_NUMBER: _builtins.int
+    CONFLICTING_COUNT_FIELD_NUMBER: _builtins.int
+    UNREADABLE_COUNT_FIELD_NUMBER: _builtins.int
+    WITHOUT_PHONE_COUNT_FIELD_NUMBER: _builtins.int
+    CONFLICTS_FIELD_NUMBER: _builtins.int
+    UNREADABLE_CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    examined_count: _builtins.int
+    created_count: _builtins.int
+    """Got the identity, or would without dry_run."""
+    existing_count: _builtins.int
+    """Have it already."""
+    conflicting_count: _builtins.int
+    """Share their phone with another contact, or somebody else has the identity: left as they are."""
+    unreadable_count: _builtins.int
+    """Have a phone that can be no WhatsApp number."""
+    without_phone_count: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def conflicts(self) -> _containers.RepeatedCompositeFieldContainer[Global___BackfillConflict]:
+        """The page's conflicts, one per phone, the first 100."""
+
+    @_builtins.property
+    def unreadable_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contacts whose phone cannot be read, the first 100."""
+
+    def __init__(
+        self,
+        *,
+        examined_count: _builtins.int = ...,
+        created_count: _builtins.int = ...,
+        existing_count: _builtins.int = ...,
+        conflicting_count: _builtins.int = ...,
+        unreadable_count: _builtins.int = ...,
+        without_phone_count: _builtins.int = ...,
+        conflicts: _abc.Iterable[Global___BackfillConflict] | None = ...,
+        unreadable_contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conflicting_count", b"conflicting_count", "conflicts", b"conflicts", "created_count", b"created_count", "examined_count", b"examined_count", "existing_count", b"existing_count", "next_page_token", b"next_page_token", "unreadable_contact_ids", b"unreadable_contact_ids", "unreadable_count", b"unreadable_count", "without_phone_count", b"without_phone_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillContactIdentitiesResponse: _TypeAlias = BackfillContactIdentitiesResponse  # noqa: Y015
+
+@_typing.final
+class BackfillConflict(_message.Message):
+    """A phone whose identity people must give to somebody."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    OWNER_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CANDIDATE_CONTACT_IDS_FIELD_NUMBER: _builtins.int
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    conversation_key: _builtins.str
+    """Such as "whatsapp:+5511900004821"."""
+    owner_contact_id: _builtins.str
+    """The contact that has the identity; empty where nobody has it."""
+    identity_conflict_id: _builtins.str
+    """The open conflict; empty where a dry run opened none, or people have decided before."""
+    @_builtins.property
+    def candidate_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """All who could be meant, at most 21."""
+
+    def __init__(
+        self,
+        *,
+        conversation_key: _builtins.str = ...,
+        owner_contact_id: _builtins.str = ...,
+        candidate_contact_ids: _abc.Iterable[_builtins.str] | None = ...,
+        identity_conflict_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_contact_ids", b"candidate_contact_ids", "conversation_key", b"conversation_key", "identity_conflict_id", b"identity_conflict_id", "owner_contact_id", b"owner_contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BackfillConflict: _TypeAlias = BackfillConflict  # noqa: Y015
+
+@_typing.final
 class ListIdentityResolutionsRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -70,6 +70,11 @@ class ContactServiceStub:
                 request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesRequest.SerializeToString,
                 response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesResponse.FromString,
                 _registered_method=True)
+        self.BackfillContactIdentities = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/BackfillContactIdentities',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.FromString,
+                _registered_method=True)
         self.ListIdentityResolutions = channel.unary_unary(
                 '/prosa.identity.v1.ContactService/ListIdentityResolutions',
                 request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListIdentityResolutionsRequest.SerializeToString,
@@ -134,6 +139,15 @@ class ContactServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def BackfillContactIdentities(self, request, context):
+        """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
+        page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
+        has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListIdentityResolutions(self, request, context):
         """Lists how identities were resolved, newest first: the audit of every decision.
         """
@@ -178,6 +192,11 @@ def add_ContactServiceServicer_to_server(servicer, server):
                     servicer.ListContactIdentities,
                     request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesRequest.FromString,
                     response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesResponse.SerializeToString,
+            ),
+            'BackfillContactIdentities': grpc.unary_unary_rpc_method_handler(
+                    servicer.BackfillContactIdentities,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.SerializeToString,
             ),
             'ListIdentityResolutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListIdentityResolutions,
@@ -375,6 +394,33 @@ class ContactService:
             '/prosa.identity.v1.ContactService/ListContactIdentities',
             prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesRequest.SerializeToString,
             prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BackfillContactIdentities(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/BackfillContactIdentities',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -55,6 +55,11 @@ class ContactServiceStub:
     """
     ListContactIdentities: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactIdentitiesRequest, _contact_service_pb2.ListContactIdentitiesResponse]
     """Lists identities, newest first, of one contact or of all."""
+    BackfillContactIdentities: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.BackfillContactIdentitiesRequest, _contact_service_pb2.BackfillContactIdentitiesResponse]
+    """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
+    page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
+    has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+    """
     ListIdentityResolutions: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListIdentityResolutionsRequest, _contact_service_pb2.ListIdentityResolutionsResponse]
     """Lists how identities were resolved, newest first: the audit of every decision."""
 
@@ -85,6 +90,11 @@ class ContactServiceAsyncStub(ContactServiceStub):
     """
     ListContactIdentities: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactIdentitiesRequest, _contact_service_pb2.ListContactIdentitiesResponse]  # type: ignore[assignment]
     """Lists identities, newest first, of one contact or of all."""
+    BackfillContactIdentities: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.BackfillContactIdentitiesRequest, _contact_service_pb2.BackfillContactIdentitiesResponse]  # type: ignore[assignment]
+    """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
+    page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
+    has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+    """
     ListIdentityResolutions: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListIdentityResolutionsRequest, _contact_service_pb2.ListIdentityResolutionsResponse]  # type: ignore[assignment]
     """Lists how identities were resolved, newest first: the audit of every decision."""
 
@@ -154,6 +164,17 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contact_service_pb2.ListContactIdentitiesResponse, _abc.Awaitable[_contact_service_pb2.ListContactIdentitiesResponse]]:
         """Lists identities, newest first, of one contact or of all."""
+
+    @_abc_1.abstractmethod
+    def BackfillContactIdentities(
+        self,
+        request: _contact_service_pb2.BackfillContactIdentitiesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.BackfillContactIdentitiesResponse, _abc.Awaitable[_contact_service_pb2.BackfillContactIdentitiesResponse]]:
+        """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
+        page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
+        has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def ListIdentityResolutions(
