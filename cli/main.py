@@ -19,6 +19,7 @@ NOUNS = {
     "api-key": "cli.api_keys:app",
     "key": "cli.keys:key",
     "keys": "cli.keys:app",
+    "backfill": "cli.backfill:app",
     "events": "cli.events:app",
     "feed": "cli.feed:app",
     "sql": "cli.readings:app",

@@ -37,10 +37,10 @@ class Operator:
     environment: Mapping[str, str]
     directory: Path
 
-    async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
-        """Runs one command to its end."""
+    async def start(self, *words: str, **variables: str) -> asyncio.subprocess.Process:
+        """Begins a command, for who ends it otherwise than by waiting."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
-        process = await asyncio.create_subprocess_exec(
+        return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "cli.main", *words),
             env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
             cwd=self.directory,
@@ -48,6 +48,10 @@ class Operator:
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,
         )
+
+    async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
+        """Runs one command to its end."""
+        process = await self.start(*words, **variables)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 out, err = await process.communicate(typed.encode())
