@@ -11,7 +11,7 @@ from uuid import UUID
 import grpc.aio
 import structlog
 
-from chassis import auth, errors, wire
+from chassis import auth, canonical, errors, wire
 from chassis.batches import halving
 from chassis.clock import Clock
 from chassis.db import Database, Tx
@@ -23,7 +23,7 @@ from chassis.requests import Requests
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from services.conversation import store
-from services.conversation.domain.conversation import Conversation, display_id
+from services.conversation.domain.conversation import Conversation, Source, display_id
 from services.conversation.domain.record import Item
 from services.conversation.recording import Recorder
 from services.conversation.translation import (
@@ -37,9 +37,6 @@ from services.conversation.translation import (
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
-
-CONVERSATION_KEY_LENGTH_MAX = 256
-
 
 logger = structlog.get_logger(__name__)
 
@@ -140,10 +137,7 @@ def _result(answer: pb.RecordedItem | ProsaError) -> pb.RecordResult:
 
 def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: datetime) -> Item:
     """What a person says of a conversation, in the form in which events say it."""
-    if len(request.conversation_key) > CONVERSATION_KEY_LENGTH_MAX:
-        raise InvalidArgument(
-            "CONVERSATION_KEY_INVALID", f"conversation_key must have at most {CONVERSATION_KEY_LENGTH_MAX} characters."
-        )
+    _check_key(request.conversation_key, SOURCES[request.source])
     return Item(
         organization_id=str(organization_id),
         connection_id=to_id("connection_id", request.connection_id),
@@ -164,6 +158,19 @@ def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: 
         message=None,
         cause_id="",
         receive_time=now,
+    )
+
+
+def _check_key(key: str, source: Source) -> None:
+    """Raises InvalidArgument unless the key is empty or a canonical one of the source: never a name or "unknown"."""
+    try:
+        if not key or canonical.split_key(key)[0].value == source.value:
+            return
+    except InvalidArgument:
+        pass  # told below, in the words of this field
+    raise InvalidArgument(
+        "CONVERSATION_KEY_INVALID",
+        "conversation_key must be empty or a key of the conversation's source, such as whatsapp:+5511900004821.",
     )
 
 

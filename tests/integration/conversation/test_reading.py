@@ -64,6 +64,21 @@ async def test_a_conversation_made_by_hand_must_be_named_by_a_number(world: Worl
     assert error_info(refused.value).reason == "PROVIDER_CONVERSATION_ID_INVALID"
 
 
+@pytest.mark.parametrize(
+    "conversation_key", ["Ana", "unknown", "whatsapp:Ana", "whatsapp:", "instagram:7733100045600121", "x" * 300]
+)
+async def test_a_conversation_made_by_hand_takes_no_key_but_a_canonical_one_of_its_source(
+    world: World, organization_id: UUID, conversation_key: str
+) -> None:
+    service = stub(world, organization_id)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await service.CreateConversation(by_hand(conversation_key=conversation_key))
+    assert error_info(refused.value).reason == "CONVERSATION_KEY_INVALID"
+    for key in (PHONE, LID):
+        made = await service.CreateConversation(by_hand(conversation_key=key))
+        assert made.conversation_key == key
+
+
 async def test_another_organization_cannot_take_the_place_of_a_conversation(
     world: World, organization_id: UUID
 ) -> None:
