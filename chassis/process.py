@@ -37,6 +37,8 @@ from chassis.requests import Requests
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
 MAINTAIN_SECONDS = 3_600.0
+MAINTAIN_LOCK_TIMEOUT = "1s"
+"""How long upkeep waits for a long reader, such as a backup; partitions are ready days ahead, so it tries again."""
 REVOCATION_SECONDS = 20.0
 CANCEL_AGAIN_SECONDS = 1.0
 NATS_RECONNECT_SECONDS = 0.5
@@ -351,6 +353,8 @@ class Process:
         while True:
             try:
                 async with database.transaction() as tx:
+                    # A new partition takes the whole table; who writes waits behind whoever waits for that.
+                    await tx.exec_driver_sql(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
                     await tx.exec_driver_sql(f"select {self.service}.maintain(%(now)s)", {"now": self.clock.now()})
             except ProsaError as error:
                 logger.warning("maintenance_postponed", service=self.service, reason=error.reason)

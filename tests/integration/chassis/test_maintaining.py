@@ -1,0 +1,45 @@
+"""Upkeep of partitions: it needs the whole table for a moment, and makes nobody wait for longer."""
+
+from __future__ import annotations
+
+import asyncio
+from datetime import timedelta
+from pathlib import Path
+from uuid import UUID
+
+from chassis.clock import SettableClock, SystemClock
+from chassis.embedded.servers import EmbeddedServers
+from chassis.process import Host, Process
+from tests.integration.ingest.quiet import QuietIngest, Shelf
+from tests.world import World, settings_for
+
+AHEAD = timedelta(days=3)
+"""Beyond the partitions that are there already."""
+WRITE_SECONDS_MAX = 10.0
+
+
+async def test_upkeep_that_waits_for_a_long_reader_does_not_hold_up_writers(
+    servers: EmbeddedServers, database_url: str, keys_dir: Path, organization_id: UUID
+) -> None:
+    settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
+    host = Host(settings, clock=SettableClock(SystemClock().now() + AHEAD))
+    await host.start({"ingest": QuietIngest().start})
+    world = World(database_url, settings, host, host.clock)
+    shelf = Shelf(world, organization_id)
+    try:
+        async with await world.admin() as reader, reader.transaction():
+            # As a backup reads.
+            await reader.execute("lock table ingest.webhook_events in access share mode")
+            maintaining = asyncio.create_task(Process(host, "ingest")._maintain())
+            try:
+                await world.until_waiting_on_locks(1)
+                async with asyncio.timeout(WRITE_SECONDS_MAX):
+                    await shelf.put("PENDING", SystemClock().now(), queued=True)
+                assert not maintaining.done()
+                assert len(await shelf.queue()) == 1
+            finally:
+                maintaining.cancel()
+                await asyncio.wait([maintaining])
+    finally:
+        await world.close()
+        await host.stop()
