@@ -32,8 +32,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     "conversation-391".
     """
     ERROR_REASON_CONVERSATION_KEY_INVALID: _ErrorReason.ValueType  # 3
-    """INVALID_ARGUMENT: the conversation key is longer than any key. Example: CreateConversation with a key of 300
-    characters.
+    """INVALID_ARGUMENT: the conversation key is no canonical key of the conversation's source. Example:
+    CreateConversation with the key Ana.
     """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 4
     """INVALID_ARGUMENT: a list's state is none that exists. Example: ListConversations with state 9."""
@@ -67,8 +67,8 @@ ERROR_REASON_PROVIDER_CONVERSATION_ID_INVALID: ErrorReason.ValueType  # 2
 "conversation-391".
 """
 ERROR_REASON_CONVERSATION_KEY_INVALID: ErrorReason.ValueType  # 3
-"""INVALID_ARGUMENT: the conversation key is longer than any key. Example: CreateConversation with a key of 300
-characters.
+"""INVALID_ARGUMENT: the conversation key is no canonical key of the conversation's source. Example:
+CreateConversation with the key Ana.
 """
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 4
 """INVALID_ARGUMENT: a list's state is none that exists. Example: ListConversations with state 9."""
