@@ -2,6 +2,7 @@
 
 The ids of the facts that were consumed are stored in the same transaction, so a fact that comes again, because a
 process died or a stream was published anew, has no second effect. One process at a time consumes, under a lease.
+What is another installation's is not read (see ``chassis.installation``).
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
+from uuid import UUID
 
 import structlog
 from nats.aio.client import Client as Nats
@@ -21,6 +23,7 @@ from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import Aborted, ProsaError, Unavailable
+from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import arrival_subject, stream_name
 from chassis.streams import StreamMessage, read_batch
@@ -82,6 +85,9 @@ class Consumer:
         self._woken = asyncio.Event()
         self._arrived: set[str] = set()
         self._cursors: dict[str, _Cursor] = {}
+        self._installation_id: UUID | None = None
+        self.refusals = Refusals()
+        """The streams that are another installation's."""
 
     async def run(self) -> None:
         """Runs until cancelled; waits out what is away and starts over."""
@@ -100,6 +106,7 @@ class Consumer:
                     logger.warning("consumer_interrupted", consumer=self._name, error=repr(error))
                     await asyncio.sleep(POLL_SECONDS)
                 finally:
+                    self.refusals.forget()
                     self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(0)
         finally:
             for subscription in subscriptions:
@@ -127,7 +134,9 @@ class Consumer:
             looked = asyncio.get_running_loop().time()
             # Those that had more than one batch are read on at once.
             counts = {
-                service: await self._consume_batch(service, fences) for service in self._services if service in pending
+                service: await self._consume_batch(service, fences)
+                for service in self._services
+                if service in pending and stream_name(service) not in self.refusals
             }
             pending = {service for service, count in counts.items() if count >= BATCH_MAX}
             now = asyncio.get_running_loop().time()
@@ -143,16 +152,37 @@ class Consumer:
                 await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
 
     async def _inspect(self, fences: Mapping[str, int]) -> None:
-        """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""
-        js = self._nats.jetstream()
+        """Looks whose the streams are, and which of ours were made anew."""
+        if self._installation_id is None:
+            self._installation_id = await read_installation_id(self._db, self._schema)
         for service in self._services:
-            try:
-                info = await js.stream_info(stream_name(service))
-            except NotFoundError:
-                continue
-            epoch = int((info.config.metadata or {}).get("prosa.epoch", "0"))
-            if epoch != self._cursors[service].epoch:
-                await self._rewind(service, epoch, fences)
+            await self._inspect_stream(service, fences)
+
+    async def _inspect_stream(self, service: str, fences: Mapping[str, int]) -> None:
+        """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""
+        stream = stream_name(service)
+        try:
+            found = StreamMark.of(await self._nats.jetstream().stream_info(stream))
+        except NotFoundError:
+            self.refusals.admit(stream, by=self._name)
+            return
+        if found.installation_id is not None and not self._own(found.installation_id):
+            self._refuse(service, found.installation_id)
+            return
+        self.refusals.admit(stream, by=self._name)
+        if found.epoch == self._cursors[service].epoch:
+            return
+        if found.installation_id is None and self._installation_id is not None:
+            # Made by the version before and not read yet: whose it is will be known once its relay has given it a mark.
+            logger.debug("stream_unmarked", stream=stream, consumer=self._name)
+            return
+        await self._rewind(service, found.epoch, fences)
+
+    def _own(self, installation_id: str) -> bool:
+        return self._installation_id is not None and installation_id == str(self._installation_id)
+
+    def _refuse(self, service: str, owner: str) -> None:
+        self.refusals.refuse(StreamRefused(stream_name(service), owner, self._installation_id), by=self._name)
 
     async def _rewind(self, service: str, epoch: int, fences: Mapping[str, int]) -> None:
         cursor = _Cursor(epoch, 0)
@@ -167,9 +197,14 @@ class Consumer:
         messages = await read_batch(self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX)
         if not messages:
             return 0
+        for message in messages:
+            if message.installation_id is not None and not self._own(message.installation_id):
+                # The stream was exchanged since the last look, which the next one will see.
+                self._refuse(service, message.installation_id)
+                return 0
         if any(message.epoch != cursor.epoch for message in messages):
-            await self._rewind(service, messages[-1].epoch, fences)
-            return BATCH_MAX
+            await self._inspect_stream(service, fences)
+            return BATCH_MAX if self._cursors[service].epoch != cursor.epoch else 0
         reached = _Cursor(cursor.epoch, messages[-1].sequence)
         wanted = [message for message in messages if self._types is None or message.type in self._types]
         if wanted:

@@ -17,6 +17,10 @@ Check = Callable[[], Awaitable[None]]
 logger = structlog.get_logger(__name__)
 
 
+class NotReady(Exception):
+    """Raised by a check that can say in a sentence what is wrong and what to do."""
+
+
 class Readiness:
     """Whether the process should be given work: not while it starts, stops, or something it needs is away."""
 
@@ -41,6 +45,8 @@ class Readiness:
                 await self.checks[name]()
         except TimeoutError:
             return f"no answer within {CHECK_SECONDS:g} s"
+        except NotReady as error:
+            return str(error)
         except Exception as error:
             logger.info("dependency_away", dependency=name, error=repr(error))
             return f"away: {type(error).__name__}"

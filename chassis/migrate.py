@@ -22,11 +22,13 @@ from psycopg import sql
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 
-from chassis.migrations import READER_ROLE, SERVICES, create_schema, owner, role
+from chassis.clock import SystemClock
+from chassis.ids import Ids, Uuid7Ids
+from chassis.migrations import READER_ROLE, SERVICES, create_installation, create_schema, owner, role
 
 MAINTENANCE_DATABASE = "postgres"
 ROLES_LOCK = 0x50726F7361
-"""The advisory lock under which roles are made: "Prosa" in ASCII."""
+"""The advisory lock under which roles and the installation's id are made: "Prosa" in ASCII."""
 LOCK_TIMEOUT = "10s"
 STATEMENT_TIMEOUT = "10min"
 _ONE_AT_A_TIME = threading.Lock()
@@ -72,9 +74,15 @@ def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
         connection.execute(f"alter role {READER_ROLE} set search_path = {search_path}".encode())
 
 
-def migrate_up(database_url: str, services: Sequence[str] = SERVICES) -> list[Revision]:
-    """Applies all that is missing; roles must be there. Answers where each service stands then."""
+def migrate_up(database_url: str, services: Sequence[str] = SERVICES, *, ids: Ids | None = None) -> list[Revision]:
+    """Applies all that is missing; roles must be there. Answers where each service stands then.
+
+    A database that has no installation's id yet is given one from ``ids``.
+    """
     with _open(database_url) as connection:
+        with connection.begin():
+            connection.exec_driver_sql(f"select pg_advisory_xact_lock({ROLES_LOCK})")
+            connection.exec_driver_sql(create_installation((ids or Uuid7Ids(SystemClock())).new()))
         for service in services:
             with connection.begin():
                 connection.exec_driver_sql(create_schema(service))

@@ -9,9 +9,12 @@ must look before an organization is known, and has policies of its own on just t
 from __future__ import annotations
 
 from collections.abc import Sequence
+from uuid import UUID
 
 SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
 READER_ROLE = "prosa_reader"
+CHASSIS_SCHEMA = "chassis"
+"""Belongs to no service; holds the installation's id and nothing else."""
 
 OUTBOX_DAYS = 3
 REQUEST_DAYS = 7
@@ -41,6 +44,43 @@ def create_schema(service: str) -> str:
     return f"""
     create schema if not exists {service} authorization {owner(service)};
     grant usage on schema {service} to {role(service)}, {READER_ROLE};
+    """
+
+
+def create_installation(installation_id: UUID) -> str:
+    """The chassis' own schema with the installation's id, where there is none yet.
+
+    It stays as it is from then on, also when everything else is taken back: the streams carry it.
+    """
+    return f"""
+    create schema if not exists {CHASSIS_SCHEMA};
+    create table if not exists {CHASSIS_SCHEMA}.installation (
+      singleton boolean primary key default true,
+      installation_id uuid not null,
+      constraint one_row check (singleton)
+    );
+    insert into {CHASSIS_SCHEMA}.installation (installation_id) values ('{installation_id}') on conflict do nothing;
+    """
+
+
+def know_installation(service: str) -> str:
+    """Lets the service ask for the installation's id without entering any schema but its own."""
+    return f"""
+    grant usage on schema {CHASSIS_SCHEMA} to {owner(service)};
+    grant select on {CHASSIS_SCHEMA}.installation to {owner(service)};
+    create function {service}.installation_id() returns uuid
+      language sql stable security definer set search_path = pg_catalog as
+      $$ select installation_id from {CHASSIS_SCHEMA}.installation $$;
+    {own_function(service, "installation_id()")}
+    """
+
+
+def forget_installation(service: str) -> str:
+    """Takes back what ``know_installation`` gave; the id itself stays."""
+    return f"""
+    drop function {service}.installation_id();
+    revoke select on {CHASSIS_SCHEMA}.installation from {owner(service)};
+    revoke usage on schema {CHASSIS_SCHEMA} from {owner(service)};
     """
 
 

@@ -312,6 +312,7 @@ class Process:
     def relay(self) -> Callable[[], None]:
         """Publishes the service's outbox; answers what to call after a commit that added to it."""
         relay = Relay(self.service, self.database(), self.leases(), self.nats, self.metrics)
+        self.readiness.add(f"streams.{self.name}.relay", relay.refusals.check)
         self.run("relay", relay.run)
         return relay.wake
 
@@ -338,6 +339,7 @@ class Process:
             metrics=self.metrics,
             committed=committed,
         )
+        self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check)
         self.run(f"consumer.{name}", consumer.run)
 
     def maintain(self) -> None:

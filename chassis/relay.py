@@ -4,6 +4,8 @@ JetStream is disposable: it acknowledges before it syncs. The relay is the strea
 the outbox, how far the stream had come and which incarnation of it that was. A stream that was deleted, truncated or
 put back from an older copy does not fit that memory; it is then made anew under the next epoch and everything the
 outbox still keeps is published again. Consumers know facts by their ids, so nothing happens twice.
+
+A stream of another installation is let alone: the relay says so and waits until it is gone.
 """
 
 from __future__ import annotations
@@ -12,6 +14,7 @@ import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
+from uuid import UUID
 
 import structlog
 from nats.aio.client import Client as Nats
@@ -22,6 +25,7 @@ from nats.js.errors import NotFoundError
 
 from chassis.db import Database, Tx, scope
 from chassis.errors import ProsaError
+from chassis.installation import Refusals, StreamMark, StreamRefused, mark, read_installation_id
 from chassis.leases import Leases
 from chassis.migrations import OUTBOX_DAYS
 from chassis.outbox import SUBJECT_PREFIX, arrival_subject, stream_name, subject, wake_subject
@@ -29,6 +33,7 @@ from chassis.streams import (
     CORRELATION_HEADER,
     EPOCH_HEADER,
     EXPECTED_SEQUENCE_HEADER,
+    INSTALLATION_HEADER,
     MESSAGE_ID_HEADER,
     ORGANIZATION_HEADER,
     POSITION_HEADER,
@@ -71,6 +76,9 @@ class Relay:
         self._stream = stream_name(schema)
         self._metrics = metrics
         self._woken = asyncio.Event()
+        self._installation_id: UUID | None = None
+        self.refusals = Refusals()
+        """Whether the stream under our name is another installation's."""
 
     def wake(self) -> None:
         """Tells the relay, wherever it runs, that a commit has left something in the outbox: best effort."""
@@ -92,6 +100,7 @@ class Relay:
                     logger.warning("relay_interrupted", service=self._schema, error=repr(error))
                     await asyncio.sleep(POLL_SECONDS)
                 finally:
+                    self.refusals.forget()
                     self._metrics.lease_held.labels(f"{self._schema}.relay").set(0)
         finally:
             if self._nats.is_connected:
@@ -101,7 +110,7 @@ class Relay:
         self._woken.set()
 
     async def _publish_forever(self, js: JetStreamContext, fences: Mapping[str, int]) -> None:
-        place = await self._inspect(js, fences)
+        place = await self._admitted(js, fences)
         inspected = asyncio.get_running_loop().time()
         while True:
             self._woken.clear()
@@ -109,8 +118,8 @@ class Relay:
             published = await self._publish_batch(js, place, fences)
             now = asyncio.get_running_loop().time()
             if now - inspected > INSPECT_SECONDS:
-                place = await self._inspect(js, fences)
-                inspected = now
+                place = await self._admitted(js, fences)
+                inspected = asyncio.get_running_loop().time()
             if published < BATCH_MAX:
                 try:
                     async with asyncio.timeout(POLL_SECONDS):
@@ -119,22 +128,65 @@ class Relay:
                     continue
                 await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
 
+    async def _admitted(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
+        """Where our stream stands; waits for as long as another installation's is in its place."""
+        while True:
+            try:
+                if self._installation_id is None:
+                    self._installation_id = await read_installation_id(self._db, self._schema)
+                place = await self._inspect(js, fences)
+            except StreamRefused as refused:
+                self.refusals.refuse(refused, by=f"{self._schema}.relay")
+                await asyncio.sleep(INSPECT_SECONDS)
+                continue
+            self.refusals.admit(self._stream, by=f"{self._schema}.relay")
+            return place
+
     async def _inspect(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
-        """Where the stream stands; made anew, and everything put back into the queue, when it lost facts."""
+        """Where the stream stands; made anew, and everything put back into the queue, when it lost facts.
+
+        Raises StreamRefused where it is not ours.
+        """
         place = await self._remembered()
+        known_epoch = 0 if place is None else place.epoch
         try:
             info = await js.stream_info(self._stream)
         except NotFoundError:
-            return await self._begin_anew(js, place, fences, lost=place is not None)
-        created = str(info.created)
-        epoch = int((info.config.metadata or {}).get("prosa.epoch", "0"))
-        if place is None or (created, epoch) != (place.stream_created, place.epoch):
-            return await self._begin_anew(js, place, fences, lost=True)
-        if info.state.last_seq < place.last_sequence:
-            return await self._begin_anew(js, place, fences, lost=True)
+            return await self._begin_anew(js, known_epoch + 1, fences)
+        found = StreamMark.of(info)
+        if place is None or (found.created, found.epoch) != (place.stream_created, place.epoch):
+            place = None
+        await self._claim(js, found, known=place is not None)
+        if place is None or info.state.last_seq < place.last_sequence:
+            await js.delete_stream(self._stream)
+            # A database that was put back may know less than the stream: no epoch comes twice.
+            return await self._begin_anew(js, max(known_epoch, found.epoch) + 1, fences)
         if info.state.last_seq > place.last_sequence:
             await self._settle(place, info.state.last_seq, fences)
         return place
+
+    async def _claim(self, js: JetStreamContext, found: StreamMark, *, known: bool) -> None:
+        """Lets our own stream pass, and one without a mark that we remember, which is given ours."""
+        own = None if self._installation_id is None else str(self._installation_id)
+        if found.installation_id == own:
+            return
+        if found.installation_id is not None or not known:
+            raise StreamRefused(self._stream, found.installation_id, self._installation_id)
+        await js.update_stream(self._stream_config(found.epoch))
+        logger.info("stream_adopted", stream=self._stream, installation_id=own)
+
+    def _stream_config(self, epoch: int) -> StreamConfig:
+        return StreamConfig(
+            name=self._stream,
+            subjects=[f"{SUBJECT_PREFIX}.{self._schema}.>"],
+            retention=RetentionPolicy.LIMITS,
+            discard=DiscardPolicy.OLD,
+            storage=StorageType.FILE,
+            max_age=OUTBOX_DAYS * 86_400,
+            duplicate_window=DUPLICATE_WINDOW_SECONDS,
+            allow_direct=True,
+            metadata=mark(epoch, self._installation_id),
+        )
 
     async def _settle(self, place: _Place, last_sequence: int, fences: Mapping[str, int]) -> None:
         """Takes out of the queue what was published just before a crash or a time-out, and so never recorded."""
@@ -143,43 +195,39 @@ class Relay:
             if not messages:
                 raise _StreamMoved(f"{self._stream} ends before {last_sequence}")
             async with self._db.transaction(*{message.organization_id for message in messages}) as tx:
+                # By id too: a database that was put back gives positions out again, to other facts.
                 await tx.exec_driver_sql(
-                    f"delete from {self._schema}.outbox_queue where position = any (%(positions)b)",
-                    {"positions": [message.position for message in messages]},
+                    f"""
+                    delete from {self._schema}.outbox_queue queued
+                    using unnest(%(positions)b::bigint[], %(times)b::timestamptz[], %(event_ids)b::uuid[])
+                        as sent (position, event_time, event_id),
+                      {self._schema}.outbox fact
+                    where queued.position = sent.position and fact.position = sent.position
+                      and fact.event_time = sent.event_time and fact.event_id = sent.event_id
+                    """,
+                    {
+                        "positions": [message.position for message in messages],
+                        "times": [message.event_time for message in messages],
+                        "event_ids": [message.event_id for message in messages],
+                    },
                 )
                 place.last_sequence = messages[-1].sequence
                 await self._remember(tx, place)
                 await self._leases.check(tx, fences)
 
-    async def _begin_anew(
-        self, js: JetStreamContext, place: _Place | None, fences: Mapping[str, int], *, lost: bool
-    ) -> _Place:
-        epoch = 1 if place is None else place.epoch + 1
-        try:
-            await js.delete_stream(self._stream)
-        except NotFoundError:
-            logger.info("stream_missing", stream=self._stream)
-        info = await js.add_stream(
-            StreamConfig(
-                name=self._stream,
-                subjects=[f"{SUBJECT_PREFIX}.{self._schema}.>"],
-                retention=RetentionPolicy.LIMITS,
-                discard=DiscardPolicy.OLD,
-                storage=StorageType.FILE,
-                max_age=OUTBOX_DAYS * 86_400,
-                duplicate_window=DUPLICATE_WINDOW_SECONDS,
-                allow_direct=True,
-                metadata={"prosa.epoch": str(epoch)},
-            )
-        )
+    async def _begin_anew(self, js: JetStreamContext, epoch: int, fences: Mapping[str, int]) -> _Place:
+        """Makes the stream, which is not there, and puts all that the outbox keeps back into the queue."""
+        info = await js.add_stream(self._stream_config(epoch))
         place = _Place(epoch, str(info.created), 0)
         async with self._db.transaction() as tx:
             requeued = (await tx.exec_driver_sql(f"select {self._schema}.outbox_requeue()")).scalar_one()
             await self._remember(tx, place)
             await self._leases.check(tx, fences)
-        if lost:
+        if requeued:
             self._metrics.stream_losses.labels(self._schema).inc()
             logger.warning("stream_lost_facts", stream=self._stream, epoch=epoch, published_again=requeued)
+        else:
+            logger.info("stream_made", stream=self._stream, epoch=epoch)
         return place
 
     async def _publish_batch(self, js: JetStreamContext, place: _Place, fences: Mapping[str, int]) -> int:
@@ -236,6 +284,8 @@ class Relay:
                 ORGANIZATION_HEADER: str(row.organization_id),
                 TIME_HEADER: row.event_time.isoformat(),
             }
+            if self._installation_id is not None:
+                headers[INSTALLATION_HEADER] = str(self._installation_id)
             if row.correlation_id:
                 headers[CORRELATION_HEADER] = row.correlation_id
             if row.trace_parent:

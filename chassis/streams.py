@@ -21,6 +21,7 @@ from chassis.errors import Unavailable
 from chassis.outbox import SUBJECT_PREFIX
 
 EPOCH_HEADER = "Prosa-Epoch"
+INSTALLATION_HEADER = "Prosa-Installation"
 POSITION_HEADER = "Prosa-Position"
 TYPE_HEADER = "Prosa-Type"
 ORGANIZATION_HEADER = "Prosa-Organization"
@@ -52,6 +53,8 @@ class StreamMessage:
     event_time: datetime
     correlation_id: str
     trace_parent: str
+    installation_id: str | None
+    """Whose fact it is; None where the version before published it."""
 
 
 async def read_batch(nats: Nats, stream: str, first_sequence: int, limit: int) -> list[StreamMessage]:
@@ -106,6 +109,7 @@ def _read(payload: bytes, headers: Mapping[str, str]) -> StreamMessage:
         event_time=datetime.fromisoformat(headers[TIME_HEADER]),
         correlation_id=headers.get(CORRELATION_HEADER, ""),
         trace_parent=headers.get(TRACE_HEADER, ""),
+        installation_id=headers.get(INSTALLATION_HEADER),
     )
 
 

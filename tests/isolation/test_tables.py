@@ -47,6 +47,7 @@ DEFINER_FUNCTIONS = {
     **{f"{service}.outbox_pending": POSITIONS for service in SERVICES},
     **{f"{service}.outbox_requeue": "bigint" for service in SERVICES},
     **{f"{service}.maintain": "void" for service in SERVICES},
+    **{f"{service}.installation_id": "uuid" for service in SERVICES},
     "identity.organization_by_name": "uuid",
     "identity.organization_page": "SETOF uuid",
     "identity.user_by_email": "uuid",

@@ -7,6 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
+from uuid import UUID
 
 import psycopg
 import pytest
@@ -15,7 +16,9 @@ from sqlalchemy import event
 from sqlalchemy.engine import Engine, make_url
 
 from chassis import migrate
+from chassis.clock import SystemClock
 from chassis.embedded.servers import embedded_servers
+from chassis.ids import Uuid7Ids
 from chassis.migrations import READER_ROLE, SERVICES, owner, role
 from tests.conftest import create_database
 from tests.isolation.catalogue import connect, partitions, relations, rows
@@ -84,6 +87,12 @@ _STRUCTURE = {
 }
 
 
+def installation_ids(url: str) -> list[UUID]:
+    """The ids a database holds, which should be one."""
+    with connect(url) as admin:
+        return [row["installation_id"] for row in rows(admin, "select installation_id from chassis.installation")]
+
+
 def _versions(service: str) -> list[Path]:
     return sorted((ROOT / "services" / service / "migrations").glob("[0-9]*.py"))
 
@@ -139,6 +148,24 @@ async def test_going_up_twice_changes_nothing(new_database: NewDatabase, filled:
     assert (row_counts(url), structure(url)) == (counts, first)
 
 
+async def test_an_installation_s_id_is_drawn_once_and_stays_when_all_else_is_taken_back(
+    new_database: NewDatabase,
+) -> None:
+    url = await new_database(None)
+    ids = Uuid7Ids(SystemClock(), lambda count: b"\x5a" * count)
+    before = ids.new()
+    await asyncio.to_thread(migrate.migrate_up, url, ids=ids)
+    after = ids.new()
+    (drawn,) = installation_ids(url)
+    assert before < drawn < after
+    await asyncio.to_thread(migrate.migrate_up, url)
+    assert installation_ids(url) == [drawn]
+    await asyncio.to_thread(migrate.migrate_down, url, max(len(_versions(service)) for service in SERVICES))
+    assert installation_ids(url) == [drawn]
+    await asyncio.to_thread(migrate.migrate_up, url)
+    assert installation_ids(url) == [drawn]
+
+
 async def test_a_check_tells_what_is_missing(new_database: NewDatabase) -> None:
     url = await new_database(None)
     assert {revision.up_to_date for revision in migrate.revisions(url)} == {False}
@@ -187,6 +214,7 @@ async def test_two_databases_of_a_new_server_are_migrated_side_by_side_and_roles
         outputs = [(await command.communicate())[0].decode() for command in commands]
         assert [command.returncode for command in commands] == [0, 0], outputs
         assert structure(urls[0]) == structure(urls[1])
+        assert len({*installation_ids(urls[0]), *installation_ids(urls[1])}) == len(urls)
         with connect(fresh.database_url) as admin:
             found = rows(admin, "select rolname from pg_roles where rolname ~ '^prosa_' order by 1")
         wanted = [READER_ROLE, *map(role, SERVICES), *map(owner, SERVICES)]
@@ -201,7 +229,8 @@ async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, mon
     with psycopg.connect(plain) as holder:
         holder.execute("lock table crm.consumed_events in access exclusive mode")
         with pytest.raises(Exception, match="lock timeout"):
-            await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
+            # The index on that table is the last step but one.
+            await asyncio.to_thread(migrate.migrate_down, url, 2, ["crm"])
         holder.rollback()
     lower = await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
     assert [revision.up_to_date for revision in lower] == [False]

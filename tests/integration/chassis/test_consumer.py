@@ -17,6 +17,7 @@ from chassis.clock import SystemClock
 from chassis.consumer import ConsumedEvent, Consumer
 from chassis.db import Database, Tx
 from chassis.embedded.servers import EmbeddedServers
+from chassis.installation import mark, read_installation_id
 from chassis.leases import Leases
 from chassis.outbox import arrival_subject, stream_name, subject
 from chassis.telemetry import Metrics
@@ -31,9 +32,12 @@ READ_SECONDS_MAX = 10.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(servers: EmbeddedServers) -> AsyncIterator[Nats]:
+async def client(servers: EmbeddedServers, database_url: str) -> AsyncIterator[Nats]:
     """A connection to NATS, which holds the two streams of this test and no other."""
     await clear_streams(servers.nats_url)
+    db = Database.connect(role_url(database_url, SCHEMA))
+    installation_id = await read_installation_id(db, SCHEMA)
+    await db.close()
     connected = await nats.connect(servers.nats_url)
     for service in (BUSY, QUIET):
         await connected.jetstream().add_stream(
@@ -41,7 +45,7 @@ async def client(servers: EmbeddedServers) -> AsyncIterator[Nats]:
                 name=stream_name(service),
                 subjects=[f"prosa.events.{service}.>"],
                 allow_direct=True,
-                metadata={"prosa.epoch": "1"},
+                metadata=mark(1, installation_id),
             )
         )
     yield connected
