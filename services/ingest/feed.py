@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
@@ -21,6 +22,8 @@ from chassis.migrations import SERVICES
 WRITER = "feed"
 SOURCES = SERVICES
 GROWN_SUBJECT = "prosa.wake.ingest.feed"
+SCAN_MAX = 2_000
+"""How many facts one look goes through where only some types are wanted."""
 
 _APPEND = """
 insert into ingest.feed
@@ -89,27 +92,54 @@ class FeedReader:
         self._waiting.discard(event)
 
 
-async def read_after(tx: Tx, organization_id: UUID, position: int, types: Sequence[str], limit: int) -> Sequence[Any]:
-    """The organization's facts after a position, oldest first; of these types only, where some are named.
+@dataclass(frozen=True, slots=True)
+class Page:
+    """What one look at the feed found."""
+
+    facts: Sequence[Any]
+    position: int
+    """Where the next look begins: all before it was gone through, also what was of other types."""
+    more: bool
+    """True when the look ended at a limit and not at the end of the feed."""
+
+
+async def read_after(tx: Tx, organization_id: UUID, position: int, types: Sequence[str], limit: int) -> Page:
+    """The organization's facts after a position, oldest first, at most ``limit``; of these types only, where some are
+    named. A page may then be without facts and yet have more behind it.
 
     A type is a fact's full name, or its last part.
     """
-    rows = await tx.exec_driver_sql(
+    scan_limit = max(limit, SCAN_MAX) if types else limit
+    found = await tx.exec_driver_sql(
         """
-        select position, event_id, type, payload, event_time, trace_parent from ingest.feed
-        where organization_id = %(organization_id)s and position > %(position)s
-          and (%(types)b::text[] is null or type = any (%(types)b::text[])
-               or split_part(type, '.', 4) = any (%(types)b::text[]))
-        order by position limit %(limit)s
+        with scanned as (
+          select position, event_id, type, payload, event_time, trace_parent from ingest.feed
+          where organization_id = %(organization_id)s and position > %(position)s
+          order by position limit %(scan_limit)s
+        ), wanted as (
+          select * from scanned
+          where %(types)b::text[] is null or type = any (%(types)b::text[])
+            or split_part(type, '.', 4) = any (%(types)b::text[])
+          order by position limit %(limit)s
+        )
+        select scan.reached, scan.scanned_count, wanted.*
+        from (select max(position) as reached, count(*) as scanned_count from scanned) scan
+        left join wanted on true
+        order by wanted.position
         """,
         {
             "organization_id": organization_id,
             "position": position,
             "types": list(types) or None,
             "limit": limit,
+            "scan_limit": scan_limit,
         },
     )
-    return rows.all()
+    rows = found.all()
+    facts = [row for row in rows if row.position is not None]
+    if len(facts) == limit:
+        return Page(facts, facts[-1].position, more=True)
+    return Page(facts, rows[0].reached or position, more=rows[0].scanned_count == scan_limit)
 
 
 async def bounds(tx: Tx, organization_id: UUID) -> tuple[int, int]:

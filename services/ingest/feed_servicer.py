@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator
 from typing import Any
 from uuid import UUID
 
@@ -39,41 +39,34 @@ class FeedServicer(EventServiceServicer):
             yield pb.FeedEvent(position=position, organization_id=str(organization_id), heartbeat=True)
             while True:
                 grown.clear()
-                rows, reached = await self._read(organization_id, position, request.types, READ_MAX)
-                for row in rows:
+                async with self._db.transaction(organization_id) as tx:
+                    page = await feed.read_after(tx, organization_id, position, request.types, READ_MAX)
+                for row in page.facts:
                     yield _to_pb(row, organization_id)
-                    position = row.position
-                if rows:
+                # What was of other types is behind us too: a rare type's reader would read more and more, and one day
+                # come back too late.
+                position = page.position
+                if page.facts:
                     last_sent = loop.time()
-                position = reached
-                if len(rows) == READ_MAX:
-                    continue
                 if loop.time() - last_sent >= HEARTBEAT_SECONDS:
                     yield pb.FeedEvent(position=position, organization_id=str(organization_id), heartbeat=True)
                     last_sent = loop.time()
-                await _wait(grown, POLL_SECONDS)
+                if not page.more:
+                    await _wait(grown, POLL_SECONDS)
         finally:
             self._reader.forget(grown)
 
     async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
         organization_id = auth.organization_id()
         size = read_size(request.page_size)
-        after = await self._begin(organization_id, max(0, request.after_position))
-        rows, reached = await self._read(organization_id, after, request.types, size)
-        return pb.ListFeedEventsResponse(events=[_to_pb(row, organization_id) for row in rows], next_position=reached)
-
-    async def _read(
-        self, organization_id: UUID, after: int, types: Sequence[str], limit: int
-    ) -> tuple[Sequence[Any], int]:
-        """The facts after a position, and the position reached: past facts of other types too, which nobody need read
-        again. Without that a rare type's reader would read more and more, and one day come back too late."""
-        async with self._db.transaction(organization_id) as tx:
-            # Asked first: what comes between the two is either read or left for the next time.
-            last = (await feed.bounds(tx, organization_id))[1] if types else 0
-            rows = await feed.read_after(tx, organization_id, after, types, limit)
-        if len(rows) == limit:
-            return rows, rows[-1].position
-        return rows, max(after, last, rows[-1].position if rows else 0)
+        page = feed.Page((), await self._begin(organization_id, max(0, request.after_position)), more=True)
+        # Whoever asks takes a page without facts for the end of the feed.
+        while page.more and not page.facts:
+            async with self._db.transaction(organization_id) as tx:
+                page = await feed.read_after(tx, organization_id, page.position, request.types, size)
+        return pb.ListFeedEventsResponse(
+            events=[_to_pb(row, organization_id) for row in page.facts], next_position=page.position
+        )
 
     async def _begin(self, organization_id: UUID, after: int) -> int:
         async with self._db.transaction(organization_id) as tx:
