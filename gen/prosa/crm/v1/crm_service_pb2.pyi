@@ -604,7 +604,7 @@ class ReconciliationTask(_message.Message):
     source: _options_pb2.Source.ValueType
     external_id: _builtins.str
     contact_id: _builtins.str
-    """The contact that was kept or made."""
+    """The contact that was kept or made, or the oldest of the candidates where nobody has the identity."""
     state: Global___TaskState.ValueType
     @_builtins.property
     def candidate_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...

@@ -149,7 +149,7 @@ class IdentityConflictDetected(_message.Message):
     source: _options_pb2.Source.ValueType
     external_id: _builtins.str
     contact_id: _builtins.str
-    """The contact that was kept or made."""
+    """The contact that was kept or made; after a backfill in which nobody had the identity, the oldest of the candidates."""
     @_builtins.property
     def candidate_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
