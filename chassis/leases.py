@@ -134,12 +134,14 @@ class Leases:
         fences = await self._await_lease(name, poll_seconds)
         task = asyncio.current_task()
         assert task is not None
-        lost = False
+        lost = ended = False
 
         async def renewing() -> None:
             nonlocal lost
             renewed = time.monotonic()
-            while True:
+            # Under Python 3.11 wait_for, which the driver rests on, swallows a cancellation that comes in the moment of
+            # its answer (gh-86296); so the end is also told here.
+            while not ended:
                 await asyncio.sleep(RENEW_SECONDS)
                 try:
                     async with asyncio.timeout(RENEW_SECONDS):
@@ -149,7 +151,7 @@ class Leases:
                         continue
                     logger.warning("lease_not_renewed", lease=name, error=str(error))
                     kept = set()
-                if not kept:
+                if not kept and not ended:
                     lost = True
                     task.cancel()
                     return
@@ -163,6 +165,7 @@ class Leases:
                 raise LeaseLost([name]) from None
             raise
         finally:
+            ended = True
             renewer.cancel()
             await asyncio.gather(renewer, return_exceptions=True)
             if not lost:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Mapping
 from uuid import uuid4
 
 import psycopg
@@ -15,6 +16,7 @@ from chassis.leases import LeaseLost, Leases
 from tests.world import role_url
 
 SCHEMA = "crm"
+HELD_SECONDS_MAX = 5.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -81,3 +83,26 @@ async def test_a_holder_that_could_not_give_its_lease_back_has_it_again_at_once(
     with pytest.raises(LeaseLost):
         async with db.transaction() as tx:
             await holder.check(tx, before)
+
+
+@pytest.mark.parametrize("kept", [True, False])
+async def test_a_renewal_that_overhears_its_cancellation_holds_up_nobody(
+    db: Database, name: str, monkeypatch: pytest.MonkeyPatch, kept: bool
+) -> None:
+    leases, renewing = Leases(db, SCHEMA, uuid4()), asyncio.Event()
+
+    async def renew(fences: Mapping[str, int]) -> set[str]:
+        renewing.set()
+        try:
+            await asyncio.Event().wait()
+        except asyncio.CancelledError:
+            # As wait_for does under Python 3.11 when the answer comes in the same moment.
+            return set(fences) if kept else set()
+        return set()
+
+    monkeypatch.setattr(leases, "renew", renew)
+    monkeypatch.setattr("chassis.leases.RENEW_SECONDS", 0.5)
+    async with asyncio.timeout(HELD_SECONDS_MAX):
+        async with leases.held(name):
+            await renewing.wait()
+    assert await Leases(db, SCHEMA, uuid4()).take([name]) == {name: 2}
