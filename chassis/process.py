@@ -82,6 +82,7 @@ class Host:
         self._runners: list[web.AppRunner] = []
         self._closing: list[Job] = []
         self._failed: asyncio.Future[BaseException] | None = None
+        self._stopping = False
 
     async def start(self, modules: Mapping[str, Start]) -> None:
         """Starts the modules, then the listener, then the jobs; ready once it returns."""
@@ -125,6 +126,7 @@ class Host:
 
     async def stop(self) -> None:
         """Not ready, drain, close."""
+        self._stopping = True
         self.readiness.serving = False
         await self._health.enter_graceful_shutdown()
         drain = self.settings.drain_seconds
@@ -213,7 +215,9 @@ class Host:
                 await job()
                 error: BaseException = JobFailed(f"The job {name} ended.")
             except asyncio.CancelledError:
-                raise
+                if self._stopping:
+                    raise
+                error = JobFailed(f"The job {name} was cancelled by itself.")
             except Exception as raised:
                 error = raised
             self.metrics.job_failures.labels(name).inc()

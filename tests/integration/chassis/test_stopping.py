@@ -11,6 +11,7 @@ import grpc.aio
 import pytest
 
 from chassis.embedded.servers import EmbeddedServers
+from chassis.process import Host, JobFailed, Process
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 from tests.world import error_info, settings_for, start_world
@@ -41,3 +42,21 @@ async def test_a_stream_does_not_hold_up_a_stop_and_its_reader_is_told(
         await stopping
         await world.close()
     assert (ended.value.code(), error_info(ended.value).reason) == (grpc.StatusCode.UNAVAILABLE, "SHUTTING_DOWN")
+
+
+async def test_a_job_that_is_cancelled_though_nobody_stops_the_process_has_failed(
+    servers: EmbeddedServers, database_url: str, keys_dir: Path
+) -> None:
+    async def lost() -> None:
+        raise asyncio.CancelledError
+
+    async def start(process: Process) -> None:
+        process.run("lost", lost)
+
+    host = Host(settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir))
+    await host.start({"ingest": start})
+    try:
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            assert isinstance(await host.failed(), JobFailed)
+    finally:
+        await host.stop()
