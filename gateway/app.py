@@ -33,6 +33,7 @@ from gateway.credentials import (
 from gateway.feed import Feed
 from gateway.limits import (
     API_BODY_BYTES_MAX,
+    API_BYTES_IN_FLIGHT_MAX,
     EXCHANGE_TIMEOUT_SECONDS,
     HEADER_BYTES_MAX,
     KEEPALIVE_SECONDS,
@@ -41,7 +42,7 @@ from gateway.limits import (
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.metrics import HttpMetrics
-from gateway.routes.api import Channels, add_api_routes
+from gateway.routes.api import Bodies, Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
@@ -84,6 +85,7 @@ class Parts:
     look: Look
     # What a test may make smaller.
     webhook_limits: WebhookLimits | None = None
+    api_bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
@@ -102,8 +104,9 @@ def make_app(parts: Parts) -> web.Application:
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
     credentials = Credentials(ApiKeys(exchange))
-    around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange)}
-    add_api_routes(app, parts.channels, credentials, plans, around)
+    bodies = Bodies(parts.api_bytes_in_flight_max)
+    around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
+    add_api_routes(app, parts.channels, credentials, plans, bodies, around)
     if "ingest" in parts.channels:
         ingest = parts.channels["ingest"]
         door = Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, limits=parts.webhook_limits)

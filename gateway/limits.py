@@ -5,6 +5,8 @@ from __future__ import annotations
 # Bodies
 API_BODY_BYTES_MAX = 1024 * 1024
 API_BODY_TIMEOUT_SECONDS = 20.0
+API_BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
+"""Of all bodies of the API being read or waiting for their call: they are read before anybody knows who sends them."""
 CHATWOOT_BODY_BYTES_MAX = 8 * 1024 * 1024
 EVOLUTION_BODY_BYTES_MAX = 32 * 1024 * 1024
 WEBHOOK_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024

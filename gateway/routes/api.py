@@ -9,8 +9,14 @@ import grpc
 from aiohttp import web
 from google.protobuf.message import Message
 
+from chassis.errors import Unavailable
 from gateway.credentials import Credentials
-from gateway.limits import API_BODY_TIMEOUT_SECONDS, API_CALL_TIMEOUT_SECONDS
+from gateway.limits import (
+    API_BODY_BYTES_MAX,
+    API_BODY_TIMEOUT_SECONDS,
+    API_BYTES_IN_FLIGHT_MAX,
+    API_CALL_TIMEOUT_SECONDS,
+)
 from gateway.transcoding.bindings import Binding, bindings, route_path
 from gateway.transcoding.contracts import room_of
 from gateway.transcoding.plans import Plans
@@ -25,6 +31,7 @@ def add_api_routes(
     channels: Channels,
     credentials: Credentials,
     plans: Plans,
+    bodies: Bodies,
     around: Mapping[str, Callable[[Handler], Handler]],
 ) -> None:
     """Registers every binding whose room has a channel; `around`, by an RPC's path, says what more it understands."""
@@ -32,7 +39,7 @@ def add_api_routes(
         channel = channels.get(room_of(binding.rpc.full_name))
         if channel is None:
             continue
-        handler = _handler(binding, channel, credentials)
+        handler = _handler(binding, channel, credentials, bodies)
         if binding.rpc_path in around:
             handler = around[binding.rpc_path](handler)
         path = route_path(binding.template)
@@ -42,7 +49,7 @@ def add_api_routes(
             app.router.add_route(binding.http_method, path, handler)
 
 
-def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentials) -> Handler:
+def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentials, bodies: Bodies) -> Handler:
     call: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
         binding.rpc_path,
         request_serializer=binding.request_plan.message_class.SerializeToString,
@@ -50,33 +57,60 @@ def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentia
     )
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        message = binding.read(
-            request.match_info,
-            request.rel_url.query,
-            await read_body(request),
-            request.headers.get("Idempotency-Key"),
-        )
-        metadata = await credentials.metadata(request)
+        body = await bodies.read(request)
         try:
+            message = binding.read(
+                request.match_info, request.rel_url.query, body, request.headers.get("Idempotency-Key")
+            )
+            metadata = await credentials.metadata(request)
             answer = await call(message, metadata=metadata, timeout=API_CALL_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 credentials.refused(request)
             raise
+        finally:
+            bodies.let_go(body)
         return web.Response(body=binding.response_plan.to_json(answer), content_type="application/json")
 
     return handle
 
 
-async def read_body(request: web.Request) -> bytes:
-    """Reads a body of the API, within its limits of size and time."""
-    if not request.body_exists:
-        return b""
-    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-        # Webhooks need their bytes as they came, so the server inflates nothing.
-        raise web.HTTPUnsupportedMediaType
-    try:
-        async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
-            return await request.read()
-    except TimeoutError:
-        raise web.HTTPRequestTimeout from None
+class Bodies:
+    """Reads bodies of the API, within limits of size and time, and of all of them together."""
+
+    def __init__(self, bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX) -> None:
+        self._bytes_in_flight_max = bytes_in_flight_max
+        self._bytes_in_flight = 0
+
+    async def read(self, request: web.Request) -> bytes:
+        """Answers the body, which counts as in flight until it is let go.
+
+        Raises Unavailable OVERLOADED, or what the server raises for a body that is too large, too slow or compressed.
+        """
+        if not request.body_exists:
+            return b""
+        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+            # Webhooks need their bytes as they came, so the server inflates nothing.
+            raise web.HTTPUnsupportedMediaType
+        counted = 0
+        chunks: list[bytes] = []
+        try:
+            async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
+                async for chunk in request.content.iter_any():
+                    counted += len(chunk)
+                    self._bytes_in_flight += len(chunk)
+                    if counted > API_BODY_BYTES_MAX:
+                        raise web.HTTPRequestEntityTooLarge(max_size=API_BODY_BYTES_MAX, actual_size=counted)
+                    if self._bytes_in_flight > self._bytes_in_flight_max:
+                        raise Unavailable("OVERLOADED", "Too much is being received; try again soon.")
+                    chunks.append(chunk)
+        except BaseException as error:
+            self._bytes_in_flight -= counted
+            if isinstance(error, TimeoutError):
+                raise web.HTTPRequestTimeout from None
+            raise
+        return b"".join(chunks)
+
+    def let_go(self, body: bytes) -> None:
+        """Takes a body that was read out of flight."""
+        self._bytes_in_flight -= len(body)

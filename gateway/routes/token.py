@@ -18,7 +18,7 @@ from aiohttp import web
 
 from gateway.credentials import Exchange
 from gateway.limits import API_KEY_LENGTH_MAX, TOKEN_FORM_FIELDS_MAX
-from gateway.routes.api import read_body
+from gateway.routes.api import Bodies
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -36,14 +36,15 @@ class _Refused(Exception):
         self.error, self.description = error, description
 
 
-def taking_forms(handle_json: Handler, exchange: Exchange) -> Handler:
+def taking_forms(handle_json: Handler, exchange: Exchange, bodies: Bodies) -> Handler:
     """Answers a handler that takes forms itself and leaves everything else to the one given."""
 
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != FORM:
             return await handle_json(request)
+        body = await bodies.read(request)
         try:
-            return await _answer_form(request, exchange)
+            return await _answer_form(request, body, exchange)
         except _Refused as refused:
             unknown = refused.error == "invalid_client"
             return web.json_response(
@@ -51,14 +52,16 @@ def taking_forms(handle_json: Handler, exchange: Exchange) -> Handler:
                 status=401 if unknown else 400,
                 headers={"Pragma": "no-cache"} | ({"WWW-Authenticate": 'Basic realm="prosa"'} if unknown else {}),
             )
+        finally:
+            bodies.let_go(body)
 
     return handle
 
 
-async def _answer_form(request: web.Request, exchange: Exchange) -> web.Response:
+async def _answer_form(request: web.Request, body: bytes, exchange: Exchange) -> web.Response:
     if request.rel_url.query:
         raise _Refused("invalid_request", "Send the parameters in the body, not in the address.")
-    fields = _read_form(await read_body(request))
+    fields = _read_form(body)
     if "grant_type" not in fields:
         raise _Refused("invalid_request", f"grant_type is missing; it is {GRANT_TYPE}.")
     if fields["grant_type"] != GRANT_TYPE:

@@ -30,7 +30,7 @@ from gateway.transcoding.plans import Plans
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.v1 import options_pb2
-from tests.integration.gateway.rooms import EXCHANGE, ORGANIZATION, World
+from tests.integration.gateway.rooms import EXCHANGE, ORGANIZATION, World, serve_gateway
 
 CREATE_CONTACT = "/prosa.identity.v1.ContactService/CreateContact"
 GET_CONTACT = "/prosa.identity.v1.ContactService/GetContact"
@@ -176,6 +176,32 @@ async def test_a_body_that_is_no_text_is_malformed_and_never_an_error_of_ours(ga
 async def test_a_body_above_the_limit_is_refused(gateway: World) -> None:
     async with gateway.http.post("/api/v1/contacts", data=BytesIO(b" " * (API_BODY_BYTES_MAX + 1))) as response:
         assert (response.status, (await response.json())["reason"]) == (413, "BODY_TOO_LARGE")
+
+
+async def test_bodies_of_all_callers_together_are_bounded_until_their_calls_end() -> None:
+    async with serve_gateway(api_bytes_in_flight_max=100) as gateway, asyncio.timeout(10):
+        go_on = asyncio.Event()
+
+        async def hang(_: object) -> contact_pb.Contact:
+            await go_on.wait()
+            return contact_pb.Contact()
+
+        gateway.rooms.answers[CREATE_CONTACT] = hang
+        body = {"name": "x" * 50}
+        first = asyncio.create_task(gateway.http.post("/api/v1/contacts", json=body).__aenter__())
+        await gateway.rooms.wait_for_calls(1)
+        for path, refused in (("/api/v1/contacts", body), ("/api/v1/contacts", {"name": "x" * 200})):
+            async with gateway.http.post(path, json=refused) as response:
+                assert (response.status, (await response.json())["reason"]) == (503, "OVERLOADED")
+                assert "Retry-After" in response.headers
+        form = {"grant_type": "client_credentials", "client_secret": "ncrm_" + "x" * 50}
+        async with gateway.http.post("/api/v1/token", data=form) as response:
+            assert response.status == 503
+        go_on.set()
+        (await first).release()
+        for _ in range(3):
+            async with gateway.http.post("/api/v1/contacts", json=body) as response:
+                assert response.status == 200
 
 
 @pytest.mark.parametrize(
