@@ -75,6 +75,8 @@ class Path:
         """
         await self._resolve(journeys)
         await self._ensure_deals([journey for journey in _going(journeys) if journey.event.ensures_deal])
+        # Over all of them: what needs no deal waits too for the one before it whose deal failed.
+        _hold_back(journeys)
         await self._record([journey for journey in _going(journeys) if journey.event.conversation is not None])
         _hold_back(journeys)
 
@@ -107,7 +109,6 @@ class Path:
                 journey.error = _error(result.error)
             else:
                 journey.deal = result.deal
-        _hold_back(journeys)
 
     async def _record(self, journeys: Sequence[Journey]) -> None:
         if not journeys:

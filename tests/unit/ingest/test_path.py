@@ -1,0 +1,67 @@
+"""The main way keeps the order of a conversation, whichever step an event fails at."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from types import SimpleNamespace
+from typing import Any, cast
+from uuid import UUID, uuid4
+
+from chassis.errors import NotFound, to_status
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.crm.v1 import crm_service_pb2 as crm_pb
+from prosa.identity.v1 import contact_service_pb2 as identity_pb
+from services.ingest.path import Journey, Path
+from tests.unit.ingest.samples import INCOMING, OUTGOING, event_of
+
+NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
+
+
+class _Rooms:
+    """Stubs that find everybody, and refuse the deal of whoever is named."""
+
+    def __init__(self, refused: Journey) -> None:
+        self.refused = refused
+        self.recorded: list[str] = []
+
+    async def resolve(self, request: Any, **_: Any) -> Any:
+        found = identity_pb.ResolvedContact(contact_id=str(uuid4()))
+        return identity_pb.BatchResolveContactsResponse(
+            results=[identity_pb.ResolveResult(contact=found) for _ in request.people]
+        )
+
+    async def ensure(self, request: Any, **_: Any) -> Any:
+        error = to_status(NotFound("BOARD_NOT_FOUND", "No such board."))
+        return crm_pb.BatchEnsureDealsResponse(
+            results=[
+                crm_pb.EnsureDealResult(error=error)
+                if deal.cause_id == str(self.refused.event_id)
+                else crm_pb.EnsureDealResult(deal=crm_pb.EnsuredDeal(deal_id=str(uuid4())))
+                for deal in request.deals
+            ]
+        )
+
+    async def record(self, request: Any, **_: Any) -> Any:
+        self.recorded = [item.cause_id for item in request.items]
+        return conversation_pb.BatchRecordMessagesResponse(
+            results=[conversation_pb.RecordResult(item=conversation_pb.RecordedItem()) for _ in request.items]
+        )
+
+    def path(self) -> Path:
+        return Path(
+            cast("Any", SimpleNamespace(BatchResolveContacts=self.resolve)),
+            cast("Any", SimpleNamespace(BatchEnsureDeals=self.ensure)),
+            cast("Any", SimpleNamespace(BatchRecordMessages=self.record)),
+        )
+
+
+async def test_an_answer_is_not_recorded_before_the_message_whose_deal_failed() -> None:
+    def journey(name: str, key: str) -> Journey:
+        return Journey(uuid4(), UUID(int=1), UUID(int=2), NOW, event_of(name), key)
+
+    question, answer, other = journey(INCOMING, "a"), journey(OUTGOING, "a"), journey(OUTGOING, "b")
+    rooms = _Rooms(refused=question)
+    await rooms.path().travel([question, answer, other])
+    assert question.error is not None
+    assert rooms.recorded == [str(other.event_id)]
+    assert [each.held_back for each in (question, answer, other)] == [False, True, False]
