@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import functools
 import inspect
+import re
 from collections.abc import Awaitable, Callable
 from typing import Any, NoReturn, ParamSpec
 
@@ -14,6 +15,7 @@ from cli.output import print_error
 
 RED = 1
 REFUSED = 2
+_DRIVER = re.compile(r"^\(psycopg\.[\w.]+\) ")
 
 P = ParamSpec("P")
 
@@ -74,7 +76,8 @@ def describe(error: Exception) -> tuple[str, str, int]:
     if _is_database_error(error):
         return (
             "DATABASE_REFUSED",
-            f"The database refused: {_first_line(error)}. Look at its URL and whether it runs.",
+            # SQLAlchemy puts the driver's class before the driver's words.
+            f"The database refused: {_DRIVER.sub('', _first_line(error))}. Look at its URL and whether it runs.",
             RED,
         )
     if (invalid := _invalid_settings(error)) is not None:

@@ -25,10 +25,15 @@ def home_directory(environment: Mapping[str, str] | None = None) -> Path:
 
 def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, Any]:
     """What a running `prosa up` on the home says of itself; empty when none runs."""
+    file = home_directory(environment) / BOOTSTRAP
     try:
-        content = json.loads((home_directory(environment) / BOOTSTRAP).read_text(encoding="utf-8"))
+        content = json.loads(file.read_text(encoding="utf-8"))
     except (FileNotFoundError, NotADirectoryError):
         return {}
+    except ValueError as error:
+        raise Refused(
+            f"{file} is damaged. Start `prosa up` again, which writes it anew.", reason="BOOTSTRAP_DAMAGED"
+        ) from error
     except PermissionError as error:
         raise Refused(f"{error.filename} belongs to another user. Run this as that user.") from error
     return content if isinstance(content, dict) else {}

@@ -27,13 +27,18 @@ def print_line(text: str = "") -> None:
     sys.stdout.flush()
 
 
+def print_note(text: str) -> None:
+    """Writes one line for people on standard error, beside a result that goes elsewhere."""
+    sys.stderr.write(text + "\n")
+    sys.stderr.flush()
+
+
 def print_error(reason: str, message: str, *, as_json: bool) -> None:
-    """Says on standard error why the command failed; with JSON also on standard output, where programs read."""
+    """Says why the command failed: on standard error, with JSON on standard output, where programs read."""
     if as_json:
         print_json({"error": {"reason": reason, "message": message}})
     else:
-        sys.stderr.write(f"Error: {message}\n")
-        sys.stderr.flush()
+        print_note(f"Error: {message}")
 
 
 def print_rows(rows: Sequence[Row], columns: Sequence[str], *, title: str = "", empty: str = "Nothing found.") -> None:

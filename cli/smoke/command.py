@@ -18,7 +18,7 @@ from cli.choosing import Org
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import READER_VARIABLE, read_bootstrap, reader_database_url
 from cli.organizations import find_organization
-from cli.output import Json, print_json, print_line
+from cli.output import Json, print_json, print_line, print_note
 from cli.readings import READINGS, organization_id_of, print_reading
 from cli.readings import read as read_rows
 from cli.smoke import settings as smoke_settings
@@ -93,6 +93,9 @@ def variables(as_json: Json = False) -> None:
         return
     for name, value in found.items():
         print_line(f"{name}={value}")
+    if empty := [name for name, value in found.items() if not value]:
+        # Beside the output, which goes into a file.
+        print_note(f"To be filled in, since nothing on this machine tells: {', '.join(empty)}.")
 
 
 @operation

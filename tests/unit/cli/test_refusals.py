@@ -34,6 +34,30 @@ def test_a_suite_that_was_killed_is_not_taken_for_one_that_runs(tmp_path: Path) 
     assert f"`prosa up` in {tmp_path} is just starting, or was killed: start it again." in told
 
 
+@pytest.mark.parametrize("content", ["", '{"grpc_address"', "\x00"])
+def test_a_damaged_bootstrap_file_is_named_with_what_makes_it_anew(tmp_path: Path, content: str) -> None:
+    (tmp_path / "bootstrap.json").write_text(content)
+    result = prosa("org", "list", environment={"PROSA_HOME": str(tmp_path)})
+    assert result.exit_code == 1
+    assert f"{tmp_path / 'bootstrap.json'} is damaged. Start `prosa up` again" in result.stderr
+
+
+def test_a_database_that_is_away_is_told_in_its_own_words_alone() -> None:
+    result = prosa("migrate", "--check", environment={"PROSA_DATABASE_URL": "postgresql://x:y@127.0.0.1:1/x"})
+    assert result.exit_code == 1
+    assert "The database refused: connection failed" in result.stderr
+    assert "psycopg" not in result.stderr
+
+
+def test_variables_that_nobody_knows_are_named_beside_the_file_that_is_made() -> None:
+    result = prosa("smoke", "variables")
+    assert "SMOKE_CHATWOOT_ACCOUNT_ID=\n" in result.stdout
+    assert result.stderr == (
+        "To be filled in, since nothing on this machine tells: SMOKE_CHATWOOT_ACCOUNT_ID, "
+        "SMOKE_CHATWOOT_INBOX_INSTAGRAM_ID, SMOKE_CHATWOOT_INBOX_WHATSAPP_ID, SMOKE_CHATWOOT_WEBHOOK_SECRET.\n"
+    )
+
+
 def test_a_database_url_that_is_none_is_not_shown() -> None:
     result = prosa("migrate", environment={"PROSA_DATABASE_URL": "secret-word@nowhere"})
     assert result.exit_code == 2
