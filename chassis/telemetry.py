@@ -10,7 +10,7 @@ import logging
 import re
 import sys
 from collections.abc import Iterator, Mapping
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import AbstractContextManager, contextmanager, nullcontext, suppress
 from functools import partial
 from typing import Any, TextIO
 
@@ -89,8 +89,10 @@ class _Lines:
 
     def msg(self, line: str) -> None:
         """Writes a line in one go, so that those of several threads do not mix."""
-        self._stream.write(line + "\n")
-        self._stream.flush()
+        # A full disk or a reader who has gone must not fail the work that a line tells of, which may be committed.
+        with suppress(OSError, ValueError):
+            self._stream.write(line + "\n")
+            self._stream.flush()
 
     debug = info = warning = error = critical = exception = log = msg
 
