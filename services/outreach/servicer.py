@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import grpc
@@ -20,7 +20,7 @@ from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1 import outreach_service_pb2_grpc as pb_grpc
 from prosa.v1 import options_pb2
 from services.outreach import store
-from services.outreach.domain import Suppression, readable
+from services.outreach.domain import Suppression, needs_region, readable
 
 
 class OutreachServicer(pb_grpc.OutreachServiceServicer):
@@ -34,9 +34,10 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         clock: Clock,
         ids: Ids,
         wake: Callable[[], None],
+        region_of: Callable[[UUID], Awaitable[str]],
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
-        self._clock, self._ids, self._wake = clock, ids, wake
+        self._clock, self._ids, self._wake, self._region_of = clock, ids, wake, region_of
 
     async def CreateSuppression(
         self,
@@ -44,7 +45,7 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateSuppressionRequest, pb.Suppression],
     ) -> pb.Suppression:
         organization_id, now = auth.organization_id(), self._clock.now()
-        suppression = self._read(request, organization_id)
+        suppression = await self._read(request, organization_id)
         async with self._db.transaction(organization_id) as tx:
             answer = await self._requests.claim(tx, organization_id, "CreateSuppression", request, pb.Suppression, now)
             if answer is not None:
@@ -89,9 +90,13 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
             suppressions=[_to_pb(suppression) for suppression in shown], next_page_token=token
         )
 
-    def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
+    async def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
         source = options_pb2.Source.Name(request.source).removeprefix("SOURCE_")
-        identity = canonical.identify(source, request.external_id)
+        region = canonical.DEFAULT_REGION
+        if needs_region(source, request.external_id):
+            # Read in another region, it would be somebody else's number, and the one who is meant would be written to.
+            region = await self._region_of(organization_id)
+        identity = canonical.identify(source, request.external_id, region)
         return Suppression(
             organization_id=organization_id,
             id=self._ids.new(),

@@ -13,12 +13,13 @@ from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1.events_pb2 import SuppressionCreated
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
+from tests.integration.identity.cast import given_organization
 from tests.world import VIEWER, World, error_info
 
 if TYPE_CHECKING:
     from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceAsyncStub
 
-TARGETS = ("outreach",)
+TARGETS = ("identity", "outreach")
 
 PARALLEL = 8
 
@@ -32,6 +33,18 @@ def whatsapp(external_id: str, reason: str = "") -> pb.CreateSuppressionRequest:
     return pb.CreateSuppressionRequest(
         source=options_pb2.SOURCE_WHATSAPP, external_id=external_id, contact_id=str(uuid4()), reason=reason
     )
+
+
+@pytest.fixture
+async def organization_id(world: World) -> UUID:
+    """An organization that no other test knows, in Brazil."""
+    return await given_organization(world)
+
+
+async def test_a_number_without_its_country_is_of_the_organizations_region(world: World) -> None:
+    american = await given_organization(world, region="US")
+    made = await outreach(world, american).CreateSuppression(whatsapp("(415) 555-2671"))
+    assert made.external_id == "+14155552671"
 
 
 async def test_an_address_is_kept_in_its_canonical_form_and_announced(world: World, organization_id: UUID) -> None:
