@@ -95,11 +95,11 @@ async def whatsapp(
                 request.page_token = page.next_page_token
             else:
                 raise Refused(
-                    f"Stopped after {totals.examined} contacts. Run it again to go on.", reason="NOT_FINISHED"
+                    f"Stopped after {_contacts(totals.examined)}. Run it again to go on.", reason="NOT_FINISHED"
                 )
         except asyncio.CancelledError:
             _end_line()
-            _say(f"Stopped after {totals.examined} contacts. {_kept(dry_run=dry_run)}")
+            _say(f"Stopped after {_contacts(totals.examined)}. {_kept(dry_run=dry_run)}")
             raise
         _end_line()
     content = {
@@ -117,7 +117,7 @@ async def whatsapp(
 def _lines(name: str, totals: Totals, *, dry_run: bool) -> list[str]:
     counts = totals.standings
     lines = [
-        f"{name}: {totals.examined} contacts examined{', nothing changed (dry run)' if dry_run else ''}.",
+        f"{name}: {_contacts(totals.examined)} examined{', nothing changed (dry run)' if dry_run else ''}.",
         f"  created {counts['created']}{' (would be)' if dry_run else ''}",
         f"  existing {counts['existing']}",
         f"  conflicting {counts['conflicting']}",
@@ -135,19 +135,21 @@ def _lines(name: str, totals: Totals, *, dry_run: bool) -> list[str]:
     if len(conflicts) > SHOWN_MAX:
         lines.append(f"  and {len(conflicts) - SHOWN_MAX} more (--json)")
     if conflicts:
-        lines.append(
-            "Decide whose number each is. "
-            + (
-                "The run itself opens a reconciliation task for each."
-                if dry_run
-                else "Each has a reconciliation task: GET /api/v1/reconciliation-tasks."
-            )
-        )
+        lines += [
+            "Decide whose number each is, correct the phone of the others (in Chatwoot), and run this again.",
+            "The real run makes each a reconciliation task."
+            if dry_run
+            else "Those nobody has decided yet are open tasks: GET /api/v1/reconciliation-tasks.",
+        ]
     if totals.unreadable:
         lines += ["", f"No WhatsApp number can be read from the phone of: {', '.join(totals.unreadable[:SHOWN_MAX])}"]
         if counts["unreadable"] > SHOWN_MAX:
             lines.append(f"and {counts['unreadable'] - SHOWN_MAX} more (--json)")
     return lines
+
+
+def _contacts(count: int) -> str:
+    return "1 contact" if count == 1 else f"{count} contacts"
 
 
 def _kept(*, dry_run: bool) -> str:
