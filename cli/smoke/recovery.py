@@ -7,7 +7,7 @@ from typing import Any
 
 from cli.smoke.bodies import Body, Writer, flat_conversation, flat_message
 from cli.smoke.scenarios import CLOCKS_APART, Row, Run, settled
-from cli.smoke.target import Failed
+from cli.smoke.target import Failed, said
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 
 EVENT_COUNT = 20
@@ -53,7 +53,7 @@ async def _wrong_secret(run: Run) -> str:
     for body in _events(run, run.whatsapp(), conversation_id):
         answer = await run.target.post(body, secret=wrong)
         if answer.status != 401:
-            raise Failed(f"a wrong secret was answered {answer.status}, 401 is right")
+            raise Failed(f"a wrong secret was answered {answer.status}, 401 is right: {said(answer.body)}")
     await settled(run)
     if await run.links(conversation_id):
         raise Failed("a refused event has left a row")
