@@ -125,10 +125,11 @@ class Stream:
         """Answers how far the stream is, once that is known. Raises Unavailable where it stays unknown."""
         try:
             async with asyncio.timeout(STREAM_START_TIMEOUT_SECONDS):
-                await self._positioned.wait()
+                # It may be forgotten again before whoever waits has its turn.
+                while self.position is None:
+                    await self._positioned.wait()
         except TimeoutError:
             raise Unavailable("FEED_UNAVAILABLE", "The event feed does not answer; try again soon.") from None
-        assert self.position is not None
         return self.position
 
     async def close(self, error: ProsaError) -> None:

@@ -162,6 +162,27 @@ async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pyte
         await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
 
 
+async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_again(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("gateway.feed.STREAM_RECONNECT_SECONDS_MAX", 0.0)
+    positions = iter((7, 9))
+
+    async def subscribe(_: int) -> AsyncIterator[events_pb.FeedEvent]:
+        position = next(positions)
+        yield events_pb.FeedEvent(heartbeat=True, position=position)
+        if position == 7:
+            raise grpc.aio.AioRpcError(grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata())
+        await asyncio.Event().wait()
+
+    stream = Stream(subscribe, FactWriter(Plans()))
+    try:
+        async with asyncio.timeout(10):
+            assert await stream.positioned() == 9
+    finally:
+        await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
+
+
 async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: World) -> None:
     feed = gateway.rooms.feed
     feed.add(received("x"))
