@@ -14,13 +14,41 @@ from functools import lru_cache, partial
 from typing import Any
 
 import psycopg
+import structlog
+from psycopg import waiting
+from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
 from psycopg.rows import no_result
 
 from chassis.errors import Unavailable
 
-Connection = psycopg.AsyncConnection[Any]
+CANCEL_SECONDS = 0.5
+"""How long a server is asked to give up a statement nobody waits for any more."""
+WAIT_INTERVAL_SECONDS = 0.1
 SHAPES_CACHED_MAX = 1_024
+
+logger = structlog.get_logger(__name__)
+
+
+class Connection(psycopg.AsyncConnection[Any]):
+    """psycopg's, but for this: who is cancelled at a statement goes at once, and the connection with it.
+
+    psycopg itself stays with a server that does not answer for another 15 seconds, whatever deadline there was.
+    """
+
+    async def wait(self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_SECONDS, timeout: float | None = None) -> RV:
+        """Waits for the server. A cancellation asks it to give up, so that it holds no lock for nobody."""
+        try:
+            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+        except asyncio.CancelledError:
+            if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
+                try:
+                    await self.cancel_safe(timeout=CANCEL_SECONDS)
+                except (psycopg.Error, OSError) as error:
+                    logger.info("statement_left_behind", error=str(error))
+                finally:
+                    self.pgconn.finish()
+            raise
 
 
 class Pool:
@@ -55,9 +83,7 @@ class Pool:
                     return connection, False
                 await self._discard(connection)
             generation = self._generation
-            connection = await psycopg.AsyncConnection.connect(
-                self._url, autocommit=True, row_factory=named, **self._options
-            )
+            connection = await Connection.connect(self._url, autocommit=True, row_factory=named, **self._options)
         except BaseException:
             self._slots.release()
             raise

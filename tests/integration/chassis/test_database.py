@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 import psycopg
 import pytest
 import pytest_asyncio
+from sqlalchemy.engine import make_url
 
 from chassis import db
 from chassis.db import Database
@@ -17,6 +18,8 @@ from tests.world import World, role_url
 
 TARGETS = ("crm",)
 SIZE = 2
+GONE_SECONDS_MAX = 5.0
+"""psycopg alone would stay for 15."""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -145,3 +148,97 @@ async def test_one_transactions_organizations_are_not_the_next_ones(world: World
         assert (await tx.exec_driver_sql("select * from crm.boards")).all() == []
     async with database.transaction(organization_id) as tx:
         assert len((await tx.exec_driver_sql("select * from crm.boards")).all()) == 1
+
+
+class _Passage:
+    """A way to PostgreSQL that can be frozen: what is sent then arrives nowhere, and nobody is told."""
+
+    def __init__(self, host: str, port: int) -> None:
+        self._target = (host, port)
+        self._open = asyncio.Event()
+        self._open.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    async def __aenter__(self) -> int:
+        self._server = await asyncio.start_server(self._carry, "127.0.0.1", 0)
+        return int(self._server.sockets[0].getsockname()[1])
+
+    async def __aexit__(self, *_raised: object) -> None:
+        self._server.close()
+        for task in self._tasks:
+            task.cancel()
+        await asyncio.gather(*self._tasks, return_exceptions=True)
+
+    def freeze(self) -> None:
+        """From now on nothing gets through."""
+        self._open.clear()
+
+    async def _carry(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        task = asyncio.current_task()
+        assert task is not None
+        self._tasks.add(task)
+        try:
+            await self._open.wait()
+            back, forth = await asyncio.open_connection(*self._target)
+            try:
+                await asyncio.gather(self._copy(reader, forth), self._copy(back, writer))
+            finally:
+                forth.close()
+        finally:
+            writer.close()
+
+    async def _copy(self, source: asyncio.StreamReader, sink: asyncio.StreamWriter) -> None:
+        while content := await source.read(65_536):
+            await self._open.wait()
+            sink.write(content)
+        sink.close()
+
+
+async def test_who_is_cancelled_while_the_server_does_not_answer_goes_at_once(world: World) -> None:
+    url = make_url(role_url(world.database_url, "crm"))
+    assert url.host is not None
+    assert url.port is not None
+    passage = _Passage(url.host, url.port)
+    async with passage as port:
+        slow = Database.connect(url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False))
+        await slow.ping()
+
+        async def ask() -> None:
+            async with slow.transaction() as tx:
+                passage.freeze()
+                asked.set()
+                await tx.exec_driver_sql("select 1")
+
+        asked = asyncio.Event()
+        task = asyncio.create_task(ask())
+        await asked.wait()
+        task.cancel()
+        gone, _ = await asyncio.wait({task}, timeout=GONE_SECONDS_MAX)
+        assert gone == {task}
+        assert task.cancelled()
+        await slow.close()
+
+
+async def test_a_statement_nobody_waits_for_any_more_holds_no_lock(world: World, database: Database) -> None:
+    organization_id = uuid4()
+    async with database.transaction(organization_id) as tx:
+        await add_board(tx, organization_id)
+
+    async def wait_for_the_row() -> None:
+        async with database.transaction(organization_id) as tx:
+            waiting.set_result((await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one())
+            await tx.exec_driver_sql("update crm.boards set name = 'B'")
+
+    async with database.transaction(organization_id) as tx:
+        await tx.exec_driver_sql("update crm.boards set name = 'C'")
+        waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
+        task = asyncio.create_task(wait_for_the_row())
+        pid = await waiting
+        blocked = "select 1 from pg_stat_activity where pid = %s and wait_event_type = 'Lock'"
+        while not await world.rows(blocked, pid):  # noqa: ASYNC110 another process has no event to wait for
+            await asyncio.sleep(0)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        while await world.rows(blocked, pid):  # noqa: ASYNC110
+            await asyncio.sleep(0)
