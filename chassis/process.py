@@ -80,6 +80,7 @@ class Host:
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
+        self._preparing: list[Job] = []
         self._closing: list[Job] = []
         self._failed: asyncio.Future[BaseException] | None = None
         self._stopping = False
@@ -107,6 +108,8 @@ class Host:
         Process(self, next(iter(modules))).watch_revocations()
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._server)
         reflection.enable_server_reflection(self._served, self._server)
+        for prepare in self._preparing:
+            await prepare()
         await self._server.start()
         for name, job in self._jobs.items():
             self._spawn(name, job)
@@ -196,6 +199,10 @@ class Host:
     def run(self, name: str, job: Job) -> None:
         """Runs a job for as long as the process lives; it must not end."""
         self._jobs.setdefault(name, job)
+
+    def prepare(self, job: Job) -> None:
+        """Does something once, before anything is served."""
+        self._preparing.append(job)
 
     def on_stop(self, close: Job) -> None:
         """Closes something when the process stops, after its servers and jobs."""
@@ -347,21 +354,33 @@ class Process:
         self.run(f"consumer.{name}", consumer.run)
 
     def maintain(self) -> None:
-        """Keeps the service's partitions ready and drops what has expired, every hour."""
+        """Keeps the service's partitions ready and drops what has expired, before anything is served and every hour."""
+        self._host.prepare(self._maintain_first)
         self.run("maintain", self._maintain)
 
     def watch_revocations(self) -> None:
         """Hears of revoked keys by event, and asks identity for all of them every 20 s."""
         self._host.run("revocations", self._watch_revocations)
 
+    async def maintain_once(self) -> None:
+        """Keeps partitions and drops what has expired. Raises Aborted where somebody reads or keeps for long."""
+        async with self.database().transaction() as tx:
+            # A new partition takes the whole table; who writes waits behind whoever waits for that.
+            await tx.exec_driver_sql(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
+            # Of two that find the same partition missing, the second would fail to make it.
+            await tx.exec_driver_sql(f"select pg_advisory_xact_lock(hashtext('{self.service}.maintain'))")
+            await tx.exec_driver_sql(f"select {self.service}.maintain(%(now)s)", {"now": self.clock.now()})
+
+    async def _maintain_first(self) -> None:
+        try:
+            await self.maintain_once()
+        except ProsaError as error:
+            logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
+
     async def _maintain(self) -> None:
-        database = self.database()
         while True:
             try:
-                async with database.transaction() as tx:
-                    # A new partition takes the whole table; who writes waits behind whoever waits for that.
-                    await tx.exec_driver_sql(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
-                    await tx.exec_driver_sql(f"select {self.service}.maintain(%(now)s)", {"now": self.clock.now()})
+                await self.maintain_once()
             except ProsaError as error:
                 logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
                 await asyncio.sleep(REVOCATION_SECONDS)

@@ -86,6 +86,8 @@ async def start_accept(process: Process) -> None:
     directory = Directory(process.database(), process.vault(), process.nats)
     await directory.watch()
     _serve_door(process, directory, waker(process.nats))
+    # After days of rest the door may open before the others have made the partitions it writes to.
+    process.maintain()
 
 
 def _serve_door(process: Process, directory: Directory, wake_lanes: Callable[[], None]) -> None:
