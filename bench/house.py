@@ -130,7 +130,7 @@ class House:
     async def settle(self) -> None:
         """Waits until nothing waits any more."""
         async with asyncio.timeout(SETTLE_SECONDS):
-            while (await self.rows(load.BACKLOG))[0][0]:  # noqa: ASYNC110 it is others' work that is waited for
+            while any((await self.rows(load.BACKLOG))[0]):  # noqa: ASYNC110 it is others' work that is waited for
                 await asyncio.sleep(0.1)
 
 

@@ -28,9 +28,12 @@ PREPARED_MAX = 60_000
 """More than any run sends; at 2.9 kB each."""
 DRAIN_SECONDS = 5.0
 
+FACTS_MAX = 4_000
+"""Facts go out in strides of the relays' own pace, behind rows that are visible by then: some always wait. So many do
+only where they come faster than they go."""
 BACKLOG = """
-select (select count(*) from ingest.webhook_queue)
-  + (select count(*) from identity.outbox_queue) + (select count(*) from conversation.outbox_queue)
+select (select count(*) from ingest.webhook_queue),
+  (select count(*) from identity.outbox_queue) + (select count(*) from conversation.outbox_queue)
   + (select count(*) from crm.outbox_queue) + (select count(*) from ingest.outbox_queue)
 """
 """All that waits on the way: webhooks for the workers, facts for the relays."""
@@ -38,7 +41,7 @@ select (select count(*) from ingest.webhook_queue)
 
 @dataclass(frozen=True, slots=True)
 class Job:
-    """What to send. `rate` is per second, 0 for a closed loop; `backlog_max` stops sending while more waits."""
+    """What to send. `rate` is per second, 0 for a closed loop; `backlog_max` stops sending while more webhooks wait."""
 
     host: str
     port: int
@@ -215,10 +218,11 @@ class Sender:
             while True:
                 row = await (await connection.execute(BACKLOG, prepare=True)).fetchone()
                 assert row is not None
+                webhooks, facts = row
                 if self._measuring:
-                    self._outcome.backlog.append(row[0])
+                    self._outcome.backlog.append(webhooks + facts)
                 if self._job.backlog_max:
-                    was, self._paused = self._paused, row[0] > self._job.backlog_max
+                    was, self._paused = self._paused, webhooks > self._job.backlog_max or facts > FACTS_MAX
                     if was and not self._paused:
                         self._fill()
                 await asyncio.sleep(LOOK_SECONDS)
