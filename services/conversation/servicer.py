@@ -12,7 +12,7 @@ import grpc.aio
 import structlog
 
 from chassis import auth, canonical, errors, wire
-from chassis.batches import halving
+from chassis.batches import halving, held_back
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import InvalidArgument, NotFound, ProsaError
@@ -23,7 +23,7 @@ from chassis.requests import Requests
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from services.conversation import store
-from services.conversation.domain.conversation import Conversation, Source, display_id
+from services.conversation.domain.conversation import Conversation, ConversationKey, Source, display_id
 from services.conversation.domain.record import Item
 from services.conversation.recording import Recorder
 from services.conversation.translation import (
@@ -59,13 +59,21 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         now = self._clock.now()
         answers: list[pb.RecordedItem | ProsaError | None] = []
         items: list[Item] = []
+        refused: set[ConversationKey] = set()
         for given in request.items:
+            key = given.organization_id, given.provider_conversation_id, given.connection_id
             try:
-                items.append(read_item(given, now))
-                answers.append(None)
+                item = read_item(given, now)
             except ProsaError as error:
+                refused.add(key)
                 answers.append(error)
-        recorded = iter(await halving(items, self._recorder.record) if items else [])
+                continue
+            if key in refused:
+                answers.append(held_back())
+            else:
+                items.append(item)
+                answers.append(None)
+        recorded = iter(await halving(items, self._recorder.record, lambda item: item.key))
         results = [_result(next(recorded) if answer is None else answer) for answer in answers]
         logger.info("messages_recorded", correlation_ids=[given.cause_id for given in request.items])
         return pb.BatchRecordMessagesResponse(results=results)

@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 STEP_SECONDS = 10.0
 """The deadline of each step's RPC."""
 TITLE_LENGTH_MAX = 500
+EARLIER_ITEM_FAILED = "EARLIER_ITEM_FAILED"
+"""What conversation answers for what comes after a failed item of the same conversation."""
 
 
 @dataclass(slots=True)
@@ -133,10 +135,12 @@ def _hold_back(journeys: Sequence[Journey]) -> None:
     """What comes after a failed event of its own key waits; other keys go on."""
     failed: set[str] = set()
     for journey in journeys:
-        if journey.error is not None:
+        # Who was held back on the way has no error of its own: it waits uncounted for the one before it.
+        waits = journey.error is None or journey.error.reason == EARLIER_ITEM_FAILED
+        if waits and journey.ordering_key in failed:
+            journey.error, journey.held_back = None, True
+        elif journey.error is not None:
             failed.add(journey.ordering_key)
-        elif journey.ordering_key in failed:
-            journey.held_back = True
 
 
 def _error(status: status_pb2.Status) -> ProsaError:

@@ -163,6 +163,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: too many live streams are open. Example: the 201st of an organization."""
     ERROR_REASON_ROOM_UNAVAILABLE: _ErrorReason.ValueType  # 69
     """UNAVAILABLE: a room does not serve yet, or no longer. Example: in the answer of /readyz."""
+    ERROR_REASON_EARLIER_ITEM_FAILED: _ErrorReason.ValueType  # 70
+    """ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
+    message of a conversation whose first was refused.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -308,4 +312,8 @@ ERROR_REASON_STREAM_LIMIT_REACHED: ErrorReason.ValueType  # 68
 """RESOURCE_EXHAUSTED: too many live streams are open. Example: the 201st of an organization."""
 ERROR_REASON_ROOM_UNAVAILABLE: ErrorReason.ValueType  # 69
 """UNAVAILABLE: a room does not serve yet, or no longer. Example: in the answer of /readyz."""
+ERROR_REASON_EARLIER_ITEM_FAILED: ErrorReason.ValueType  # 70
+"""ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
+message of a conversation whose first was refused.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -9,7 +9,7 @@ from uuid import UUID, uuid4
 import grpc
 import pytest
 
-from chassis.errors import from_status
+from chassis.errors import Aborted, from_status
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import events_pb2
 from prosa.v1 import options_pb2
@@ -305,6 +305,29 @@ async def test_a_poisoned_item_stands_alone(world: World, organization_id: UUID)
     assert reasons == ["TEXT_UNSTORABLE", "ID_INVALID", "SOURCE_MISSING", "DIRECTION_MISSING"]
     conversations, messages = await kept(world, organization_id)
     assert (len(conversations), len(messages)) == (len(good), len(good))
+
+
+async def test_what_comes_after_a_failed_item_of_its_conversation_waits_to_be_sent_again(
+    world: World, organization_id: UUID
+) -> None:
+    unstorable, unreadable, fine = (Heard(organization_id, number) for number in ("1", "2", "3"))
+    items = [
+        unstorable.item(written("1", second=1)),
+        unstorable.item(written("2", "PostgreSQL keeps no \0", second=2)),
+        unreadable.item(written("4", second=1), contact_id="nobody"),
+        fine.item(written("6", second=1)),
+        unstorable.item(written("3", second=3)),
+        unreadable.item(written("5", second=2)),
+        fine.item(written("7", second=2)),
+    ]
+    results = await batch(world, *items)
+    assert [result.HasField("item") for result in results] == [True, False, False, True, False, False, True]
+    errors = [from_status(results[place].error) for place in (1, 2, 4, 5)]
+    held_back = ["EARLIER_ITEM_FAILED"] * 2
+    assert [error.reason for error in errors] == ["TEXT_UNSTORABLE", "ID_INVALID", *held_back]
+    assert isinstance(errors[2], Aborted)
+    _, messages = await kept(world, organization_id)
+    assert len(messages) == 3
 
 
 async def test_a_message_of_another_conversation_is_refused_and_makes_no_conversation(

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
-from chassis.errors import NotFound, to_status
+from chassis.batches import held_back
+from chassis.errors import InvalidArgument, NotFound, ProsaError, to_status
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
@@ -20,8 +22,9 @@ NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 class _Rooms:
     """Stubs that find everybody, and refuse the deal of whoever is named."""
 
-    def __init__(self, refused: Journey) -> None:
+    def __init__(self, refused: Journey | None = None, unrecorded: Mapping[UUID, ProsaError] | None = None) -> None:
         self.refused = refused
+        self.unrecorded = {str(event_id): error for event_id, error in (unrecorded or {}).items()}
         self.recorded: list[str] = []
 
     async def resolve(self, request: Any, **_: Any) -> Any:
@@ -35,7 +38,7 @@ class _Rooms:
         return crm_pb.BatchEnsureDealsResponse(
             results=[
                 crm_pb.EnsureDealResult(error=error)
-                if deal.cause_id == str(self.refused.event_id)
+                if self.refused is not None and deal.cause_id == str(self.refused.event_id)
                 else crm_pb.EnsureDealResult(deal=crm_pb.EnsuredDeal(deal_id=str(uuid4())))
                 for deal in request.deals
             ]
@@ -44,7 +47,12 @@ class _Rooms:
     async def record(self, request: Any, **_: Any) -> Any:
         self.recorded = [item.cause_id for item in request.items]
         return conversation_pb.BatchRecordMessagesResponse(
-            results=[conversation_pb.RecordResult(item=conversation_pb.RecordedItem()) for _ in request.items]
+            results=[
+                conversation_pb.RecordResult(error=to_status(self.unrecorded[item.cause_id]))
+                if item.cause_id in self.unrecorded
+                else conversation_pb.RecordResult(item=conversation_pb.RecordedItem())
+                for item in request.items
+            ]
         )
 
     def path(self) -> Path:
@@ -55,13 +63,26 @@ class _Rooms:
         )
 
 
-async def test_an_answer_is_not_recorded_before_the_message_whose_deal_failed() -> None:
-    def journey(name: str, key: str) -> Journey:
-        return Journey(uuid4(), UUID(int=1), UUID(int=2), NOW, event_of(name), key)
+def _journey(name: str, key: str) -> Journey:
+    return Journey(uuid4(), UUID(int=1), UUID(int=2), NOW, event_of(name), key)
 
-    question, answer, other = journey(INCOMING, "a"), journey(OUTGOING, "a"), journey(OUTGOING, "b")
+
+async def test_an_answer_is_not_recorded_before_the_message_whose_deal_failed() -> None:
+    question, answer, other = _journey(INCOMING, "a"), _journey(OUTGOING, "a"), _journey(OUTGOING, "b")
     rooms = _Rooms(refused=question)
     await rooms.path().travel([question, answer, other])
     assert question.error is not None
     assert rooms.recorded == [str(other.event_id)]
     assert [each.held_back for each in (question, answer, other)] == [False, True, False]
+
+
+async def test_what_conversation_held_back_waits_uncounted_for_the_message_before_it() -> None:
+    question, answer, other = _journey(INCOMING, "a"), _journey(OUTGOING, "a"), _journey(OUTGOING, "b")
+    refused = InvalidArgument("TEXT_UNSTORABLE", "No such text.")
+    rooms = _Rooms(unrecorded={question.event_id: refused, answer.event_id: held_back(), other.event_id: held_back()})
+    await rooms.path().travel([question, answer, other])
+    assert question.error is not None
+    assert (answer.error, answer.held_back) == (None, True)
+    # Of another key than the one that failed: it is tried again by itself.
+    assert other.error is not None
+    assert not other.held_back
