@@ -12,7 +12,7 @@ import grpc.aio
 import structlog
 
 from chassis import auth, canonical, errors, wire
-from chassis.batches import halving, held_back
+from chassis.batches import halving, held_back, run_patiently
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import InvalidArgument, NotFound, ProsaError
@@ -93,9 +93,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
                     await self._requests.keep(tx, organization_id, request, answer)
             return [answer]
 
-        [answer] = await halving([item], link)
-        if isinstance(answer, ProsaError):
-            raise answer
+        [answer] = await run_patiently([item], link)
         self._wake()
         return answer
 

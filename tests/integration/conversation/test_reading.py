@@ -20,6 +20,7 @@ from prosa.identity.v1 import events_pb2 as identity_events_pb2
 from prosa.v1 import options_pb2
 from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
 from services.conversation.domain.record import HANDOFF_LABEL
+from services.conversation.recording import Recorder
 from tests.integration.conversation.hearing import START, Heard, answered, batch, stub, told, written
 from tests.world import World, error_info
 
@@ -56,6 +57,21 @@ async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
     facts = await world.all_announced("conversation", organization_id)
     assert [type(fact).__name__ for fact in facts] == ["ConversationCreated", "ConversationUpdated"]
     assert await service.GetConversation(pb.GetConversationRequest(conversation_id=made.conversation_id)) == filled
+
+
+async def test_a_fault_of_ours_while_making_one_by_hand_is_no_fault_of_the_caller(
+    world: World, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def fail(*_: object) -> None:
+        raise RuntimeError("only for the log")
+
+    monkeypatch.setattr(Recorder, "link", fail)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub(world, organization_id).CreateConversation(by_hand())
+    assert refused.value.code() is grpc.StatusCode.INTERNAL
+    assert error_info(refused.value).reason == "INTERNAL"
+    told_of_it = (refused.value.details() or "") + str(error_info(refused.value))
+    assert not any(word in told_of_it for word in ("RuntimeError", "only for the log"))
 
 
 async def test_a_conversation_made_by_hand_must_be_named_by_a_number(world: World, organization_id: UUID) -> None:
@@ -244,6 +260,7 @@ def promotion(organization_id: UUID, former: str, present: str) -> StreamMessage
         event_time=START,
         correlation_id="cause",
         trace_parent="",
+        installation_id=None,
     )
 
 
