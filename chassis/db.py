@@ -73,7 +73,10 @@ class Result:
 
 
 class Tx:
-    """An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument."""
+    """An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument.
+
+    Its statements run one after the other, each awaited before the next.
+    """
 
     __slots__ = ("_connection",)
 
@@ -84,7 +87,7 @@ class Tx:
         """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
         # Every statement is a text of our own; the driver's type wants it spelt out in the call.
         # Answers come in binary too: ids, times and bodies then need no reading.
-        cursor = await self._connection.execute(statement.encode(), parameters, binary=True)
+        cursor = await self._connection.statements.execute(statement.encode(), parameters, binary=True)
         answered = cursor.pgresult is not None and cursor.pgresult.nfields
         return Result(await cursor.fetchall() if answered else (), cursor.rowcount)
 
@@ -125,7 +128,7 @@ class Database:
             raise translate(error) or error from error
         try:
             yield Tx(connection)
-            ended = await connection.execute(b"commit", prepare=False)
+            ended = await connection.statements.execute(b"commit", prepare=False)
             if ended.statusmessage != "COMMIT":
                 # PostgreSQL answers so where a statement had failed and nobody minded.
                 raise RuntimeError(f"The transaction was not committed: {ended.statusmessage}.")
@@ -151,7 +154,7 @@ class Database:
             connection, fresh = await self._pool.take()
             try:
                 # One trip for the three: where nothing is bound, PostgreSQL takes several statements as one text.
-                await connection.execute(opening, prepare=False)
+                await connection.statements.execute(opening, prepare=False)
             except BaseException as error:
                 lost = isinstance(error, psycopg.OperationalError) and connection.closed
                 if lost:
@@ -168,7 +171,7 @@ class Database:
     async def _roll_back(self, connection: Connection) -> None:
         with contextlib.suppress(psycopg.Error, OSError):
             if not connection.closed and connection.info.transaction_status in _OPEN:
-                await connection.execute(b"rollback", prepare=False)
+                await connection.statements.execute(b"rollback", prepare=False)
         if connection.closed:
             self._pool.renew()
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
@@ -67,14 +67,25 @@ class Retry:
     detail: str
 
 
-async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> Mapping[int, UUID]:
-    """The places in the queue, oldest first, that the holder of the lanes may process, with their organizations."""
+async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> list[int]:
+    """The places in the queue, oldest first, that the holder of the lanes may process.
+
+    The rest of the transaction sees their organizations.
+    """
     rows = await tx.exec_driver_sql(
-        "select pending_sequence, pending_organization_id"
-        " from ingest.webhooks_pending(%(lanes)b::smallint[], %(now)s, %(limit)s)",
+        """
+        with pending as materialized (
+          select pending_sequence, pending_organization_id
+          from ingest.webhooks_pending(%(lanes)b::smallint[], %(now)s, %(limit)s)
+        ), scoped as materialized (
+          select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
+          from pending having count(*) > 0
+        )
+        select pending_sequence from pending cross join scoped
+        """,
         {"lanes": list(lanes), "now": now, "limit": limit},
     )
-    return {row.pending_sequence: row.pending_organization_id for row in rows}
+    return [row.pending_sequence for row in rows]
 
 
 async def load(tx: Tx, sequences: Sequence[int], bytes_max: int = BATCH_BYTES_MAX) -> list[Pending]:

@@ -15,7 +15,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 
 from chassis import context
 from chassis.clock import Clock
-from chassis.db import Database, scope
+from chassis.db import Database
 from chassis.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument, ProsaError, Unavailable
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import Outbox
@@ -170,10 +170,7 @@ class Worker:
     async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
         async with self._db.transaction() as tx:
             found = await outcomes.claim(tx, lanes, self._clock.now(), BATCH_MAX)
-            if not found:
-                return []
-            await scope(tx, found.values())
-            return await outcomes.load(tx, list(found))
+            return await outcomes.load(tx, found) if found else []
 
     async def _process(self, batch: Sequence[Pending]) -> None:
         connections = await self._directory.by_ids({item.connection_id: item.organization_id for item in batch})
