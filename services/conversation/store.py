@@ -76,7 +76,7 @@ _CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
 _MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
 _CONVERSATION_FIXED = ("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time")
 _MESSAGE_CHANGING = (
-    *("state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
+    *("author", "state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
     *("deleted", "in_reply_to", "author_name", "content_time_us"),
 )
 

@@ -132,6 +132,7 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         in_reply_to=given.in_reply_to,
         author_name=given.author_name,
         create_time=create_time,
+        author_settled=given.author_settled,
     )
 
 

@@ -111,4 +111,5 @@ def _message_report(message: MessageRecord, receive_time: datetime) -> pb.Messag
         in_reply_to=message.in_reply_to or "",
         author_name=message.author_name or "",
         create_time=wire.to_timestamp(message.create_time or receive_time),
+        author_settled=message.author_settled,
     )

@@ -110,6 +110,8 @@ class MessageReport:
     in_reply_to: str
     author_name: str
     create_time: datetime
+    author_settled: bool = False
+    """False where it leaves room for doubt who wrote it: then what is kept stays."""
 
 
 @dataclass(slots=True)
@@ -120,12 +122,18 @@ class Amendment:
     """Readers can tell."""
     noted: bool = False
     """The row is to be written, though perhaps only to remember how new the report was."""
+    author_changed: bool = False
 
 
 def amend(message: Message, told: MessageReport, told_us: int) -> Amendment:
-    """Changes a known message: its state by rank, its content where the report is not older than what is kept."""
-    before = (message.state, message.error_message, message.deleted, *_content(message))
+    """Changes a known message: its state by rank, its content where the report is not older than what is kept.
+
+    An update may come before the creation, and only that one may settle who wrote it: whoever settles it is believed.
+    """
+    before = (message.author, message.state, message.error_message, message.deleted, *_content(message))
     time_before = message.content_time_us
+    if told.author_settled and told.author is not Author.UNSPECIFIED:
+        message.author = told.author
     if STATE_RANK[told.state] > STATE_RANK[message.state]:
         message.state = told.state
         message.error_message = told.error_message if told.state is MessageState.FAILED else ""
@@ -136,8 +144,12 @@ def amend(message: Message, told: MessageReport, told_us: int) -> Amendment:
         message.text, message.original_text, message.attachments = "", None, []
     elif not message.deleted:
         _take_content(message, told, told_us)
-    updated = (message.state, message.error_message, message.deleted, *_content(message)) != before
-    return Amendment(updated=updated, noted=updated or message.content_time_us != time_before)
+    updated = (message.author, message.state, message.error_message, message.deleted, *_content(message)) != before
+    return Amendment(
+        updated=updated,
+        noted=updated or message.content_time_us != time_before,
+        author_changed=message.author is not before[0],
+    )
 
 
 def _take_content(message: Message, told: MessageReport, told_us: int) -> None:

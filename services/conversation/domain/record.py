@@ -159,9 +159,11 @@ def record(
     change = Change(message=fresh or kept, conversation_created=created, message_created=fresh is not None)
     known_us = conversation.provider_update_time_us
     told_us = known_us if report is None else report.update_time_us
+    written = fresh
     if told is not None and kept is not None:
         amendment = amend(kept, told, 0 if report is None else report.update_time_us)
         change.message_updated, change.message_noted = amendment.updated, amendment.noted
+        written = kept if amendment.author_changed else None
     # A known message that tells nothing new is a repetition, and so is all that came with it.
     repeated = told is not None and not change.message_created and not change.message_updated
     newest = fresh is not None and is_newest(conversation, fresh)
@@ -173,7 +175,7 @@ def record(
     unread_before = conversation.unread_count
     handoff_before = (conversation.handoff_mode, conversation.handoff_source, conversation.handoff_time)
     # Compared with the handoff as it was before this item: an echo told late does not undo a later resume.
-    echo = fresh is not None and _is_echo(conversation, fresh)
+    echo = written is not None and _is_echo(conversation, written)
     link(conversation, item, current=current)
     if current:
         _take_details(conversation, item)
@@ -186,9 +188,9 @@ def record(
         make_last(conversation, fresh)
     elif change.message_updated and kept is not None and is_last(conversation, kept):
         conversation.last_message_preview = preview(kept.text)
-    if echo and fresh is not None:
+    if echo and written is not None:
         source = HandoffSource.ECHO_INSTAGRAM if item.source is Source.INSTAGRAM else HandoffSource.ECHO_WHATSAPP
-        hand_over(conversation, HandoffMode.HUMAN, source, fresh.create_time, ECHO_REASON)
+        hand_over(conversation, HandoffMode.HUMAN, source, written.create_time, ECHO_REASON)
 
     handoff_after = (conversation.handoff_mode, conversation.handoff_source, conversation.handoff_time)
     change.handoff_changed = handoff_after != handoff_before

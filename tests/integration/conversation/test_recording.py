@@ -232,6 +232,17 @@ async def test_an_echo_hands_over_and_a_resume_is_not_undone_by_its_redelivery(
     assert again.item.handoff == pb.HANDOFF_MODE_AI
 
 
+async def test_an_echo_whose_update_came_first_is_kept_as_one_and_hands_over(
+    world: World, organization_id: UUID
+) -> None:
+    heard = Heard(organization_id)
+    await batch(world, heard.item(echoed("1", author=pb.MESSAGE_AUTHOR_AGENT), told(1)))
+    await batch(world, heard.item(echoed("1", author_settled=True), told(1)))
+    assert (await conversation(world, heard)).handoff.mode == pb.HANDOFF_MODE_HUMAN
+    _, [message] = await kept(world, organization_id)
+    assert message["author"] == "NATIVE_APP"
+
+
 async def test_the_handoff_label_is_followed_both_ways(world: World, organization_id: UUID) -> None:
     heard = Heard(organization_id)
     await batch(world, heard.item(written("1"), told(1)))

@@ -222,6 +222,23 @@ def test_an_echo_told_again_after_a_resume_does_not_hand_over_again() -> None:
     assert heard.now.handoff_mode is HandoffMode.AI
 
 
+def test_an_echo_whose_update_came_first_hands_over_once_its_creation_settles_who_wrote_it() -> None:
+    heard = thread(item(echo("1", author=Author.AGENT), report(1)))
+    before = heard.now.handoff_mode
+    change = heard.hear(item(echo("1", author_settled=True), report(1)))
+    assert heard.messages["1"].author is Author.NATIVE_APP
+    assert (change.message_updated, change.handoff_changed) == (True, True)
+    assert (before, heard.now.handoff_mode) == (HandoffMode.AI, HandoffMode.HUMAN)
+    assert not heard.hear(item(echo("1", author_settled=True), report(1))).visible
+    assert not heard.hear(item(echo("1", author=Author.AGENT), report(1))).visible
+
+
+def test_an_echo_settled_after_a_later_resume_does_not_hand_over() -> None:
+    heard = thread(item(echo("1", author=Author.AGENT, minute=1), report(1, HANDOFF_LABEL)), item(None, report(3)))
+    assert heard.now.handoff_mode is HandoffMode.AI
+    assert not heard.hear(item(echo("1", minute=1, author_settled=True), report(1))).handoff_changed
+
+
 def test_an_echo_of_before_the_resume_told_late_does_not_hand_over() -> None:
     heard = thread(item(message("1"), report(1, HANDOFF_LABEL)), item(None, report(10)))
     assert not heard.hear(item(echo("2", minute=5), report(5))).handoff_changed

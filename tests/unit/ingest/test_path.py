@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from datetime import UTC, datetime
 from types import SimpleNamespace
 from typing import Any, cast
@@ -14,6 +15,7 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest.path import Journey, Path
+from services.ingest.report import record_item
 from tests.unit.ingest.samples import INCOMING, OUTGOING, event_of
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -86,3 +88,12 @@ async def test_what_conversation_held_back_waits_uncounted_for_the_message_befor
     # Of another key than the one that failed: it is tried again by itself.
     assert other.error is not None
     assert not other.held_back
+
+
+def test_conversation_is_told_whether_the_author_is_settled() -> None:
+    journey = _journey(OUTGOING, "a")
+    message = journey.event.message
+    assert message is not None
+    for settled in (True, False):
+        journey.event = replace(journey.event, message=replace(message, author_settled=settled))
+        assert record_item(journey).message.author_settled is settled

@@ -417,6 +417,7 @@ class MessageReport(_message.Message):
     IN_REPLY_TO_FIELD_NUMBER: _builtins.int
     AUTHOR_NAME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    AUTHOR_SETTLED_FIELD_NUMBER: _builtins.int
     provider_message_id: _builtins.str
     provider_source_id: _builtins.str
     direction: Global___MessageDirection.ValueType
@@ -428,6 +429,8 @@ class MessageReport(_message.Message):
     deleted: _builtins.bool
     in_reply_to: _builtins.str
     author_name: _builtins.str
+    author_settled: _builtins.bool
+    """False where the event leaves room for doubt who wrote it: then an author that is known already stays."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     @_builtins.property
@@ -448,10 +451,11 @@ class MessageReport(_message.Message):
         in_reply_to: _builtins.str = ...,
         author_name: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        author_settled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "state", b"state", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "state", b"state", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
