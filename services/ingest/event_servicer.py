@@ -11,7 +11,7 @@ import grpc
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database
-from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ProsaError, ResourceExhausted
+from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.paging import read_page
 from prosa.ingest.v1 import ingest_service_pb2
@@ -119,7 +119,8 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
         if request.dry_run or not matched:
             return answer
         if matched > self._replay_events_max:
-            raise ResourceExhausted(
+            # No use in waiting, as a limit that was reached would tell: the same range stays too large.
+            raise InvalidArgument(
                 "REPLAY_RANGE_TOO_LARGE",
                 f"{matched} events match, and one call replays at most {self._replay_events_max}. Choose a shorter "
                 "range, a connection or a reason.",

@@ -17,7 +17,7 @@ import pytest_asyncio
 from chassis import wire
 from chassis.clock import SystemClock
 from chassis.embedded.servers import EmbeddedServers
-from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied, ResourceExhausted
+from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from chassis.process import Host
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
@@ -257,8 +257,9 @@ async def test_too_large_a_range_is_counted_and_not_replayed(shelf: Shelf) -> No
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await replay(shelf)
     error = error_info(refused.value)
-    assert isinstance(error, ResourceExhausted)
+    assert isinstance(error, InvalidArgument)
     assert error.reason == "REPLAY_RANGE_TOO_LARGE"
+    assert "Choose a shorter range" in error.message
     assert error.metadata["matched_count"] == str(REPLAY_EVENTS_MAX + 1)
     assert await shelf.queue() == []
     assert (await replay(shelf, dry_run=True)).matched_count == REPLAY_EVENTS_MAX + 1

@@ -64,7 +64,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_REPLAY_RANGE_INVALID: _ErrorReason.ValueType  # 17
     """INVALID_ARGUMENT: nothing can lie in the range. Example: an end_time before start_time; pending events."""
     ERROR_REASON_REPLAY_RANGE_TOO_LARGE: _ErrorReason.ValueType  # 18
-    """RESOURCE_EXHAUSTED: more events match than one call replays. Example: all processed events of a month."""
+    """INVALID_ARGUMENT: more events match than one call replays; a shorter range helps, waiting does not. Example: all
+    processed events of a month.
+    """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 19
     """INVALID_ARGUMENT: a state that this release does not know. Example: the number 9."""
     ERROR_REASON_POSITION_EXPIRED: _ErrorReason.ValueType  # 20
@@ -149,7 +151,9 @@ ERROR_REASON_WEBHOOK_EVENT_PENDING: ErrorReason.ValueType  # 16
 ERROR_REASON_REPLAY_RANGE_INVALID: ErrorReason.ValueType  # 17
 """INVALID_ARGUMENT: nothing can lie in the range. Example: an end_time before start_time; pending events."""
 ERROR_REASON_REPLAY_RANGE_TOO_LARGE: ErrorReason.ValueType  # 18
-"""RESOURCE_EXHAUSTED: more events match than one call replays. Example: all processed events of a month."""
+"""INVALID_ARGUMENT: more events match than one call replays; a shorter range helps, waiting does not. Example: all
+processed events of a month.
+"""
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 19
 """INVALID_ARGUMENT: a state that this release does not know. Example: the number 9."""
 ERROR_REASON_POSITION_EXPIRED: ErrorReason.ValueType  # 20

@@ -85,7 +85,7 @@ class WebhookEventServiceServicer:
 
     def ReplayWebhookEvents(self, request, context):
         """Processes a range of events again, or with dry_run counts them only.
-        Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID; RESOURCE_EXHAUSTED REPLAY_RANGE_TOO_LARGE.
+        Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID and REPLAY_RANGE_TOO_LARGE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -43,7 +43,7 @@ class WebhookEventServiceStub:
     """
     ReplayWebhookEvents: _grpc.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ReplayWebhookEventsRequest, _webhook_event_service_pb2.ReplayWebhookEventsResponse]
     """Processes a range of events again, or with dry_run counts them only.
-    Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID; RESOURCE_EXHAUSTED REPLAY_RANGE_TOO_LARGE.
+    Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID and REPLAY_RANGE_TOO_LARGE.
     """
 
 @_typing.type_check_only
@@ -61,7 +61,7 @@ class WebhookEventServiceAsyncStub(WebhookEventServiceStub):
     """
     ReplayWebhookEvents: _aio.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ReplayWebhookEventsRequest, _webhook_event_service_pb2.ReplayWebhookEventsResponse]  # type: ignore[assignment]
     """Processes a range of events again, or with dry_run counts them only.
-    Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID; RESOURCE_EXHAUSTED REPLAY_RANGE_TOO_LARGE.
+    Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID and REPLAY_RANGE_TOO_LARGE.
     """
 
 class WebhookEventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -100,7 +100,7 @@ class WebhookEventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_event_service_pb2.ReplayWebhookEventsResponse, _abc.Awaitable[_webhook_event_service_pb2.ReplayWebhookEventsResponse]]:
         """Processes a range of events again, or with dry_run counts them only.
-        Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID; RESOURCE_EXHAUSTED REPLAY_RANGE_TOO_LARGE.
+        Errors: INVALID_ARGUMENT REPLAY_RANGE_INVALID and REPLAY_RANGE_TOO_LARGE.
         """
 
 def add_WebhookEventServiceServicer_to_server(servicer: WebhookEventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
