@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import base64
+import difflib
 import hashlib
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Collection, Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from uuid import UUID
@@ -22,10 +23,11 @@ SIGN_IN_ATTEMPTS_MAX = 10
 SIGN_IN_WINDOW = timedelta(minutes=15)
 REVOCATIONS_KEPT = timedelta(minutes=11)
 """A little longer than a token lives: one just being signed, or that a clock behind ours still believes, ends too."""
+ALL_SCOPES = "*"
+SCOPE_SHOWN_LENGTH = 100
 SEALED_SECRETS_KEPT = timedelta(days=7)
 """As long as a stored answer; after that a retry makes a new key."""
 
-_SCOPE = re.compile(r"\*|[a-z][a-z_]{0,49}\.[a-z][a-z_]{0,49}", re.ASCII)
 _REGION = re.compile(r"[A-Z]{2}", re.ASCII)
 
 
@@ -76,12 +78,14 @@ def secret_hash(secret: str) -> str:
     return hashlib.sha256(secret.encode()).hexdigest()
 
 
-def checked_scopes(scopes: Iterable[str]) -> list[str]:
-    """Scopes, each once, sorted. Raises InvalidArgument SCOPE_INVALID."""
+def checked_scopes(scopes: Iterable[str], existing: Collection[str]) -> list[str]:
+    """Scopes, each once, sorted. Raises InvalidArgument SCOPE_INVALID for one that no RPC asks for."""
     wanted = sorted(set(scopes))
     for scope in wanted:
-        if not _SCOPE.fullmatch(scope):
-            raise InvalidArgument("SCOPE_INVALID", f"{scope!r} is no scope. Write * or a scope like contacts.read.")
+        if scope != ALL_SCOPES and scope not in existing:
+            close = difflib.get_close_matches(scope, sorted(existing), n=1)
+            advice = f"Did you mean {close[0]}?" if close else f"Write * or some of {', '.join(sorted(existing))}."
+            raise InvalidArgument("SCOPE_INVALID", f"{scope[:SCOPE_SHOWN_LENGTH]!r} is no scope. {advice}")
     return wanted
 
 

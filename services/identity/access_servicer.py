@@ -30,6 +30,7 @@ from prosa.v1 import options_pb2
 from services.identity import access_domain, access_store, people
 from services.identity.access_domain import ApiKey, Membership, Organization
 from services.identity.passwords import Passwords
+from services.identity.scopes import existing_scopes
 
 REGION = "BR"
 TIME_ZONE = "America/Sao_Paulo"
@@ -127,7 +128,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
 
     async def CreateApiKey(self, request: pb.CreateApiKeyRequest, context: Context) -> pb.CreateApiKeyResponse:
         organization_id, now = auth.organization_id(), self._clock.now()
-        scopes, name = access_domain.checked_scopes(request.scopes), people.clean(request.name)
+        scopes, name = access_domain.checked_scopes(request.scopes, existing_scopes()), people.clean(request.name)
         if not name:
             raise InvalidArgument("NAME_INVALID", "Give the API key a name.")
         async with self._db.transaction(organization_id) as tx:

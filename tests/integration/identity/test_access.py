@@ -231,3 +231,13 @@ async def test_a_scope_that_is_none_is_refused(world: World, scope: str) -> None
     organization_id = await given_organization(world)
     call = admin(world, organization_id).CreateApiKey(pb.CreateApiKeyRequest(name="n8n", scopes=[scope]))
     assert await reason_of(call) == "SCOPE_INVALID"
+
+
+async def test_a_scope_that_no_rpc_asks_for_is_refused_with_those_that_exist(world: World) -> None:
+    create_key = admin(world, await given_organization(world)).CreateApiKey
+    for scope, advice in (("contacts.raed", "contacts.read"), ("zzz.qqq", "boards.write, connections.read")):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await create_key(pb.CreateApiKeyRequest(name="n8n", scopes=["deals.read", scope]))
+        error = error_info(refused.value)
+        assert error.reason == "SCOPE_INVALID"
+        assert advice in error.message

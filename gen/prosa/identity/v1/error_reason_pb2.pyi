@@ -46,7 +46,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_PASSWORD_INVALID: _ErrorReason.ValueType  # 11
     """INVALID_ARGUMENT: a password of fewer than 8 letters."""
     ERROR_REASON_SCOPE_INVALID: _ErrorReason.ValueType  # 12
-    """INVALID_ARGUMENT: neither "*" nor a scope like "contacts.read"."""
+    """INVALID_ARGUMENT: neither "*" nor a scope that some RPC asks for, such as "contacts.read". Example: contacts.raed."""
     ERROR_REASON_API_KEY_NOT_FOUND: _ErrorReason.ValueType  # 13
     """NOT_FOUND: no API key of the organization has this api_key_id."""
     ERROR_REASON_SECRET_ALREADY_USED: _ErrorReason.ValueType  # 14
@@ -87,7 +87,7 @@ ERROR_REASON_TIME_ZONE_INVALID: ErrorReason.ValueType  # 10
 ERROR_REASON_PASSWORD_INVALID: ErrorReason.ValueType  # 11
 """INVALID_ARGUMENT: a password of fewer than 8 letters."""
 ERROR_REASON_SCOPE_INVALID: ErrorReason.ValueType  # 12
-"""INVALID_ARGUMENT: neither "*" nor a scope like "contacts.read"."""
+"""INVALID_ARGUMENT: neither "*" nor a scope that some RPC asks for, such as "contacts.read". Example: contacts.raed."""
 ERROR_REASON_API_KEY_NOT_FOUND: ErrorReason.ValueType  # 13
 """NOT_FOUND: no API key of the organization has this api_key_id."""
 ERROR_REASON_SECRET_ALREADY_USED: ErrorReason.ValueType  # 14
