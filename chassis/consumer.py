@@ -220,19 +220,21 @@ class Consumer:
         self, service: str, messages: Sequence[StreamMessage], reached: _Cursor, fences: Mapping[str, int]
     ) -> None:
         """One transaction for all; where that fails, in halves, until the fact that cannot be handled stands alone."""
-        try:
-            await self._handle_once(service, messages, reached, fences, failure=None)
-            return
-        except (Unavailable, LeaseLost):
-            raise
-        except Aborted:
-            await asyncio.sleep(RETRY_SECONDS)
-            await self._handle(service, messages, reached, fences)
-            return
-        except Exception as error:
-            if len(messages) == 1:
-                await self._persist(service, messages[0], reached, fences, error)
+        for _ in range(ATTEMPTS_MAX):
+            try:
+                await self._handle_once(service, messages, reached, fences, failure=None)
                 return
+            except (Unavailable, LeaseLost):
+                raise
+            except Aborted as error:
+                failed: Exception = error
+                await asyncio.sleep(RETRY_SECONDS)
+            except Exception as error:
+                failed = error
+                break
+        if len(messages) == 1:
+            await self._persist(service, messages[0], reached, fences, failed)
+            return
         middle = len(messages) // 2
         before = _Cursor(reached.epoch, messages[middle - 1].sequence)
         await self._handle(service, messages[:middle], before, fences)

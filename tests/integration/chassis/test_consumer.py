@@ -8,20 +8,24 @@ from collections.abc import AsyncIterator, Sequence
 from uuid import UUID, uuid4
 
 import nats
+import pytest
 import pytest_asyncio
 from nats.aio.client import Client as Nats
 from nats.js.api import StreamConfig
 
+from chassis import consumer as consumer_module
 from chassis import streams
 from chassis.clock import SystemClock
-from chassis.consumer import ConsumedEvent, Consumer
+from chassis.consumer import ATTEMPTS_MAX, ConsumedEvent, Consumer
 from chassis.db import Database, Tx
 from chassis.embedded.servers import EmbeddedServers
+from chassis.errors import Aborted
 from chassis.installation import mark, read_installation_id
 from chassis.leases import Leases
 from chassis.outbox import arrival_subject, stream_name, subject
 from chassis.telemetry import Metrics
 from tests.conftest import clear_streams
+from tests.integration.chassis.installations import running
 from tests.world import role_url
 
 SCHEMA = "crm"
@@ -108,3 +112,54 @@ async def test_a_fact_whose_arrival_nobody_heard_is_read_however_busy_another_st
         with contextlib.suppress(asyncio.CancelledError):
             await asyncio.gather(*tasks, return_exceptions=True)
         await db.close()
+
+
+async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
+    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
+    db = Database.connect(role_url(database_url, SCHEMA))
+    tried, done = 0, asyncio.Event()
+
+    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+        nonlocal tried
+        if any(event.event_id == refused for event in events):
+            tried += 1
+            raise Aborted("WRITE_CONFLICT", "Always.")
+        if [event.event_id for event in events] == [welcome]:
+            welcomed.set()
+
+    async def committed() -> None:
+        if welcomed.is_set():
+            done.set()
+
+    welcomed = asyncio.Event()
+    refused, welcome = [await publish(client, organization_id) for _ in range(2)]
+    consumer = Consumer(
+        f"test.{uuid4()}",
+        SCHEMA,
+        services=[QUIET],
+        handler=handle,
+        types=None,
+        db=db,
+        leases=Leases(db, SCHEMA, uuid4()),
+        nats=client,
+        clock=SystemClock(),
+        metrics=Metrics(),
+        committed=committed,
+    )
+    try:
+        async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
+            await done.wait()
+        async with db.transaction(organization_id) as tx:
+            kept = await tx.exec_driver_sql(
+                f"select event_id, failure from {SCHEMA}.consumed_events where consumer = %(name)s",
+                {"name": consumer._name},
+            )
+            failures = dict(kept.all())
+    finally:
+        await db.close()
+    assert failures[welcome] is None
+    assert "Always." in failures[refused]
+    # As one of two, alone, and once more alone for each attempt that is left.
+    assert tried == 3 * ATTEMPTS_MAX - 1
