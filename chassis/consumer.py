@@ -158,25 +158,29 @@ class Consumer:
         for service in self._services:
             await self._inspect_stream(service, fences)
 
-    async def _inspect_stream(self, service: str, fences: Mapping[str, int]) -> None:
-        """Goes back to the beginning of a stream that was made anew; what is known already is passed over there."""
+    async def _inspect_stream(self, service: str, fences: Mapping[str, int]) -> bool:
+        """Goes back to the beginning of a stream that was made anew; what is known already is passed over there.
+
+        True where the stream is ours and of the epoch that we read.
+        """
         stream = stream_name(service)
         try:
             found = StreamMark.of(await self._nats.jetstream().stream_info(stream))
         except NotFoundError:
             self.refusals.admit(stream, by=self._name)
-            return
+            return False
         if found.installation_id is not None and not self._own(found.installation_id):
             self._refuse(service, found.installation_id)
-            return
+            return False
         self.refusals.admit(stream, by=self._name)
         if found.epoch == self._cursors[service].epoch:
-            return
+            return True
         if found.installation_id is None and self._installation_id is not None:
             # Made by the version before and not read yet: whose it is will be known once its relay has given it a mark.
             logger.debug("stream_unmarked", stream=stream, consumer=self._name)
-            return
+            return False
         await self._rewind(service, found.epoch, fences)
+        return True
 
     def _own(self, installation_id: str) -> bool:
         return self._installation_id is not None and installation_id == str(self._installation_id)
@@ -203,10 +207,19 @@ class Consumer:
                 self._refuse(service, message.installation_id)
                 return 0
         if any(message.epoch != cursor.epoch for message in messages):
-            await self._inspect_stream(service, fences)
-            return BATCH_MAX if self._cursors[service].epoch != cursor.epoch else 0
+            confirmed = await self._inspect_stream(service, fences)
+            if self._cursors[service].epoch != cursor.epoch:
+                return BATCH_MAX
+            if not confirmed:
+                return 0
+            # A relay that was frozen while the stream was made anew left them; they come again under the stream's own.
+            logger.warning("stale_facts_passed_over", consumer=self._name, stream=stream_name(service))
         reached = _Cursor(cursor.epoch, messages[-1].sequence)
-        wanted = [message for message in messages if self._types is None or message.type in self._types]
+        wanted = [
+            message
+            for message in messages
+            if message.epoch == cursor.epoch and (self._types is None or message.type in self._types)
+        ]
         if wanted:
             await self._handle(service, wanted, reached, fences)
         else:

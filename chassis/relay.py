@@ -194,7 +194,9 @@ class Relay:
             messages = await read_batch(self._nats, self._stream, place.last_sequence + 1, BATCH_MAX)
             if not messages:
                 raise _StreamMoved(f"{self._stream} ends before {last_sequence}")
-            async with self._db.transaction(*{message.organization_id for message in messages}) as tx:
+            # What a relay of an older epoch left, frozen while the stream was made anew, consumers pass over.
+            sent = [message for message in messages if message.epoch == place.epoch]
+            async with self._db.transaction(*{message.organization_id for message in sent}) as tx:
                 # By id too: a database that was put back gives positions out again, to other facts.
                 await tx.exec_driver_sql(
                     f"""
@@ -206,9 +208,9 @@ class Relay:
                       and fact.event_time = sent.event_time and fact.event_id = sent.event_id
                     """,
                     {
-                        "positions": [message.position for message in messages],
-                        "times": [message.event_time for message in messages],
-                        "event_ids": [message.event_id for message in messages],
+                        "positions": [message.position for message in sent],
+                        "times": [message.event_time for message in sent],
+                        "event_ids": [message.event_id for message in sent],
                     },
                 )
                 place.last_sequence = messages[-1].sequence

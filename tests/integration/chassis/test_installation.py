@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -363,3 +364,37 @@ async def test_a_process_beside_another_installation_lives_and_says_why_it_is_no
         await world.close()
         await world.host.stop()
     assert [message.event_id for message in await messages(client)] == facts
+
+
+async def test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and_comes_again_in_its_turn(
+    ours: Installation, client: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It wakes in the moment when the new stream has come as far as the one it knew."""
+    log, reading = Recorder(), Reading()
+    monkeypatch.setattr(consumer, "logger", log)
+    first = await published(ours)
+    await client.jetstream().delete_stream(STREAM)
+    async with ours.relaying():
+        await until(lambda: _holds(client, 1))
+    await ours.announce(uuid4())
+    ((position, event_id, organization_id, event_time),) = await ours.rows(
+        "select position, event_id, organization_id, event_time from crm.outbox order by position desc limit 1"
+    )
+    assert isinstance(event_time, datetime)
+    assert isinstance(event_id, UUID)
+    headers = {
+        streams.MESSAGE_ID_HEADER: f"1.{event_id}",
+        streams.EXPECTED_SEQUENCE_HEADER: "1",
+        streams.EPOCH_HEADER: "1",
+        streams.POSITION_HEADER: str(position),
+        streams.TYPE_HEADER: FACT,
+        streams.ORGANIZATION_HEADER: str(organization_id),
+        streams.TIME_HEADER: event_time.isoformat(),
+        streams.INSTALLATION_HEADER: str(ours.installation_id),
+    }
+    await client.jetstream().publish(subject(FACT), b"", headers=headers)
+    async with ours.consuming(reading), ours.relaying():
+        await until(lambda: _holds(client, 3))
+        await reading.until([*first, event_id])
+    assert [message.epoch for message in await messages(client)] == [2, 1, 2]
+    assert len(log.named("consumer_rewound")) == 1
