@@ -36,6 +36,7 @@ class Lanes:
         self._busy: set[int] = set()
         self._heartbeat = f"{WORKER_PREFIX}{leases.holder}"
         self.changed = asyncio.Event()
+        self._stopping = False
 
     def held(self) -> list[int]:
         """The lanes that may be worked on now; none when they could not be renewed in time."""
@@ -59,11 +60,15 @@ class Lanes:
         """The batch is done."""
         self._busy -= lanes
 
+    def stop(self) -> None:
+        """Ends ``keep`` at its next look, also where it overheard that it was cancelled."""
+        self._stopping = True
+
     async def keep(self) -> None:
         """Runs until cancelled: renews, takes what is free, gives away what is too much."""
         renewed = 0.0
         try:
-            while True:
+            while not self._stopping:
                 try:
                     async with asyncio.timeout(RENEW_SECONDS):
                         if time.monotonic() - renewed >= RENEW_SECONDS:

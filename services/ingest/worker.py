@@ -99,6 +99,7 @@ class Worker:
         self._wake_relay = wake_relay
         self._woken = [asyncio.Event() for _ in range(STRANDS)]
         self._crowded = False
+        self._stopping = False
 
     async def run(self) -> None:
         """Runs until cancelled."""
@@ -111,10 +112,16 @@ class Worker:
             group.create_task(self._lanes.keep())
             for strand in range(STRANDS):
                 group.create_task(self._work(strand))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # The group cancels each of them once, and under Python 3.11 wait_for may swallow that (gh-86296).
+                self._stopping = True
+                self._lanes.stop()
 
     async def _work(self, strand: int) -> None:
         woken = self._woken[strand]
-        while True:
+        while not self._stopping:
             woken.clear()
             try:
                 done = await self._run_batch(strand)

@@ -42,6 +42,9 @@ class _Lanes:
     async def keep(self) -> None:
         await asyncio.Event().wait()
 
+    def stop(self) -> None:
+        """Nothing to end."""
+
 
 class _Nats:
     """Keeps the callback, so that a test can wake the worker."""
