@@ -209,9 +209,10 @@ def translate(error: BaseException) -> ProsaError | None:
         return InvalidArgument("TEXT_UNSTORABLE", "A text holds a NUL character, which cannot be kept. Remove it.")
     if state in _RETRYABLE_STATES:
         return Aborted("WRITE_CONFLICT", "Somebody else wrote at the same moment. Try again.")
-    # Class 08 is a lost connection, 57 an operator's intervention (shutdown), 53 a lack of resources;
-    # no state at all is a connection that was lost or never came to be.
-    if state is None or state[:2] in {"08", "57", "53", "25"}:
+    # Class 08 is a lost connection, 57 an operator's intervention (shutdown), 53 a lack of resources; an operational
+    # error without a state is a connection that was lost or never came to be. Any other is the driver's word on us.
+    lost = state is None and isinstance(error, psycopg.OperationalError)
+    if lost or (state is not None and state[:2] in {"08", "57", "53", "25"}):
         return Unavailable("STORE_UNAVAILABLE", "The database does not answer. Try again soon.")
     return None
 
