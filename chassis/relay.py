@@ -11,7 +11,7 @@ A stream of another installation is let alone: the relay says so and waits until
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
@@ -134,6 +134,9 @@ class Relay:
             try:
                 if self._installation_id is None:
                     self._installation_id = await read_installation_id(self._db, self._schema)
+                # Told before NATS is asked: while it is away this is as far as we come.
+                async with self._db.transaction() as tx:
+                    await self._pending(tx)
                 place = await self._inspect(js, fences)
             except StreamRefused as refused:
                 self.refusals.refuse(refused, by=f"{self._schema}.relay")
@@ -234,8 +237,7 @@ class Relay:
 
     async def _publish_batch(self, js: JetStreamContext, place: _Place, fences: Mapping[str, int]) -> int:
         async with self._db.transaction() as tx:
-            pending = (await tx.exec_driver_sql(f"select * from {self._schema}.outbox_pending({BATCH_MAX})")).all()
-            self._metrics.outbox_lag.labels(self._schema).set(len(pending))
+            pending = await self._pending(tx)
             if not pending:
                 return 0
             await scope(tx, {row.pending_organization_id for row in pending})
@@ -267,6 +269,12 @@ class Relay:
         self._metrics.outbox_published.labels(self._schema).inc(len(rows))
         await self._nats.publish(arrival_subject(self._schema), b"")
         return len(pending)
+
+    async def _pending(self, tx: Tx) -> Sequence[Any]:
+        """The next of the queue, of which the gauge is told how many wait."""
+        pending = (await tx.exec_driver_sql(f"select * from {self._schema}.outbox_pending({BATCH_MAX})")).all()
+        self._metrics.outbox_lag.labels(self._schema).set(len(pending))
+        return pending
 
     async def _send(self, js: JetStreamContext, rows: Any, place: _Place) -> int:
         """Publishes rows in order, all under way at once; answers the sequence of the last one.

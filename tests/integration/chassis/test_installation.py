@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from uuid import UUID, uuid4
@@ -398,3 +399,24 @@ async def test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and
         await reading.until([*first, event_id])
     assert [message.epoch for message in await messages(client)] == [2, 1, 2]
     assert len(log.named("consumer_rewound")) == 1
+
+
+async def test_facts_that_wait_while_nats_is_away_are_told_though_the_outage_began_idle(
+    ours: Installation, servers: EmbeddedServers, client: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(relay, "POLL_SECONDS", 0.02)
+    log, away = Recorder(), await nats.connect(servers.nats_url)
+    monkeypatch.setattr(relay, "logger", log)
+
+    async def interrupted() -> bool:
+        return bool(log.named("relay_interrupted"))
+
+    async def told() -> bool:
+        return bool(ours.metrics.outbox_lag.labels(PUBLISHER)._value.get() == 3)
+
+    async with replace(ours, nats=away).relaying():
+        await until(lambda: _holds(client, 0))
+        await away.close()
+        await until(interrupted)
+        await ours.announce(uuid4(), 3)
+        await until(told)
