@@ -166,6 +166,25 @@ async def test_the_views_speak_the_words_of_their_readers(reader: Connection) ->
         assert found <= words, (view, column)
 
 
+async def test_an_account_beyond_an_integer_is_left_out_and_hides_no_other_channel(
+    new_database: NewDatabase, filled: Filled
+) -> None:
+    url = await new_database(filled.name)
+    with connect(url) as admin, connect(role_url(url, READER_ROLE.removeprefix("prosa_"))) as reader:
+        before = rows(reader, "select * from messaging_channel_configs order by id")
+        (changed,) = rows(
+            admin,
+            "update ingest.connections set account_id = 2147483648 where id ="
+            " (select connection_id from ingest.channels order by id limit 1) returning id",
+        )
+        of_it = {
+            row["id"] for row in rows(admin, "select id from ingest.channels where connection_id = %s", changed["id"])
+        }
+        after = rows(reader, "select * from messaging_channel_configs order by id")
+    assert of_it
+    assert after == [row | ({"chatwoot_account_id": None} if row["id"] in of_it else {}) for row in before]
+
+
 async def test_no_view_shows_a_secret(reader: Connection) -> None:
     for column in SECRETS:
         assert rows(reader, f"select 1 from messaging_channel_configs where {column} is not null") == []
