@@ -107,6 +107,10 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 with span(method.name):
                     async with asyncio.timeout(remaining):
                         return await handle(request, call_context)
+            except asyncio.CancelledError:
+                # The client has gone, or the process stops: nobody waits for an answer.
+                code = grpc.StatusCode.CANCELLED
+                raise
             except Exception as error:
                 refusal = self._refusal(method, error)
                 code = refusal.code
