@@ -77,13 +77,13 @@ def test_another_account_is_foreign(name: str) -> None:
     assert read_sample(name, account={"id": 8}) == Ignored(IgnoredReason.FOREIGN_ACCOUNT, "8")
 
 
-def test_a_conversation_that_names_no_account_is_accepted_as_before_4_14_2() -> None:
+def test_a_conversation_that_names_no_account_as_before_4_14_2_is_of_its_connections() -> None:
     payload = sample(CONVERSATION)
     del payload["account"]
     parsed = read(payload)
     assert isinstance(parsed, NormalEvent)
     assert parsed.conversation is not None
-    assert parsed.conversation.account_id is None
+    assert parsed.conversation.account_id == "7"
 
 
 @pytest.mark.parametrize(

@@ -83,6 +83,7 @@ def parse(body: bytes, context: ConnectionContext) -> ParsedEvent:
     account_id = _account_id(flat)
     if context.account_id is not None and account_id is not None and account_id != context.account_id:
         return Ignored(IgnoredReason.FOREIGN_ACCOUNT, account_id)
+    account_id = account_id or context.account_id
     notes = (Note.LEGACY_SHAPE,) if nested else ()
     if event in CONTACT_EVENTS:
         return _contact_event(kind, flat, context, notes)
