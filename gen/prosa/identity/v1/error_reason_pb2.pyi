@@ -58,7 +58,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 17
     """UNAUTHENTICATED: the e-mail or the password is wrong, or the user is no member of the organization named."""
     ERROR_REASON_SIGN_IN_LIMITED: _ErrorReason.ValueType  # 18
-    """RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes."""
+    """RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes, or too many people at once."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -99,5 +99,5 @@ ERROR_REASON_GRANT_TYPE_INVALID: ErrorReason.ValueType  # 16
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 17
 """UNAUTHENTICATED: the e-mail or the password is wrong, or the user is no member of the organization named."""
 ERROR_REASON_SIGN_IN_LIMITED: ErrorReason.ValueType  # 18
-"""RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes."""
+"""RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes, or too many people at once."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
