@@ -79,6 +79,14 @@ class FeedServicer(EventServiceServicer):
                 f"The feed is kept for 7 days and now begins at {start}. Read the resources anew and go on from there.",
                 first_position=str(start),
             )
+        # What has left the feed lies before its beginning; so a position behind both was given out by another one.
+        if start and after > max(last, start - 1):
+            raise OutOfRange(
+                "POSITION_EXPIRED",
+                f"The feed ends at {last}, before that position: it was put back to an earlier state."
+                " Read the resources anew and go on from there.",
+                first_position=str(start),
+            )
         return max(0, after)
 
 

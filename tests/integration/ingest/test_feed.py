@@ -115,3 +115,27 @@ async def test_who_is_revoked_reads_no_further(world: World, organization_id: UU
         async with asyncio.timeout(WAIT_SECONDS):
             await stream.read()
     assert error_info(ended.value).reason == "TOKEN_REVOKED"
+
+
+async def test_a_position_behind_the_end_of_the_feed_is_refused_and_the_end_itself_is_not(
+    world: World, organization_id: UUID
+) -> None:
+    """Whoever followed a feed that was put back would miss all that comes before that position."""
+    stub = world.as_service("cli", organization_id).stub(EventServiceStub)
+    (last,) = await written(world, organization_id, COMMON)
+    answer = await stub.ListFeedEvents(pb.ListFeedEventsRequest(after_position=last))
+    assert (len(answer.events), answer.next_position) == (0, last)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.ListFeedEvents(pb.ListFeedEventsRequest(after_position=last + 1))
+    assert error_info(refused.value).reason == "POSITION_EXPIRED"
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        async with asyncio.timeout(WAIT_SECONDS):
+            await stub.Subscribe(pb.SubscribeRequest(after_position=last + 1)).read()
+    assert error_info(ended.value).reason == "POSITION_EXPIRED"
+
+    # Whose own facts have all left the feed, which begins right behind them, has missed nothing.
+    async with await world.admin() as admin:
+        await admin.execute("delete from ingest.feed where position <= %s", [last])
+    await written(world, uuid4(), COMMON)
+    answer = await stub.ListFeedEvents(pb.ListFeedEventsRequest(after_position=last))
+    assert (len(answer.events), answer.next_position) == (0, last)
