@@ -82,7 +82,7 @@ def describe(error: Exception) -> tuple[str, str, int]:
         )
     if (invalid := _invalid_settings(error)) is not None:
         return "SETTINGS_INVALID", invalid, REFUSED
-    return "COMMAND_FAILED", _first_line(error) or type(error).__name__, RED
+    return "COMMAND_FAILED", f"{_first_line(error) or type(error).__name__}.", RED
 
 
 def _understood(error: Exception) -> bool:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import importlib
-from typing import Any
+from importlib import metadata
+from typing import Annotated, Any
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
+
+DISTRIBUTION = "prosa-suite"
 
 NOUNS = {
     "up": "cli.up:up",
@@ -59,8 +62,19 @@ app = typer.Typer(
 )
 
 
+def show_version(wanted: bool) -> None:
+    """Prints which release is installed, and nothing else."""
+    if wanted:
+        typer.echo(f"prosa {metadata.version(DISTRIBUTION)}")
+        raise typer.Exit
+
+
 @app.callback()
-def prosa() -> None:
+def prosa(
+    version: Annotated[
+        bool, typer.Option("--version", callback=show_version, is_eager=True, help="Show which release this is.")
+    ] = False,
+) -> None:
     """Run and operate Prosa, the back office of a business that sells by conversation."""
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from importlib import metadata
 from typing import Any
 
 import pytest
@@ -38,6 +39,18 @@ def test_every_command_explains_itself_and_can_print_json(words: str, command: A
     # A process that serves writes its log and has no result.
     assert words == "serve" or "--json" in options
     assert prosa(*words.split(), "--help").exit_code == 0
+
+
+def test_the_version_is_the_one_that_is_installed() -> None:
+    result = prosa("--version")
+    assert (result.exit_code, result.stdout) == (0, f"prosa {metadata.version('prosa-suite')}\n")
+
+
+def test_an_unknown_target_is_refused_with_a_whole_sentence() -> None:
+    result = prosa("serve", "--target", "nope")
+    assert result.exit_code != 0
+    assert result.stderr.startswith("Error: Unknown target 'nope'; there are: all, ")
+    assert result.stderr.endswith(".\n")
 
 
 def test_an_unknown_noun_is_refused() -> None:
