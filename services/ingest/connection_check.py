@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
 from urllib.parse import urlsplit
 
@@ -109,9 +110,21 @@ def evaluate(kept: Kept, seen: Seen | None, last_event_time: datetime | None, ev
             _inboxes_known(kept.channels, seen.inboxes),
             _webhook_registered(kept, seen.webhooks),
         ]
+    items = _said_once(items)
     items.append(_secret_set(kept, seen))
     items.append(_events_arriving(last_event_time, events_scanned))
     return items
+
+
+def _said_once(items: Sequence[CheckItem]) -> list[CheckItem]:
+    """Where several calls failed alike, the first item says why and the others name it."""
+    first: dict[str, str] = {}
+    said = []
+    for item in items:
+        name = first.setdefault(item.detail, item.name)
+        detail = item.detail if name == item.name else f"Could not be asked either: see {name}."
+        said.append(replace(item, detail=detail))
+    return said
 
 
 def _api_reachable(version: str | Failure) -> CheckItem:
