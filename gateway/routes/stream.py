@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import difflib
 import re
 from collections.abc import Iterable
 from contextlib import aclosing
@@ -21,6 +22,7 @@ from gateway.transcoding.contracts import files
 SUBSCRIBE = "/prosa.ingest.v1.EventService/Subscribe"
 _POSITION = re.compile(r"[0-9]{1,19}")
 _POSITION_MAX = 2**63 - 1
+TYPE_SHOWN_LENGTH = 100
 
 
 class LiveUpdates:
@@ -176,10 +178,19 @@ def read_types(values: Iterable[str]) -> frozenset[str]:
     names = [name.strip() for value in values for name in value.split(",") if name.strip()]
     known = known_types()
     unknown = [name for name in names if name not in known]
-    if unknown or len(names) > STREAM_TYPES_MAX:
-        advice = f"takes at most {STREAM_TYPES_MAX} of {', '.join(sorted(set(known.values())))}"
-        raise InvalidArgument("FIELD_INVALID", f"types {advice}.", violations=[FieldViolation("types", advice)])
+    if len(names) > STREAM_TYPES_MAX:
+        raise _types_refused(f"takes at most {STREAM_TYPES_MAX} names.")
+    if unknown:
+        close = difflib.get_close_matches(unknown[0], sorted(known), n=1)
+        advice = (
+            f"Did you mean {close[0]}?" if close else "Name one such as MessageReceived; without types all are sent."
+        )
+        raise _types_refused(f"has {unknown[0][:TYPE_SHOWN_LENGTH]}, which is no type of event. {advice}")
     return frozenset(known[name] for name in names)
+
+
+def _types_refused(advice: str) -> InvalidArgument:
+    return InvalidArgument("FIELD_INVALID", f"types {advice}", violations=[FieldViolation("types", advice)])
 
 
 def known_types() -> dict[str, str]:

@@ -19,6 +19,7 @@ from chassis.clock import SettableClock
 from chassis.errors import Unauthenticated, Unavailable
 from gateway.credentials import Credentials
 from gateway.feed import Client, Fact, FactWriter, Feed, Stream
+from gateway.limits import STREAM_TYPES_MAX
 from gateway.routes.stream import LiveUpdates, Sender
 from gateway.transcoding.plans import Plans
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
@@ -239,7 +240,23 @@ async def test_an_unknown_type_is_refused_with_the_known_ones(gateway: World) ->
     async with watch(gateway, types="MessageRecieved") as response:
         problem = await response.json()
         assert (response.status, problem["violations"][0]["field"]) == (400, "types")
-    assert "prosa.conversation.v1.MessageReceived" in problem["detail"]
+    # The sentence does not repeat the whole list, which the documentation has.
+    assert problem["detail"] == "types has MessageRecieved, which is no type of event. Did you mean MessageReceived?"
+
+
+async def test_an_unknown_type_like_no_other_is_refused_with_what_to_do(gateway: World) -> None:
+    async with watch(gateway, types="Nonsense") as response:
+        problem = await response.json()
+    assert (
+        problem["detail"]
+        == "types has Nonsense, which is no type of event. Name one such as MessageReceived; without types all are sent."
+    )
+
+
+async def test_too_many_types_are_refused(gateway: World) -> None:
+    async with watch(gateway, types=",".join(["ContactCreated"] * (STREAM_TYPES_MAX + 1))) as response:
+        problem = await response.json()
+    assert problem["detail"] == f"types takes at most {STREAM_TYPES_MAX} names."
 
 
 @pytest.mark.parametrize("headers", [{}, {"Authorization": "Bearer forged"}, {"X-Api-Key": "ncrm_wrong"}])
