@@ -181,11 +181,10 @@ def read_types(values: Iterable[str]) -> frozenset[str]:
     if len(names) > STREAM_TYPES_MAX:
         raise _types_refused(f"takes at most {STREAM_TYPES_MAX} names.")
     if unknown:
-        close = difflib.get_close_matches(unknown[0], sorted(known), n=1)
-        advice = (
-            f"Did you mean {close[0]}?" if close else "Name one such as MessageReceived; without types all are sent."
-        )
-        raise _types_refused(f"has {unknown[0][:TYPE_SHOWN_LENGTH]}, which is no type of event. {advice}")
+        name = unknown[0][:TYPE_SHOWN_LENGTH]
+        close = difflib.get_close_matches(name, sorted(known), n=1)
+        advice = f"Did you mean {close[0]}?" if close else "Name one such as MessageReceived, or none for all."
+        raise _types_refused(f"has {name}, which is no type of event. {advice}")
     return frozenset(known[name] for name in names)
 
 
