@@ -237,7 +237,10 @@ class NormalEvent:
 
     @property
     def ensures_deal(self) -> bool:
-        """Only a new conversation and what the contact writes make a deal; the staff, bots and updates never do."""
+        """Only a new conversation and what the contact writes make a deal; the staff and bots never do.
+
+        Nor does an update, unless it overtook its message's creation, which only its time tells.
+        """
         if self.kind is EventKind.CONVERSATION_CREATED:
             return True
         return (

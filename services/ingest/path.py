@@ -7,7 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -22,7 +22,7 @@ from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from prosa.v1 import options_pb2
 from services.ingest import report
-from services.ingest.normal_form import EventKind, NormalEvent
+from services.ingest.normal_form import Direction, EventKind, NormalEvent
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceAsyncStub
@@ -32,6 +32,8 @@ if TYPE_CHECKING:
 STEP_SECONDS = 10.0
 """The deadline of each step's RPC."""
 TITLE_LENGTH_MAX = 500
+OVERTAKEN_WITHIN = timedelta(minutes=1)
+"""How long after a message was written its update may come before its creation."""
 EARLIER_ITEM_FAILED = "EARLIER_ITEM_FAILED"
 """What conversation answers for what comes after a failed item of the same conversation."""
 
@@ -76,7 +78,7 @@ class Path:
         Raises the ProsaError of an RPC that failed as a whole: what it was asked for was then not done.
         """
         await self._resolve(journeys)
-        await self._ensure_deals([journey for journey in _going(journeys) if journey.event.ensures_deal])
+        await self._ensure_deals([journey for journey in _going(journeys) if _ensures_deal(journey)])
         # Over all of them: what needs no deal waits too for the one before it whose deal failed.
         _hold_back(journeys)
         await self._record([journey for journey in _going(journeys) if journey.event.conversation is not None])
@@ -125,6 +127,19 @@ class Path:
                 journey.error = _error(result.error)
             else:
                 journey.recorded = result.item
+
+
+def _ensures_deal(journey: Journey) -> bool:
+    """Whether the event is to find a deal; an update is, where it may be the first to tell of what the contact wrote.
+
+    Chatwoot keeps no order, so an update may overtake its creation, and whoever comes first announces the message. An
+    update of an older message finds none: it would open a deal anew that was closed since.
+    """
+    event, message = journey.event, journey.event.message
+    if event.kind is not EventKind.MESSAGE_UPDATED or message is None or message.create_time is None:
+        return event.ensures_deal
+    told_first = message.direction is Direction.INBOUND and not message.deleted
+    return told_first and journey.receive_time - message.create_time <= OVERTAKEN_WITHIN
 
 
 def _going(journeys: Iterable[Journey]) -> Iterable[Journey]:

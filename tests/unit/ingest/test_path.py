@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -14,6 +14,7 @@ from chassis.errors import InvalidArgument, NotFound, ProsaError, to_status
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
+from services.ingest.normal_form import Direction, EventKind
 from services.ingest.path import Journey, Path
 from services.ingest.report import record_item
 from tests.unit.ingest.samples import INCOMING, OUTGOING, event_of
@@ -28,6 +29,7 @@ class _Rooms:
         self.refused = refused
         self.unrecorded = {str(event_id): error for event_id, error in (unrecorded or {}).items()}
         self.recorded: list[str] = []
+        self.ensured: list[str] = []
 
     async def resolve(self, request: Any, **_: Any) -> Any:
         found = identity_pb.ResolvedContact(contact_id=str(uuid4()))
@@ -36,6 +38,7 @@ class _Rooms:
         )
 
     async def ensure(self, request: Any, **_: Any) -> Any:
+        self.ensured = [deal.cause_id for deal in request.deals]
         error = to_status(NotFound("BOARD_NOT_FOUND", "No such board."))
         return crm_pb.BatchEnsureDealsResponse(
             results=[
@@ -97,3 +100,21 @@ def test_conversation_is_told_whether_the_author_is_settled() -> None:
     for settled in (True, False):
         journey.event = replace(journey.event, message=replace(message, author_settled=settled))
         assert record_item(journey).message.author_settled is settled
+
+
+async def test_an_update_that_may_have_overtaken_its_creation_ensures_the_deal_it_is_announced_with() -> None:
+    def update(age_seconds: float, **changes: Any) -> Journey:
+        journey = _journey(INCOMING, str(uuid4()))
+        message = journey.event.message
+        assert message is not None
+        written = replace(message, create_time=NOW - timedelta(seconds=age_seconds), **changes)
+        journey.event = replace(journey.event, kind=EventKind.MESSAGE_UPDATED, message=written)
+        return journey
+
+    fresh = update(1)
+    # What was written long ago was told of then; ensured again, it would open a deal that was closed since.
+    old, deleted, answer = update(3600), update(1, deleted=True), update(1, direction=Direction.OUTBOUND)
+    rooms = _Rooms()
+    await rooms.path().travel([fresh, old, deleted, answer])
+    assert rooms.ensured == [str(fresh.event_id)]
+    assert len(rooms.recorded) == 4
