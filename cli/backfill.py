@@ -13,7 +13,7 @@ from cli.calls import open_calls
 from cli.choosing import Org
 from cli.failures import Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer
+from cli.output import Json, answer, number_of
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.v1 import options_pb2
@@ -95,11 +95,12 @@ async def whatsapp(
                 request.page_token = page.next_page_token
             else:
                 raise Refused(
-                    f"Stopped after {_contacts(totals.examined)}. Run it again to go on.", reason="NOT_FINISHED"
+                    f"Stopped after {number_of(totals.examined, 'contact')}. Run it again to go on.",
+                    reason="NOT_FINISHED",
                 )
         except asyncio.CancelledError:
             _end_line()
-            _say(f"Stopped after {_contacts(totals.examined)}. {_kept(dry_run=dry_run)}")
+            _say(f"Stopped after {number_of(totals.examined, 'contact')}. {_kept(dry_run=dry_run)}")
             raise
         _end_line()
     content = {
@@ -117,7 +118,7 @@ async def whatsapp(
 def _lines(name: str, totals: Totals, *, dry_run: bool) -> list[str]:
     counts = totals.standings
     lines = [
-        f"{name}: {_contacts(totals.examined)} examined{', nothing changed (dry run)' if dry_run else ''}.",
+        f"{name}: {number_of(totals.examined, 'contact')} examined{', nothing changed (dry run)' if dry_run else ''}.",
         f"  created {counts['created']}{' (would be)' if dry_run else ''}",
         f"  existing {counts['existing']}",
         f"  conflicting {counts['conflicting']}",
@@ -146,10 +147,6 @@ def _lines(name: str, totals: Totals, *, dry_run: bool) -> list[str]:
         if counts["unreadable"] > SHOWN_MAX:
             lines.append(f"and {counts['unreadable'] - SHOWN_MAX} more (--json)")
     return lines
-
-
-def _contacts(count: int) -> str:
-    return "1 contact" if count == 1 else f"{count} contacts"
 
 
 def _kept(*, dry_run: bool) -> str:
