@@ -317,3 +317,14 @@ async def test_the_place_of_an_event_that_has_expired_is_given_up(shelf: Shelf) 
         await connection.execute("delete from ingest.webhook_events where id = any (%s)", [made[:2]])
     assert await claimed(shelf) == made[2:]
     assert [place["webhook_event_id"] for place in await shelf.queue()] == made[2:]
+
+
+async def test_one_claim_takes_the_events_of_several_organizations_and_sees_them_all(world: World) -> None:
+    shelves = [Shelf(world, uuid4()) for _ in range(2)]
+    made = {await shelf.put("PENDING", NOW, queued=True) for shelf in shelves}
+    (lane,) = {place["lane"] for shelf in shelves for place in await shelf.queue()}
+    async with world.database("ingest").transaction() as tx:
+        # What other tests have left in the lane comes first.
+        sequences = await outcomes.claim(tx, [lane], world.clock.now(), 1_000)
+        assert made <= {pending.event_id for pending in await outcomes.load(tx, sequences)}
+    assert all([await shelf.queue() for shelf in shelves])
