@@ -85,11 +85,7 @@ class Tx:
 
     async def exec_driver_sql(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
-        # Every statement is a text of our own; the driver's type wants it spelt out in the call.
-        # Answers come in binary too: ids, times and bodies then need no reading.
-        cursor = await self._connection.statements.execute(statement.encode(), parameters, binary=True)
-        answered = cursor.pgresult is not None and cursor.pgresult.nfields
-        return Result(await cursor.fetchall() if answered else (), cursor.rowcount)
+        return Result(*await self._connection.statements.run(statement, parameters))
 
 
 class Database:
@@ -128,10 +124,10 @@ class Database:
             raise translate(error) or error from error
         try:
             yield Tx(connection)
-            ended = await connection.statements.execute(b"commit", prepare=False)
-            if ended.statusmessage != "COMMIT":
+            ended = await connection.statements.command(b"commit")
+            if ended != "COMMIT":
                 # PostgreSQL answers so where a statement had failed and nobody minded.
-                raise RuntimeError(f"The transaction was not committed: {ended.statusmessage}.")
+                raise RuntimeError(f"The transaction was not committed: {ended}.")
         except Exception as error:
             await self._roll_back(connection)
             if (translated := translate(error)) is not None:
@@ -153,8 +149,7 @@ class Database:
         while True:
             connection, fresh = await self._pool.take()
             try:
-                # One trip for the three: where nothing is bound, PostgreSQL takes several statements as one text.
-                await connection.statements.execute(opening, prepare=False)
+                await connection.statements.command(opening)
             except BaseException as error:
                 lost = isinstance(error, psycopg.OperationalError) and connection.closed
                 if lost:
@@ -170,8 +165,8 @@ class Database:
 
     async def _roll_back(self, connection: Connection) -> None:
         with contextlib.suppress(psycopg.Error, OSError):
-            if not connection.closed and connection.info.transaction_status in _OPEN:
-                await connection.statements.execute(b"rollback", prepare=False)
+            if not connection.closed and connection.pgconn.transaction_status in _OPEN:
+                await connection.statements.command(b"rollback")
         if connection.closed:
             self._pool.renew()
 

@@ -8,9 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections import namedtuple
-from collections.abc import Callable, Mapping, Sequence
-from functools import cached_property, lru_cache, partial
+from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 import psycopg
@@ -18,14 +17,13 @@ import structlog
 from psycopg import waiting
 from psycopg.abc import RV, PQGen
 from psycopg.pq import TransactionStatus
-from psycopg.rows import no_result
 
 from chassis.errors import Unavailable
+from chassis.statements import Statements
 
 CANCEL_SECONDS = 0.5
 """How long a server is asked to give up a statement nobody waits for any more."""
 WAIT_INTERVAL_SECONDS = 0.1
-SHAPES_CACHED_MAX = 1_024
 
 logger = structlog.get_logger(__name__)
 
@@ -37,9 +35,9 @@ class Connection(psycopg.AsyncConnection[Any]):
     """
 
     @cached_property
-    def statements(self) -> psycopg.AsyncCursor[Any]:
-        """What every statement runs on, one after the other: a cursor of its own would cost each a quarter more."""
-        return self.cursor()
+    def statements(self) -> Statements:
+        """What every statement runs on."""
+        return Statements(self)
 
     async def wait(self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_SECONDS, timeout: float | None = None) -> RV:
         """Waits for the server. A cancellation asks it to give up, so that it holds no lock for nobody."""
@@ -88,7 +86,7 @@ class Pool:
                     return connection, False
                 await self._discard(connection)
             generation = self._generation
-            connection = await Connection.connect(self._url, autocommit=True, row_factory=named, **self._options)
+            connection = await Connection.connect(self._url, autocommit=True, **self._options)
         except BaseException:
             self._slots.release()
             raise
@@ -98,7 +96,7 @@ class Pool:
     async def give_back(self, connection: Connection) -> None:
         """Takes a connection back; one that is broken or in the middle of something is closed."""
         try:
-            if self._sound(connection) and connection.info.transaction_status is TransactionStatus.IDLE:
+            if self._sound(connection) and connection.pgconn.transaction_status == TransactionStatus.IDLE:
                 self._idle.append(connection)
             else:
                 await self._discard(connection)
@@ -122,17 +120,3 @@ class Pool:
         self._generations.pop(connection, None)
         with contextlib.suppress(psycopg.Error, OSError):
             await connection.close()
-
-
-def named(cursor: psycopg.AsyncCursor[Any] | psycopg.Cursor[Any]) -> Callable[[Sequence[Any]], Any]:
-    """Makes rows that are tuples and know their columns' names; a name that comes twice is known by its place alone."""
-    result = cursor.pgresult
-    if result is None or not result.nfields:
-        return no_result
-    # The class's own way of making one would be a step in Python for each row.
-    return partial(tuple.__new__, _shape(tuple(map(result.fname, range(result.nfields)))))
-
-
-@lru_cache(maxsize=SHAPES_CACHED_MAX)
-def _shape(names: tuple[bytes | None, ...]) -> Any:
-    return namedtuple("Row", [(name or b"").decode() for name in names], rename=True)  # noqa: PYI024 its fields are known when it runs only
