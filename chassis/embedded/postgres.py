@@ -1,4 +1,8 @@
-"""The embedded PostgreSQL: a data directory in the home, reached over loopback with a password."""
+"""The embedded PostgreSQL: a data directory in the home, reached with a password.
+
+Our own processes reach it over a Unix socket beside the data, which costs them less than half of what loopback does;
+everybody else over loopback.
+"""
 
 import asyncio
 import contextlib
@@ -6,6 +10,7 @@ import hashlib
 import importlib.util
 import os
 import pwd
+import re
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
@@ -27,11 +32,15 @@ STOP_TIMEOUT_SECONDS = 30.0
 # Who runs PostgreSQL when we are root, the first that exists. Any unprivileged user will do, but initdb insists that it
 # has a name, so a bare number is not enough.
 ACCOUNT_NAMES = ("postgres", "nobody")
+SOCKET_PATH_BYTES_MAX = 107
+"""Of a Unix socket's path under Linux, see unix(7)."""
+_PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
+"""A path that needs quoting neither in a URL nor in a configuration."""
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": f"'{LOOPBACK}'",
-    # A socket's path has a length limit that a home may exceed, and TCP asks for the password like everywhere else.
-    "unix_socket_directories": "''",
+    # Whoever can read the data can reach the socket, and nobody else; the password is asked for all the same.
+    "unix_socket_permissions": "0700",
     "max_connections": "200",
     "shared_buffers": "256MB",
     "max_wal_size": "4GB",
@@ -51,6 +60,10 @@ SETTINGS: Mapping[str, str] = {
     # A customer that stopped answering must not hold a backend for two hours.
     "tcp_keepalives_idle": "60",
 }
+HOST_BASED_ACCESS = f"""
+local all,replication all scram-sha-256
+host all,replication all {LOOPBACK}/32 scram-sha-256
+"""
 NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 
@@ -90,11 +103,23 @@ class EmbeddedPostgres:
     @property
     def url(self) -> str:
         """The URL of the administrator, who may create roles and schemas."""
-        return self.url_for(ADMIN, self.password)
+        return f"postgresql://{ADMIN}:{self.password}@{LOOPBACK}:{self.port}/{DATABASE}"
 
-    def url_for(self, role: str, password: str) -> str:
-        """The URL of the database for a role."""
-        return f"postgresql://{role}:{password}@{LOOPBACK}:{self.port}/{DATABASE}"
+    @property
+    def near_url(self) -> str:
+        """The same over the Unix socket; over loopback where the directory's path is too long for one."""
+        if not self._has_socket:
+            return self.url
+        return f"postgresql://{ADMIN}:{self.password}@/{DATABASE}?host={self.directory}&port={self.port}"
+
+    @property
+    def _has_socket(self) -> bool:
+        path = str(self._socket)
+        return len(os.fsencode(path)) <= SOCKET_PATH_BYTES_MAX and _PLAIN_PATH.fullmatch(path) is not None
+
+    @property
+    def _socket(self) -> Path:
+        return self.directory / f".s.PGSQL.{self.port}"
 
     def child(self) -> ChildSpec:
         """How the supervisor runs it."""
@@ -131,8 +156,9 @@ class EmbeddedPostgres:
         await kill_all(find_owned(self.owns))
         # None of ours lives, so the pid in this file is dead or a stranger's; PostgreSQL would believe the stranger.
         (self.data / "postmaster.pid").unlink(missing_ok=True)
+        self._socket.with_name(f"{self._socket.name}.lock").unlink(missing_ok=True)
         self._write("postgresql.conf", self._configuration())
-        self._write("pg_hba.conf", f"host all,replication all {LOOPBACK}/32 scram-sha-256\n")
+        self._write("pg_hba.conf", HOST_BASED_ACCESS)
 
     async def ready(self) -> bool:
         """Says whether it answers a query; false also while it does not listen."""
@@ -213,6 +239,7 @@ class EmbeddedPostgres:
     def _configuration(self) -> str:
         lines = ["# Written at every start. Put your own settings into local.conf beside this file."]
         lines += [f"{name} = {value}" for name, value in sorted(self._settings.items())]
+        lines += [f"unix_socket_directories = '{self.directory if self._has_socket else ''}'"]
         lines += [f"port = {self.port}", f"cluster_name = '{self._mark}'", "include_if_exists = 'local.conf'"]
         return "\n".join(lines) + "\n"
 

@@ -57,9 +57,10 @@ class ServerHandle:
 
 @dataclass(frozen=True, slots=True)
 class EmbeddedServers:
-    """Three running servers with their URLs."""
+    """Three running servers with their URLs; `near` is over a Unix socket where there is one."""
 
     database_url: str
+    near_database_url: str
     nats_url: str
     redis_url: str
     postgres: ServerHandle
@@ -94,6 +95,7 @@ async def embedded_servers(
         await supervisor.start()
         yield EmbeddedServers(
             database_url=postgres.url,
+            near_database_url=postgres.near_url,
             nats_url=nats.url,
             redis_url=redis.url,
             postgres=ServerHandle("postgres", supervisor),

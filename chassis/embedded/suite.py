@@ -193,11 +193,14 @@ class Suite:
         """The embedded servers, none for those that the caller names; afterwards all URLs are known."""
         children = []
         passwords = self._passwords
+        reader_database_url = self.database_url
         if not self.database_url:
             postgres = EmbeddedPostgres(
                 self.directory / "postgres", self.ports["postgres"], passwords["postgres"], durable=self._durable
             )
-            self.database_url = postgres.url
+            self.database_url = postgres.near_url
+            # For people and their tools, which know a host and a port.
+            reader_database_url = postgres.url
             # No pooler stands before a server of our own.
             self.environment.setdefault("PROSA_PREPARED_STATEMENTS", "true")
             children.append(postgres.child())
@@ -215,7 +218,7 @@ class Suite:
             for service in SERVICES
         }
         self.reader_database_url = self.environment.get(READER_VARIABLE) or with_role(
-            self.database_url, READER_ROLE, passwords[READER_ROLE]
+            reader_database_url, READER_ROLE, passwords[READER_ROLE]
         )
         return children
 

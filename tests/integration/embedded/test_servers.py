@@ -17,7 +17,7 @@ import redis.asyncio
 
 from chassis.embedded.child import Account, freeze_tree, launched
 from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.postgres import EmbeddedPostgres
+from chassis.embedded.postgres import SOCKET_PATH_BYTES_MAX, EmbeddedPostgres
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
 from tests.integration.embedded.fakes import alive, descendants, describe, line_of, program, status, until
 
@@ -137,6 +137,25 @@ async def test_a_stale_lock_file_with_the_pid_of_another_program_is_no_hindrance
     finally:
         stranger.kill()
         await stranger.wait()
+
+
+async def test_our_own_processes_reach_postgres_over_a_socket_that_asks_for_the_password_too(
+    servers: EmbeddedServers,
+) -> None:
+    url = servers.near_database_url
+    async with await psycopg.AsyncConnection.connect(url) as connection:
+        assert await (await connection.execute("select inet_client_addr()")).fetchone() == (None,)
+    with pytest.raises(psycopg.OperationalError, match="password authentication failed"):
+        await psycopg.AsyncConnection.connect(url.replace("prosa:", "prosa:wrong", 1))
+
+
+async def test_a_home_whose_path_fits_no_socket_is_reached_over_loopback(tmp_path: Path) -> None:
+    deep = EmbeddedPostgres(tmp_path / ("x" * SOCKET_PATH_BYTES_MAX), 1, "password")
+    assert deep.near_url == deep.url
+    async with embedded_servers(tmp_path / "it's a home") as running:
+        assert running.near_database_url == running.database_url
+        async with await psycopg.AsyncConnection.connect(running.near_database_url) as connection:
+            assert await (await connection.execute("select 1")).fetchone() == (1,)
 
 
 async def test_a_data_directory_of_another_version_is_refused(tmp_path: Path) -> None:
