@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 from uuid import UUID
 
@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
-from chassis.db import Database, Tx, scope
+from chassis.db import Database, Tx
 from chassis.errors import ProsaError
 from chassis.installation import Refusals, StreamMark, StreamRefused, mark, read_installation_id
 from chassis.leases import Leases
@@ -236,11 +236,12 @@ class Relay:
         return place
 
     async def _publish_batch(self, js: JetStreamContext, place: _Place, fences: Mapping[str, int]) -> int:
+        # One transaction, open while NATS stores: it holds no lock by then, and half the trips are saved.
         async with self._db.transaction() as tx:
             pending = await self._pending(tx)
             if not pending:
                 return 0
-            await scope(tx, {row.pending_organization_id for row in pending})
+            positions = [row.pending_position for row in pending]
             rows = (
                 await tx.exec_driver_sql(
                     f"""
@@ -251,28 +252,34 @@ class Relay:
                       on outbox.position = wanted.position and outbox.event_time = wanted.event_time
                     order by outbox.position
                     """,
-                    {
-                        "positions": [row.pending_position for row in pending],
-                        "times": [row.pending_event_time for row in pending],
-                    },
+                    {"positions": positions, "times": [row.pending_event_time for row in pending]},
                 )
             ).all()
-        last_sequence = await self._send(js, rows, place)
-        async with self._db.transaction(*{row.pending_organization_id for row in pending}) as tx:
-            await tx.exec_driver_sql(
-                f"delete from {self._schema}.outbox_queue where position = any (%(positions)b)",
-                {"positions": [row.pending_position for row in pending]},
-            )
-            place.last_sequence = last_sequence
-            await self._remember(tx, place)
+            reached = replace(place, last_sequence=await self._send(js, rows, place))
+            await self._remember(tx, reached, positions)
             await self._leases.check(tx, fences)
+        place.last_sequence = reached.last_sequence
         self._metrics.outbox_published.labels(self._schema).inc(len(rows))
         await self._nats.publish(arrival_subject(self._schema), b"")
         return len(pending)
 
     async def _pending(self, tx: Tx) -> Sequence[Any]:
-        """The next of the queue, of which the gauge is told how many wait."""
-        pending = (await tx.exec_driver_sql(f"select * from {self._schema}.outbox_pending({BATCH_MAX})")).all()
+        """The next of the queue, of which the gauge is told how many wait.
+
+        The rest of the transaction sees their organizations.
+        """
+        found = await tx.exec_driver_sql(
+            f"""
+            with pending as materialized (
+              select * from {self._schema}.outbox_pending({BATCH_MAX})
+            ), scoped as materialized (
+              select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
+              from pending having count(*) > 0
+            )
+            select pending.* from pending cross join scoped
+            """
+        )
+        pending = found.all()
         self._metrics.outbox_lag.labels(self._schema).set(len(pending))
         return pending
 
@@ -323,15 +330,20 @@ class Relay:
             ).one_or_none()
         return None if row is None else _Place(row.epoch, row.stream_created, row.last_sequence)
 
-    async def _remember(self, tx: Tx, place: _Place) -> None:
+    async def _remember(self, tx: Tx, place: _Place, sent: Sequence[int] = ()) -> None:
+        """Keeps how far the stream has come, and takes what was sent out of the queue."""
         await tx.exec_driver_sql(
             f"""
+            with taken as (
+              delete from {self._schema}.outbox_queue where position = any (%(sent)b::bigint[])
+            )
             insert into {self._schema}.relay_state (stream, epoch, stream_created, last_sequence)
             values (%(stream)s, %(epoch)s, %(created)s, %(sequence)s)
             on conflict (stream) do update set epoch = excluded.epoch, stream_created = excluded.stream_created,
               last_sequence = excluded.last_sequence
             """,
             {
+                "sent": list(sent),
                 "stream": self._stream,
                 "epoch": place.epoch,
                 "created": place.stream_created,
