@@ -25,8 +25,8 @@ from chassis.db import Database, Tx
 from chassis.errors import Aborted, ProsaError, Unavailable
 from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
-from chassis.outbox import arrival_subject, stream_name
-from chassis.streams import StreamMessage, read_batch
+from chassis.outbox import arrival_subject, stream_name, subject
+from chassis.streams import ALL_FACTS, StreamMessage, read_batch
 from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
@@ -76,6 +76,8 @@ class Consumer:
         self._services = tuple(services)
         self._handler = handler
         self._types = None if types is None else frozenset(types)
+        # Who wants one type alone is sent no other; the server knows one pattern a reader.
+        self._subjects = subject(*self._types) if self._types and len(self._types) == 1 else ALL_FACTS
         self._db = db
         self._leases = leases
         self._nats = nats
@@ -198,7 +200,9 @@ class Consumer:
 
     async def _consume_batch(self, service: str, fences: Mapping[str, int]) -> int:
         cursor = self._cursors[service]
-        messages = await read_batch(self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX)
+        messages = await read_batch(
+            self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX, subjects=self._subjects
+        )
         if not messages:
             return 0
         for message in messages:

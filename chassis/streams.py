@@ -30,6 +30,7 @@ CORRELATION_HEADER = "Prosa-Correlation"
 TRACE_HEADER = "traceparent"
 MESSAGE_ID_HEADER = "Nats-Msg-Id"
 EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
+ALL_FACTS = f"{SUBJECT_PREFIX}.>"
 READ_SECONDS = 5.0
 READ_BYTES_MAX = 8 * 1024 * 1024
 ORGANIZATIONS_CACHED_MAX = 10_000
@@ -57,8 +58,12 @@ class StreamMessage:
     """Whose fact it is; None where the version before published it."""
 
 
-async def read_batch(nats: Nats, stream: str, first_sequence: int, limit: int) -> list[StreamMessage]:
-    """The facts from a sequence on, oldest first, at most ``limit``; empty at the end and where there is no stream.
+async def read_batch(
+    nats: Nats, stream: str, first_sequence: int, limit: int, *, subjects: str = ALL_FACTS
+) -> list[StreamMessage]:
+    """The facts of some subjects from a sequence on, oldest first, at most ``limit``.
+
+    Empty at the end and where there is no stream. The server passes over what is of other subjects.
 
     Raises Unavailable when NATS does not answer in time.
     """
@@ -83,7 +88,7 @@ async def read_batch(nats: Nats, stream: str, first_sequence: int, limit: int) -
         "seq": first_sequence,
         "batch": limit,
         "max_bytes": READ_BYTES_MAX,
-        "next_by_subj": f"{SUBJECT_PREFIX}.>",
+        "next_by_subj": subjects,
     }
     try:
         await nats.publish(f"$JS.API.DIRECT.GET.{stream}", orjson.dumps(request), reply=inbox)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 from collections.abc import AsyncIterator, Sequence
+from typing import Any
 from uuid import UUID, uuid4
 
 import nats
@@ -30,7 +31,7 @@ from tests.world import role_url
 
 SCHEMA = "crm"
 BUSY, QUIET = "conversation", "identity"
-FACT = "prosa.identity.v1.ContactCreated"
+FACT, OTHER_FACT = "prosa.identity.v1.ContactCreated", "prosa.identity.v1.ContactUpdated"
 ARRIVAL_SECONDS = 0.02
 READ_SECONDS_MAX = 10.0
 
@@ -57,18 +58,18 @@ async def client(servers: EmbeddedServers, database_url: str) -> AsyncIterator[N
     await clear_streams(servers.nats_url)
 
 
-async def publish(client: Nats, organization_id: UUID) -> UUID:
+async def publish(client: Nats, organization_id: UUID, fact: str = FACT) -> UUID:
     """Puts a fact into the quiet stream without a word to its readers; answers its id."""
     event_id = uuid4()
     headers = {
         streams.MESSAGE_ID_HEADER: f"1.{event_id}",
         streams.EPOCH_HEADER: "1",
         streams.POSITION_HEADER: "1",
-        streams.TYPE_HEADER: FACT,
+        streams.TYPE_HEADER: fact,
         streams.ORGANIZATION_HEADER: str(organization_id),
         streams.TIME_HEADER: SystemClock().now().isoformat(),
     }
-    await client.jetstream().publish(subject(FACT), b"", headers=headers)
+    await client.jetstream().publish(subject(fact), b"", headers=headers)
     return event_id
 
 
@@ -163,3 +164,47 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
     assert "Always." in failures[refused]
     # As one of two, alone, and once more alone for each attempt that is left.
     assert tried == 3 * ATTEMPTS_MAX - 1
+
+
+async def test_who_wants_one_type_is_sent_no_other(
+    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    db = Database.connect(role_url(database_url, SCHEMA))
+    sent: list[str] = []
+    wanted = asyncio.Event()
+
+    async def read(*arguments: Any, **options: Any) -> list[streams.StreamMessage]:
+        messages = await streams.read_batch(*arguments, **options)
+        sent.extend(message.type for message in messages)
+        return messages
+
+    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+        if events[-1].event_id == last:
+            wanted.set()
+
+    monkeypatch.setattr(consumer_module, "read_batch", read)
+    await publish(client, organization_id, OTHER_FACT)
+    await publish(client, organization_id)
+    await publish(client, organization_id, OTHER_FACT)
+    last = await publish(client, organization_id)
+    consumer = Consumer(
+        f"test.{uuid4()}",
+        SCHEMA,
+        services=[QUIET],
+        handler=handle,
+        types=[FACT],
+        db=db,
+        leases=Leases(db, SCHEMA, uuid4()),
+        nats=client,
+        clock=SystemClock(),
+        metrics=Metrics(),
+    )
+    task = asyncio.create_task(consumer.run())
+    try:
+        async with asyncio.timeout(READ_SECONDS_MAX):
+            await wanted.wait()
+    finally:
+        task.cancel()
+        await asyncio.gather(task, return_exceptions=True)
+        await db.close()
+    assert sent == [FACT, FACT]
