@@ -6,9 +6,9 @@ part after the first colon is the external id. Keys are never built from names, 
 """
 
 import re
-from dataclasses import dataclass
 from enum import StrEnum
 from functools import lru_cache
+from typing import NamedTuple
 
 import phonenumbers
 
@@ -79,8 +79,7 @@ _LOWER_SOURCE = {Source.WHATSAPP: "whatsapp", Source.INSTAGRAM: "instagram"}
 _SOURCE_BY_NAME = {name: source for source in Source for name in (source.value, source.value.lower())}
 
 
-@dataclass(frozen=True, slots=True)
-class CanonicalIdentity:
+class CanonicalIdentity(NamedTuple):
     """A person on one source, and the address exactly as it was given (where to send; the key may differ from it)."""
 
     source: Source
@@ -185,11 +184,12 @@ def _find(source: Source, external_id: str, region: str) -> tuple[ExternalIdKind
 def _find_whatsapp(text: str, region: str) -> tuple[ExternalIdKind, str] | None:
     if "@" in text:
         return _find_jid(text)
-    if text.startswith("lid:"):
-        return (ExternalIdKind.LID, text) if _LID.fullmatch(text, 4) else None
-    bsuid = _bsuid(text.removeprefix("bsuid:"))
-    if bsuid is not None:
-        return (ExternalIdKind.BSUID, f"bsuid:{bsuid}")
+    if not text.startswith("+"):
+        if text.startswith("lid:"):
+            return (ExternalIdKind.LID, text) if _LID.fullmatch(text, 4) else None
+        bsuid = _bsuid(text.removeprefix("bsuid:"))
+        if bsuid is not None:
+            return (ExternalIdKind.BSUID, f"bsuid:{bsuid}")
     phone = _phone(text, region)
     return None if phone is None else (ExternalIdKind.PHONE, phone)
 
