@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from datetime import datetime
 from uuid import UUID
 
 import grpc.aio
@@ -154,24 +153,24 @@ class Ensurer:
             kind=EventKind.CONVERSATION_CREATED,
             person=person,
             channel=place.channel if place is not None else None,
-            conversation=_named_conversation(named, now) if place is not None else None,
+            conversation=_named_conversation(named) if place is not None else None,
             message=None,
         )
-        event_id = self._ids.new()
+        event_id = str(self._ids.new())
         return Journey(
             event_id=event_id,
-            organization_id=organization_id,
-            connection_id=place.connection.id if place is not None else event_id,
+            organization_id=str(organization_id),
+            connection_id=str(place.connection.id) if place is not None else event_id,
             receive_time=now,
             event=event,
-            ordering_key=str(event_id),
+            ordering_key=event_id,
             board_id=board_id,
             title=request.title,
             phone=request.phone,
         )
 
 
-def _named_conversation(named: pb.EnsureConversation, now: datetime) -> ConversationState:
+def _named_conversation(named: pb.EnsureConversation) -> ConversationState:
     return ConversationState(
         conversation_id=str(named.conversation_id),
         inbox_id=str(named.inbox_id),
@@ -179,12 +178,7 @@ def _named_conversation(named: pb.EnsureConversation, now: datetime) -> Conversa
         contact_id=str(named.contact_id) if named.contact_id else None,
         status=None,
         labels=(),
-        assignee_id=None,
         assignee_name=None,
-        assignee_bot=False,
         unread_count=0,
-        can_reply=None,
-        create_time=now,
-        last_activity_time=None,
         updated_at=None,
     )

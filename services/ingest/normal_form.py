@@ -7,13 +7,16 @@ A parser is a pure function from bytes to one of three outcomes:
 - ``Invalid``: ours to process, but it cannot be. The event becomes a dead letter with the reason.
 
 Ids of providers are texts here, whatever the provider's JSON made of them. Texts hold no NUL character, which
-PostgreSQL refuses, and are valid UTF-8.
+PostgreSQL refuses, and are valid UTF-8. Only what somebody reads is kept of a payload; the rest is in the stored event.
+
+What is made for every event is no frozen dataclass: that would take three times as long to make.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import NamedTuple
 
 from chassis.canonical import CanonicalIdentity, Source
 
@@ -130,13 +133,12 @@ class ConnectionContext:
     account_shared: bool = False
 
 
-@dataclass(frozen=True, slots=True)
-class Alias:
+class Alias(NamedTuple):
     kind: AliasKind
     value: str
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class Person:
     """The one on the other side. Without an identity only the aliases can lead to a contact known already."""
 
@@ -145,9 +147,7 @@ class Person:
     # E.164, on any source: on Instagram an agent may have written it down, and it may find a contact the id does not.
     phone: str | None = None
     name: str | None = None
-    username: str | None = None
     email: str | None = None
-    avatar_url: str | None = None
 
     @property
     def source(self) -> Source | None:
@@ -166,7 +166,7 @@ class Person:
         return None if self.identity is None else self.identity.address
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class ConversationState:
     """The conversation as the provider saw it when it built the event, which may be later than the event itself."""
 
@@ -176,13 +176,8 @@ class ConversationState:
     contact_id: str | None
     status: ConversationStatus | None
     labels: tuple[str, ...]
-    assignee_id: str | None
     assignee_name: str | None
-    assignee_bot: bool
     unread_count: int
-    can_reply: bool | None
-    create_time: datetime | None
-    last_activity_time: datetime | None
     # Epoch seconds with microseconds. An event with a smaller value than the one stored is stale and changes no state.
     updated_at: float | None
 
@@ -198,7 +193,7 @@ class Attachment:
     longitude: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class MessageRecord:
     """One message. Its natural key is channel and message_id; source_id is not unique (edits reuse it)."""
 
@@ -208,21 +203,19 @@ class MessageRecord:
     author: Author
     # False where the payload leaves room for doubt: then an author stored before stays.
     author_settled: bool
-    author_id: str | None
     author_name: str | None
     text: str | None
     content_type: str
     attachments: tuple[Attachment, ...]
     create_time: datetime | None
     in_reply_to: str | None
-    in_reply_to_source_id: str | None
     deleted: bool
     # Of outbound messages, where this event tells; None leaves the stored one, and rank decides between two.
     status: MessageStatus | None
     external_error: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class NormalEvent:
     kind: EventKind
     person: Person

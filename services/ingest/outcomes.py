@@ -52,10 +52,10 @@ class Done:
     state: State
     reason: str = ""
     detail: str = ""
-    contact_id: UUID | None = None
-    conversation_id: UUID | None = None
-    deal_id: UUID | None = None
-    message_id: UUID | None = None
+    contact_id: str | None = None
+    conversation_id: str | None = None
+    deal_id: str | None = None
+    message_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -142,8 +142,8 @@ async def finish(tx: Tx, outbox: Outbox, done: Sequence[Done], now: datetime) ->
         """
         with outcome as (
           select * from unnest(%(sequences)b::bigint[], %(ids)b::uuid[], %(times)b::timestamptz[], %(states)b::text[],
-            %(reasons)b::text[], %(details)b::text[], %(attempts)b::int[], %(contacts)b::uuid[],
-            %(conversations)b::uuid[], %(deals)b::uuid[], %(messages)b::uuid[])
+            %(reasons)b::text[], %(details)b::text[], %(attempts)b::int[], %(contacts)b::text[]::uuid[],
+            %(conversations)b::text[]::uuid[], %(deals)b::text[]::uuid[], %(messages)b::text[]::uuid[])
           as given (sequence, id, receive_time, state, reason, detail, attempt_count, contact_id, conversation_id,
             deal_id, message_id)
         ), emptied as (

@@ -9,7 +9,6 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
-from uuid import UUID
 
 import grpc.aio
 from google.rpc import status_pb2
@@ -20,9 +19,8 @@ from chassis.rpc import error_of
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
-from prosa.v1 import options_pb2
 from services.ingest import report
-from services.ingest.normal_form import Direction, EventKind, NormalEvent
+from services.ingest.normal_form import AliasKind, Direction, EventKind, NormalEvent
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceAsyncStub
@@ -40,11 +38,11 @@ EARLIER_ITEM_FAILED = "EARLIER_ITEM_FAILED"
 
 @dataclass(slots=True)
 class Journey:
-    """One event on its way, and what each step found for it."""
+    """One event on its way, and what each step found for it. Ids are texts, as every step wants them."""
 
-    event_id: UUID
-    organization_id: UUID
-    connection_id: UUID
+    event_id: str
+    organization_id: str
+    connection_id: str
     receive_time: datetime
     event: NormalEvent
     ordering_key: str
@@ -87,13 +85,15 @@ class Path:
     async def _resolve(self, journeys: Sequence[Journey]) -> None:
         if not journeys:
             return
-        request = identity_pb.BatchResolveContactsRequest(people=[_person(journey) for journey in journeys])
+        request = identity_pb.BatchResolveContactsRequest()
+        for journey in journeys:
+            write_person(request.people.add(), journey)
         try:
             answer = await self._identity.BatchResolveContacts(request, timeout=STEP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
         for journey, result in zip(journeys, answer.results, strict=True):
-            if result.WhichOneof("result") == "error":
+            if result.HasField("error"):
                 journey.error = _error(result.error)
             else:
                 journey.contact = result.contact
@@ -103,13 +103,15 @@ class Path:
         wanted = [journey for journey in journeys if journey.contact is not None and journey.contact.contact_id]
         if not wanted:
             return
-        request = crm_pb.BatchEnsureDealsRequest(deals=[_deal(journey) for journey in wanted])
+        request = crm_pb.BatchEnsureDealsRequest()
+        for journey in wanted:
+            _write_deal(request.deals.add(), journey)
         try:
             answer = await self._crm.BatchEnsureDeals(request, timeout=STEP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
         for journey, result in zip(wanted, answer.results, strict=True):
-            if result.WhichOneof("result") == "error":
+            if result.HasField("error"):
                 journey.error = _error(result.error)
             else:
                 journey.deal = result.deal
@@ -117,13 +119,15 @@ class Path:
     async def _record(self, journeys: Sequence[Journey]) -> None:
         if not journeys:
             return
-        request = conversation_pb.BatchRecordMessagesRequest(items=[report.record_item(item) for item in journeys])
+        request = conversation_pb.BatchRecordMessagesRequest()
+        for journey in journeys:
+            report.write_item(request.items.add(), journey)
         try:
             answer = await self._conversation.BatchRecordMessages(request, timeout=STEP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
         for journey, result in zip(journeys, answer.results, strict=True):
-            if result.WhichOneof("result") == "error":
+            if result.HasField("error"):
                 journey.error = _error(result.error)
             else:
                 journey.recorded = result.item
@@ -163,57 +167,46 @@ def _error(status: status_pb2.Status) -> ProsaError:
 
 
 _ALIAS_KINDS = {
-    "CHATWOOT_CONTACT": identity_pb.ALIAS_KIND_CHATWOOT_CONTACT,
-    "CHATWOOT_SOURCE": identity_pb.ALIAS_KIND_CHATWOOT_SOURCE,
-    "WHATSAPP_LID": identity_pb.ALIAS_KIND_WHATSAPP_LID,
-    "WHATSAPP_BSUID": identity_pb.ALIAS_KIND_WHATSAPP_BSUID,
+    AliasKind.CHATWOOT_CONTACT: identity_pb.ALIAS_KIND_CHATWOOT_CONTACT,
+    AliasKind.CHATWOOT_SOURCE: identity_pb.ALIAS_KIND_CHATWOOT_SOURCE,
+    AliasKind.WHATSAPP_LID: identity_pb.ALIAS_KIND_WHATSAPP_LID,
+    AliasKind.WHATSAPP_BSUID: identity_pb.ALIAS_KIND_WHATSAPP_BSUID,
 }
-_WITHIN_CONNECTION = frozenset({"CHATWOOT_CONTACT", "CHATWOOT_SOURCE"})
+_WITHIN_CONNECTION = frozenset({AliasKind.CHATWOOT_CONTACT, AliasKind.CHATWOOT_SOURCE})
 
 
-def _person(journey: Journey) -> identity_pb.Person:
+# Messages are written where they stand, in their request: one that is made apart would be copied into it.
+
+
+def write_person(message: identity_pb.Person, journey: Journey) -> None:
     event, person = journey.event, journey.event.person
-    aliases = [
-        identity_pb.Alias(
-            kind=_ALIAS_KINDS[alias.kind],
-            value=f"{journey.connection_id}:{alias.value}" if alias.kind in _WITHIN_CONNECTION else alias.value,
-        )
-        for alias in person.aliases
-    ]
-    source = person.source
-    updated = event.kind is EventKind.CONTACT_UPDATED
-    # Never later than it came: a clock that runs ahead must not shut out what is sent after it was set right.
-    profile_time = min(event.profile_time or journey.receive_time, journey.receive_time)
-    return identity_pb.Person(
-        organization_id=str(journey.organization_id),
-        source=options_pb2.SOURCE_UNSPECIFIED if source is None else options_pb2.Source.Value(f"SOURCE_{source}"),
-        external_id=person.external_id or "",
-        address=person.address or "",
-        name=person.name or "",
-        phone=journey.phone or person.phone or "",
-        email=person.email or "",
-        aliases=aliases,
-        create_missing=not event.requires_known_alias,
-        update_profile=updated,
-        profile_time=wire.to_timestamp(profile_time) if updated else None,
-        cause_id=str(journey.event_id),
-    )
+    message.organization_id = journey.organization_id
+    if person.identity is not None:
+        message.source = report.SOURCES[person.identity.source]
+        message.external_id = person.identity.external_id
+        message.address = person.identity.address
+    message.name = person.name or ""
+    message.phone = journey.phone or person.phone or ""
+    message.email = person.email or ""
+    for alias in person.aliases:
+        within = alias.kind in _WITHIN_CONNECTION
+        value = f"{journey.connection_id}:{alias.value}" if within else alias.value
+        message.aliases.add(kind=_ALIAS_KINDS[alias.kind], value=value)
+    message.create_missing = not event.requires_known_alias
+    message.cause_id = journey.event_id
+    if event.kind is EventKind.CONTACT_UPDATED:
+        message.update_profile = True
+        # Never later than it came: a clock that runs ahead must not shut out what is sent after it was set right.
+        profile_time = min(event.profile_time or journey.receive_time, journey.receive_time)
+        wire.write_timestamp(message.profile_time, profile_time)
 
 
-def _deal(journey: Journey) -> crm_pb.DealWanted:
+def _write_deal(message: crm_pb.DealWanted, journey: Journey) -> None:
     assert journey.contact is not None
     channel = journey.event.channel
-    board_id = journey.board_id or (channel.board_id if channel is not None and channel.board_id else "")
     title = journey.title or journey.contact.name or journey.event.person.name or journey.contact.conversation_key
-    return crm_pb.DealWanted(
-        organization_id=str(journey.organization_id),
-        contact_id=journey.contact.contact_id,
-        board_id=board_id,
-        title=title[:TITLE_LENGTH_MAX],
-        cause_id=str(journey.event_id),
-    )
-
-
-def uuid_or_none(value: str | None) -> UUID | None:
-    """An id of a step's answer; None where the step found none."""
-    return wire.to_optional_uuid("id", value) if value else None
+    message.organization_id = journey.organization_id
+    message.contact_id = journey.contact.contact_id
+    message.board_id = journey.board_id or (channel.board_id if channel is not None and channel.board_id else "")
+    message.title = title[:TITLE_LENGTH_MAX]
+    message.cause_id = journey.event_id

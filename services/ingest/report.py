@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import TYPE_CHECKING
 
 from chassis import wire
+from chassis.canonical import Source
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.v1 import options_pb2
 from services.ingest.normal_form import (
@@ -20,6 +21,10 @@ from services.ingest.normal_form import (
 if TYPE_CHECKING:
     from services.ingest.path import Journey
 
+SOURCES = {
+    Source.WHATSAPP: options_pb2.SOURCE_WHATSAPP,
+    Source.INSTAGRAM: options_pb2.SOURCE_INSTAGRAM,
+}
 _STATES = {
     ConversationStatus.OPEN: pb.CONVERSATION_STATE_OPEN,
     ConversationStatus.PENDING: pb.CONVERSATION_STATE_PENDING,
@@ -47,69 +52,60 @@ _MESSAGE_STATES = {
 }
 
 
-def record_item(journey: Journey) -> pb.RecordItem:
-    """The item of one event for ``BatchRecordMessages``; the event has a conversation and a channel."""
-    event = journey.event
+def write_item(item: pb.RecordItem, journey: Journey) -> None:
+    """Writes one event into an item of ``BatchRecordMessages``; the event has a conversation and a channel."""
+    event, person = journey.event, journey.event.person
     state, channel, contact = event.conversation, event.channel, journey.contact
     assert state is not None
     assert channel is not None
-    item = pb.RecordItem(
-        organization_id=str(journey.organization_id),
-        connection_id=str(journey.connection_id),
-        channel_id=channel.channel_id,
-        source=options_pb2.Source.Value(f"SOURCE_{channel.source}"),
-        provider_conversation_id=state.conversation_id,
-        account_id=int(state.account_id or 0),
-        inbox_id=int(state.inbox_id),
-        provider_contact_id=state.contact_id or "",
-        contact_id=contact.contact_id if contact else "",
-        deal_id=journey.deal.deal_id if journey.deal else "",
-        conversation_key=(contact.conversation_key if contact else "") or event.person.key or "",
-        contact_name=event.person.name or "",
-        contact_phone=event.person.phone or "",
-        conversation=_conversation_report(state),
-        cause_id=str(journey.event_id),
-        receive_time=wire.to_timestamp(journey.receive_time),
-    )
+    item.organization_id = journey.organization_id
+    item.connection_id = journey.connection_id
+    item.channel_id = channel.channel_id
+    item.source = SOURCES[channel.source]
+    item.provider_conversation_id = state.conversation_id
+    item.account_id = int(state.account_id or 0)
+    item.inbox_id = int(state.inbox_id)
+    item.provider_contact_id = state.contact_id or ""
+    item.contact_id = contact.contact_id if contact else ""
+    item.deal_id = journey.deal.deal_id if journey.deal else ""
+    item.conversation_key = (contact.conversation_key if contact else "") or person.key or ""
+    item.contact_name = person.name or ""
+    item.contact_phone = person.phone or ""
+    item.cause_id = journey.event_id
+    wire.write_timestamp(item.receive_time, journey.receive_time)
+    if state.status is not None:
+        _write_state(item.conversation, state, state.status)
     if event.message is not None:
-        item.message.CopyFrom(_message_report(event.message, journey.receive_time))
-    return item
+        _write_message(item.message, event.message, journey.receive_time)
 
 
-def _conversation_report(state: ConversationState) -> pb.ConversationReport | None:
-    if state.status is None:
-        return None
-    return pb.ConversationReport(
-        state=_STATES[state.status],
-        labels=state.labels,
-        unread_count=state.unread_count,
-        assignee_name=state.assignee_name or "",
-        update_time_us=0 if state.updated_at is None else round(state.updated_at * 1_000_000),
-    )
+def _write_state(report: pb.ConversationReport, state: ConversationState, status: ConversationStatus) -> None:
+    report.state = _STATES[status]
+    report.labels.extend(state.labels)
+    report.unread_count = state.unread_count
+    report.assignee_name = state.assignee_name or ""
+    report.update_time_us = 0 if state.updated_at is None else round(state.updated_at * 1_000_000)
 
 
-def _message_report(message: MessageRecord, receive_time: datetime) -> pb.MessageReport:
-    return pb.MessageReport(
-        provider_message_id=message.message_id,
-        provider_source_id=message.source_id or "",
-        direction=_DIRECTIONS[message.direction],
-        author=_AUTHORS[message.author],
-        text=message.text or "",
-        content_type=message.content_type,
-        attachments=[
-            pb.Attachment(
-                type=attachment.type,
-                url=attachment.url or "",
-                name=attachment.name or "",
-                size=attachment.size_bytes or 0,
-            )
-            for attachment in message.attachments
-        ],
-        state=pb.MESSAGE_STATE_UNSPECIFIED if message.status is None else _MESSAGE_STATES[message.status],
-        error_message=message.external_error or "",
-        deleted=message.deleted,
-        in_reply_to=message.in_reply_to or "",
-        author_name=message.author_name or "",
-        create_time=wire.to_timestamp(message.create_time or receive_time),
-        author_settled=message.author_settled,
-    )
+def _write_message(report: pb.MessageReport, message: MessageRecord, receive_time: datetime) -> None:
+    report.provider_message_id = message.message_id
+    report.provider_source_id = message.source_id or ""
+    report.direction = _DIRECTIONS[message.direction]
+    report.author = _AUTHORS[message.author]
+    report.author_settled = message.author_settled
+    report.author_name = message.author_name or ""
+    report.text = message.text or ""
+    report.content_type = message.content_type
+    for attachment in message.attachments:
+        report.attachments.add(
+            type=attachment.type,
+            url=attachment.url or "",
+            name=attachment.name or "",
+            size=attachment.size_bytes or 0,
+        )
+    if message.status is not None:
+        report.state = _MESSAGE_STATES[message.status]
+    report.error_message = message.external_error or ""
+    report.deleted = message.deleted
+    report.in_reply_to = message.in_reply_to or ""
+    wire.write_timestamp(report.create_time, message.create_time or receive_time)

@@ -25,7 +25,7 @@ from services.ingest.directory import Connection, Directory
 from services.ingest.lanes import Lanes
 from services.ingest.normal_form import Ignored, Invalid
 from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
-from services.ingest.path import Journey, Path, uuid_or_none
+from services.ingest.path import Journey, Path
 from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
 
 BATCH_MAX = 100
@@ -38,6 +38,11 @@ AWAY_SECONDS = 1.0
 """How long a strand waits when a service it needs is away."""
 WAKE_SUBJECT = "prosa.wake.ingest.lanes"
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
+
+_OUTCOMES: Mapping[int, str] = {
+    number: name.removeprefix("RESOLUTION_OUTCOME_").lower() for name, number in identity_pb.ResolutionOutcome.items()
+}
+"""How a contact was found, as an event's detail tells it."""
 
 logger = structlog.get_logger(__name__)
 
@@ -199,22 +204,24 @@ class Worker:
         """What has ended already, being no event of ours or none at all, and the journeys that lie ahead."""
         ended: list[Done | Retry] = []
         journeys: list[tuple[Pending, Journey]] = []
+        places = {key: (connection.context, str(connection.organization_id)) for key, connection in connections.items()}
         for item in batch:
-            connection = connections.get(item.connection_id)
-            if connection is None:
+            place = places.get(item.connection_id)
+            if place is None:
                 gone = FailedPrecondition("CONNECTION_UNREADABLE", "The event's connection cannot be read.")
                 ended.append(self._failed(item, gone))
                 continue
-            parsed = parse_chatwoot(item.body, connection.context)
+            connection, organization_id = place
+            parsed = parse_chatwoot(item.body, connection)
             if isinstance(parsed, Ignored):
                 ended.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):
                 ended.append(Done(item, "DEAD_LETTER", parsed.reason.value, parsed.detail))
             else:
                 journey = Journey(
-                    event_id=item.event_id,
-                    organization_id=item.organization_id,
-                    connection_id=item.connection_id,
+                    event_id=str(item.event_id),
+                    organization_id=organization_id,
+                    connection_id=connection.connection_id,
                     receive_time=item.receive_time,
                     event=parsed,
                     ordering_key=item.ordering_key,
@@ -256,11 +263,11 @@ class Worker:
         return Done(
             item,
             "PROCESSED",
-            contact_id=uuid_or_none(contact.contact_id if contact else ""),
-            conversation_id=uuid_or_none(recorded.conversation_id if recorded else ""),
-            deal_id=uuid_or_none(recorded.deal_id if recorded else journey.deal.deal_id if journey.deal else ""),
-            message_id=uuid_or_none(recorded.message_id if recorded else ""),
-            detail=_outcome_detail(contact),
+            contact_id=(contact.contact_id if contact else "") or None,
+            conversation_id=(recorded.conversation_id if recorded else "") or None,
+            deal_id=(recorded.deal_id if recorded else journey.deal.deal_id if journey.deal else "") or None,
+            message_id=(recorded.message_id if recorded else "") or None,
+            detail=_OUTCOMES[contact.outcome] if contact is not None else "",
         )
 
     def _failed(self, item: Pending, error: ProsaError) -> Done | Retry:
@@ -295,9 +302,3 @@ def _own_error(error: Exception) -> ProsaError:
         return error
     logger.error("event_failed", exc_info=error)
     return FailedPrecondition("ITEM_REFUSED", f"The event cannot be processed: {type(error).__name__}.")
-
-
-def _outcome_detail(contact: identity_pb.ResolvedContact | None) -> str:
-    if contact is None:
-        return ""
-    return identity_pb.ResolutionOutcome.Name(contact.outcome).removeprefix("RESOLUTION_OUTCOME_").lower()

@@ -1,7 +1,7 @@
 """Reading untrusted JSON: each function takes what stands in a field and answers the type wanted, or nothing.
 
 Providers, their forks and hand-made calls put numbers where texts belong, lists where objects belong, and so on.
-None of these functions raises.
+None of these functions raises. The JSON reader makes no subclasses, so a number's very type tells it from a flag.
 """
 
 from collections.abc import Mapping
@@ -26,6 +26,7 @@ TEXT_LENGTH_MAX = 160_000
 EPOCH_SECONDS_MIN = 1_000_000_000  # 2001: a smaller number is a counter or a mistake
 EPOCH_SECONDS_MAX = 10_000_000_000  # 2286: a larger one is in milliseconds
 _INTEGER_MAX = 2**63 - 1
+_NUMBERS = (int, float)
 _NOTHING: Mapping[str, Any] = {}
 
 Json = Mapping[str, Any]
@@ -85,7 +86,7 @@ def text(value: Any, length_max: int = NAME_LENGTH_MAX) -> str | None:
 
 def identifier(value: Any) -> str | None:
     """An id as text: a positive integer or a short text. Provider ids are opaque, so a text is not looked into."""
-    if isinstance(value, int) and not isinstance(value, bool):
+    if type(value) is int:
         return str(value) if 0 < value <= _INTEGER_MAX else None
     if isinstance(value, str) and 0 < len(value) <= ID_LENGTH_MAX and "\x00" not in value:
         return value.strip() or None
@@ -94,21 +95,21 @@ def identifier(value: Any) -> str | None:
 
 def number(value: Any) -> str | None:
     """A provider's numeric id as text, written as number or as text; None for anything else."""
+    if type(value) is int:
+        return str(value) if 0 < value <= _INTEGER_MAX else None
     if isinstance(value, str):
         digits = len(value) <= 19 and value.isascii() and value.isdigit() and value.strip("0")
         return value if digits and int(value) <= _INTEGER_MAX else None
-    return identifier(value) if isinstance(value, int) else None
+    return None
 
 
 def count(value: Any) -> int:
     """A non-negative integer, 0 where there is none."""
-    return value if isinstance(value, int) and not isinstance(value, bool) and 0 <= value <= _INTEGER_MAX else 0
+    return value if type(value) is int and 0 <= value <= _INTEGER_MAX else 0
 
 
 def coordinate(value: Any) -> float | None:
-    return (
-        float(value) if isinstance(value, int | float) and not isinstance(value, bool) and abs(value) <= 180 else None
-    )
+    return float(value) if type(value) in _NUMBERS and abs(value) <= 180 else None
 
 
 def flag(value: Any) -> bool:
@@ -135,13 +136,7 @@ def email(value: Any) -> str | None:
 
 def epoch(value: Any) -> float | None:
     """Epoch seconds; None for 0 (which is how Chatwoot writes "never") and for what cannot be a time of ours."""
-    if (
-        isinstance(value, int | float)
-        and not isinstance(value, bool)
-        and EPOCH_SECONDS_MIN <= value < EPOCH_SECONDS_MAX
-    ):
-        return float(value)
-    return None
+    return float(value) if type(value) in _NUMBERS and EPOCH_SECONDS_MIN <= value < EPOCH_SECONDS_MAX else None
 
 
 def instant(value: Any) -> datetime | None:

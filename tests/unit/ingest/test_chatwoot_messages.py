@@ -129,9 +129,9 @@ def test_a_failure_carries_what_the_provider_said() -> None:
     assert (message.status, message.external_error) == (MessageStatus.FAILED, "131026: Undeliverable")
 
 
-def test_a_quoted_message_is_named_by_both_ids() -> None:
+def test_a_quoted_message_is_named_by_its_id() -> None:
     message = message_of(INCOMING, content_attributes={"in_reply_to": 5100, "in_reply_to_external_id": "wamid.abc"})
-    assert (message.in_reply_to, message.in_reply_to_source_id) == ("5100", "wamid.abc")
+    assert message.in_reply_to == "5100"
 
 
 def test_evolutions_edit_is_a_new_message_with_the_old_source_id() -> None:
@@ -192,14 +192,6 @@ def test_a_text_beyond_its_limit_is_cut_and_noted() -> None:
     assert event.message.text is not None
     assert len(event.message.text) == TEXT_LENGTH_MAX
     assert Note.TEXT_SHORTENED in event.notes
-
-
-def test_a_bot_as_assignee_is_told_apart_from_an_agent_of_the_same_id() -> None:
-    event = event_of(
-        CONVERSATION, meta__assignee={"id": 3, "name": "Robô", "type": "agent_bot"}, meta__assignee_type="AgentBot"
-    )
-    assert event.conversation is not None
-    assert event.conversation.assignee_bot
 
 
 # Shapes.

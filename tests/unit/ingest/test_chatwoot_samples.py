@@ -54,14 +54,12 @@ def test_a_new_whatsapp_conversation_ensures_a_deal_and_records_no_message() -> 
     assert (state.conversation_id, state.inbox_id, state.account_id, state.contact_id) == ("391", "21", "7", "118")
     assert (state.status, state.unread_count, state.labels) == (ConversationStatus.OPEN, 1, ())
     assert state.updated_at == 1784548800.208431
-    assert state.create_time == datetime(2026, 7, 20, 12, 0, tzinfo=UTC)
 
 
 def test_a_first_instagram_conversation_is_known_by_its_contact_inbox() -> None:
     event = event_of("conversation_created.instagram_login")
     assert event.person.key == "instagram:7733100045600121"
     assert event.person.phone is None
-    assert event.person.username == "caiofurtado.foto"
     assert event.channel is samples.INSTAGRAM
     assert event.ensures_deal
 
@@ -112,7 +110,7 @@ def test_a_changed_assignee_is_an_update_with_the_agent() -> None:
     assert not event.ensures_deal
     state = event.conversation
     assert state is not None
-    assert (state.assignee_id, state.assignee_name, state.assignee_bot) == ("3", "Larissa Queiroz", False)
+    assert state.assignee_name == "Larissa Queiroz"
     assert state.updated_at == 1784548861.318827
 
 
@@ -157,7 +155,6 @@ def test_an_instagram_image_without_text_is_inbound() -> None:
             size_bytes=214553,
         ),
     )
-    assert message.in_reply_to_source_id is None
     assert event.ensures_deal
 
 
@@ -180,7 +177,7 @@ def test_an_evolution_echo_is_a_reply_from_the_phone_though_its_sender_is_an_age
 def test_an_echo_of_the_native_app_is_a_reply_from_the_phone() -> None:
     event = event_of("message_created.whatsapp_cloud.native_app_echo")
     message = message_of(event)
-    assert (message.author, message.author_id) == (Author.NATIVE_APP, None)
+    assert message.author is Author.NATIVE_APP
     assert message.status is MessageStatus.DELIVERED
     assert not event.ensures_deal
 
@@ -189,7 +186,7 @@ def test_a_reply_typed_in_chatwoot_is_the_agents_and_makes_no_deal() -> None:
     event = event_of("message_created.whatsapp_cloud.outgoing_agent")
     message = message_of(event)
     assert (message.direction, message.author) == (Direction.OUTBOUND, Author.AGENT)
-    assert (message.author_id, message.author_name, message.source_id) == ("3", "Larissa Queiroz", None)
+    assert (message.author_name, message.source_id) == ("Larissa Queiroz", None)
     assert message.text == "Bom dia, Marina! Atendemos sim.\n\nPode me dizer **qual é o seu convênio**?"
     assert event.person.key == MARINA
     assert not event.ensures_deal

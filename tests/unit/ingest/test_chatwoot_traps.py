@@ -2,12 +2,13 @@
 
 from datetime import UTC, datetime, timedelta
 from typing import Any
-from uuid import UUID
 
 import pytest
 
 from chassis.canonical import ExternalIdKind
 from chassis.wire import from_timestamp
+from prosa.conversation.v1.conversation_service_pb2 import RecordItem
+from prosa.identity.v1.contact_service_pb2 import Person
 from services.ingest.normal_form import (
     Alias,
     AliasKind,
@@ -19,8 +20,8 @@ from services.ingest.normal_form import (
     NormalEvent,
     Note,
 )
-from services.ingest.path import Journey, _person
-from services.ingest.report import record_item
+from services.ingest.path import Journey, write_person
+from services.ingest.report import write_item
 from tests.unit.ingest.samples import (
     CONTACT,
     CONTACT_UPDATED,
@@ -328,12 +329,19 @@ def test_numbers_beyond_what_is_sent_on_are_cut_or_left_out(account: object) -> 
     changes = {"conversation__unread_count": 2**62, "account__id": account, "conversation__account": {"id": account}}
     event = read(sample(INCOMING, **changes), ConnectionContext("connection-1", {"21": WHATSAPP}))
     assert isinstance(event, NormalEvent)
-    journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), datetime(2026, 11, 3, tzinfo=UTC), event, "k")
-    item = record_item(journey)
+    journey = Journey("event-1", "organization-1", "connection-1", datetime(2026, 11, 3, tzinfo=UTC), event, "k")
+    item = RecordItem()
+    write_item(item, journey)
     assert (item.account_id, item.conversation.unread_count) == (0, 2**31 - 1)
 
 
 # Which of two words about a contact is the newer one.
+
+
+def _told(journey: Journey) -> Person:
+    person = Person()
+    write_person(person, journey)
+    return person
 
 
 def test_a_changed_contact_tells_when_it_was_written_but_never_later_than_it_came() -> None:
@@ -342,15 +350,15 @@ def test_a_changed_contact_tells_when_it_was_written_but_never_later_than_it_cam
     assert event.profile_time == written
     came = datetime(2026, 7, 20, 14, 2, tzinfo=UTC)
     for receive_time, told in ((written + timedelta(days=1), written), (came, came)):
-        journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), receive_time, event, "k")
-        assert from_timestamp(_person(journey).profile_time) == told
+        journey = Journey("event-1", "organization-1", "connection-1", receive_time, event, "k")
+        assert from_timestamp(_told(journey).profile_time) == told
 
 
 def test_a_changed_contact_that_tells_no_time_is_as_new_as_its_arrival() -> None:
     event = event_of(CONTACT_UPDATED, changed_attributes=None)
     came = datetime(2026, 7, 20, 14, 2, tzinfo=UTC)
-    journey = Journey(UUID(int=1), UUID(int=2), UUID(int=3), came, event, "k")
-    assert from_timestamp(_person(journey).profile_time) == came
-    assert not _person(Journey(UUID(int=1), UUID(int=2), UUID(int=3), came, event_of(CONTACT), "k")).HasField(
+    journey = Journey("event-1", "organization-1", "connection-1", came, event, "k")
+    assert from_timestamp(_told(journey).profile_time) == came
+    assert not _told(Journey("event-1", "organization-1", "connection-1", came, event_of(CONTACT), "k")).HasField(
         "profile_time"
     )

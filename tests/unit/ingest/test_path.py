@@ -16,7 +16,7 @@ from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest.normal_form import Direction, EventKind
 from services.ingest.path import Journey, Path
-from services.ingest.report import record_item
+from services.ingest.report import write_item
 from tests.unit.ingest.samples import INCOMING, OUTGOING, event_of
 
 NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
@@ -25,9 +25,9 @@ NOW = datetime(2026, 11, 3, 12, tzinfo=UTC)
 class _Rooms:
     """Stubs that find everybody, and refuse the deal of whoever is named."""
 
-    def __init__(self, refused: Journey | None = None, unrecorded: Mapping[UUID, ProsaError] | None = None) -> None:
+    def __init__(self, refused: Journey | None = None, unrecorded: Mapping[str, ProsaError] | None = None) -> None:
         self.refused = refused
-        self.unrecorded = {str(event_id): error for event_id, error in (unrecorded or {}).items()}
+        self.unrecorded = unrecorded or {}
         self.recorded: list[str] = []
         self.ensured: list[str] = []
 
@@ -43,7 +43,7 @@ class _Rooms:
         return crm_pb.BatchEnsureDealsResponse(
             results=[
                 crm_pb.EnsureDealResult(error=error)
-                if self.refused is not None and deal.cause_id == str(self.refused.event_id)
+                if self.refused is not None and deal.cause_id == self.refused.event_id
                 else crm_pb.EnsureDealResult(deal=crm_pb.EnsuredDeal(deal_id=str(uuid4())))
                 for deal in request.deals
             ]
@@ -69,7 +69,7 @@ class _Rooms:
 
 
 def _journey(name: str, key: str) -> Journey:
-    return Journey(uuid4(), UUID(int=1), UUID(int=2), NOW, event_of(name), key)
+    return Journey(str(uuid4()), str(UUID(int=1)), str(UUID(int=2)), NOW, event_of(name), key)
 
 
 async def test_an_answer_is_not_recorded_before_the_message_whose_deal_failed() -> None:
@@ -77,7 +77,7 @@ async def test_an_answer_is_not_recorded_before_the_message_whose_deal_failed() 
     rooms = _Rooms(refused=question)
     await rooms.path().travel([question, answer, other])
     assert question.error is not None
-    assert rooms.recorded == [str(other.event_id)]
+    assert rooms.recorded == [other.event_id]
     assert [each.held_back for each in (question, answer, other)] == [False, True, False]
 
 
@@ -99,7 +99,9 @@ def test_conversation_is_told_whether_the_author_is_settled() -> None:
     assert message is not None
     for settled in (True, False):
         journey.event = replace(journey.event, message=replace(message, author_settled=settled))
-        assert record_item(journey).message.author_settled is settled
+        item = conversation_pb.RecordItem()
+        write_item(item, journey)
+        assert item.message.author_settled is settled
 
 
 async def test_an_update_that_may_have_overtaken_its_creation_ensures_the_deal_it_is_announced_with() -> None:
@@ -116,5 +118,5 @@ async def test_an_update_that_may_have_overtaken_its_creation_ensures_the_deal_i
     old, deleted, answer = update(3600), update(1, deleted=True), update(1, direction=Direction.OUTBOUND)
     rooms = _Rooms()
     await rooms.path().travel([fresh, old, deleted, answer])
-    assert rooms.ensured == [str(fresh.event_id)]
+    assert rooms.ensured == [fresh.event_id]
     assert len(rooms.recorded) == 4

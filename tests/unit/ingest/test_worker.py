@@ -162,7 +162,7 @@ async def test_an_event_that_meets_a_fault_of_ours_fails_alone_and_the_worker_go
     event = read_sample(INCOMING)
     assert isinstance(event, NormalEvent)
     journeys = [
-        Journey(uuid4(), UUID(int=1), UUID(int=2), datetime(2026, 11, 3, 12, tzinfo=UTC), event, key)
+        Journey(str(uuid4()), str(UUID(int=1)), str(UUID(int=2)), datetime(2026, 11, 3, 12, tzinfo=UTC), event, key)
         for key in ("a", "b", "b", "c", "d")
     ]
     worker._path = cast("Any", _Path(journeys[1]))

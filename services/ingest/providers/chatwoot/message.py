@@ -75,7 +75,6 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         direction=Direction.INBOUND if inbound else Direction.OUTBOUND,
         author=author,
         author_settled=settled,
-        author_id=number(sender.get("id")),
         author_name=text(sender.get("name")),
         # What stands in a deleted message is a notice in the language of the installation.
         text=None if deleted else text(root.get("content"), TEXT_LENGTH_MAX),
@@ -83,7 +82,6 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         attachments=() if deleted else _attachments(root.get("attachments")),
         create_time=create_time,
         in_reply_to=number(attributes.get("in_reply_to")),
-        in_reply_to_source_id=identifier(attributes.get("in_reply_to_external_id")),
         deleted=deleted,
         status=None if inbound else _status(root, conversation, message_id),
         external_error=text(attributes.get("external_error"), ERROR_LENGTH_MAX),

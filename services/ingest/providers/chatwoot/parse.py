@@ -262,10 +262,8 @@ def _state(conversation: Json, inbox_id: str, account_id: str | None) -> Convers
     if conversation_id is None:
         return None
     meta = obj(conversation.get("meta"))
-    assignee = obj(meta.get("assignee"))
     status = conversation.get("status")
-    can_reply = conversation.get("can_reply")
-    labels = (text(label) for label in items(conversation.get("labels"))[:LABELS_MAX])
+    labels = [text(label) for label in items(conversation.get("labels"))[:LABELS_MAX]]
     return ConversationState(
         conversation_id=conversation_id,
         inbox_id=inbox_id,
@@ -273,17 +271,8 @@ def _state(conversation: Json, inbox_id: str, account_id: str | None) -> Convers
         contact_id=number(obj(meta.get("sender")).get("id"))
         or number(obj(conversation.get("contact_inbox")).get("contact_id")),
         status=_STATUSES.get(status) if isinstance(status, str) else None,
-        labels=tuple(label for label in labels if label is not None),
-        assignee_id=number(assignee.get("id")),
-        assignee_name=text(assignee.get("name")),
-        assignee_bot=meta.get("assignee_type") == "AgentBot" or assignee.get("type") == "agent_bot",
+        labels=tuple(filter(None, labels)),
+        assignee_name=text(obj(meta.get("assignee")).get("name")),
         unread_count=min(count(conversation.get("unread_count")), UNREAD_MAX),
-        can_reply=can_reply if isinstance(can_reply, bool) else None,
-        create_time=instant(conversation.get("created_at")),
-        last_activity_time=_last_activity(conversation),
         updated_at=epoch(conversation.get("updated_at")),
     )
-
-
-def _last_activity(conversation: Json) -> datetime | None:
-    return instant(conversation.get("last_activity_at")) or instant(conversation.get("timestamp"))

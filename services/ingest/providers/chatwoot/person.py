@@ -7,7 +7,7 @@ import re
 
 from chassis.canonical import CanonicalIdentity, Source, is_bsuid, try_identify, try_normalize_phone
 from services.ingest.normal_form import Alias, AliasKind, Note, Person
-from services.ingest.providers.fields import Json, email, obj, text, url
+from services.ingest.providers.fields import Json, email, text
 
 CONTROL_PHONE = "+123456"
 _GROUP_SERVERS = ("@g.us", "@broadcast", "@newsletter")
@@ -56,16 +56,13 @@ def read_person(
     else:
         identity, notes = _whatsapp_identity(contact, channel, source_id, region, aliases)
         phone = None if identity is None else identity.phone
-    attributes = obj(contact.get("additional_attributes"))
     return (
         Person(
             identity=identity,
             aliases=tuple(aliases),
             phone=phone,
             name=_name(contact),
-            username=_username(attributes),
             email=_email(contact),
-            avatar_url=url(contact.get("thumbnail")) or url(contact.get("avatar")),
         ),
         notes,
     )
@@ -149,15 +146,6 @@ def _name(contact: Json) -> str | None:
         return None
     looks_dialled = _PHONE_CHARACTERS.issuperset(name) or name.endswith(("@s.whatsapp.net", *_LID_SERVERS))
     return None if looks_dialled else name
-
-
-def _username(attributes: Json) -> str | None:
-    profiles = obj(attributes.get("social_profiles"))
-    return (
-        text(attributes.get("social_instagram_user_name"))
-        or text(profiles.get("instagram"))
-        or text(attributes.get("social_whatsapp_user_name"))
-    )
 
 
 def _email(contact: Json) -> str | None:
