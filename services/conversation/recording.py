@@ -36,7 +36,8 @@ class Fold:
 
     def take(self, item: Item, new_id: Callable[[], str], now: datetime) -> pb.RecordedItem:
         """Folds one item in. Raises what is wrong with it; the batch is then to be given up and halved."""
-        conversation = self.conversations.get(item.key)
+        place = item.key
+        conversation = self.conversations.get(place)
         created = conversation is None
         if conversation is None:
             conversation = new_conversation(item, new_id(), now)
@@ -64,8 +65,8 @@ class Fold:
         elif kept is not None and change.message_noted and kept.message_id not in self.added:
             self.amended[kept.message_id] = kept
         if created:
-            self.conversations[item.key] = self.made[item.key] = conversation
-        elif change.noted and item.key not in self.made:
+            self.conversations[place] = self.made[place] = conversation
+        elif change.noted and place not in self.made:
             more = change.conversation_updated or change.handoff_changed
             (self.changed if more else self.advanced)[conversation.conversation_id] = conversation
         self.facts.extend(facts_of(conversation, change, item.cause_id))

@@ -32,8 +32,6 @@ from services.conversation.translation import (
     conversation_to_pb,
     message_to_pb,
     read_item,
-    to_id,
-    to_optional_id,
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -61,22 +59,27 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         items: list[Item] = []
         refused: set[ConversationKey] = set()
         for given in request.items:
-            key = given.organization_id, given.provider_conversation_id, given.connection_id
             try:
                 item = read_item(given, now)
             except ProsaError as error:
-                refused.add(key)
+                refused.add(_key(given))
                 answers.append(error)
                 continue
-            if key in refused:
+            if refused and _key(given) in refused:
                 answers.append(held_back())
             else:
                 items.append(item)
                 answers.append(None)
         recorded = iter(await halving(items, self._recorder.record, lambda item: item.key))
-        results = [_result(next(recorded) if answer is None else answer) for answer in answers]
+        response = pb.BatchRecordMessagesResponse()
+        for answer in answers:
+            result = next(recorded) if answer is None else answer
+            if isinstance(result, ProsaError):
+                response.results.add(error=errors.to_status(result))
+            else:
+                response.results.add(item=result)
         logger.info("messages_recorded", correlation_ids=[given.cause_id for given in request.items])
-        return pb.BatchRecordMessagesResponse(results=results)
+        return response
 
     async def CreateConversation(self, request: pb.CreateConversationRequest, context: Context) -> pb.Conversation:
         organization_id = auth.organization_id()
@@ -135,10 +138,9 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         return pb.ListMessagesResponse(messages=map(message_to_pb, shown), next_page_token=token)
 
 
-def _result(answer: pb.RecordedItem | ProsaError) -> pb.RecordResult:
-    if isinstance(answer, ProsaError):
-        return pb.RecordResult(error=errors.to_status(answer))
-    return pb.RecordResult(item=answer)
+def _key(given: pb.RecordItem) -> ConversationKey:
+    """The key of an item that may be unreadable; as given, so that the same id in capitals is another one."""
+    return given.organization_id, given.provider_conversation_id, given.connection_id
 
 
 def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: datetime) -> Item:
@@ -146,15 +148,15 @@ def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: 
     _check_key(request.conversation_key, SOURCES[request.source])
     return Item(
         organization_id=str(organization_id),
-        connection_id=to_id("connection_id", request.connection_id),
-        channel_id=to_id("channel_id", request.channel_id),
+        connection_id=wire.to_id("connection_id", request.connection_id),
+        channel_id=wire.to_id("channel_id", request.channel_id),
         source=SOURCES[request.source],
         provider_conversation_id=display_id(request.provider_conversation_id),
         account_id=0,
         inbox_id=0,
         provider_contact_id="",
-        contact_id=to_optional_id("contact_id", request.contact_id),
-        deal_id=to_optional_id("deal_id", request.deal_id),
+        contact_id=wire.to_optional_id("contact_id", request.contact_id),
+        deal_id=wire.to_optional_id("deal_id", request.deal_id),
         conversation_key=request.conversation_key,
         contact_name="",
         contact_phone="",

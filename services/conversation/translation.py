@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import re
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from uuid import UUID
@@ -34,8 +32,7 @@ from services.conversation.domain.message import (
 )
 from services.conversation.domain.record import Change, Item
 
-ORGANIZATIONS_CACHED_MAX = 10_000
-_CANONICAL_ID = re.compile(r"[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}")
+KNOWN_IDS_MAX = 10_000
 _TIME_MAX = datetime(9999, 1, 1, tzinfo=UTC)
 _TIME_SECONDS_MAX = int((_TIME_MAX - wire.EPOCH) / timedelta(seconds=1))
 _TIME_US_MAX = _TIME_SECONDS_MAX * 1_000_000
@@ -70,26 +67,30 @@ _MESSAGE_STATES = {
 _MESSAGE_STATE_NUMBERS = {state: number for number, state in _MESSAGE_STATES.items()}
 
 
-@lru_cache(maxsize=ORGANIZATIONS_CACHED_MAX)
+@lru_cache(maxsize=KNOWN_IDS_MAX)
 def to_uuid(organization_id: str) -> UUID:
     """An organization's id as an object; batches name the same few over and over."""
     return UUID(organization_id)
+
+
+_to_known_id = lru_cache(maxsize=KNOWN_IDS_MAX)(wire.to_id)
+"""For the ids of organizations, connections and channels too."""
 
 
 def read_item(given: pb.RecordItem, now: datetime) -> Item:
     """An item of a batch. Raises InvalidArgument where a field cannot be what it should be."""
     receive_time = min(_moment(given.receive_time), now) if given.HasField("receive_time") else now
     return Item(
-        organization_id=to_id("organization_id", given.organization_id),
-        connection_id=to_id("connection_id", given.connection_id),
-        channel_id=to_id("channel_id", given.channel_id),
+        organization_id=_to_known_id("organization_id", given.organization_id),
+        connection_id=_to_known_id("connection_id", given.connection_id),
+        channel_id=_to_known_id("channel_id", given.channel_id),
         source=_source(given.source),
         provider_conversation_id=given.provider_conversation_id,
         account_id=given.account_id,
         inbox_id=given.inbox_id,
         provider_contact_id=given.provider_contact_id,
-        contact_id=to_optional_id("contact_id", given.contact_id),
-        deal_id=to_optional_id("deal_id", given.deal_id),
+        contact_id=wire.to_optional_id("contact_id", given.contact_id),
+        deal_id=wire.to_optional_id("deal_id", given.deal_id),
         conversation_key=given.conversation_key,
         contact_name=given.contact_name,
         contact_phone=given.contact_phone,
@@ -136,16 +137,6 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
     )
 
 
-def to_id(name: str, value: str) -> str:
-    """An id in its canonical form. Raises InvalidArgument ID_INVALID naming the field."""
-    return value if _CANONICAL_ID.fullmatch(value) else str(wire.to_uuid(name, value))
-
-
-def to_optional_id(name: str, value: str) -> str | None:
-    """An id in its canonical form, or None where the field is empty."""
-    return to_id(name, value) if value else None
-
-
 def _source(number: int) -> Source:
     source = SOURCES.get(number)
     if source is None:
@@ -187,26 +178,29 @@ def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
 
 def message_to_pb(message: Message) -> pb.Message:
     """A message for the wire."""
-    return pb.Message(
-        message_id=message.message_id,
-        conversation_id=message.conversation_id,
-        organization_id=message.organization_id,
-        provider_message_id=message.provider_message_id,
-        provider_source_id=message.provider_source_id,
-        direction=_DIRECTION_NUMBERS[message.direction],
-        author=_AUTHOR_NUMBERS[message.author],
-        text=message.text,
-        content_type=message.content_type,
-        attachments=[
-            pb.Attachment(type=file.type, url=file.url, name=file.name, size=file.size) for file in message.attachments
-        ],
-        state=_MESSAGE_STATE_NUMBERS[message.state],
-        error_message=message.error_message,
-        deleted=message.deleted,
-        in_reply_to=message.in_reply_to,
-        author_name=message.author_name,
-        create_time=wire.to_timestamp(message.create_time),
-    )
+    told = pb.Message()
+    _write_message(told, message)
+    return told
+
+
+def _write_message(told: pb.Message, message: Message) -> None:
+    told.message_id = message.message_id
+    told.conversation_id = message.conversation_id
+    told.organization_id = message.organization_id
+    told.provider_message_id = message.provider_message_id
+    told.provider_source_id = message.provider_source_id
+    told.direction = _DIRECTION_NUMBERS[message.direction]
+    told.author = _AUTHOR_NUMBERS[message.author]
+    told.text = message.text
+    told.content_type = message.content_type
+    for file in message.attachments:
+        told.attachments.add(type=file.type, url=file.url, name=file.name, size=file.size)
+    told.state = _MESSAGE_STATE_NUMBERS[message.state]
+    told.error_message = message.error_message
+    told.deleted = message.deleted
+    told.in_reply_to = message.in_reply_to
+    told.author_name = message.author_name
+    wire.write_timestamp(told.create_time, message.create_time)
 
 
 def recorded_to_pb(conversation: Conversation, change: Change, message_id: str | None) -> pb.RecordedItem:
@@ -222,90 +216,88 @@ def recorded_to_pb(conversation: Conversation, change: Change, message_id: str |
     )
 
 
-def facts_of(conversation: Conversation, change: Change, cause_id: str) -> Iterator[Fact]:
+def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[Fact]:
     """What an item makes known, the message last: who hears of it finds everything else told."""
-    organization_id, version = conversation.organization_id, conversation.version
-
-    def fact(told: ProtobufMessage) -> Fact:
-        return Fact(to_uuid(conversation.organization_id), told, cause_id)
-
+    told: list[ProtobufMessage] = []
     if change.conversation_created:
-        yield fact(
+        told.append(
             events_pb2.ConversationCreated(
-                organization_id=organization_id, conversation=conversation_to_pb(conversation), version=version
+                organization_id=conversation.organization_id,
+                conversation=conversation_to_pb(conversation),
+                version=conversation.version,
             )
         )
     if change.conversation_updated:
-        yield fact(
+        told.append(
             events_pb2.ConversationUpdated(
-                organization_id=organization_id, conversation=conversation_to_pb(conversation), version=version
+                organization_id=conversation.organization_id,
+                conversation=conversation_to_pb(conversation),
+                version=conversation.version,
             )
         )
     if change.handoff_changed:
-        yield fact(
+        told.append(
             events_pb2.HandoffChanged(
-                organization_id=organization_id,
+                organization_id=conversation.organization_id,
                 conversation_id=conversation.conversation_id,
                 conversation_key=conversation.conversation_key,
                 handoff=_handoff_to_pb(conversation),
-                version=version,
+                version=conversation.version,
             )
         )
     message = change.message
-    if message is None:
-        return
-    if change.message_created and not message.deleted:
-        yield fact(_written(conversation, message, cause_id))
-    elif change.message_created or change.message_updated:
+    if message is not None and change.message_created and not message.deleted:
+        told.append(_written(conversation, message, cause_id))
+    elif message is not None and (change.message_created or change.message_updated):
         # One that was deleted before it was ever heard of is told as changed: there is nothing in it to answer.
-        yield fact(
+        told.append(
             events_pb2.MessageUpdated(
-                organization_id=organization_id,
+                organization_id=conversation.organization_id,
                 conversation_id=message.conversation_id,
                 conversation_key=conversation.conversation_key,
                 message=message_to_pb(message),
-                version=version,
+                version=conversation.version,
             )
         )
+    organization_id = to_uuid(conversation.organization_id)
+    return [Fact(organization_id, message, cause_id) for message in told]
 
 
 def _written(
     conversation: Conversation, message: Message, cause_id: str
 ) -> events_pb2.MessageReceived | events_pb2.MessageSent:
+    """The most frequent fact of all: it is written in place, for parts that are made apart are copied into it."""
+    told: events_pb2.MessageReceived | events_pb2.MessageSent
     if message.direction is Direction.INBOUND:
-        return events_pb2.MessageReceived(
-            organization_id=conversation.organization_id,
-            contact_id=conversation.contact_id or "",
-            deal_id=conversation.deal_id or "",
-            conversation_id=conversation.conversation_id,
-            conversation_key=conversation.conversation_key,
-            source=_SOURCE_NUMBERS[conversation.source],
-            handoff=_handoff_to_pb(conversation),
-            message=message_to_pb(message),
-            version=conversation.version,
+        told = events_pb2.MessageReceived(
             provider_conversation_id=conversation.provider_conversation_id,
             connection_id=conversation.connection_id,
             channel_id=conversation.channel_id,
-            cause_id=cause_id,
         )
-    return events_pb2.MessageSent(
-        organization_id=conversation.organization_id,
-        contact_id=conversation.contact_id or "",
-        deal_id=conversation.deal_id or "",
-        conversation_id=conversation.conversation_id,
-        conversation_key=conversation.conversation_key,
-        source=_SOURCE_NUMBERS[conversation.source],
-        handoff=_handoff_to_pb(conversation),
-        message=message_to_pb(message),
-        version=conversation.version,
-        cause_id=cause_id,
-    )
+    else:
+        told = events_pb2.MessageSent()
+    told.organization_id = conversation.organization_id
+    told.contact_id = conversation.contact_id or ""
+    told.deal_id = conversation.deal_id or ""
+    told.conversation_id = conversation.conversation_id
+    told.conversation_key = conversation.conversation_key
+    told.source = _SOURCE_NUMBERS[conversation.source]
+    _write_handoff(told.handoff, conversation)
+    _write_message(told.message, message)
+    told.version = conversation.version
+    told.cause_id = cause_id
+    return told
 
 
 def _handoff_to_pb(conversation: Conversation) -> pb.Handoff:
-    return pb.Handoff(
-        mode=_HANDOFF_NUMBERS[conversation.handoff_mode],
-        source=conversation.handoff_source,
-        time=wire.to_timestamp(conversation.handoff_time),
-        reason=conversation.handoff_reason,
-    )
+    told = pb.Handoff()
+    _write_handoff(told, conversation)
+    return told
+
+
+def _write_handoff(told: pb.Handoff, conversation: Conversation) -> None:
+    told.mode = _HANDOFF_NUMBERS[conversation.handoff_mode]
+    told.source = conversation.handoff_source
+    told.reason = conversation.handoff_reason
+    if conversation.handoff_time is not None:
+        wire.write_timestamp(told.time, conversation.handoff_time)
