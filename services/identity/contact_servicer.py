@@ -52,17 +52,18 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     ) -> pb.BatchResolveContactsResponse:
         results = await halving(request.people, self._resolve)
         logger.info("contacts_resolved", correlation_ids=[person.cause_id for person in request.people])
-        return pb.BatchResolveContactsResponse(
-            results=[
-                pb.ResolveResult(error=to_status(result))
-                if isinstance(result, ProsaError)
-                else pb.ResolveResult(contact=facts.resolved_message(result))
-                for result in results
-            ]
-        )
+        response = pb.BatchResolveContactsResponse()
+        for result in results:
+            if isinstance(result, ProsaError):
+                response.results.add(error=to_status(result))
+            else:
+                # Written in place: a message that is made apart would be copied into the answer.
+                facts.write_resolved(response.results.add().contact, result)
+        return response
 
     async def _resolve(self, messages: Sequence[pb.Person]) -> Sequence[Result]:
-        async with self._db.transaction(*{organization_of(message) for message in messages}) as tx:
+        organizations = [organization_of(text) for text in {message.organization_id for message in messages}]
+        async with self._db.transaction(*organizations) as tx:
             results, announced = await self._resolver.resolve(tx, messages, self._clock.now())
         if announced:
             self._wake()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Callable
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
@@ -142,6 +143,9 @@ class Resolution:
     """True when nothing had to be written for it, and nothing it names is still unwritten."""
 
 
+_NOBODY: AbstractSet[UUID] = frozenset()
+
+
 class Shelf:
     """What was loaded of one organization."""
 
@@ -158,13 +162,13 @@ class Shelf:
         """Contacts that conflicts have named, by the identity's source and external id."""
         self.open_conflicts: dict[tuple[str, str], UUID] = {}
 
-    def holders(self, phone: str) -> dict[UUID, None]:
-        """The contacts with a phone: in their profile, or as a WhatsApp identity."""
-        profiles = self.by_phone.get(phone)
+    def holders(self, phone: str) -> list[UUID]:
+        """The contacts with a phone: in their profile, or as a WhatsApp identity; perhaps one of them twice."""
+        holders = list(self.by_phone.get(phone, ()))
         identity = self.identities.get((WHATSAPP, phone))
-        if identity is None:
-            return profiles or {}
-        return {identity.contact_id: None} if profiles is None else profiles | {identity.contact_id: None}
+        if identity is not None:
+            holders.append(identity.contact_id)
+        return holders
 
 
 class Directory:
@@ -301,8 +305,7 @@ class Directory:
         return changed
 
     def _report(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact) -> bool:
-        key = person.key
-        if not decision.candidates or key is None:
+        if not decision.candidates or (key := person.key) is None:
             return False
         conflict = self.changes.conflicts.get(key)
         if conflict is None:
@@ -324,18 +327,15 @@ def _find(shelf: Shelf, person: Person) -> Findings:
             stand_ins.append(stand_in)
     if len(stand_ins) > 1:
         stand_ins.sort(key=lambda stand_in: stand_in.id)
-    phones: dict[UUID, None] = {}
-    for phone in person.phones():
-        phones = phones | shelf.holders(phone) if phones else shelf.holders(phone)
     return Findings(
         source=person.source,
         external_id=person.external_id,
         identity=shelf.identities.get(key) if person.external_id else None,
-        stand_ins=tuple(stand_ins),
-        aliases=tuple(link for alias in person.aliases if (link := shelf.aliases.get(alias)) is not None),
-        phone_contacts=tuple(phones),
-        email_contacts=tuple(shelf.by_email.get(person.email, ())) if person.email else (),
-        reported=frozenset(shelf.reported.get(key, ())),
+        stand_ins=stand_ins,
+        aliases=[link for alias in person.aliases if (link := shelf.aliases.get(alias)) is not None],
+        phone_contacts=[holder for phone in person.phones() for holder in shelf.holders(phone)],
+        email_contacts=list(shelf.by_email.get(person.email, ())) if person.email else (),
+        reported=shelf.reported.get(key, _NOBODY),
         create_missing=person.create_missing,
     )
 

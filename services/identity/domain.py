@@ -6,7 +6,8 @@ person, two or more are never picked from. What exists is never re-linked; where
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -87,12 +88,13 @@ class Findings:
     """The canonical external id; empty where there is none."""
     identity: Identity | None
     """The one with exactly this source and external id."""
-    stand_ins: tuple[Identity, ...]
+    stand_ins: Sequence[Identity]
     """Other identities that stand for the person's own LIDs and BSUIDs, oldest first."""
-    aliases: tuple[AliasLink, ...]
-    phone_contacts: tuple[UUID, ...]
-    email_contacts: tuple[UUID, ...]
-    reported: frozenset[UUID]
+    aliases: Sequence[AliasLink]
+    phone_contacts: Sequence[UUID]
+    """Some perhaps more than once."""
+    email_contacts: Sequence[UUID]
+    reported: AbstractSet[UUID]
     """Contacts that an earlier conflict on this very identity named already."""
     create_missing: bool
 
@@ -151,9 +153,9 @@ def _known(found: Findings, identity: Identity) -> Decision:
         *(alias.contact_id for alias in found.aliases),
         *found.phone_contacts,
     ]
-    elsewhere = _distinct(*(contact for contact in named if contact != mine and contact not in found.reported))
+    elsewhere = _distinct(*[contact for contact in named if contact != mine and contact not in found.reported])
     retire: tuple[Identity, ...] = ()
-    if is_phone_key(identity.source, identity.external_id):
+    if found.stand_ins and is_phone_key(identity.source, identity.external_id):
         retire = tuple(stand_in for stand_in in found.stand_ins if stand_in.contact_id == mine)
     return Decision(
         Outcome.AMBIGUOUS if elsewhere else Outcome.MATCHED,
@@ -182,7 +184,7 @@ def _by_alias(found: Findings, contact_id: UUID) -> Decision:
     elif is_phone_key(found.source, found.external_id):
         # The phone has become known: it takes the place of what stood in for it.
         if found.stand_ins:
-            decision.promote, decision.retire = found.stand_ins[0], found.stand_ins[1:]
+            decision.promote, decision.retire = found.stand_ins[0], tuple(found.stand_ins[1:])
         else:
             decision.link = True
     elif found.source == WHATSAPP:

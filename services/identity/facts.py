@@ -53,19 +53,26 @@ def identity_message(organization_id: UUID, identity: Identity) -> pb.ContactIde
 
 def resolved_message(resolution: Resolution) -> pb.ResolvedContact:
     """The answer for one person."""
-    contact, identity = resolution.contact, resolution.identity
-    return pb.ResolvedContact(
-        contact_id=str(contact.id) if contact is not None else "",
-        contact_identity_id=str(identity.id) if identity is not None else "",
-        outcome=OUTCOMES[resolution.outcome],
-        conversation_key=identity.key
-        if identity is not None
-        else conversation_key(resolution.person.source, resolution.person.external_id),
-        previous_conversation_key=resolution.previous_key,
-        candidate_contact_ids=[str(candidate) for candidate in resolution.candidates],
-        name=contact.name if contact is not None else "",
-        phone=contact.phone if contact is not None else "",
-    )
+    message = pb.ResolvedContact()
+    write_resolved(message, resolution)
+    return message
+
+
+def write_resolved(message: pb.ResolvedContact, resolution: Resolution) -> None:
+    """Writes the answer for one person where it belongs."""
+    person, contact, identity = resolution.person, resolution.contact, resolution.identity
+    message.outcome = OUTCOMES[resolution.outcome]
+    if contact is not None:
+        message.contact_id = str(contact.id)
+        message.name = contact.name
+        message.phone = contact.phone
+    if identity is not None:
+        message.contact_identity_id = str(identity.id)
+        message.conversation_key = identity.key
+    else:
+        message.conversation_key = conversation_key(person.source, person.external_id)
+    message.previous_conversation_key = resolution.previous_key
+    message.candidate_contact_ids.extend([str(candidate) for candidate in resolution.candidates])
 
 
 def resolution_message(entry: LoggedResolution) -> pb.IdentityResolution:

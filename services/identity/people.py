@@ -42,8 +42,7 @@ def read_person(message: pb.Person, organization_id: UUID, region: str) -> Perso
         external_id = identity.external_id
         if (kind := _STAND_INS.get(identity.kind)) is not None:
             aliases = {(kind, external_id.partition(":")[2]): None, **aliases}
-    lids = {f"+{value}" for kind, value in aliases if kind is AliasKind.WHATSAPP_LID}
-    if phone in lids:
+    if (AliasKind.WHATSAPP_LID, phone.removeprefix("+")) in aliases:
         # Some bridges write a LID into the phone field when they have nothing else.
         phone = ""
     if source is Source.WHATSAPP and not external_id.startswith("+"):

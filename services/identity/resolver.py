@@ -21,13 +21,9 @@ ORGANIZATIONS_CACHED_MAX = 10_000
 
 
 @lru_cache(maxsize=ORGANIZATIONS_CACHED_MAX)
-def _organization_id(text: str) -> UUID:
+def organization_of(text: str) -> UUID:
+    """An organization's id; the same object for the same text, which makes look-ups cheap."""
     return UUID(text)
-
-
-def organization_of(message: pb.Person) -> UUID:
-    """Whose person it is; the same object for the same organization, which makes look-ups cheap."""
-    return _organization_id(message.organization_id)
 
 
 class Resolver:
@@ -71,11 +67,12 @@ class Resolver:
         self, tx: Tx, messages: Sequence[pb.Person], results: list[Result | None], log: list[tuple[Resolution, str]]
     ) -> list[tuple[int, Person]]:
         """The people who can be read, each with its place; the others have their error as a result already."""
-        organizations = [organization_of(message) for message in messages]
-        regions = await resolution_store.regions(tx, set(organizations))
+        organizations = {text: organization_of(text) for text in {message.organization_id for message in messages}}
+        regions = await resolution_store.regions(tx, organizations.values())
+        homes = {text: (found, regions.get(found)) for text, found in organizations.items()}
         readable = []
-        for place, (message, organization_id) in enumerate(zip(messages, organizations, strict=True)):
-            region = regions.get(organization_id)
+        for place, message in enumerate(messages):
+            organization_id, region = homes[message.organization_id]
             if region is None:
                 results[place] = NotFound("ORGANIZATION_NOT_FOUND", "No such organization.")
                 continue
