@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from chassis.clock import Clock
@@ -16,29 +16,27 @@ from services.crm import board_store, deal_store, ensure_store, messages
 from services.crm.domain import DealState, new_deal, standard_board
 from services.crm.ensure_store import BoardPlace, EnsureKey, OpenDeal
 
-Places = dict[tuple[UUID, UUID | None], BoardPlace]
+Places = dict[tuple[str, str | None], BoardPlace]
 """Boards by organization and the board that was named; None stands for the default board."""
 
 
-@dataclass(frozen=True, slots=True)
-class Wanted:
-    """One contact on one board."""
+class Wanted(NamedTuple):
+    """One contact on one board. Ids are texts in their canonical form."""
 
-    organization_id: UUID
-    contact_id: UUID
-    board_id: UUID | None
+    organization_id: str
+    contact_id: str
+    board_id: str | None
     """None: the organization's default board."""
     title: str
     cause_id: str
 
 
-@dataclass(frozen=True, slots=True)
-class Ensured:
+class Ensured(NamedTuple):
     """The deal of one contact on one board."""
 
-    deal_id: UUID
-    board_id: UUID
-    stage_id: UUID
+    deal_id: str
+    board_id: str
+    stage_id: str
     stage_label: str
     created: bool
 
@@ -52,7 +50,7 @@ class Ensurer:
     async def ensure(self, items: Sequence[Wanted]) -> list[Ensured | ProsaError]:
         """One answer per item, in order; an item whose board is not there gets NotFound BOARD_NOT_FOUND."""
         now = self._clock.now()
-        async with self._db.transaction(*{item.organization_id for item in items}) as tx:
+        async with self._db.transaction(*map(UUID, {item.organization_id for item in items})) as tx:
             places, facts = await self._find_places(tx, items, now)
             keys, first = _first_items(items, places)
             deals = await ensure_store.find_ensured(tx, list(first))
@@ -72,7 +70,7 @@ class Ensurer:
     async def _find_places(self, tx: Tx, items: Sequence[Wanted], now: datetime) -> tuple[Places, list[Fact]]:
         wanted = {(item.organization_id, item.board_id) for item in items}
         places = await ensure_store.find_board_places(tx, wanted)
-        bare = {organization_id for organization_id, board_id in wanted - places.keys() if board_id is None}
+        bare = {UUID(organization_id) for organization_id, board_id in wanted - places.keys() if board_id is None}
         if not bare:
             return places, []
         # Somebody else may be making a board just now: look again when nobody else can.
@@ -90,31 +88,31 @@ class Ensurer:
         missing: dict[EnsureKey, Wanted],
         places: Places,
         now: datetime,
-    ) -> tuple[dict[EnsureKey, OpenDeal], dict[UUID, Fact]]:
+    ) -> tuple[dict[EnsureKey, OpenDeal], dict[str, Fact]]:
         """The open deal of each key that has none ensured, and the facts of those made here, by deal."""
-        proposed = {key: self._ids.new() for key in missing}
+        proposed = {key: str(self._ids.new()) for key in missing}
         held = await ensure_store.claim(tx, proposed)
         opened = await ensure_store.find_open(tx, held)
-        facts: dict[UUID, Fact] = {}
+        facts: dict[str, Fact] = {}
         new_deals = []
         for key, item in missing.items():
             if key in opened:
                 continue
             place = places[item.organization_id, item.board_id]
             deal = new_deal(
-                proposed[key],
-                key.organization_id,
-                key.contact_id,
-                board_id=key.board_id,
-                stage_id=place.first_stage_id,
+                UUID(proposed[key]),
+                UUID(key.organization_id),
+                UUID(key.contact_id),
+                board_id=UUID(key.board_id),
+                stage_id=UUID(place.first_stage_id),
                 title=item.title,
                 state=DealState.OPEN,
                 value=None,
                 now=now,
             )
             new_deals.append(deal)
-            opened[key] = OpenDeal(deal.id, deal.stage_id)
-            facts[deal.id] = messages.deal_created(deal, item.cause_id)
+            opened[key] = OpenDeal(proposed[key], place.first_stage_id)
+            facts[proposed[key]] = messages.deal_created(deal, item.cause_id)
         if new_deals:
             await deal_store.insert_deals(tx, new_deals)
         moved = {key: deal.deal_id for key, deal in opened.items() if held[key] != deal.deal_id}
@@ -159,6 +157,7 @@ def _answer(
     if key is None:
         return NotFound("BOARD_NOT_FOUND", "The organization has no such board.")
     created = key in made
-    made.discard(key)
+    if created:
+        made.remove(key)
     deal, place = deals[key], places[item.organization_id, item.board_id]
     return Ensured(deal.deal_id, key.board_id, deal.stage_id, place.labels[deal.stage_id], created)

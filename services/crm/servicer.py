@@ -65,7 +65,10 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             for place, result in zip(places, await halving(items, self._ensurer.ensure), strict=True):
                 results[place] = result
         logger.info("deals_ensured", correlation_ids=[item.cause_id for item in request.deals])
-        return pb.BatchEnsureDealsResponse(results=[_ensure_result(result) for result in results])
+        response = pb.BatchEnsureDealsResponse()
+        for outcome in results:
+            _write_result(response.results.add(), outcome)
+        return response
 
     async def CreateBoard(
         self, request: pb.CreateBoardRequest, context: grpc.aio.ServicerContext[pb.CreateBoardRequest, pb.Board]
@@ -205,26 +208,26 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
 
 def _wanted(item: pb.DealWanted) -> Wanted:
     return Wanted(
-        organization_id=wire.to_uuid("organization_id", item.organization_id),
-        contact_id=wire.to_uuid("contact_id", item.contact_id),
-        board_id=wire.to_optional_uuid("board_id", item.board_id),
+        organization_id=wire.to_id("organization_id", item.organization_id),
+        contact_id=wire.to_id("contact_id", item.contact_id),
+        board_id=wire.to_optional_id("board_id", item.board_id),
         title=item.title,
         cause_id=item.cause_id,
     )
 
 
-def _ensure_result(result: Ensured | ProsaError | None) -> pb.EnsureDealResult:
-    if isinstance(result, Ensured):
-        ensured = pb.EnsuredDeal(
-            deal_id=str(result.deal_id),
-            board_id=str(result.board_id),
-            stage_id=str(result.stage_id),
-            created=result.created,
-            stage_label=result.stage_label,
-        )
-        return pb.EnsureDealResult(deal=ensured)
+def _write_result(answer: pb.EnsureDealResult, result: Ensured | ProsaError | None) -> None:
     assert result is not None, "every item is either refused or ensured"
-    return pb.EnsureDealResult(error=to_status(result))
+    if isinstance(result, ProsaError):
+        answer.error.CopyFrom(to_status(result))
+        return
+    # Written in place: a message that is made apart would be copied into the answer.
+    deal = answer.deal
+    deal.deal_id = result.deal_id
+    deal.board_id = result.board_id
+    deal.stage_id = result.stage_id
+    deal.stage_label = result.stage_label
+    deal.created = result.created
 
 
 def _state_or_open(number: pb.DealState.ValueType) -> DealState:
