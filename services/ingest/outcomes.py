@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal
+from typing import Literal, NamedTuple
 from uuid import UUID
 
 import structlog
@@ -26,8 +25,7 @@ logger = structlog.get_logger(__name__)
 State = Literal["PROCESSED", "IGNORED", "DEAD_LETTER"]
 
 
-@dataclass(frozen=True, slots=True)
-class Pending:
+class Pending(NamedTuple):
     """One event that was claimed from the queue."""
 
     sequence: int
@@ -44,8 +42,7 @@ class Pending:
     trace_parent: str
 
 
-@dataclass(frozen=True, slots=True)
-class Done:
+class Done(NamedTuple):
     """An event that needs no further attempt."""
 
     pending: Pending
@@ -58,8 +55,7 @@ class Done:
     message_id: str | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Retry:
+class Retry(NamedTuple):
     """An event that is to be tried once more."""
 
     pending: Pending
@@ -96,7 +92,8 @@ async def load(tx: Tx, sequences: Sequence[int], bytes_max: int = BATCH_BYTES_MA
     found = await tx.exec_driver_sql(
         """
         select * from (
-          select queued.sequence, queued.lane, queued.ordering_key, queued.attempt_count, event.id, event.receive_time,
+          select queued.sequence, queued.lane, queued.ordering_key, queued.attempt_count, event.id as event_id,
+                 event.receive_time,
                  event.organization_id, event.connection_id, event.provider, event.body, event.correlation_id,
                  event.trace_parent,
                  coalesce(sum(octet_length(event.body)) over before, 0) as bytes_before
@@ -111,27 +108,11 @@ async def load(tx: Tx, sequences: Sequence[int], bytes_max: int = BATCH_BYTES_MA
         """,
         {"sequences": list(sequences), "bytes_max": bytes_max},
     )
-    rows = [row for row in found if row.id is not None]
-    if gone := [row.sequence for row in found if row.id is None]:
+    if gone := [row.sequence for row in found if row.event_id is None]:
         await tx.exec_driver_sql("delete from ingest.webhook_queue where sequence = any (%(gone)b)", {"gone": gone})
         logger.warning("expired_webhooks_given_up", count=len(gone))
-    return [
-        Pending(
-            sequence=row.sequence,
-            lane=row.lane,
-            ordering_key=row.ordering_key,
-            attempt_count=row.attempt_count,
-            event_id=row.id,
-            receive_time=row.receive_time,
-            organization_id=row.organization_id,
-            connection_id=row.connection_id,
-            provider=row.provider,
-            body=row.body,
-            correlation_id=row.correlation_id,
-            trace_parent=row.trace_parent,
-        )
-        for row in rows
-    ]
+    # The columns are the fields, in their order, and the bytes before.
+    return [Pending(*row[:-1]) for row in found if row.event_id is not None]
 
 
 async def finish(tx: Tx, outbox: Outbox, done: Sequence[Done], now: datetime) -> None:
