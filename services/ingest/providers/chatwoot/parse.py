@@ -243,7 +243,7 @@ def _customer(
         return Ignored(IgnoredReason.GROUP)
     person, notes = read_person(
         contact,
-        number(contact.get("id")) or number(obj(conversation.get("contact_inbox")).get("contact_id")),
+        _contact_id(contact, conversation),
         source=channel.source,
         channel=text(conversation.get("channel")) or "",
         inbox_id=inbox_id,
@@ -257,6 +257,10 @@ def _customer(
     return person, notes
 
 
+def _contact_id(contact: Json, conversation: Json) -> str | None:
+    return number(contact.get("id")) or number(obj(conversation.get("contact_inbox")).get("contact_id"))
+
+
 def _state(conversation: Json, inbox_id: str, account_id: str | None) -> ConversationState | None:
     conversation_id = number(conversation.get("id"))
     if conversation_id is None:
@@ -268,8 +272,7 @@ def _state(conversation: Json, inbox_id: str, account_id: str | None) -> Convers
         conversation_id=conversation_id,
         inbox_id=inbox_id,
         account_id=account_id,
-        contact_id=number(obj(meta.get("sender")).get("id"))
-        or number(obj(conversation.get("contact_inbox")).get("contact_id")),
+        contact_id=_contact_id(obj(meta.get("sender")), conversation),
         status=_STATUSES.get(status) if isinstance(status, str) else None,
         labels=tuple(filter(None, labels)),
         assignee_name=text(obj(meta.get("assignee")).get("name")),
