@@ -54,7 +54,7 @@ def read_person(message: pb.Person, organization_id: UUID, region: str) -> Perso
         address=clean(message.address),
         name=clean(message.name),
         phone=phone,
-        email=read_email(message.email),
+        email=read_email(message.email) if message.email else "",
         aliases=tuple(aliases),
         create_missing=message.create_missing,
         update_profile=message.update_profile,
