@@ -110,9 +110,7 @@ class Door:
     async def _store(self, passed: Sequence[_Passed], results: list[pb.AcceptResult | None]) -> None:
         if not passed:
             return
-        organizations = {item.connection.organization_id for item in passed}
-        async with self._db.transaction(*organizations) as tx:
-            stored = await accept_store.store(tx, [item.event for item in passed])
+        stored = await accept_store.store(self._db, [item.event for item in passed])
         fresh = False
         for item in passed:
             first = stored[item.event.connection_id, item.event.delivery_key]

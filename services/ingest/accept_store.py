@@ -1,4 +1,7 @@
-"""Storing webhooks: events, their delivery keys and their places in the queue, all in one statement."""
+"""Storing webhooks: events, their delivery keys and their places in the queue, all in one statement.
+
+The statement is a transaction of its own: the provider waits, and each trip to PostgreSQL is a good part of that.
+"""
 
 from __future__ import annotations
 
@@ -7,12 +10,12 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from chassis.db import Tx
+from chassis.db import SCOPE, Database
 
 # Bodies travel as bytea in binary form: as text arrays they would be quoted byte by byte, three times slower.
-_STORE = """
-with incoming as (
-  select * from unnest(
+_STORE = f"""
+with {SCOPE}, incoming as (
+  select webhook.* from scope cross join unnest(
     %(id)b::uuid[], %(receive_time)b::timestamptz[], %(organization_id)b::uuid[], %(connection_id)b::uuid[],
     %(provider)b::text[], %(event)b::text[], %(ordering_key)b::text[], %(lane)b::smallint[], %(signed)b::bool[],
     %(delivery_key)b::text[], %(trace_parent)b::text[], %(body)b::bytea[])
@@ -65,17 +68,16 @@ class NewEvent(NamedTuple):
     body: bytes
 
 
-async def store(tx: Tx, events: Sequence[NewEvent]) -> dict[tuple[UUID, str], UUID]:
+async def store(db: Database, events: Sequence[NewEvent]) -> dict[tuple[UUID, str], UUID]:
     """Stores what is new; answers the event that holds each delivery key: the one given, or the one that was first."""
-    columns = zip(*events, strict=True)
-    result = await tx.exec_driver_sql(_STORE, dict(zip(NewEvent._fields, map(list, columns), strict=True)))
-    stored = {event_id for (event_id,) in result}
+    columns = dict(zip(NewEvent._fields, map(list, zip(*events, strict=True)), strict=True))
+    organization_ids = set(columns["organization_id"])
+    stored = {event_id for (event_id,) in await db.insert(_STORE, columns, *organization_ids)}
     first = {(event.connection_id, event.delivery_key): event.id for event in events if event.id in stored}
     repeated = {(event.connection_id, event.delivery_key) for event in events} - first.keys()
     if repeated:
-        rows = await tx.exec_driver_sql(
-            _FIRST_OF,
-            {"connection_ids": [key[0] for key in repeated], "delivery_keys": [key[1] for key in repeated]},
-        )
+        keys = {"connection_ids": [key[0] for key in repeated], "delivery_keys": [key[1] for key in repeated]}
+        async with db.transaction(*organization_ids) as tx:
+            rows = await tx.exec_driver_sql(_FIRST_OF, keys)
         first |= {(row.connection_id, row.delivery_key): row.webhook_event_id for row in rows}
     return first
