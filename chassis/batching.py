@@ -4,6 +4,8 @@ A few flushers take turns. Each takes all that waits, up to a batch, and sends i
 gathers by itself. An idle gateway thus sends items one by one and at once, a busy one in batches that grow with the
 load. There is no timer to tune. The second flusher, and each further one, begins only where enough waits to be worth
 a call of its own.
+
+Nobody waits longer than the batcher was told to: one alarm for all of them, since who came first is due first.
 """
 
 from __future__ import annotations
@@ -16,6 +18,9 @@ from dataclasses import dataclass
 from typing import Generic, TypeVar
 
 from chassis.errors import Unavailable
+
+WAIT_SECONDS_MAX = 60.0
+"""Of items whose batcher was not told otherwise: longer than any call lasts."""
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -42,6 +47,7 @@ class Batcher(Generic[Item, Result]):
         bytes_max: int,
         queue_items_max: int,
         queue_bytes_max: int,
+        wait_seconds_max: float = WAIT_SECONDS_MAX,
     ) -> None:
         self._flush = flush
         self._size_of = size_of
@@ -52,6 +58,9 @@ class Batcher(Generic[Item, Result]):
         self._queue: deque[_Waiting[Item, Result]] = deque()
         self._queue_bytes = 0
         self._running: set[asyncio.Task[None]] = set()
+        self._wait_seconds_max = wait_seconds_max
+        self._due: deque[tuple[float, asyncio.Future[Result]]] = deque()
+        self._alarm: asyncio.TimerHandle | None = None
         self._closed = False
 
     @property
@@ -62,14 +71,21 @@ class Batcher(Generic[Item, Result]):
     async def submit(self, item: Item) -> Result:
         """Answers the item's own result. An error of the call reaches every item of its batch.
 
-        Raises Unavailable at once where too much waits already. A caller that gives up leaves the others alone.
+        Raises Unavailable at once where too much waits already, TimeoutError where no answer comes in time. A caller
+        that gives up leaves the others alone.
         """
         size = self._size_of(item)
         if self._closed:
             raise Unavailable("SHUTTING_DOWN", "This process is stopping; try again.")
         if len(self._queue) >= self._queue_items_max or self._queue_bytes + size > self._queue_bytes_max:
             raise Unavailable("OVERLOADED", "Too much is waiting already; try again soon.")
-        waiting: _Waiting[Item, Result] = _Waiting(item, size, asyncio.get_running_loop().create_future())
+        loop = asyncio.get_running_loop()
+        waiting: _Waiting[Item, Result] = _Waiting(item, size, loop.create_future())
+        while self._due and self._due[0][1].done():
+            self._due.popleft()
+        self._due.append((loop.time() + self._wait_seconds_max, waiting.done))
+        if self._alarm is None:
+            self._alarm = loop.call_later(self._wait_seconds_max, self._ring)
         self._queue.append(waiting)
         self._queue_bytes += size
         running = len(self._running)
@@ -85,6 +101,17 @@ class Batcher(Generic[Item, Result]):
         self._closed = True
         while self._running:
             await asyncio.wait(self._running)
+        if self._alarm is not None:
+            self._alarm.cancel()
+
+    def _ring(self) -> None:
+        """Tells those who are due that their time is over, and sets the alarm for the next one who still waits."""
+        loop = asyncio.get_running_loop()
+        while self._due and ((done := self._due[0][1]).done() or self._due[0][0] <= loop.time()):
+            if not done.done():
+                done.set_exception(TimeoutError())
+            self._due.popleft()
+        self._alarm = loop.call_at(self._due[0][0], self._ring) if self._due else None
 
     async def _work(self) -> None:
         try:
@@ -118,7 +145,7 @@ class Batcher(Generic[Item, Result]):
         size = 0
         while self._queue and len(batch) < self._items_max:
             waiting = self._queue[0]
-            abandoned = waiting.done.cancelled()
+            abandoned = waiting.done.done()
             # One item larger than a batch still travels, alone.
             if batch and not abandoned and size + waiting.size > self._bytes_max:
                 break

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from contextvars import ContextVar
+from typing import Any
 
 import pytest
 
@@ -29,8 +30,8 @@ class Recorder:
         return [item.upper() for item in items]
 
 
-def batcher(recorder: Recorder, flushers: int = 1, items_max: int = 100, **limits: int) -> Batcher[str, str]:
-    values = {"bytes_max": 1000, "queue_items_max": 1000, "queue_bytes_max": 10_000} | limits
+def batcher(recorder: Recorder, flushers: int = 1, items_max: int = 100, **limits: Any) -> Batcher[str, str]:
+    values: dict[str, Any] = {"bytes_max": 1000, "queue_items_max": 1000, "queue_bytes_max": 10_000} | limits
     return Batcher(recorder.flush, size_of=len, flushers=flushers, items_max=items_max, **values)
 
 
@@ -123,6 +124,36 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     recorder.release.set()
     assert list(await asyncio.gather(away[1], waiting[1])) == ["B", "D"]
     assert recorder.batches == [["a", "b"], ["d"]]
+
+
+async def test_who_is_not_answered_in_time_is_told_so_whether_it_waits_or_is_away() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, wait_seconds_max=0.05)
+    late = await submit_all(subject, ["away", "also away"])
+    await recorder.began.wait()
+    late += await submit_all(subject, ["waiting"])
+    async with asyncio.timeout(1):
+        results = await asyncio.gather(*late, return_exceptions=True)
+    assert [type(result) for result in results] == [TimeoutError] * 3
+    again = await submit_all(subject, ["again"])
+    recorder.release.set()
+    assert await asyncio.gather(*again) == ["AGAIN"]
+    assert recorder.batches == [["away", "also away"], ["again"]]
+
+
+async def test_the_time_of_each_begins_when_it_comes() -> None:
+    recorder = Recorder()
+    subject = batcher(recorder, wait_seconds_max=0.2)
+    answered = await submit_all(subject, ["answered"])
+    await recorder.began.wait()
+    recorder.release.set()
+    await asyncio.gather(*answered)
+    recorder.release.clear()
+    began = asyncio.get_running_loop().time()
+    (late,) = await submit_all(subject, ["late"])
+    with pytest.raises(TimeoutError):
+        await late
+    assert 0.2 <= asyncio.get_running_loop().time() - began < 1
 
 
 async def test_an_error_reaches_every_item_of_its_batch_and_no_other() -> None:
