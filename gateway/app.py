@@ -13,7 +13,7 @@ import structlog
 from aiohttp import web
 from aiohttp.hdrs import METH_ALL, SERVER
 from aiohttp.typedefs import Middleware
-from multidict import istr
+from multidict import CIMultiDict, istr
 from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
@@ -21,6 +21,7 @@ from chassis.context import carried
 from chassis.errors import ProsaError
 from chassis.telemetry import span
 from gateway import problems
+from gateway.bodies import Bodies
 from gateway.credentials import (
     ApiKeys,
     Credentials,
@@ -42,7 +43,7 @@ from gateway.limits import (
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.metrics import HttpMetrics
-from gateway.routes.api import Bodies, Channels, add_api_routes
+from gateway.routes.api import Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
@@ -60,16 +61,19 @@ SLOW_SECONDS = 1.0
 """A request that took so long is logged, whatever it was."""
 _WEBHOOK_ROUTES = ("/webhooks/", "/api/chatwoot/webhook")
 
-# Names that know already how they compare: each answer carries all of them.
+# A name that knows already how it compares: each answer carries it.
 _CORRELATION_ID = istr("X-Correlation-Id")
-_SECURITY_HEADERS = (
-    (istr("X-Content-Type-Options"), "nosniff"),
-    (istr("X-Frame-Options"), "DENY"),
-    (istr("Referrer-Policy"), "no-referrer"),
-    (istr("Cross-Origin-Resource-Policy"), "same-origin"),
-    (istr("Content-Security-Policy"), "default-src 'none'; frame-ancestors 'none'"),
-    (istr("Cache-Control"), "no-store"),
+_SECURITY_HEADERS = CIMultiDict(
+    {
+        "X-Content-Type-Options": "nosniff",
+        "X-Frame-Options": "DENY",
+        "Referrer-Policy": "no-referrer",
+        "Cross-Origin-Resource-Policy": "same-origin",
+        "Content-Security-Policy": "default-src 'none'; frame-ancestors 'none'",
+        "Cache-Control": "no-store",
+    }
 )
+"""What every answer says that does not say otherwise."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -177,9 +181,7 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
 async def add_headers(request: web.Request, response: web.StreamResponse) -> None:
     """Adds the headers that every answer carries, just before it leaves."""
     headers = response.headers
-    for name, value in _SECURITY_HEADERS:
-        if name not in headers:
-            headers[name] = value
+    headers.merge(_SECURITY_HEADERS)
     # Says nothing of versions.
     headers[SERVER] = "prosa"
     headers[_CORRELATION_ID] = request.get(correlation_id_key, "")

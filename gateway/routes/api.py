@@ -9,12 +9,11 @@ import grpc
 from aiohttp import web
 from google.protobuf.message import Message
 
-from chassis.errors import Unavailable
+from gateway.bodies import Bodies
 from gateway.credentials import Credentials
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BODY_TIMEOUT_SECONDS,
-    API_BYTES_IN_FLIGHT_MAX,
     API_CALL_TIMEOUT_SECONDS,
 )
 from gateway.transcoding.bindings import Binding, bindings, route_path
@@ -57,7 +56,7 @@ def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentia
     )
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        body = await bodies.read(request)
+        body = await read_body(bodies, request)
         try:
             message = binding.read(
                 request.match_info, request.rel_url.query, body, request.headers.get("Idempotency-Key")
@@ -75,42 +74,18 @@ def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentia
     return handle
 
 
-class Bodies:
-    """Reads bodies of the API, within limits of size and time, and of all of them together."""
+async def read_body(bodies: Bodies, request: web.Request) -> bytes:
+    """Answers the body of a request to the API, which counts as in flight until it is let go.
 
-    def __init__(self, bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX) -> None:
-        self._bytes_in_flight_max = bytes_in_flight_max
-        self._bytes_in_flight = 0
-
-    async def read(self, request: web.Request) -> bytes:
-        """Answers the body, which counts as in flight until it is let go.
-
-        Raises Unavailable OVERLOADED, or what the server raises for a body that is too large, too slow or compressed.
-        """
-        if not request.body_exists:
-            return b""
-        if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
-            # Webhooks need their bytes as they came, so the server inflates nothing.
-            raise web.HTTPUnsupportedMediaType
-        counted = 0
-        chunks: list[bytes] = []
-        try:
-            async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
-                async for chunk in request.content.iter_any():
-                    counted += len(chunk)
-                    self._bytes_in_flight += len(chunk)
-                    if counted > API_BODY_BYTES_MAX:
-                        raise web.HTTPRequestEntityTooLarge(max_size=API_BODY_BYTES_MAX, actual_size=counted)
-                    if self._bytes_in_flight > self._bytes_in_flight_max:
-                        raise Unavailable("OVERLOADED", "Too much is being received; try again soon.")
-                    chunks.append(chunk)
-        except BaseException as error:
-            self._bytes_in_flight -= counted
-            if isinstance(error, TimeoutError):
-                raise web.HTTPRequestTimeout from None
-            raise
-        return b"".join(chunks)
-
-    def let_go(self, body: bytes) -> None:
-        """Takes a body that was read out of flight."""
-        self._bytes_in_flight -= len(body)
+    Raises Unavailable OVERLOADED, or what the server raises for a body that is too large, too slow or compressed.
+    """
+    if not request.body_exists:
+        return b""
+    if request.headers.get("Content-Encoding", "identity").strip().lower() != "identity":
+        # Webhooks need their bytes as they came, so the server inflates nothing.
+        raise web.HTTPUnsupportedMediaType
+    try:
+        async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
+            return await bodies.read(request, API_BODY_BYTES_MAX)
+    except TimeoutError:
+        raise web.HTTPRequestTimeout from None

@@ -16,9 +16,10 @@ import grpc
 import jwt
 from aiohttp import web
 
+from gateway.bodies import Bodies
 from gateway.credentials import Exchange
 from gateway.limits import API_KEY_LENGTH_MAX, TOKEN_FORM_FIELDS_MAX
-from gateway.routes.api import Bodies
+from gateway.routes.api import read_body
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -42,7 +43,7 @@ def taking_forms(handle_json: Handler, exchange: Exchange, bodies: Bodies) -> Ha
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != FORM:
             return await handle_json(request)
-        body = await bodies.read(request)
+        body = await read_body(bodies, request)
         try:
             return await _answer_form(request, body, exchange)
         except _Refused as refused:

@@ -9,17 +9,20 @@ from __future__ import annotations
 
 import asyncio
 import re
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import grpc
 import structlog
 from aiohttp import web
+from multidict import CIMultiDict, istr
 
 from chassis import context
 from chassis.batching import Batcher
 from chassis.clock import Clock
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
+from gateway.bodies import Bodies
 from gateway.credentials import ServiceTokens
 from gateway.limits import (
     ACCEPT_BATCH_BYTES_MAX,
@@ -41,9 +44,15 @@ from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 
 log = structlog.get_logger("gateway.webhooks")
 
-CHATWOOT_HEADERS = ("x-chatwoot-signature", "x-chatwoot-timestamp", "x-chatwoot-delivery", "content-encoding")
-LEGACY_HEADERS = (*CHATWOOT_HEADERS, "authorization", "x-organization-id")
-EVOLUTION_HEADERS = (
+
+def _names(*names: str) -> tuple[istr, ...]:
+    """Names of headers that know already how they compare: every webhook is asked for all of them."""
+    return tuple(map(istr, names))
+
+
+CHATWOOT_HEADERS = _names("x-chatwoot-signature", "x-chatwoot-timestamp", "x-chatwoot-delivery", "content-encoding")
+LEGACY_HEADERS = (*CHATWOOT_HEADERS, *_names("authorization", "x-organization-id"))
+EVOLUTION_HEADERS = _names(
     "authorization",
     "apikey",
     "x-api-key",
@@ -65,6 +74,7 @@ LEGACY_INVALID_TEXTS = {
 }
 """What the legacy path has always said, by the reason that ingest gives."""
 
+_JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _STORED = (pb.ACCEPT_OUTCOME_ACCEPTED, pb.ACCEPT_OUTCOME_DUPLICATE)
 
 
@@ -103,7 +113,7 @@ class Door:
         self._tokens = tokens
         self._clock = clock
         self._limits = limits or WebhookLimits()
-        self._bytes_in_flight = 0
+        self._bodies = Bodies(self._limits.bytes_in_flight_max)
         self._batcher: Batcher[pb.Webhook, pb.AcceptResult] = Batcher(
             self._accept,
             size_of=lambda webhook: len(webhook.body) + _ITEM_OVERHEAD_BYTES,
@@ -113,6 +123,7 @@ class Door:
             bytes_max=ACCEPT_BATCH_BYTES_MAX,
             queue_items_max=self._limits.queue_items_max,
             queue_bytes_max=ACCEPT_QUEUE_BYTES_MAX,
+            wait_seconds_max=self._limits.deadline_seconds,
         )
 
     def add_routes(self, app: web.Application) -> None:
@@ -169,7 +180,7 @@ class Door:
         )
 
     async def _take(
-        self, request: web.Request, provider: pb.Provider.ValueType, headers: tuple[str, ...], body_bytes_max: int
+        self, request: web.Request, provider: pb.Provider.ValueType, headers: tuple[istr, ...], body_bytes_max: int
     ) -> web.StreamResponse:
         key = request.match_info["connection_key"]
         if not _CONNECTION_KEY.fullmatch(key):
@@ -178,7 +189,7 @@ class Door:
         if result.outcome in _STORED:
             # Written by hand: an id needs no escaping, and there are very many of these.
             answer = f'{{"success":true,"webhook_event_id":"{result.webhook_event_id}"}}'
-            return web.Response(text=answer, content_type="application/json")
+            return web.Response(body=answer.encode(), headers=_JSON)
         if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
             return web.json_response({"success": True, "ignored": result.reason})
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
@@ -193,17 +204,16 @@ class Door:
         request: web.Request,
         provider: pb.Provider.ValueType,
         connection_key: str,
-        headers: tuple[str, ...],
+        headers: tuple[istr, ...],
         body_bytes_max: int,
     ) -> pb.AcceptResult:
         """Answers what became of the webhook. Raises Unavailable, or HTTPRequestEntityTooLarge."""
         try:
+            if request.content.is_eof():
+                # Came whole, as nearly all do: only the batcher may keep it waiting, and that minds the time itself.
+                return await self._hand_in(request, provider, connection_key, headers, body_bytes_max)
             async with asyncio.timeout(self._limits.deadline_seconds):
-                body = await self._read(request, body_bytes_max)
-                try:
-                    return await self._batcher.submit(self._webhook(request, provider, connection_key, headers, body))
-                finally:
-                    self._bytes_in_flight -= len(body)
+                return await self._hand_in(request, provider, connection_key, headers, body_bytes_max)
         except TimeoutError:
             raise Unavailable("DEADLINE_EXCEEDED", "The webhook could not be stored in time; send it again.") from None
         except grpc.aio.AioRpcError as error:
@@ -211,44 +221,27 @@ class Door:
             log.warning("webhook not stored", code=error.code().name, details=error.details())
             raise Unavailable("NOT_STORED", "The webhook could not be stored now; send it again.") from None
 
-    async def _read(self, request: web.Request, bytes_max: int) -> bytes:
-        """Reads the body. Its bytes count as in flight from now on; the caller takes them off again."""
-        if (request.content_length or 0) > bytes_max:
-            raise web.HTTPRequestEntityTooLarge(max_size=bytes_max, actual_size=request.content_length or 0)
-        counted = 0
-        chunks: list[bytes] = []
-        try:
-            async for chunk in request.content.iter_any():
-                counted += len(chunk)
-                self._bytes_in_flight += len(chunk)
-                if counted > bytes_max:
-                    raise web.HTTPRequestEntityTooLarge(max_size=bytes_max, actual_size=counted)
-                if self._bytes_in_flight > self._limits.bytes_in_flight_max:
-                    raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
-                chunks.append(chunk)
-        except BaseException:
-            self._bytes_in_flight -= counted
-            raise
-        return chunks[0] if len(chunks) == 1 else b"".join(chunks)
-
-    def _webhook(
+    async def _hand_in(
         self,
         request: web.Request,
         provider: pb.Provider.ValueType,
         connection_key: str,
-        headers: tuple[str, ...],
-        body: bytes,
-    ) -> pb.Webhook:
-        """What ingest is told of a request."""
-        webhook = pb.Webhook(
-            provider=provider,
-            connection_key=connection_key,
-            body=body,
-            trace_parent=context.trace_parent.get(),
-        )
-        webhook.receive_time.FromDatetime(self._clock.now())
-        _keep(webhook, request, headers)
-        return webhook
+        headers: tuple[istr, ...],
+        body_bytes_max: int,
+    ) -> pb.AcceptResult:
+        body = await self._bodies.read(request, body_bytes_max)
+        try:
+            webhook = pb.Webhook(
+                provider=provider,
+                connection_key=connection_key,
+                headers=_kept(request.headers, headers),
+                body=body,
+                trace_parent=context.trace_parent.get(),
+            )
+            webhook.receive_time.FromDatetime(self._clock.now())
+            return await self._batcher.submit(webhook)
+        finally:
+            self._bodies.let_go(body)
 
     async def _accept(self, webhooks: list[pb.Webhook]) -> list[pb.AcceptResult]:
         answer = await self._stub.AcceptWebhooks(
@@ -270,10 +263,12 @@ def _no_connection() -> NotFound:
     return NotFound("CONNECTION_NOT_FOUND", "No connection has this address; copy it anew from the connection.")
 
 
-def _keep(webhook: pb.Webhook, request: web.Request, names: tuple[str, ...]) -> None:
-    """Keeps the headers that a check or a key needs, by lower-case name. Overlong ones are dropped: none is real."""
+def _kept(headers: Mapping[str, str], names: tuple[istr, ...]) -> dict[str, str]:
+    """The headers that a check or a key needs, by lower-case name. Overlong ones are dropped: none is real."""
+    kept: dict[str, str] = {}
     for name in names:
-        value = request.headers.get(name)
+        value = headers.get(name)
         if value is not None and len(value) <= WEBHOOK_HEADER_LENGTH_MAX:
             # Header bytes that are no UTF-8 come as surrogates, which protobuf does not take.
-            webhook.headers[name] = value if value.isascii() else value.encode("utf-8", "replace").decode()
+            kept[name] = value if value.isascii() else value.encode("utf-8", "replace").decode()
+    return kept

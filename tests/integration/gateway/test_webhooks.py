@@ -185,12 +185,13 @@ async def test_webhooks_that_arrive_together_travel_together(gateway: World) -> 
 
 
 @pytest.mark.parametrize("path", [CHATWOOT, EVOLUTION, LEGACY])
-async def test_a_room_that_hangs_is_told_as_503_in_time(path: str) -> None:
+@pytest.mark.parametrize("limits", [IMPATIENT, WebhookLimits(deadline_seconds=0.2, call_timeout_seconds=60)])
+async def test_a_room_that_hangs_is_told_as_503_in_time(path: str, limits: WebhookLimits) -> None:
     async def hang(_: object) -> pb.AcceptWebhooksResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
-    async with serve_gateway(webhook_limits=IMPATIENT) as gateway:
+    async with serve_gateway(webhook_limits=limits) as gateway:
         gateway.rooms.answers[ACCEPT] = hang
         started = time.monotonic()
         async with gateway.http.post(path, data=b"{}") as response:
