@@ -6,8 +6,7 @@ Everything about one webhook is decided on its raw bytes. What is stored has the
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -45,15 +44,24 @@ class DoorMetrics:
             ["provider", "outcome", "check"],
             registry=registry,
         )
+        # Finding a series by its labels anew costs more than counting in it.
+        self._series: dict[tuple[pb.Provider.ValueType, pb.AcceptOutcome.ValueType, str], Counter] = {}
 
-
-@dataclass(slots=True)
-class _Passed:
-    """A webhook that may come in."""
-
-    place: int
-    connection: Connection
-    event: accept_store.NewEvent
+    def count(self, webhooks: Sequence[pb.Webhook], results: Sequence[pb.AcceptResult]) -> None:
+        """Counts a batch."""
+        alike = Counts(
+            (hook.provider, result.outcome, result.reason) for hook, result in zip(webhooks, results, strict=True)
+        )
+        for kind, count in alike.items():
+            series = self._series.get(kind)
+            if series is None:
+                provider, outcome, reason = kind
+                series = self._series[kind] = self.webhooks.labels(
+                    pb.Provider.Name(provider).removeprefix("PROVIDER_").lower(),
+                    pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
+                    reason,
+                )
+            series.inc(count)
 
 
 class Door:
@@ -80,7 +88,7 @@ class Door:
         known = await self._directory.by_keys({hook.connection_key for hook in webhooks if hook.connection_key})
         now = self._clock.now()
         results: list[pb.AcceptResult | None] = [None] * len(webhooks)
-        passed: list[_Passed] = []
+        passed: dict[int, accept_store.NewEvent] = {}
         for place, hook in enumerate(webhooks):
             connection = known.get(hook.connection_key) if hook.connection_key else None
             # Reading the field copies it.
@@ -100,27 +108,27 @@ class Door:
                 results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, verdict.check.value)
                 logger.warning("webhook_refused", connection_id=str(connection.id), check=verdict.check.value)
                 continue
-            passed.append(_Passed(place, connection, self._event(hook, body, connection, root, verdict, now)))
+            passed[place] = self._event(hook, body, connection, root, verdict, now)
         await self._store(passed, results)
         answered = [result for result in results if result is not None]
         assert len(answered) == len(webhooks)
-        self._count(webhooks, answered)
+        self._metrics.count(webhooks, answered)
         return answered
 
-    async def _store(self, passed: Sequence[_Passed], results: list[pb.AcceptResult | None]) -> None:
+    async def _store(self, passed: Mapping[int, accept_store.NewEvent], results: list[pb.AcceptResult | None]) -> None:
         if not passed:
             return
-        stored = await accept_store.store(self._db, [item.event for item in passed])
+        firsts = await accept_store.store(self._db, list(passed.values()))
+        ids = list(map(str, firsts))
         fresh = False
-        for item in passed:
-            first = stored[item.event.connection_id, item.event.delivery_key]
-            new = first == item.event.id
+        for (place, event), first, first_id in zip(passed.items(), firsts, ids, strict=True):
+            new = first == event.id
             fresh = fresh or new
             outcome = pb.ACCEPT_OUTCOME_ACCEPTED if new else pb.ACCEPT_OUTCOME_DUPLICATE
-            results[item.place] = pb.AcceptResult(outcome=outcome, webhook_event_id=str(first))
+            results[place] = pb.AcceptResult(outcome=outcome, webhook_event_id=first_id)
         if fresh:
             self._wake_lanes()
-        logger.info("webhooks_stored", correlation_ids=[str(item.event.id) for item in passed])
+        logger.info("webhooks_stored", correlation_ids=ids)
 
     def _event(
         self,
@@ -131,7 +139,7 @@ class Door:
         verdict: chatwoot.Verdict,
         now: datetime,
     ) -> accept_store.NewEvent:
-        key = f"{connection.id}/{ordering_key(root)}"
+        key = f"{connection.context.connection_id}/{ordering_key(root)}"
         name = root.get("event") if isinstance(root, dict) else None
         fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
         return accept_store.NewEvent(
@@ -159,17 +167,6 @@ class Door:
             return chosen
         found = await self._directory.by_ids({chosen.connection_id: chosen.organization_id})
         return found[chosen.connection_id]
-
-    def _count(self, webhooks: Sequence[pb.Webhook], results: Sequence[pb.AcceptResult]) -> None:
-        alike = Counts(
-            (hook.provider, result.outcome, result.reason) for hook, result in zip(webhooks, results, strict=True)
-        )
-        for (provider, outcome, reason), count in alike.items():
-            self._metrics.webhooks.labels(
-                pb.Provider.Name(provider).removeprefix("PROVIDER_").lower(),
-                pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
-                reason,
-            ).inc(count)
 
 
 def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime) -> chatwoot.Verdict:

@@ -68,11 +68,13 @@ class NewEvent(NamedTuple):
     body: bytes
 
 
-async def store(db: Database, events: Sequence[NewEvent]) -> dict[tuple[UUID, str], UUID]:
-    """Stores what is new; answers the event that holds each delivery key: the one given, or the one that was first."""
+async def store(db: Database, events: Sequence[NewEvent]) -> list[UUID]:
+    """Stores what is new; answers for each event the one that holds its delivery key: itself, or the one before it."""
     columns = dict(zip(NewEvent._fields, map(list, zip(*events, strict=True)), strict=True))
     organization_ids = set(columns["organization_id"])
     stored = {event_id for (event_id,) in await db.insert(_STORE, columns, *organization_ids)}
+    if len(stored) == len(events):
+        return columns["id"]
     first = {(event.connection_id, event.delivery_key): event.id for event in events if event.id in stored}
     repeated = {(event.connection_id, event.delivery_key) for event in events} - first.keys()
     if repeated:
@@ -80,4 +82,4 @@ async def store(db: Database, events: Sequence[NewEvent]) -> dict[tuple[UUID, st
         async with db.transaction(*organization_ids) as tx:
             rows = await tx.exec_driver_sql(_FIRST_OF, keys)
         first |= {(row.connection_id, row.delivery_key): row.webhook_event_id for row in rows}
-    return first
+    return [first[event.connection_id, event.delivery_key] for event in events]

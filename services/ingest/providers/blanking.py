@@ -18,8 +18,8 @@ class SecretFields:
     """Which fields of a provider are secret: those whose name ends so, in capitals or small letters."""
 
     endings: tuple[bytes, ...]
-    # Every ending, in small letters, holds one of these. The search is the quicker the longer and the fewer they are. It
-    # looks for their last byte first: none is a quote, of which every body is full.
+    # Every ending, in small letters, holds one of these. The search is the quicker the longer and the fewer they are,
+    # and looks for their last byte first: none is a quote, of which every body is full.
     needles: tuple[bytes, ...]
 
 
