@@ -76,7 +76,7 @@ class Host:
         self._health = health.aio.HealthServicer()
         self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         self._databases: dict[str, Database] = {}
-        self._channels: dict[tuple[str | None, str], grpc.aio.Channel] = {}
+        self._channels: dict[tuple[str | None, str, bool], grpc.aio.Channel] = {}
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -180,11 +180,12 @@ class Host:
             self.readiness.add(f"postgres.{service}", database.ping)
         return self._databases[service]
 
-    def channel(self, issuer: str | None, address: str) -> grpc.aio.Channel:
+    def channel(self, issuer: str | None, address: str, *, bare: bool = False) -> grpc.aio.Channel:
         """A channel on which calls are signed by the issuer; without one, they carry only what the call brings."""
-        key = (issuer, address)
+        key = (issuer, address, bare)
         if key not in self._channels:
-            self._channels[key] = rpc.open_channel(address, None if issuer is None else self.signer(issuer))
+            signer = None if issuer is None else self.signer(issuer)
+            self._channels[key] = rpc.open_channel(address, signer, bare=bare)
         return self._channels[key]
 
     def signer(self, issuer: str) -> auth.TokenSigner:
@@ -296,13 +297,16 @@ class Process:
         """A stub of another service; it always dials."""
         return stub(self.channel(service))
 
-    def channel(self, service: str, *, signed: bool = True) -> grpc.aio.Channel:
-        """A channel to another service; on a signed one every call that brings no token carries this service's own."""
+    def channel(self, service: str, *, signed: bool = True, bare: bool = False) -> grpc.aio.Channel:
+        """A channel to another service; on a signed one every call that brings no token carries this service's own.
+
+        On a bare one calls go as they are made, without token, ids or deadline but their own.
+        """
         # A process that serves on a port drawn at start dials itself there.
         address = self.settings.address(service)
         if address == self.settings.grpc_address:
             address = self._host.grpc_address
-        return self._host.channel(self.service if signed else None, address)
+        return self._host.channel(self.service if signed and not bare else None, address, bare=bare)
 
     def serve(self, add_to_server: Callable[[Any, Any], None], servicer: Any, *names: str) -> None:
         """Hosts a servicer under its full service names."""
