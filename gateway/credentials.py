@@ -18,6 +18,7 @@ from uuid import UUID
 
 import grpc
 from aiohttp import web
+from multidict import istr
 
 from chassis.context import accepted_correlation_id, accepted_trace_parent
 from chassis.errors import ProsaError, Unauthenticated
@@ -34,9 +35,10 @@ Metadata = tuple[tuple[str, str], ...]
 Exchange = Callable[[str], Awaitable[Token]]
 """Calls identity.ExchangeApiKey with a whole key."""
 
-TRACE_PARENT = "traceparent"
+# Names that know already how they compare: every request is asked for them.
+TRACE_PARENT = istr("traceparent")
+_CORRELATION_ID, _REQUEST_ID = istr("X-Correlation-Id"), istr("X-Request-Id")
 API_KEY_PREFIX = "ncrm_"
-_CORRELATION_HEADERS = ("X-Correlation-Id", "X-Request-Id")
 _TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,8192}")
 
 correlation_id_key: web.RequestKey[str] = web.RequestKey("correlation_id", str)
@@ -158,6 +160,7 @@ class Credentials:
 
 def identify(request: web.Request) -> tuple[str, str]:
     """Answers the request's correlation id and trace: the caller's where they are well formed, else new ones."""
-    said = next((request.headers[name] for name in _CORRELATION_HEADERS if request.headers.get(name)), None)
-    request[correlation_id_key] = accepted_correlation_id(said)
-    return request[correlation_id_key], accepted_trace_parent(request.headers.get(TRACE_PARENT))
+    headers = request.headers
+    correlation_id = accepted_correlation_id(headers.get(_CORRELATION_ID) or headers.get(_REQUEST_ID))
+    request[correlation_id_key] = correlation_id
+    return correlation_id, accepted_trace_parent(headers.get(TRACE_PARENT))
