@@ -35,6 +35,7 @@ from services.conversation.domain.record import Change, Item
 KNOWN_IDS_MAX = 10_000
 _TIME_MAX = datetime(9999, 1, 1, tzinfo=UTC)
 _TIME_SECONDS_MAX = int((_TIME_MAX - wire.EPOCH) / timedelta(seconds=1))
+_TIME_SECONDS_MIN = -_TIME_SECONDS_MAX // 10
 _TIME_US_MAX = _TIME_SECONDS_MAX * 1_000_000
 
 SOURCES: dict[int, Source] = {
@@ -145,7 +146,7 @@ def _source(number: int) -> Source:
 
 
 def _moment(stamp: Timestamp) -> datetime:
-    if not -_TIME_SECONDS_MAX // 10 <= stamp.seconds < _TIME_SECONDS_MAX:
+    if not _TIME_SECONDS_MIN <= stamp.seconds < _TIME_SECONDS_MAX:
         raise InvalidArgument("TIME_INVALID", "A time of the item lies outside of what a calendar knows.")
     return wire.from_timestamp(stamp)
 
