@@ -72,6 +72,22 @@ async def test_asking_again_answers_the_same_deal_and_announces_nothing(world: W
     assert len(await world.announced(DealCreated, organization_id)) == 1
 
 
+async def test_an_id_in_capitals_is_the_same_id(world: World, organization_id: UUID) -> None:
+    board = await given_board(world, organization_id)
+    item = wanted(organization_id, uuid4(), board.board_id)
+    loud = pb.DealWanted(
+        organization_id=item.organization_id.upper(),
+        contact_id=item.contact_id.upper(),
+        board_id=item.board_id.upper(),
+        title=item.title,
+    )
+    first, second, default = await ensure(world, loud, item, wanted(organization_id, UUID(item.contact_id)))
+    assert [first.deal.created, second.deal.created, default.deal.created] == [True, False, False]
+    assert first.deal.deal_id == second.deal.deal_id == default.deal.deal_id
+    assert first.deal.board_id == board.board_id
+    assert len(await deals_of(world, organization_id)) == 1
+
+
 async def test_a_contact_without_a_name_gets_a_deal_that_can_be_read(world: World, organization_id: UUID) -> None:
     await ensure(world, wanted(organization_id, uuid4(), title=" "))
     (deal,) = await deals_of(world, organization_id)
