@@ -8,41 +8,47 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
 
 import psycopg
 import structlog
-from psycopg import waiting
 from psycopg.abc import RV, PQGen
-from psycopg.pq import TransactionStatus
+from psycopg.pq import ConnStatus, TransactionStatus
+from psycopg.waiting import Ready, Wait
 
 from chassis.errors import Unavailable
 from chassis.statements import Statements
 
 CANCEL_SECONDS = 0.5
 """How long a server is asked to give up a statement nobody waits for any more."""
-WAIT_INTERVAL_SECONDS = 0.1
 
 logger = structlog.get_logger(__name__)
 
 
 class Connection(psycopg.AsyncConnection[Any]):
-    """psycopg's, but for this: who is cancelled at a statement goes at once, and the connection with it.
+    """psycopg's, but for how it waits.
 
-    psycopg itself stays with a server that does not answer for another 15 seconds, whatever deadline there was.
+    Its socket is watched for as long as it lasts: to begin and end that with every statement would cost as much as the
+    statement. And who is cancelled at a statement goes at once, and the connection with it; psycopg itself stays with a
+    server that does not answer for another 15 seconds, whatever deadline there was.
     """
+
+    _watched: int | None = None
+    """What the loop watches: a descriptor of our own of the socket, which libpq may close at any time."""
+    _awaited: asyncio.Future[Ready] | None = None
 
     @cached_property
     def statements(self) -> Statements:
         """What every statement runs on."""
         return Statements(self)
 
-    async def wait(self, gen: PQGen[RV], interval: float = WAIT_INTERVAL_SECONDS, timeout: float | None = None) -> RV:
-        """Waits for the server. A cancellation asks it to give up, so that it holds no lock for nobody."""
+    async def wait(self, gen: PQGen[RV], interval: float = 0.0, timeout: float | None = None) -> RV:
+        """Waits for the server for as long as the caller does. A cancellation asks it to hold no lock for nobody."""
         try:
-            return await waiting.wait_async(gen, self.pgconn.socket, interval=interval, timeout=timeout)
+            return await self._run(gen)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
                 try:
@@ -50,8 +56,61 @@ class Connection(psycopg.AsyncConnection[Any]):
                 except (psycopg.Error, OSError) as error:
                     logger.info("statement_left_behind", error=str(error))
                 finally:
+                    self._forget_socket()
                     self.pgconn.finish()
             raise
+
+    async def close(self) -> None:
+        """Closes it."""
+        self._forget_socket()
+        await super().close()
+
+    async def _run(self, gen: PQGen[RV]) -> RV:
+        try:
+            wanted = gen.send(await self._ready(next(gen)))
+            while True:
+                # An answer in several parts, or an error: of an error the loop tells once, and then watches no more.
+                self._forget_socket()
+                wanted = gen.send(await self._ready(wanted))
+        except StopIteration as ended:
+            answer: RV = ended.value
+            return answer
+        finally:
+            if self.pgconn.status == ConnStatus.BAD:
+                self._forget_socket()
+
+    async def _ready(self, wanted: Wait) -> Ready:
+        """Waits until the socket can be read or, where that is wanted, written."""
+        loop = asyncio.get_running_loop()
+        if self._watched is None:
+            self._watched = os.dup(self.pgconn.socket)
+            loop.add_reader(self._watched, self._on_readable)
+        self._awaited = loop.create_future()
+        if wanted & Wait.W:
+            loop.add_writer(self._watched, self._tell, Ready.W)
+        try:
+            return await self._awaited
+        finally:
+            self._awaited = None
+            if wanted & Wait.W and self._watched is not None:
+                loop.remove_writer(self._watched)
+
+    def _on_readable(self) -> None:
+        if self._awaited is None:
+            # Nobody asked: the server hangs up, or says something in passing. It would be told again and again.
+            self._forget_socket()
+        else:
+            self._tell(Ready.R)
+
+    def _tell(self, ready: Ready) -> None:
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_result(ready)
+
+    def _forget_socket(self) -> None:
+        if self._watched is not None:
+            asyncio.get_running_loop().remove_reader(self._watched)
+            os.close(self._watched)
+            self._watched = None
 
 
 class Pool:

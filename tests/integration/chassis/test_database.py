@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from sqlalchemy.engine import make_url
 
-from chassis import db
+from chassis import db, pool
 from chassis.db import Database
 from chassis.errors import Unavailable
 from tests.world import World, role_url
@@ -78,6 +78,37 @@ async def test_a_connection_that_is_lost_at_work_is_unavailable_and_takes_the_id
             await world.rows("select pg_terminate_backend(%s, 5000)", mine)
             await tx.exec_driver_sql("select 1")
     assert await pid_of(database) not in (mine, idle)
+
+
+async def test_a_hang_up_while_idle_is_heard_once_and_what_comes_after_it_is_heard_too(
+    world: World, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    heard: asyncio.Queue[None] = asyncio.Queue()
+
+    class Heard(pool.Connection):
+        def _on_readable(self) -> None:
+            heard.put_nowait(None)
+            super()._on_readable()
+
+    monkeypatch.setattr(pool, "Connection", Heard)
+    lost = await pid_of(database)
+    while not heard.empty():
+        heard.get_nowait()
+    await world.rows("select pg_terminate_backend(%s::int)", lost)
+    async with asyncio.timeout(GONE_SECONDS_MAX):
+        await heard.get()
+    for _ in range(100):
+        # Each time the loop looks at its sockets.
+        await asyncio.sleep(0)
+    assert heard.empty()
+    assert await pid_of(database) == await pid_of(database) != lost
+
+
+async def test_what_is_larger_than_a_socket_takes_at_once_is_sent_whole(database: Database) -> None:
+    text = "ção" * 5_000_000
+    async with database.transaction() as tx:
+        row = (await tx.exec_driver_sql("select length(%(text)s) as length, %(text)s as text", {"text": text})).one()
+    assert (row.length, row.text) == (len(text), text)
 
 
 async def test_what_fails_is_rolled_back_and_the_connection_kept(world: World, database: Database) -> None:
