@@ -12,7 +12,6 @@ from typing import Any, TypeVar
 
 import grpc
 import grpc.aio
-import nats
 import structlog
 from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
@@ -20,7 +19,7 @@ from grpc_reflection.v1alpha import reflection
 from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
 
-from chassis import auth, outbox, rpc, telemetry
+from chassis import auth, outbox, rpc, streams, telemetry
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.consumer import Consumer, Handler
@@ -240,15 +239,17 @@ class Host:
         async def on_error(error: Exception) -> None:
             logger.info("nats_error", error=repr(error))
 
-        return await nats.connect(
+        client = streams.Client()
+        await client.connect(
             self.settings.nats_url.get_secret_value(),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=NATS_RECONNECT_SECONDS,
+            reconnect_time_wait=NATS_RECONNECT_SECONDS,  # type: ignore[arg-type]  # part of a second will do too
             connect_timeout=NATS_CONNECT_SECONDS,
             ping_interval=NATS_PING_SECONDS,
             max_outstanding_pings=2,
             error_cb=on_error,
         )
+        return client
 
     async def _check_nats(self) -> None:
         if not self.nats.is_connected:

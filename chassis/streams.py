@@ -39,6 +39,19 @@ _SEQUENCE_HEADER = "Nats-Sequence"
 _STATUS_HEADER = "Status"
 
 
+class Client(Nats):
+    """nats-py's, but for how it reads headers: letter by letter it took a third of all that reading a fact takes."""
+
+    @staticmethod
+    def _parse_header_lines(raw: bytes) -> dict[str, str]:
+        headers = {}
+        for line in raw.split(b"\r\n"):
+            name, colon, value = line.partition(b":")
+            if colon:
+                headers[name.decode("ascii", "replace")] = value.strip().decode("utf-8", "replace")
+        return headers
+
+
 @dataclass(frozen=True, slots=True)
 class StreamMessage:
     """One fact as it stands in a stream."""
