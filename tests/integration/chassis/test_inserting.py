@@ -92,3 +92,10 @@ async def test_an_insert_that_finds_no_server_is_unavailable() -> None:
     nowhere = Database.connect("postgresql://nobody@127.0.0.1:1/nothing")
     with pytest.raises(Unavailable):
         await nowhere.insert(_ADD_BOARDS, _boards_of(UUID(int=1)), UUID(int=1))
+
+
+async def test_what_an_insert_names_does_not_stay_with_the_connection(database: Database) -> None:
+    organization_id = uuid4()
+    await database.insert(_ADD_BOARDS, _boards_of(organization_id), organization_id)
+    named = await database.insert("select current_setting('app.organization_ids', true) as left_over", {})
+    assert not named.one().left_over
