@@ -11,11 +11,13 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from functools import lru_cache
+from typing import Any
 from uuid import UUID
 
 import orjson
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.protocol import command
 
 from chassis.errors import Unavailable
 from chassis.outbox import SUBJECT_PREFIX
@@ -40,7 +42,10 @@ _STATUS_HEADER = "Status"
 
 
 class Client(Nats):
-    """nats-py's, but for how it reads headers: letter by letter it took a third of all that reading a fact takes."""
+    """nats-py's, but for how it reads and writes headers.
+
+    It looks at every letter of every name; that took a third of all that reading or publishing a fact takes.
+    """
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -50,6 +55,21 @@ class Client(Nats):
             if colon:
                 headers[name.decode("ascii", "replace")] = value.strip().decode("utf-8", "replace")
         return headers
+
+    async def _send_publish(
+        self, subject: str, reply: str, payload: bytes, payload_size: int, headers: Mapping[str, Any] | None
+    ) -> None:
+        written = "".join([f"{name}: {value}\r\n" for name, value in headers.items()]) if headers else ""
+        # Where a name or a value breaks the line, nats-py knows what to do.
+        if not headers or written.count("\n") + written.count("\r") != 2 * len(headers):
+            await super()._send_publish(subject, reply, payload, payload_size, headers)  # type: ignore[arg-type]
+            return
+        block = f"NATS/1.0\r\n{written}\r\n".encode()
+        self.stats["out_msgs"] += 1
+        self.stats["out_bytes"] += payload_size
+        await self._send_command(command.hpub_cmd(subject, reply, block, payload))
+        if self._flush_queue is not None and self._flush_queue.empty():
+            await self._flush_pending()
 
 
 @dataclass(frozen=True, slots=True)

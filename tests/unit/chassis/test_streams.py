@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from nats.aio.client import Client as Nats
+from nats.errors import BadHeaderError
 
 from chassis import streams
 
@@ -22,3 +23,40 @@ from chassis import streams
 )
 def test_headers_are_read_as_nats_py_reads_them(raw: bytes) -> None:
     assert streams.Client._parse_header_lines(raw) == Nats._parse_header_lines(raw)
+
+
+async def sent(client: Nats, monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]) -> bytes:
+    """What a client writes to publish a message with headers."""
+    commands: list[bytes] = []
+
+    async def keep(command: bytes) -> None:
+        commands.append(bytes(command))
+
+    monkeypatch.setattr(client, "_send_command", keep)
+    await client._send_publish("prosa.events.crm.v1.DealCreated", "reply", b"payload", 7, headers)
+    assert (client.stats["out_msgs"], client.stats["out_bytes"]) == (1, 7)
+    (command,) = commands
+    return command
+
+
+@pytest.mark.parametrize(
+    "headers",
+    [
+        {"Nats-Msg-Id": "1.01890a5d-ac96-774b-bcce-b302099a8057", "Prosa-Time": "2026-11-22T08:00:00+00:00"},
+        {"Prosa-Correlation": "ação: 1"},
+        {"Prosa-Correlation": "one\r\nProsa-Organization: another"},
+        {"Prosa-Correlation": "one\n"},
+        {"Prosa-Correlation\r\nProsa-Organization": "another"},
+        {},
+    ],
+)
+async def test_headers_are_written_as_nats_py_writes_them(
+    monkeypatch: pytest.MonkeyPatch, headers: dict[str, str]
+) -> None:
+    try:
+        expected = await sent(Nats(), monkeypatch, headers)
+    except BadHeaderError:
+        with pytest.raises(BadHeaderError):
+            await sent(streams.Client(), monkeypatch, headers)
+        return
+    assert await sent(streams.Client(), monkeypatch, headers) == expected
