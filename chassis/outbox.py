@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
+from typing import NamedTuple
 from uuid import UUID
 
 from google.protobuf.message import Message
@@ -16,8 +16,7 @@ from chassis.ids import Ids
 SUBJECT_PREFIX = "prosa.events"
 
 
-@dataclass(frozen=True, slots=True)
-class Fact:
+class Fact(NamedTuple):
     """One thing a service announces: a protobuf message of its ``events.proto`` and whose it is."""
 
     organization_id: UUID
