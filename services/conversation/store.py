@@ -120,24 +120,45 @@ select {_CONVERSATION_NAMES} from {_recordset(_CONVERSATION_COLUMNS, _CONVERSATI
 on conflict on constraint conversations_provider_key do nothing
 """
 
+# A row that is held is found again by its natural key: the way that was taken to lock it is fresh in memory, while the
+# primary key of some old conversation would have to be fetched for this alone.
+_CONVERSATION_KEY = ("organization_id", "provider_conversation_id", "connection_id")
 _CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
-_UPDATE_CONVERSATIONS = f"""
-update conversation.conversations set {_assignments(_CONVERSATION_CHANGING)}
-from {_recordset(("conversation_id", "organization_id", *_CONVERSATION_CHANGING), _CONVERSATION_TYPES)}
-where conversations.conversation_id = given.conversation_id
-  and conversations.organization_id = given.organization_id
-"""
-
-_ADVANCING = (
-    *("conversation_id", "organization_id", "version", "update_time", "activity_time", "unread_count"),
-    *("provider_update_time_us", "last_message_time", "last_message_preview", "last_message_direction"),
-    "last_provider_message_id",
+ADVANCING = (
+    *("version", "update_time", "activity_time", "unread_count", "provider_update_time_us", "last_message_time"),
+    *("last_message_preview", "last_message_direction", "last_provider_message_id"),
 )
-_ADVANCE_CONVERSATIONS = f"""
-update conversation.conversations set {_assignments(_ADVANCING[2:])}
-from {_recordset(_ADVANCING, _CONVERSATION_TYPES)}
-where conversations.conversation_id = given.conversation_id
-  and conversations.organization_id = given.organization_id
+"""What a plain message changes of its conversation; none of it may be in an index of the table."""
+
+
+def _update_conversations(columns: Sequence[str]) -> str:
+    return f"""
+    update conversation.conversations set {_assignments(columns)}
+    from {_recordset((*_CONVERSATION_KEY, *columns), _CONVERSATION_TYPES)}
+    where {" and ".join(f"conversations.{column} = given.{column}" for column in _CONVERSATION_KEY)}
+    """
+
+
+_UPDATE_CONVERSATIONS = _update_conversations(_CONVERSATION_CHANGING)
+_ADVANCE_CONVERSATIONS = _update_conversations(ADVANCING)
+
+# The order of conversations lies in a table of its own, which triggers keep: what a message moves would otherwise be in
+# an index of the wide row, and every message would add to every other index of it. Each state has its own order.
+_LIST_BY_ACTIVITY = f"""
+select {_READ_CONVERSATION}
+from (
+  select newest.activity_time, newest.conversation_id
+  from unnest(%(states)b::text[]) as wanted (state)
+  cross join lateral (
+    select activity_time, conversation_id from conversation.conversation_activity activity
+    where activity.organization_id = %(organization_id)s and activity.state = wanted.state{{after}}
+    order by activity_time desc, conversation_id desc limit %(row_limit)s
+  ) newest
+  order by activity_time desc, conversation_id desc limit %(row_limit)s
+) listed
+join conversation.conversations using (conversation_id)
+where conversations.organization_id = %(organization_id)s
+order by listed.activity_time desc, listed.conversation_id desc
 """
 
 # A key outlives a message whose content was let go with its month: the row then reads null but for the key.
@@ -211,7 +232,7 @@ async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -
     The rest of each must be as it was loaded.
     """
     if conversations:
-        rows = [{column: getattr(row, column) for column in _ADVANCING} for row in conversations]
+        rows = [{column: getattr(row, column) for column in (*_CONVERSATION_KEY, *ADVANCING)} for row in conversations]
         await tx.exec_driver_sql(_ADVANCE_CONVERSATIONS, {"rows": _json(rows)})
 
 
@@ -270,16 +291,21 @@ async def list_conversations(
 ) -> list[Conversation]:
     """One more than a page of the organization's conversations whose columns have the wanted values, newest first."""
     parameters: dict[str, object] = {**wanted, "organization_id": organization_id, "row_limit": page.size + 1}
-    conditions = ["organization_id = %(organization_id)s", *(f"{column} = %({column})s" for column in wanted)]
+    after = ""
     if page.after is not None:
-        conditions.append("(activity_time, conversation_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)")
+        after = " and (activity_time, conversation_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)"
         parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
-    rows = await tx.exec_driver_sql(
-        f"select {_READ_CONVERSATION} from conversation.conversations where {' and '.join(conditions)}"
-        " order by activity_time desc, conversation_id desc limit %(row_limit)s",
-        parameters,
-    )
-    return [_conversation(row) for row in rows]
+    if wanted.keys() <= {"state"}:
+        parameters["states"] = [str(state) for state in wanted.values()] or list(ConversationState)
+        query = _LIST_BY_ACTIVITY.format(after=after)
+    else:
+        # Whatever else is asked for has an index of its own and few conversations.
+        conditions = " and ".join(f"{column} = %({column})s" for column in ("organization_id", *wanted))
+        query = (
+            f"select {_READ_CONVERSATION} from conversation.conversations where {conditions}{after}"
+            " order by activity_time desc, conversation_id desc limit %(row_limit)s"
+        )
+    return [_conversation(row) for row in await tx.exec_driver_sql(query, parameters)]
 
 
 async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, page: Page) -> list[Message]:

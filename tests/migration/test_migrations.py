@@ -141,6 +141,41 @@ async def test_a_database_goes_all_the_way_down_and_up_again(new_database: NewDa
     assert {kind for kind in first if again[kind] != first[kind]} == set()
 
 
+async def test_the_order_of_conversations_is_filled_in_for_those_that_are_there(
+    new_database: NewDatabase, filled: Filled
+) -> None:
+    url = await new_database(filled.name)
+    many = 12_000
+    """More than are filled in at a time."""
+    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 3, ["conversation"])
+    with connect(url) as admin:
+        admin.execute(
+            f"""
+            insert into conversation.conversations
+            select (jsonb_populate_record(kept, jsonb_build_object('conversation_id', gen_random_uuid(),
+              'provider_conversation_id', (1000000 + number)::text,
+              'activity_time', (kept).activity_time + make_interval(secs => number)))).*
+            from (select kept from conversation.conversations kept limit 1) sample, generate_series(1, {many}) as number
+            """.encode()
+        )
+    await asyncio.to_thread(migrate.migrate_up, url, ["conversation"])
+    columns = "organization_id, state, activity_time, conversation_id"
+    orders = [
+        f"select {columns} from conversation.{table} order by conversation_id"
+        for table in ("conversations", "conversation_activity")
+    ]
+    with connect(url) as admin:
+        conversations, activity = (rows(admin, order) for order in orders)
+        assert len(conversations) > many
+        assert activity == conversations
+        admin.execute("delete from conversation.conversation_activity where extract(second from activity_time) < 30")
+    # Where it was interrupted it is gone over once more.
+    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 4, ["conversation"])
+    await asyncio.to_thread(migrate.migrate_up, url, ["conversation"])
+    with connect(url) as admin:
+        assert rows(admin, orders[1]) == conversations
+
+
 async def test_going_up_twice_changes_nothing(new_database: NewDatabase, filled: Filled) -> None:
     url = await new_database(filled.name)
     counts, first = row_counts(url), structure(url)

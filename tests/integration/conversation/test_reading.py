@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from typing import Any
 from uuid import UUID, uuid4
 
 import grpc
@@ -123,6 +124,45 @@ async def test_lists_show_the_newest_activity_first_page_by_page(world: World, o
     times = [int(one.last_message_time.ToDatetime(tzinfo=START.tzinfo).timestamp() - START.timestamp()) for one in seen]
     assert times == sorted(seconds, reverse=True)
     assert len({one.conversation_id for one in seen}) == len(heard)
+
+
+async def test_a_list_of_all_merges_the_states_and_a_conversation_moves_with_its_own(
+    world: World, organization_id: UUID
+) -> None:
+    states = [
+        pb.CONVERSATION_STATE_OPEN,
+        pb.CONVERSATION_STATE_RESOLVED,
+        pb.CONVERSATION_STATE_PENDING,
+        pb.CONVERSATION_STATE_SNOOZED,
+        pb.CONVERSATION_STATE_OPEN,
+    ]
+    heard = [Heard(organization_id, str(number)) for number in range(1, 6)]
+    await batch(
+        world,
+        *(
+            one.item(written("1", second=second), told(1, state=state))
+            for second, (one, state) in enumerate(zip(heard, states, strict=True))
+        ),
+    )
+    assert await listed(world, organization_id, page_size=1) == ["5", "4", "3", "2", "1"]
+    assert await listed(world, organization_id, page_size=1, state=pb.CONVERSATION_STATE_OPEN) == ["5", "1"]
+
+    resolved = heard[4].item(report=told(2, state=pb.CONVERSATION_STATE_RESOLVED))
+    await batch(world, heard[1].item(written("2", second=10), told(2)), resolved)
+    assert await listed(world, organization_id, page_size=2) == ["2", "5", "4", "3", "1"]
+    assert await listed(world, organization_id, page_size=2, state=pb.CONVERSATION_STATE_OPEN) == ["2", "1"]
+    assert await listed(world, organization_id, page_size=2, state=pb.CONVERSATION_STATE_RESOLVED) == ["5"]
+
+
+async def listed(world: World, organization_id: UUID, **wanted: Any) -> list[str]:
+    """The provider's numbers of the conversations that a list shows, page by page."""
+    request, found = pb.ListConversationsRequest(**wanted), []
+    while True:
+        page = await stub(world, organization_id).ListConversations(request)
+        found += [one.provider_conversation_id for one in page.conversations]
+        if not page.next_page_token:
+            return found
+        request.page_token = page.next_page_token
 
 
 @pytest.mark.parametrize("filtered", ["contact_id", "deal_id", "state", "conversation_key", "provider_conversation_id"])
