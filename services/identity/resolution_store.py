@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -17,30 +17,29 @@ CANDIDATES_MAX = 20
 """How many contacts with one phone or e-mail are looked at; two are too many to pick from anyway."""
 ERROR_MESSAGE_LENGTH_MAX = 500
 _PROBLEMS = frozenset({Outcome.AMBIGUOUS, Outcome.ERROR})
+_Link = tuple[int, UUID, UUID | None]
+"""An alias that was found: its place in what was asked for, its contact, and the identity it was learnt with."""
 
 # Rows are narrow and name the place of what was asked for: a batch has several for each of its people.
 _FIND = """
-select 'i' as what, wanted.place, identity.contact_id, identity.contact_identity_id, null as source,
-  null as external_id, identity.address, identity.create_time, null::uuid[] as candidates
+select 'i' as what, wanted.place, identity.contact_id, identity.contact_identity_id, null as state, identity.address,
+  identity.create_time, null::uuid[] as candidates
 from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.contact_identities identity using (organization_id, source, external_id)
 union all
-select 'c', wanted.place, conflict.contact_id, conflict.identity_conflict_id, conflict.state, null, null, null,
+select 'c', wanted.place, conflict.contact_id, conflict.identity_conflict_id, conflict.state, null, null,
   conflict.candidate_contact_ids
 from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.identity_conflicts conflict using (organization_id, source, external_id)
 union all
-select 'a', wanted.place, alias.contact_id, learnt.contact_identity_id, learnt.source, learnt.external_id,
-  learnt.address, learnt.create_time, null
+select 'a', wanted.place, alias.contact_id, alias.contact_identity_id, null, null, null, null
 from unnest(%(alias_organizations)b::uuid[], %(alias_kinds)b::text[], %(alias_values)b::text[])
   with ordinality as wanted (organization_id, kind, value, place)
 join identity.contact_aliases alias using (organization_id, kind, value)
-left join identity.contact_identities learnt
-  on learnt.organization_id = alias.organization_id and learnt.contact_identity_id = alias.contact_identity_id
 union all
-select 'p', wanted.place, holder.contact_id, null, null, null, null, null, null
+select 'p', wanted.place, holder.contact_id, null, null, null, null, null
 from unnest(%(phone_organizations)b::uuid[], %(phones)b::text[])
   with ordinality as wanted (organization_id, phone, place)
 cross join lateral (
@@ -49,7 +48,7 @@ cross join lateral (
   order by contact_id limit %(candidates_max)s
 ) holder
 union all
-select 'e', wanted.place, holder.contact_id, null, null, null, null, null, null
+select 'e', wanted.place, holder.contact_id, null, null, null, null, null
 from unnest(%(email_organizations)b::uuid[], %(emails)b::text[])
   with ordinality as wanted (organization_id, email, place)
 cross join lateral (
@@ -120,11 +119,20 @@ class _Wanted:
 async def load(
     tx: Tx, people: Sequence[Person], new_id: Callable[[], UUID], now: datetime, *, lock: bool = False
 ) -> Directory:
-    """All that exists for these people, in two statements; ``lock`` holds the contacts found until commit."""
+    """All that exists for these people, mostly in two statements; ``lock`` holds the contacts found until commit."""
     wanted = _Wanted(people)
     found = await tx.exec_driver_sql(_FIND, wanted.parameters())
     directory = Directory(new_id, now)
-    owners = _fill(directory, wanted, found.all())
+    owners, identities, links = _fill(directory, wanted, found.all())
+    # An alias nearly always names the identity that the person writes with, which has been found by then.
+    further = {
+        identity_id: owners[contact_id]
+        for _, contact_id, identity_id in links
+        if identity_id is not None and identity_id not in identities
+    }
+    if further:
+        identities |= await _load_identities(tx, further)
+    _link(directory, wanted, links, identities)
     if owners:
         # Held in one order by everybody, so that nobody waits in a circle.
         held = " order by contact.organization_id, contact.contact_id for no key update of contact" if lock else ""
@@ -136,29 +144,28 @@ async def load(
     return directory
 
 
-def _fill(directory: Directory, wanted: _Wanted, rows: Sequence[Any]) -> dict[UUID, UUID]:
-    """Puts what was found in its place; answers the organization of each contact that was named."""
+def _fill(
+    directory: Directory, wanted: _Wanted, rows: Sequence[Any]
+) -> tuple[dict[UUID, UUID], dict[UUID, Identity], list[_Link]]:
+    """Puts what was found in its place, but for aliases; answers the organization of each contact that was named, the
+    identities by their ids, and the aliases."""
     shelves = directory.shelves
     owners: dict[UUID, UUID] = {}
-    by_id: dict[UUID, Identity] = {}
-    for what, place, contact_id, other_id, source, external_id, address, since, candidates in rows:
+    identities: dict[UUID, Identity] = {}
+    links: list[_Link] = []
+    for what, place, contact_id, other_id, state, address, since, candidates in rows:
         if what == "a":
-            organization_id, kind, value = wanted.aliases[place - 1]
-            identity = None
-            if other_id is not None and (identity := by_id.get(other_id)) is None:
-                identity = by_id[other_id] = Identity(other_id, contact_id, source, external_id, address, since)
-            shelves[organization_id].aliases[(kind, value)] = AliasLink(contact_id, identity)
+            organization_id = wanted.aliases[place - 1][0]
+            links.append((place, contact_id, other_id))
         elif what == "i":
             organization_id, source, external_id = wanted.identities[place - 1]
-            # An alias may have named it before.
-            if (identity := by_id.get(other_id)) is None:
-                identity = by_id[other_id] = Identity(other_id, contact_id, source, external_id, address, since)
-            shelves[organization_id].identities[(source, external_id)] = identity
+            identity = Identity(other_id, contact_id, source, external_id, address, since)
+            shelves[organization_id].identities[(source, external_id)] = identities[other_id] = identity
         elif what == "c":
             organization_id, *key = wanted.identities[place - 1]
             shelf = shelves[organization_id]
             shelf.reported.setdefault((key[0], key[1]), set()).update(candidates)
-            if source == "OPEN":
+            if state == "OPEN":
                 shelf.open_conflicts[(key[0], key[1])] = other_id
         elif what == "p":
             organization_id, phone = wanted.phones[place - 1]
@@ -167,7 +174,28 @@ def _fill(directory: Directory, wanted: _Wanted, rows: Sequence[Any]) -> dict[UU
             organization_id, email = wanted.emails[place - 1]
             shelves[organization_id].by_email.setdefault(email, {})[contact_id] = None
         owners[contact_id] = organization_id
-    return owners
+    return owners, identities, links
+
+
+def _link(directory: Directory, wanted: _Wanted, links: Sequence[_Link], identities: Mapping[UUID, Identity]) -> None:
+    """Lets the aliases lead to the very identities that were found, where they name one that still exists."""
+    for place, contact_id, identity_id in links:
+        organization_id, kind, value = wanted.aliases[place - 1]
+        identity = None if identity_id is None else identities.get(identity_id)
+        directory.shelves[organization_id].aliases[(kind, value)] = AliasLink(contact_id, identity)
+
+
+async def _load_identities(tx: Tx, owners: Mapping[UUID, UUID]) -> dict[UUID, Identity]:
+    """Of these identities, given with their organizations, those that exist."""
+    rows = await tx.exec_driver_sql(
+        """
+        select contact_identity_id, contact_id, source, external_id, address, create_time
+        from unnest(%(organizations)b::uuid[], %(ids)b::uuid[]) as wanted (organization_id, contact_identity_id)
+        join identity.contact_identities using (organization_id, contact_identity_id)
+        """,
+        {"organizations": list(owners.values()), "ids": list(owners)},
+    )
+    return {row[0]: Identity(*row) for row in rows}
 
 
 async def lock_keys(tx: Tx, people: Sequence[Person]) -> None:
