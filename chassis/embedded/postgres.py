@@ -37,12 +37,28 @@ SOCKET_PATH_BYTES_MAX = 107
 _PLAIN_PATH = re.compile(r"[A-Za-z0-9/._-]+")
 """A path that needs quoting neither in a URL nor in a configuration."""
 
+SHARED_BUFFERS_MIN_MB, SHARED_BUFFERS_MAX_MB = 128, 2_048
+"""The most holds what a message of any of a million contacts touches."""
+
+
+def shared_buffers_mb(memory_mb: int) -> int:
+    """A quarter of the machine's memory, as PostgreSQL advises; taken up only as there is data to fill it.
+
+    The system's own cache may be small where machines are virtual, and each page it misses is a wait for the disk.
+    """
+    return min(max(memory_mb // 4, SHARED_BUFFERS_MIN_MB), SHARED_BUFFERS_MAX_MB)
+
+
+_MEMORY_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": f"'{LOOPBACK}'",
     # Whoever can read the data can reach the socket, and nobody else; the password is asked for all the same.
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": "256MB",
+    "shared_buffers": f"{shared_buffers_mb(_MEMORY_MB)}MB",
+    # Our reads are of single pages, which workers could only hand on; their processes would be there for nothing.
+    "io_method": "sync",
     "max_wal_size": "4GB",
     "checkpoint_timeout": "15min",
     # Solid-state disks, and statements of milliseconds that compiling would only delay.
