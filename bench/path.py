@@ -82,6 +82,8 @@ async def growth(house: House, effort: Effort) -> list[Figure]:
     for known in (FEW, MANY):
         await preload(house, known)
         await sql.prepare(house.database_url, known)
+        # Nothing of the loading may be left to be written while it is measured.
+        await house.execute("checkpoint")
         await sustained(house, effort.seconds)
         found[known] = []
         for _ in range(effort.runs):
