@@ -53,7 +53,7 @@ class IngestServiceServicer:
 
     def AcceptWebhooks(self, request, context):
         """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
-        An RPC error means that nothing was stored.
+        After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,7 +35,7 @@ class IngestServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IngestServiceAsyncStub: ...
     AcceptWebhooks: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.AcceptWebhooksRequest, _ingest_service_pb2.AcceptWebhooksResponse]
     """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
-    An RPC error means that nothing was stored.
+    After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
     """
     EnsureContact: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
@@ -49,7 +49,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     AcceptWebhooks: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.AcceptWebhooksRequest, _ingest_service_pb2.AcceptWebhooksResponse]  # type: ignore[assignment]
     """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
-    An RPC error means that nothing was stored.
+    After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
     """
     EnsureContact: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]  # type: ignore[assignment]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
@@ -66,7 +66,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.AcceptWebhooksResponse, _abc.Awaitable[_ingest_service_pb2.AcceptWebhooksResponse]]:
         """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
-        An RPC error means that nothing was stored.
+        After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
         """
 
     @_abc_1.abstractmethod
