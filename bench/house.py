@@ -8,9 +8,10 @@ import itertools
 import secrets
 import sys
 import tempfile
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
+from enum import StrEnum
 from pathlib import Path
 
 import psutil  # type: ignore[import-untyped]  # no stubs are published with it
@@ -40,6 +41,13 @@ PRINCIPAL = "cli"
 REST, DOOR = "rest", "door"
 
 
+class Way(StrEnum):
+    """How a limit reaches PostgreSQL. The product goes over the socket; the limits are defined over loopback."""
+
+    LOOPBACK = "loopback"
+    SOCKET = "socket"
+
+
 @dataclass
 class House:
     """The running suite, its organization, and the bare door beside it."""
@@ -53,7 +61,7 @@ class House:
     stage_id: str
     secret: str
     webhook_path: str
-    bare_port: int
+    bare_ports: Mapping[Way, int]
     known: int = 0
     """How many contacts were loaded ahead."""
     _fresh: int = 50_000_000
@@ -81,12 +89,16 @@ class House:
         self._message_id += room
         return stream
 
-    def job(self, *, seconds: float, rate: float = 0.0, bare: bool = False, backlog_max: int = 0) -> load.Job:
-        """A job against the product, or against the bare door."""
+    def limit_url(self, way: Way) -> str:
+        """The administrator's, as a limit is to use it."""
+        return self.suite.database_url if way is Way.SOCKET else self.suite.loopback_database_url
+
+    def job(self, *, seconds: float, rate: float = 0.0, bare: Way | None = None, backlog_max: int = 0) -> load.Job:
+        """A job against the product, or against a bare door."""
         stream = self.stream(200_000)
         return load.Job(
             host=LOOPBACK,
-            port=self.bare_port if bare else self.suite.http_port,
+            port=self.bare_ports[bare] if bare else self.suite.http_port,
             stream=stream,
             seed=stream.first_message_id,
             seconds=seconds,
@@ -202,7 +214,10 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
         timeout=CALL_SECONDS,
     )
     await sql.prepare(suite.database_url, bodies.CONTACTS)
-    async with _bare_door(suite.database_url, secret) as bare_port:
+    async with (
+        _bare_door(suite.loopback_database_url, secret) as loopback_port,
+        _bare_door(suite.database_url, secret) as socket_port,
+    ):
         house = House(
             suite=suite,
             calls=calls,
@@ -213,7 +228,7 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
             stage_id="",
             secret=secret,
             webhook_path=connection.webhook_path,
-            bare_port=bare_port,
+            bare_ports={Way.LOOPBACK: loopback_port, Way.SOCKET: socket_port},
         )
         stages = await house.rows("select id::text from crm.stages where board_id = %s order by position", board_id)
         house.stage_id = str(stages[0][0])

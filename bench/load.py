@@ -32,9 +32,11 @@ FACTS_MAX = 4_000
 """Facts go out in strides of the relays' own pace, behind rows that are visible by then: some always wait. So many do
 only where they come faster than they go."""
 BACKLOG = """
-select (select count(*) from ingest.webhook_queue),
-  (select count(*) from identity.outbox_queue) + (select count(*) from conversation.outbox_queue)
-  + (select count(*) from crm.outbox_queue) + (select count(*) from ingest.outbox_queue)
+select (select count(*) from ingest.webhook_queue where sequence > 0),
+  (select count(*) from identity.outbox_queue where position > 0)
+  + (select count(*) from conversation.outbox_queue where position > 0)
+  + (select count(*) from crm.outbox_queue where position > 0)
+  + (select count(*) from ingest.outbox_queue where position > 0)
 """
 """All that waits on the way: webhooks for the workers, facts for the relays."""
 
@@ -214,7 +216,10 @@ class Sender:
             await asyncio.sleep(TICK_SECONDS)
 
     async def _look(self) -> None:
-        async with await psycopg.AsyncConnection.connect(self._job.database_url, autocommit=True) as connection:
+        # Queues are mostly rows that are gone; their indexes forget these sooner than a scan could pass over them.
+        async with await psycopg.AsyncConnection.connect(
+            self._job.database_url, autocommit=True, options="-c enable_seqscan=off"
+        ) as connection:
             while True:
                 row = await (await connection.execute(BACKLOG, prepare=True)).fetchone()
                 assert row is not None

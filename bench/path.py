@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import accept, bodies, load
 from bench.accept import Effort
 from bench.figures import Figure, at_least, at_most
-from bench.house import DOOR, REST, House
+from bench.house import DOOR, REST, House, Way
 from bench.limits import sql
 
 MUST, GOAL = 0.2, 0.35
@@ -37,13 +37,14 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
     """The rate that goes in and comes out, in turns with both limits; then the latency at half of it."""
     await preload(house, bodies.CONTACTS)
     await sustained(house, effort.seconds / 2)
-    rates, limits, costs = [], [], []
+    rates, limits, near_limits, costs = [], [], [], []
     for _ in range(effort.runs):
-        limits.append(await _limit(house, effort))
+        limits.append(await _limit(house, effort, Way.LOOPBACK))
         before = house.spent()
         rate, count = await sustained(house, effort.seconds)
         rates.append(rate)
         costs.append(house.microseconds_each(before, count))
+        near_limits.append(await _limit(house, effort, Way.SOCKET))
     found = [
         Figure(
             "b webhook to visible rows, sustained (P2); limit is L",
@@ -52,6 +53,7 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
             limits,
             [at_least(MUST, must=True), at_least(GOAL)],
         ),
+        Figure("b the same; limit over the socket that the product uses", "/s", rates, near_limits),
         *(
             Figure(f"b processor time a webhook, {name}", "us", [cost[name] for cost in costs])
             for name in (DOOR, REST, "postgres", "nats")
@@ -87,7 +89,7 @@ async def growth(house: House, effort: Effort) -> list[Figure]:
         await sustained(house, effort.seconds)
         found[known] = []
         for _ in range(effort.runs):
-            path = await sql.path_rate(house.database_url, known, max(1, round(effort.seconds)))
+            path = await sql.path_rate(house.limit_url(Way.LOOPBACK), known, max(1, round(effort.seconds)))
             rate, _ = await sustained(house, effort.seconds)
             found[known].append((rate, path))
     names = ("b rate at 1,000,000 contacts; limit is at 100,000 (P6)", "b the same of the bare SQL")
@@ -127,10 +129,10 @@ async def sustained(house: House, seconds: float) -> tuple[float, int]:
     return processed / (outcome.end_time - outcome.measure_time), outcome.sent
 
 
-async def _limit(house: House, effort: Effort) -> float:
+async def _limit(house: House, effort: Effort, way: Way) -> float:
     """L: each webhook once through the bare door and once through the bare SQL, which share the processors."""
-    door = await accept.bare_rate(house, effort.seconds)
-    path = await sql.path_rate(house.database_url, bodies.CONTACTS, max(1, round(effort.seconds)))
+    door = await accept.bare_rate(house, effort.seconds, way)
+    path = await sql.path_rate(house.limit_url(way), bodies.CONTACTS, max(1, round(effort.seconds)))
     return 1 / (1 / door + 1 / path)
 
 

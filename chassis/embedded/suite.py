@@ -76,6 +76,8 @@ class Suite:
         self.database_url = self.environment.get("PROSA_DATABASE_URL", "")
         self.nats_url = self.environment.get("PROSA_NATS_URL", "")
         self.redis_url = self.environment.get("PROSA_REDIS_URL", "")
+        self.loopback_database_url = self.database_url
+        """The same for tools, which know a host and a port; our own processes may be nearer."""
         self.reader_database_url = ""
         self.service_database_urls: dict[str, str] = {}
         self.ports: dict[str, int] = {}
@@ -193,14 +195,12 @@ class Suite:
         """The embedded servers, none for those that the caller names; afterwards all URLs are known."""
         children = []
         passwords = self._passwords
-        reader_database_url = self.database_url
         if not self.database_url:
             postgres = EmbeddedPostgres(
                 self.directory / "postgres", self.ports["postgres"], passwords["postgres"], durable=self._durable
             )
             self.database_url = postgres.near_url
-            # For people and their tools, which know a host and a port.
-            reader_database_url = postgres.url
+            self.loopback_database_url = postgres.url
             # No pooler stands before a server of our own.
             self.environment.setdefault("PROSA_PREPARED_STATEMENTS", "true")
             children.append(postgres.child())
@@ -218,7 +218,7 @@ class Suite:
             for service in SERVICES
         }
         self.reader_database_url = self.environment.get(READER_VARIABLE) or with_role(
-            reader_database_url, READER_ROLE, passwords[READER_ROLE]
+            self.loopback_database_url, READER_ROLE, passwords[READER_ROLE]
         )
         return children
 
