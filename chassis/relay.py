@@ -245,8 +245,8 @@ class Relay:
             rows = (
                 await tx.exec_driver_sql(
                     f"""
-                    select outbox.position, outbox.event_id, outbox.organization_id, outbox.type, outbox.payload,
-                           outbox.event_time, outbox.correlation_id, outbox.trace_parent
+                    select outbox.position, outbox.event_id::text, outbox.organization_id::text, outbox.type,
+                           outbox.payload, outbox.event_time, outbox.correlation_id, outbox.trace_parent
                     from unnest(%(positions)b::bigint[], %(times)b::timestamptz[]) as wanted (position, event_time)
                     join {self._schema}.outbox
                       on outbox.position = wanted.position and outbox.event_time = wanted.event_time
@@ -276,7 +276,7 @@ class Relay:
               select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
               from pending having count(*) > 0
             )
-            select pending.* from pending cross join scoped
+            select pending_position, pending_event_time from pending cross join scoped
             """
         )
         pending = found.all()
@@ -298,7 +298,7 @@ class Relay:
                 EPOCH_HEADER: str(place.epoch),
                 POSITION_HEADER: str(row.position),
                 TYPE_HEADER: row.type,
-                ORGANIZATION_HEADER: str(row.organization_id),
+                ORGANIZATION_HEADER: row.organization_id,
                 TIME_HEADER: row.event_time.isoformat(),
             }
             if self._installation_id is not None:
