@@ -49,14 +49,22 @@ def shared_buffers_mb(memory_mb: int) -> int:
     return min(max(memory_mb // 4, SHARED_BUFFERS_MIN_MB), SHARED_BUFFERS_MAX_MB)
 
 
-_MEMORY_MB = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+def usable_memory_mb(limit_file: Path = Path("/sys/fs/cgroup/memory.max")) -> int:
+    """The machine's memory, or as much of it as the container we are in may use."""
+    machine = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") // 2**20
+    try:
+        return min(machine, int(limit_file.read_text()) // 2**20)
+    except (OSError, ValueError):
+        # No container, or one that says "max".
+        return machine
+
 
 SETTINGS: Mapping[str, str] = {
     "listen_addresses": f"'{LOOPBACK}'",
     # Whoever can read the data can reach the socket, and nobody else; the password is asked for all the same.
     "unix_socket_permissions": "0700",
     "max_connections": "200",
-    "shared_buffers": f"{shared_buffers_mb(_MEMORY_MB)}MB",
+    "shared_buffers": f"{shared_buffers_mb(usable_memory_mb())}MB",
     # Our reads are of single pages, which workers could only hand on; their processes would be there for nothing.
     "io_method": "sync",
     "max_wal_size": "4GB",
