@@ -17,6 +17,8 @@ KEPT_GOAL = 0.9
 BACKLOG_MAX = 400
 """Senders pause while more than this waits: what is measured then is what comes out at the other end, too."""
 FEW, MANY = 100_000, 1_000_000
+GROWTH_WARM_ROUNDS = 15
+"""Loading passes by the buffers, and a message of a random contact touches pages that nobody has read yet."""
 PRELOAD = Path(__file__).with_name("preload.sql")
 
 _PROCESSED = """
@@ -86,7 +88,7 @@ async def growth(house: House, effort: Effort) -> list[Figure]:
         await sql.prepare(house.database_url, known)
         # Nothing of the loading may be left to be written while it is measured.
         await house.execute("checkpoint")
-        await sustained(house, effort.seconds)
+        await sustained(house, GROWTH_WARM_ROUNDS * effort.seconds)
         found[known] = []
         for _ in range(effort.runs):
             path = await sql.path_rate(house.limit_url(Way.LOOPBACK), known, max(1, round(effort.seconds)))
