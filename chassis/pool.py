@@ -9,6 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import select
 from collections.abc import Mapping
 from functools import cached_property
 from typing import Any
@@ -38,6 +39,8 @@ class Connection(psycopg.AsyncConnection[Any]):
 
     _watched: int | None = None
     """What the loop watches: a descriptor of our own of the socket, which libpq may close at any time."""
+    _fault: select.poll
+    """Asks of what is watched whether it is broken, and nothing else."""
     _awaited: asyncio.Future[Ready] | None = None
 
     @cached_property
@@ -82,8 +85,13 @@ class Connection(psycopg.AsyncConnection[Any]):
     async def _ready(self, wanted: Wait) -> Ready:
         """Waits until the socket can be read or, where that is wanted, written."""
         loop = asyncio.get_running_loop()
+        if self._watched is not None and self._fault.poll(0):
+            # It broke together with the last answer, of which the loop told; it tells of an error once, and not again.
+            self._forget_socket()
         if self._watched is None:
             self._watched = os.dup(self.pgconn.socket)
+            self._fault = select.poll()
+            self._fault.register(self._watched, 0)
             loop.add_reader(self._watched, self._on_readable)
         self._awaited = loop.create_future()
         if wanted & Wait.W:

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import socket
+import struct
 from collections.abc import AsyncIterator
 from uuid import UUID, uuid4
 
@@ -248,6 +250,50 @@ async def test_who_is_cancelled_while_the_server_does_not_answer_goes_at_once(wo
         assert gone == {task}
         assert task.cancelled()
         await slow.close()
+
+
+async def test_a_connection_that_breaks_together_with_an_answer_is_found_broken_by_the_next_statement(
+    world: World,
+) -> None:
+    url = make_url(role_url(world.database_url, "crm"))
+    assert url.host is not None
+    assert url.port is not None
+    loop = asyncio.get_running_loop()
+    broken = asyncio.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server, socket.create_connection((url.host, url.port)) as back:
+        server.setblocking(False)
+        back.setblocking(False)
+
+        async def carry() -> None:
+            client, _ = await loop.sock_accept(server)
+            client.setblocking(False)
+
+            async def carry_forth() -> None:
+                while content := await loop.sock_recv(client, 65_536):
+                    await loop.sock_sendall(back, content)
+
+            forth = asyncio.create_task(carry_forth())
+            while not (content := await loop.sock_recv(back, 65_536)).count(b"the last word"):
+                await loop.sock_sendall(client, content)
+            forth.cancel()
+            await asyncio.wait({forth})
+            # Both at once: the loop is told of an error, and of that once only.
+            client.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+            client.send(content)
+            client.close()
+            broken.set()
+
+        carrying = asyncio.create_task(carry())
+        near = url.set(host="127.0.0.1", port=server.getsockname()[1]).render_as_string(hide_password=False)
+        frail = Database.connect(near, pool_size=1)
+        async with asyncio.timeout(GONE_SECONDS_MAX):
+            with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
+                async with frail.transaction() as tx:
+                    assert (await tx.exec_driver_sql("select 'the last ' || 'word'")).scalar_one() == "the last word"
+                    await broken.wait()
+                    await tx.exec_driver_sql("select 1")
+        await carrying
+        await frail.close()
 
 
 async def test_a_statement_nobody_waits_for_any_more_holds_no_lock(world: World, database: Database) -> None:
