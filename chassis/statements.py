@@ -83,7 +83,13 @@ class Statements:
             pgconn.send_query_params(plan.text, values, types, formats, pq.Format.BINARY)
         else:
             pgconn.send_query_prepared(name, values, formats, pq.Format.BINARY)
-        result = await self._result()
+        try:
+            result = await self._result()
+        except psycopg.errors.FeatureNotSupported:
+            if name is not None:
+                # A migration changed the columns it answers: the server refuses it for as long as the connection lasts.
+                pgconn.finish()
+            raise
         if not result.nfields:
             return (), result.command_tuples or 0
         transformer.set_pgresult(result)

@@ -100,6 +100,37 @@ async def test_a_statement_that_cannot_be_prepared_says_why(database_url: str, p
     await database.close()
 
 
+async def test_a_statement_whose_columns_changed_fails_once_and_not_for_ever(database_url: str, prepared: bool) -> None:
+    """A migration beside a process that lives on."""
+    database = Database.connect(role_url(database_url, "crm"), pool_size=2, prepared=prepared)
+    table = f"crm.changing_{uuid4().hex}"
+
+    async def read() -> tuple[str, ...]:
+        async with database.transaction() as tx:
+            found = await tx.exec_driver_sql(f"select * from {table}")
+        return tuple(found.one()._fields)
+
+    async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
+        await admin.execute(f"create table {table} as select 1 as old; grant select on {table} to prosa_crm".encode())
+        try:
+            for _ in range(PREPARE_AFTER + 1):
+                # On both of the pool's connections.
+                async with database.transaction():
+                    assert await read() == ("old",)
+                assert await read() == ("old",)
+            await admin.execute(f"alter table {table} add column new int".encode())
+            if prepared:
+                with pytest.raises(psycopg.errors.FeatureNotSupported, match="result type"):
+                    await read()
+            for _ in range(PREPARE_AFTER + 2):
+                async with database.transaction():
+                    assert await read() == ("old", "new")
+                assert await read() == ("old", "new")
+        finally:
+            await database.close()
+            await admin.execute(f"drop table {table}".encode())
+
+
 async def test_rows_written_are_counted_and_rows_answered_too(tx: Tx) -> None:
     counts = [
         (await tx.exec_driver_sql(statement)).rowcount
