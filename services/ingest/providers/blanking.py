@@ -79,10 +79,13 @@ def _values_by_name(body: bytes, fields: SecretFields) -> Iterator[int]:
         found = small.find(needle)
         while found >= 0:
             end = body.find(b'"', found + 1)
-            colon = _COLON.match(body, end + 1) if end >= 0 else None
+            if end < 0:
+                break
+            colon = _COLON.match(body, end + 1)
             if colon is not None and small[body.rfind(b'"', 0, found) + 1 : end].endswith(fields.endings):
                 yield colon.end()
-            found = small.find(needle, found + len(needle))
+            # Behind the quote: a text may hold the needle very often, and its end is not to be looked for each time.
+            found = small.find(needle, end + 1)
 
 
 def _values_by_any_spelling(body: bytes, fields: SecretFields) -> Iterator[int]:

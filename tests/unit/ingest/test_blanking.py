@@ -111,3 +111,11 @@ def test_the_time_grows_no_faster_than_the_body(start: bytes, piece: bytes) -> N
     begin = time.process_time()
     blank_secrets(body)
     assert time.process_time() - begin < 5, "some 0.1 s; a quadratic scan takes minutes"
+
+
+@pytest.mark.parametrize("end", [b"", b'"}', b'":1}'])
+def test_a_text_that_is_full_of_names_takes_no_longer_than_another(end: bytes) -> None:
+    body = b'{"a":"' + b"key" * 700_000 + end
+    begin = time.process_time()
+    blank_secrets(body, readable=True)
+    assert time.process_time() - begin < 3, "some milliseconds; to look for the text's end at every name takes 10 s"
