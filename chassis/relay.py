@@ -236,7 +236,7 @@ class Relay:
         return place
 
     async def _publish_batch(self, js: JetStreamContext, place: _Place, fences: Mapping[str, int]) -> int:
-        # One transaction, open while NATS stores: it holds no lock by then, and half the trips are saved.
+        # Nothing is held while NATS stores: upkeep, and whoever writes behind it, would wait for that.
         async with self._db.transaction() as tx:
             pending = await self._pending(tx)
             if not pending:
@@ -255,7 +255,8 @@ class Relay:
                     {"positions": positions, "times": [row.pending_event_time for row in pending]},
                 )
             ).all()
-            reached = replace(place, last_sequence=await self._send(js, rows, place))
+        reached = replace(place, last_sequence=await self._send(js, rows, place))
+        async with self._db.transaction(*map(UUID, pending[0].organization_ids.split(","))) as tx:
             await self._remember(tx, reached, positions)
             await self._leases.check(tx, fences)
         place.last_sequence = reached.last_sequence
@@ -264,9 +265,9 @@ class Relay:
         return len(pending)
 
     async def _pending(self, tx: Tx) -> Sequence[Any]:
-        """The next of the queue, of which the gauge is told how many wait.
+        """The next of the queue, of which the gauge is told how many wait; with each, the organizations of all.
 
-        The rest of the transaction sees their organizations.
+        The rest of the transaction sees these organizations.
         """
         found = await tx.exec_driver_sql(
             f"""
@@ -274,9 +275,10 @@ class Relay:
               select * from {self._schema}.outbox_pending({BATCH_MAX})
             ), scoped as materialized (
               select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
+                as organization_ids
               from pending having count(*) > 0
             )
-            select pending_position, pending_event_time from pending cross join scoped
+            select pending_position, pending_event_time, organization_ids from pending cross join scoped
             """
         )
         pending = found.all()

@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
+from typing import Any
 from uuid import UUID, uuid4
 
 import nats
@@ -20,11 +21,13 @@ from chassis import consumer, relay, streams
 from chassis.clock import SystemClock
 from chassis.embedded.servers import EmbeddedServers
 from chassis.outbox import subject
+from chassis.relay import Relay
 from tests.conftest import TEMPLATE, clear_streams, create_database
 from tests.integration.chassis.installations import (
     PUBLISHER,
     READER,
     STREAM,
+    WAIT_SECONDS,
     Installation,
     Reading,
     messages,
@@ -420,3 +423,25 @@ async def test_facts_that_wait_while_nats_is_away_are_told_though_the_outage_beg
         await until(interrupted)
         await ours.announce(uuid4(), 3)
         await until(told)
+
+
+async def test_nothing_is_held_while_nats_stores(
+    ours: Installation, client: Nats, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    storing, stored = asyncio.Event(), asyncio.Event()
+    send = Relay._send
+
+    async def slowly(*arguments: Any) -> int:
+        storing.set()
+        await stored.wait()
+        return await send(*arguments)
+
+    monkeypatch.setattr(Relay, "_send", slowly)
+    async with ours.relaying():
+        await ours.announce(uuid4())
+        async with asyncio.timeout(WAIT_SECONDS):
+            await storing.wait()
+        # What upkeep does to make or drop a partition.
+        await ours.rows(f"begin; lock table {PUBLISHER}.outbox in access exclusive mode nowait; rollback")
+        stored.set()
+        await until(lambda: _holds(client, 1))
