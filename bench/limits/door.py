@@ -25,7 +25,7 @@ create table bare.webhooks (
   delivery_key text not null,
   body bytea not null,
   primary key (connection_key, delivery_key)
-);
+) with (autovacuum_enabled = false);
 alter table bare.webhooks alter column body set storage external;
 """
 INSERT = """
