@@ -31,7 +31,7 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
 POLL_SECONDS = 1.0
-PACE_SECONDS = 0.15
+PACE_SECONDS = 0.25
 """A busy consumer looks no more often than this: many facts then share a transaction. An idle one looks at once."""
 INSPECT_SECONDS = 5.0
 """How often an idle consumer looks whether a stream was made anew."""

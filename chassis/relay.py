@@ -46,7 +46,7 @@ from chassis.telemetry import Metrics
 
 BATCH_MAX = 500
 POLL_SECONDS = 1.0
-PACE_SECONDS = 0.15
+PACE_SECONDS = 0.25
 """A busy relay looks no more often than this: many facts then share the trips they cost. An idle one looks at once."""
 INSPECT_SECONDS = 5.0
 """How often an idle relay looks whether the stream is still the one it knows."""
