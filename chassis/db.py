@@ -22,6 +22,14 @@ from chassis.pool import Connection, Pool
 
 Answer = TypeVar("Answer")
 
+SCOPED = """scoped as materialized (
+  select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
+    as organization_ids
+  from pending having count(*) > 0
+)"""
+"""After a CTE ``pending``: names the organizations of what it found. The rest of the transaction sees them, and what
+is joined to ``scoped`` tells them."""
+
 POOL_SIZE = 16
 POOL_WAIT_SECONDS = 3.0
 CONNECT_TIMEOUT_SECONDS = 3

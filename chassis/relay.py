@@ -23,7 +23,7 @@ from nats.js import JetStreamContext
 from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfig
 from nats.js.errors import NotFoundError
 
-from chassis.db import Database, Tx
+from chassis.db import SCOPED, Database, Tx
 from chassis.errors import ProsaError
 from chassis.installation import Refusals, StreamMark, StreamRefused, mark, read_installation_id
 from chassis.leases import Leases
@@ -273,11 +273,7 @@ class Relay:
             f"""
             with pending as materialized (
               select * from {self._schema}.outbox_pending({BATCH_MAX})
-            ), scoped as materialized (
-              select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
-                as organization_ids
-              from pending having count(*) > 0
-            )
+            ), {SCOPED}
             select pending_position, pending_event_time, organization_ids from pending cross join scoped
             """
         )

@@ -9,7 +9,7 @@ from uuid import UUID
 
 import structlog
 
-from chassis.db import Tx
+from chassis.db import SCOPED, Tx
 from chassis.outbox import Fact, Outbox
 from prosa.ingest.v1 import events_pb2
 
@@ -69,14 +69,11 @@ async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> list
     The rest of the transaction sees their organizations.
     """
     rows = await tx.exec_driver_sql(
-        """
+        f"""
         with pending as materialized (
           select pending_sequence, pending_organization_id
           from ingest.webhooks_pending(%(lanes)b::smallint[], %(now)s, %(limit)s)
-        ), scoped as materialized (
-          select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
-          from pending having count(*) > 0
-        )
+        ), {SCOPED}
         select pending_sequence from pending cross join scoped
         """,
         {"lanes": list(lanes), "now": now, "limit": limit},
