@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test bench lint format generate requirements chaos clean
+.PHONY: help install run test bench lint format generate requirements cases chaos clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -56,6 +56,7 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/buf breaking --against protos/released.binpb
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check_generated.sh
 	$(BIN)/python tools/requirements.py --check
+	$(BIN)/python tools/cases.py --check
 
 format: install ## Bring code and contracts into form.
 	$(BIN)/ruff check --fix .
@@ -67,6 +68,9 @@ generate: install ## Make gen/ from protos/.
 
 requirements: install ## List every demand with the tests that show it: docs/requirements.md
 	$(BIN)/python tools/requirements.py
+
+cases: install ## List everything that use has found with the tests that hold it shut.
+	$(BIN)/python tools/cases.py
 
 clean: ## Remove .venv and caches; homes of `prosa up` stay.
 	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

@@ -1,22 +1,21 @@
 """Writes docs/requirements.md: every demand with the tests that show it, read from their marks without running them.
 
-`--check` writes nothing and fails when the file is not what it would write, or when a test names an unknown demand.
+`--check` writes nothing and fails when the file is not what it would write. Either way it fails when a line of the list
+cannot be read or a test names an unknown demand.
 """
 
 from __future__ import annotations
 
-import ast
 import re
 import sys
-from collections.abc import Iterator
 from dataclasses import dataclass, field
-from pathlib import Path
 
-ROOT = Path(__file__).resolve().parent.parent
+from tools.marks import ROOT, UnreadableError, all_marked_tests, read_lines
+
 IDS = ROOT / "docs" / "requirements-ids.txt"
 TABLE = ROOT / "docs" / "requirements.md"
-TESTS = ROOT / "tests"
-_LINE = re.compile(r"(?P<id>[A-Z]{2}-[0-9]{2}) (?P<when>now|later) +(?P<title>.+)")
+_LINE = re.compile(r"(?P<id>[A-Z][A-Z0-9]-[0-9]{2}) (?P<when>now|later) +(?P<title>[^\s|][^|]*)")
+_FORM = "ID-01 now|later Title"
 
 HEADER = """# Demands and the tests that show them
 
@@ -36,42 +35,9 @@ class Demand:
 
 
 def read_demands(text: str) -> dict[str, Demand]:
-    """The demands by id, in their order."""
-    found = (_LINE.fullmatch(line) for line in text.splitlines() if line and not line.startswith("#"))
-    return {line["id"]: Demand(line["id"], line["when"] == "now", line["title"]) for line in found if line is not None}
-
-
-def marked_tests(source: str, path: str) -> Iterator[tuple[str, str]]:
-    """Every (demand, test) of one file; marks of its classes and of the module count for all tests in it."""
-    module = ast.parse(source, path)
-    yield from _marked(module.body, path, _module_marks(module))
-
-
-def _marked(body: list[ast.stmt], path: str, inherited: list[str]) -> Iterator[tuple[str, str]]:
-    for node in body:
-        if isinstance(node, ast.ClassDef):
-            yield from _marked(node.body, f"{path}::{node.name}", inherited + _marks(node.decorator_list))
-        elif isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef)) and node.name.startswith("test"):
-            for demand in dict.fromkeys(inherited + _marks(node.decorator_list)):
-                yield demand, f"{path}::{node.name}"
-
-
-def _module_marks(module: ast.Module) -> list[str]:
-    for node in module.body:
-        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ["pytestmark"]:
-            values = node.value.elts if isinstance(node.value, (ast.List, ast.Tuple)) else [node.value]
-            return _marks(values)
-    return []
-
-
-def _marks(expressions: list[ast.expr]) -> list[str]:
-    return [
-        argument.value
-        for expression in expressions
-        if isinstance(expression, ast.Call) and ast.unparse(expression.func) == "pytest.mark.req"
-        for argument in expression.args
-        if isinstance(argument, ast.Constant) and isinstance(argument.value, str)
-    ]
+    """The demands by id, in their order; a line that cannot be read raises `UnreadableError`."""
+    lines = read_lines(text, _LINE, _FORM, IDS.name)
+    return {line["id"]: Demand(line["id"], line["when"] == "now", line["title"]) for line in lines}
 
 
 def render(demands: dict[str, Demand]) -> str:
@@ -93,23 +59,25 @@ def _row(demand: Demand) -> str:
 
 def main() -> int:
     """Writes or checks the page; answers the exit code."""
-    demands = read_demands(IDS.read_text(encoding="utf-8"))
-    unknown = []
-    for file in sorted(TESTS.rglob("test_*.py")):
-        path = file.relative_to(ROOT).as_posix()
-        for demand, test in marked_tests(file.read_text(encoding="utf-8"), path):
+    problems = []
+    try:
+        demands = read_demands(IDS.read_text(encoding="utf-8"))
+        for demand, test in all_marked_tests("req"):
             if demand in demands:
                 demands[demand].tests.append(test)
             else:
-                unknown.append(f"{test} names {demand}, which is no demand of {IDS.relative_to(ROOT)}.")
+                problems.append(f"{test} names {demand}, which is no demand of {IDS.relative_to(ROOT)}.")
+    except UnreadableError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
     page = render(demands)
     if "--check" not in sys.argv[1:]:
         TABLE.write_text(page, encoding="utf-8")
     elif not TABLE.exists() or TABLE.read_text(encoding="utf-8") != page:
-        unknown.append(f"{TABLE.relative_to(ROOT)} is not what the tests say. Run: make requirements")
-    for line in unknown:
+        problems.append(f"{TABLE.relative_to(ROOT)} is not what the tests say. Run: make requirements")
+    for line in problems:
         sys.stderr.write(line + "\n")
-    return 1 if unknown else 0
+    return 1 if problems else 0
 
 
 if __name__ == "__main__":
