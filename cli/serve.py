@@ -11,7 +11,7 @@ import structlog
 import typer
 import uvloop
 
-from chassis import telemetry
+from chassis import open_files, telemetry
 from chassis.config import Settings
 from chassis.process import Host
 from cli.failures import RED, Refused, operation
@@ -39,6 +39,7 @@ async def run(target: str) -> None:
     modules = chosen(target)
     settings = Settings()
     telemetry.configure_logging(settings.log_level, show_text=settings.log_text)
+    open_files.warn_if_few(open_files.raise_open_files())
     traces = telemetry.configure_tracing(target, settings.otlp_endpoint)
     stopping = asyncio.Event()
     loop = asyncio.get_running_loop()

@@ -15,7 +15,7 @@ import structlog
 import typer
 from rich.console import Console
 
-from chassis import auth, crypto, migrate, telemetry
+from chassis import auth, crypto, migrate, open_files, telemetry
 from chassis.clock import SystemClock
 from chassis.embedded.child import ChildSpec
 from chassis.embedded.ports import LOOPBACK
@@ -108,6 +108,10 @@ class Up:
     async def run(self) -> None:
         """Starts, waits for a signal and stops. Raises EmbeddedError when it cannot start."""
         self._say(f"Prosa starts in {self._suite.directory} …")
+        # Before anything is started: all processes of the suite inherit it.
+        limit = open_files.raise_open_files()
+        if limit < open_files.OPEN_FILES_FLOOR:
+            self._say(f"  {open_files.advice(limit)}")
         async with self._closing:
             await self._suite.run()
         # The last words come when nothing of it runs any more.

@@ -17,13 +17,18 @@ import pytest_asyncio
 import uvloop
 from sqlalchemy.engine import make_url
 
-from chassis import auth, crypto, migrate, telemetry
+from chassis import auth, crypto, migrate, open_files, telemetry
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
 from chassis.migrations import READER_ROLE, SERVICES, role
 from tests.world import ROLE_PASSWORD, World, settings_for, start_world
 
 TEMPLATE = "prosa_template"
 ALL_TARGETS = ("identity", "crm", "outreach", "conversation", "ingest", "gateway")
+
+
+def pytest_configure() -> None:
+    """Many tests at an ordinary user's 1024 files would end in the middle of anything."""
+    open_files.raise_open_files()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:
