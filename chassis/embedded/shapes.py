@@ -17,6 +17,8 @@ ACCEPT_TARGET = "ingest-accept"
 GATEWAY_TARGET = "gateway"
 TARGETS = (GATEWAY_TARGET, ACCEPT_TARGET, *SERVICES)
 READER_ROLE = "prosa_reader"
+REDIS_TARGETS: frozenset[str] = frozenset()
+"""What uses Redis; nothing does yet. Where this is empty no Redis is started."""
 DOOR_CORES_MIN = 2
 
 
@@ -96,13 +98,14 @@ def app_environment(app: AppProcess, addresses: Addresses, caller: Mapping[str, 
         "PROSA_HOME": str(addresses.home),
         "PROSA_KEYS_DIR": str(addresses.home / "keys"),
         "PROSA_NATS_URL": addresses.nats_url,
-        "PROSA_REDIS_URL": addresses.redis_url,
         "PROSA_HTTP_PORT": str(addresses.http_port),
         "PROSA_GRPC_ADDRESS": f"{LOOPBACK}:{app.grpc_port}",
         "PROSA_METRICS_PORT": str(app.metrics_port),
         "PYTHONPATH": source_path(caller),
         "PYTHONUNBUFFERED": "1",
     }
+    if addresses.redis_url:
+        environment["PROSA_REDIS_URL"] = addresses.redis_url
     return environment
 
 

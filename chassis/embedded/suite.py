@@ -3,7 +3,7 @@
 import asyncio
 import contextlib
 import os
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
@@ -16,6 +16,7 @@ from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.redis import EmbeddedRedis
 from chassis.embedded.shapes import (
     READER_ROLE,
+    REDIS_TARGETS,
     SERVICES,
     Addresses,
     AppProcess,
@@ -51,6 +52,7 @@ class Suite:
 
     `migrate` runs when the servers are ready and before any application starts; `on_ready` when all are ready. In
     `environment`, PROSA_DATABASE_URL, PROSA_NATS_URL and PROSA_REDIS_URL name servers to use instead of embedded ones.
+    Redis is started only where something among `redis_targets` uses it.
     `extra_ports` are names of further loopback ports to keep in the home, for the children that `extra_children` adds.
     """
 
@@ -66,6 +68,7 @@ class Suite:
         extra_ports: Sequence[str] = (),
         extra_children: Callable[["Suite"], Sequence[ChildSpec]] = _no_children,
         command: Callable[[AppProcess], tuple[str, ...]] = serve_command,
+        redis_targets: Collection[str] = REDIS_TARGETS,
         durable: bool = True,
         free_bytes: Callable[[Path], int] = disk_free_bytes,
     ) -> None:
@@ -87,6 +90,7 @@ class Suite:
         self._extra_ports = tuple(extra_ports)
         self._extra_children = extra_children
         self._command = command
+        self._redis_targets = frozenset(redis_targets)
         self._durable = durable
         self._free_bytes = free_bytes
         self._passwords: dict[str, str] = {}
@@ -208,7 +212,7 @@ class Suite:
             nats = EmbeddedNats(self.directory / "nats", self.ports["nats"], passwords["nats"])
             self.nats_url = nats.url
             children.append(nats.child())
-        if not self.redis_url:
+        if not self.redis_url and self._redis_targets:
             redis = EmbeddedRedis(self.directory / "redis", self.ports["redis"], passwords["redis"])
             self.redis_url = redis.url
             children.append(redis.child())

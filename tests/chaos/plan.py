@@ -8,8 +8,8 @@ from enum import StrEnum
 
 from chassis.embedded.shapes import Shape
 
-SERVERS = ("postgres", "nats", "redis")
-LEANED_ON = ("postgres", "nats")
+SERVERS = ("postgres", "nats")
+LEANED_ON = SERVERS
 """What an application needs when it starts."""
 SECOND_INGEST = "ingest-2"
 """A second worker process beside ``ingest`` where every service has a process of its own."""

@@ -5,14 +5,18 @@ import json
 import os
 import signal
 import socket
+import subprocess
 from pathlib import Path
 
 import psycopg
 import pytest
+import redis.asyncio
 
 from chassis.embedded.child import ChildSpec
 from chassis.embedded.errors import EmbeddedError
+from chassis.embedded.nats import nats_server
 from chassis.embedded.ports import free_port
+from chassis.embedded.redis import find_redis_server
 from chassis.embedded.shapes import TARGETS, Shape, default_shape, processes_of, with_role
 from chassis.embedded.suite import Suite
 from tests.integration.embedded.fakes import alive, descendants, fake_app, fake_child, line_of, program, until
@@ -63,7 +67,7 @@ async def test_servers_come_up_then_migrations_then_one_process_per_target(tmp_p
         await suite.start()
         pids = set(descendants(os.getpid())) - others
         assert happened == ["migrated", "ready"]
-        assert [child.name for child in suite.supervisor.states()] == ["postgres", "nats", "redis", *TARGETS]
+        assert [child.name for child in suite.supervisor.states()] == ["postgres", "nats", *TARGETS]
 
         ingest, gateway = environment_of(suite, "ingest"), environment_of(suite, "gateway")
         assert ingest["PROSA_LOG_LEVEL"] == "debug"
@@ -113,6 +117,38 @@ async def test_external_servers_replace_embedded_ones_and_further_children_run_a
         assert suite.operator_environment()["PROSA_DATABASE_URL"] == EXTERNAL["PROSA_DATABASE_URL"]
     finally:
         await suite.stop()
+
+
+@pytest.mark.case("S14")
+async def test_redis_is_started_where_something_uses_it_and_only_there(tmp_path: Path) -> None:
+    environment = {**CALLER, **{name: url for name, url in EXTERNAL.items() if name != "PROSA_REDIS_URL"}}
+    for targets in (["crm"], []):
+        suite = Suite(
+            tmp_path, free_port(), Shape.ALL, environment=environment, command=fake_app, redis_targets=targets
+        )
+        try:
+            await suite.start()
+            names = [child.name for child in suite.supervisor.states()]
+            told = environment_of(suite, "all").get("PROSA_REDIS_URL", "")
+            if targets:
+                assert names == ["redis", "all"]
+                store = redis.asyncio.from_url(told)
+                assert await store.ping()
+                await store.aclose()
+            else:
+                assert names == ["all"]
+                assert told == ""
+        finally:
+            await suite.stop()
+
+
+@pytest.mark.case("S14")
+def test_the_embedded_servers_are_releases_of_this_year_for_every_python(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", "")  # the machine's own Redis would be preferred
+    valkey = subprocess.check_output([find_redis_server.__wrapped__(), "--version"], text=True)
+    nats = subprocess.check_output([nats_server(), "--version"], text=True)
+    assert valkey.startswith("Valkey server v=9.")
+    assert nats.startswith("nats-server: v2.15.")
 
 
 async def test_a_taken_http_port_is_refused_before_anything_is_started(tmp_path: Path) -> None:
@@ -166,7 +202,7 @@ async def test_the_suite_starts_after_kill_minus_nine_and_ends_on_ctrl_c(tmp_pat
 
 async def test_a_signal_while_starting_stops_what_was_started(tmp_path: Path) -> None:
     async with program("run_suite", str(tmp_path), str(free_port())) as process:
-        await until(lambda: (tmp_path / "run" / "redis.json").exists())
+        await until(lambda: (tmp_path / "run" / "nats.json").exists())
         pids = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
         assert await asyncio.wait_for(process.wait(), 20) == 0
