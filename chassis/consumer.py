@@ -26,7 +26,7 @@ from chassis.errors import Aborted, ProsaError, Unavailable
 from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import arrival_subject, stream_name, subject
-from chassis.streams import ALL_FACTS, StreamMessage, read_batch
+from chassis.streams import ALL_FACTS, StreamMessage, read_batch, until_connected
 from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
@@ -93,6 +93,7 @@ class Consumer:
 
     async def run(self) -> None:
         """Runs until cancelled; waits out what is away and starts over."""
+        await until_connected(self._nats)
         subscriptions = [
             await self._nats.subscribe(arrival_subject(service), cb=partial(self._on_arrival, service))
             for service in self._services

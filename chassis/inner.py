@@ -27,10 +27,17 @@ class Readiness:
     def __init__(self) -> None:
         self.serving = False
         self.checks: dict[str, Check] = {}
+        self._not_needed: set[str] = set()
 
-    def add(self, name: str, check: Check) -> None:
-        """Looks at one more dependency."""
+    def add(self, name: str, check: Check, *, needed: bool = True) -> None:
+        """Looks at one more dependency; one that is not needed may be away when the process is started."""
         self.checks[name] = check
+        if not needed:
+            self._not_needed.add(name)
+
+    def started(self, report: Mapping[str, str]) -> bool:
+        """Whether, by what was seen, the process has started and does what it can without what is not needed."""
+        return self.serving and all(state == "ok" for name, state in report.items() if name not in self._not_needed)
 
     async def look(self) -> tuple[bool, Mapping[str, str]]:
         """Ready or not, and what was seen of each dependency: "ok" or why not."""
@@ -63,7 +70,8 @@ async def start_inner_listener(
 
     async def ready(_request: web.Request) -> web.Response:
         is_ready, report = await readiness.look()
-        return web.json_response({"ready": is_ready, "dependencies": report}, status=200 if is_ready else 503)
+        answer = {"ready": is_ready, "started": readiness.started(report), "dependencies": dict(report)}
+        return web.json_response(answer, status=200 if is_ready else 503)
 
     async def health(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -7,6 +7,7 @@ one process: there is one path. A background job that fails stops the process, t
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -16,7 +17,6 @@ import structlog
 from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from nats.aio.client import Client as Nats
 from nats.errors import Error as NatsError
 
 from chassis import auth, outbox, rpc, streams, telemetry
@@ -25,9 +25,9 @@ from chassis.config import Settings
 from chassis.consumer import Consumer, Handler
 from chassis.crypto import Vault
 from chassis.db import Database
-from chassis.errors import ProsaError, Unavailable
+from chassis.errors import ProsaError
 from chassis.ids import Ids, Uuid7Ids
-from chassis.inner import Readiness, start_inner_listener
+from chassis.inner import NotReady, Readiness, start_inner_listener
 from chassis.interceptors import ServerInterceptor
 from chassis.leases import Leases
 from chassis.outbox import Outbox
@@ -43,6 +43,8 @@ CANCEL_AGAIN_SECONDS = 1.0
 NATS_RECONNECT_SECONDS = 0.5
 NATS_PING_SECONDS = 3
 NATS_CONNECT_SECONDS = 3
+NATS_AWAITED_SECONDS = 5.0
+"""How long a start waits for NATS to answer or to refuse; everything but facts on their way goes on without it."""
 
 Stub = TypeVar("Stub")
 Job = Callable[[], Awaitable[None]]
@@ -66,7 +68,8 @@ class Host:
         self.readiness = Readiness()
         self.revocations = auth.Revocations(self.clock)
         self.verifier = auth.TokenVerifier(auth.load_public_keys(settings.keys_dir), self.clock)
-        self.nats: Nats
+        self.nats = streams.Client()
+        self._nats_answered = asyncio.Event()
         self.grpc_address = settings.grpc_address
         self.metrics_port = 0
         self.http_port = 0
@@ -87,8 +90,11 @@ class Host:
     async def start(self, modules: Mapping[str, Start]) -> None:
         """Starts the modules, then the listener, then the jobs; ready once it returns."""
         self._failed = asyncio.get_running_loop().create_future()
-        self.nats = await self._connect_nats()
-        self.readiness.add("nats", self._check_nats)
+        self.readiness.add("nats", self._check_nats, needed=False)
+        self._spawn("nats", self._keep_nats)
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(NATS_AWAITED_SECONDS):
+                await self._nats_answered.wait()
         self._interceptor = ServerInterceptor(self.verifier, self.revocations, self.metrics)
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
@@ -235,25 +241,31 @@ class Host:
 
         self._tasks.append(asyncio.create_task(guarded(), name=name))
 
-    async def _connect_nats(self) -> Nats:
-        async def on_error(error: Exception) -> None:
-            logger.info("nats_error", error=repr(error))
+    async def _keep_nats(self) -> None:
+        """Connects for as long as that takes; from then on the client reconnects by itself."""
 
-        client = streams.Client()
-        await client.connect(
+        async def on_error(error: Exception) -> None:
+            if self._nats_answered.is_set():
+                logger.info("nats_error", error=repr(error))
+            else:
+                logger.warning("nats_away_at_start", error=repr(error))
+                self._nats_answered.set()
+
+        await self.nats.connect(
             self.settings.nats_url.get_secret_value(),
             max_reconnect_attempts=-1,
-            reconnect_time_wait=NATS_RECONNECT_SECONDS,  # type: ignore[arg-type]  # part of a second will do too
+            reconnect_time_wait=NATS_RECONNECT_SECONDS,  # part of a second will do too
             connect_timeout=NATS_CONNECT_SECONDS,
             ping_interval=NATS_PING_SECONDS,
             max_outstanding_pings=2,
             error_cb=on_error,
         )
-        return client
+        self._nats_answered.set()
+        await asyncio.Event().wait()
 
     async def _check_nats(self) -> None:
         if not self.nats.is_connected:
-            raise Unavailable("EVENTS_UNAVAILABLE", "NATS does not answer.")
+            raise NotReady("NATS does not answer. Webhooks are stored; facts wait in PostgreSQL until it is back.")
 
 
 class Process:
@@ -328,7 +340,7 @@ class Process:
     def relay(self) -> Callable[[], None]:
         """Publishes the service's outbox; answers what to call after a commit that added to it."""
         relay = Relay(self.service, self.database(), self.leases(), self.nats, self.metrics)
-        self.readiness.add(f"streams.{self.name}.relay", relay.refusals.check)
+        self.readiness.add(f"streams.{self.name}.relay", relay.refusals.check, needed=False)
         self.run("relay", relay.run)
         return relay.wake
 
@@ -355,7 +367,7 @@ class Process:
             metrics=self.metrics,
             committed=committed,
         )
-        self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check)
+        self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check, needed=False)
         self.run(f"consumer.{name}", consumer.run)
 
     def maintain(self) -> None:
@@ -399,7 +411,7 @@ class Process:
         async def on_revoked(_message: Any) -> None:
             woken.set()
 
-        await self.nats.subscribe(outbox.subject("prosa.identity.v1.PrincipalRevoked"), cb=on_revoked)
+        await self.nats.hear(outbox.subject("prosa.identity.v1.PrincipalRevoked"), on_revoked)
         while True:
             woken.clear()
             try:

@@ -41,6 +41,7 @@ from chassis.streams import (
     TRACE_HEADER,
     TYPE_HEADER,
     read_batch,
+    until_connected,
 )
 from chassis.telemetry import Metrics
 
@@ -88,6 +89,7 @@ class Relay:
 
     async def run(self) -> None:
         """Runs until cancelled; waits out what is away and starts over."""
+        await until_connected(self._nats)
         js = self._nats.jetstream(timeout=PUBLISH_SECONDS)
         subscription = await self._nats.subscribe(wake_subject(self._schema), cb=self._on_wake)
         try:

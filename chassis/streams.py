@@ -7,7 +7,7 @@ own place.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from datetime import datetime
 from functools import lru_cache
 from typing import Any, NamedTuple
@@ -33,6 +33,7 @@ MESSAGE_ID_HEADER = "Nats-Msg-Id"
 EXPECTED_SEQUENCE_HEADER = "Nats-Expected-Last-Sequence"
 ALL_FACTS = f"{SUBJECT_PREFIX}.>"
 READ_SECONDS = 5.0
+CONNECTED_POLL_SECONDS = 0.2
 READ_BYTES_MAX = 8 * 1024 * 1024
 ORGANIZATIONS_CACHED_MAX = 10_000
 
@@ -40,11 +41,35 @@ _SEQUENCE_HEADER = "Nats-Sequence"
 _STATUS_HEADER = "Status"
 
 
-class Client(Nats):
-    """nats-py's, but for how it reads and writes headers.
+Callback = Callable[[Msg], Awaitable[None]]
 
-    It looks at every letter of every name; that took a third of all that reading or publishing a fact takes.
+
+class Client(Nats):
+    """nats-py's, but for how it reads and writes headers, and for subscriptions before the first connection.
+
+    It looks at every letter of every name; that took a third of all that reading or publishing a fact takes. And it
+    forgets at each attempt to connect what was subscribed to before.
     """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._ever_connected = False
+        self._awaited: list[tuple[str, Callback]] = []
+
+    async def connect(self, *arguments: Any, **options: Any) -> None:
+        """Connects, however long that takes, and then subscribes to what was asked for meanwhile."""
+        await super().connect(*arguments, **options)
+        self._ever_connected = True
+        while self._awaited:
+            subject, callback = self._awaited.pop(0)
+            await self.subscribe(subject, cb=callback)
+
+    async def hear(self, subject: str, callback: Callback) -> None:
+        """Calls back for every message of a subject, from now on or from the first connection on."""
+        if self._ever_connected:
+            await self.subscribe(subject, cb=callback)
+        else:
+            self._awaited.append((subject, callback))
 
     @staticmethod
     def _parse_header_lines(raw: bytes) -> dict[str, str]:
@@ -87,6 +112,12 @@ class StreamMessage(NamedTuple):
     trace_parent: str
     installation_id: str | None
     """Whose fact it is; None where the version before published it."""
+
+
+async def until_connected(nats: Nats) -> None:
+    """Returns once NATS has been reached for the first time; who cannot do anything before waits here."""
+    while not nats.is_connected:  # noqa: ASYNC110 nats-py has no event for it
+        await asyncio.sleep(CONNECTED_POLL_SECONDS)
 
 
 async def read_batch(

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import json
 import os
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
@@ -34,7 +35,7 @@ from chassis.embedded.supervisor import StopSignals, Supervisor
 APP_STOP_TIMEOUT_SECONDS = 20.0
 APP_READY_TIMEOUT_SECONDS = 60.0
 READER_VARIABLE = "PROSA_READER_DATABASE_URL"
-STATUS_LINE_MAX_BYTES = 1024
+READINESS_BYTES_MAX = 64 * 1024
 
 Hook = Callable[["Suite"], Awaitable[None]]
 
@@ -254,12 +255,18 @@ class Suite:
 
 
 async def answers_ready(port: int) -> bool:
-    """Says whether the process with this inner port is ready; raises OSError while it does not listen."""
-    reader, writer = await asyncio.open_connection(LOOPBACK, port, limit=STATUS_LINE_MAX_BYTES)
+    """Says whether the process with this inner port is ready, or has started and lacks only what it can do without.
+
+    Raises OSError while it does not listen.
+    """
+    reader, writer = await asyncio.open_connection(LOOPBACK, port, limit=READINESS_BYTES_MAX)
     try:
         writer.write(f"GET /readyz HTTP/1.0\r\nHost: {LOOPBACK}\r\n\r\n".encode())
         status = await reader.readline()
-        return status.split(b" ", 2)[1:2] == [b"200"]
+        if status.split(b" ", 2)[1:2] == [b"200"]:
+            return True
+        await reader.readuntil(b"\r\n\r\n")
+        return json.loads(await reader.read() or b"{}").get("started") is True
     finally:
         writer.close()
         with contextlib.suppress(OSError):

@@ -15,8 +15,8 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from nats.aio.client import Client as Nats
 
+from chassis import streams
 from chassis.canonical import Source
 from chassis.crypto import SealBroken, Vault
 from chassis.db import Database, Tx, scope
@@ -60,7 +60,7 @@ class AccountMatch:
 class Directory:
     """Finds connections, and forgets them when they change."""
 
-    def __init__(self, db: Database, vault: Vault, nats: Nats) -> None:
+    def __init__(self, db: Database, vault: Vault, nats: streams.Client) -> None:
         self._db = db
         self._vault = vault
         self._nats = nats
@@ -74,7 +74,7 @@ class Directory:
             self._by_key.clear()
             self._by_id.clear()
 
-        await self._nats.subscribe(CHANGED_SUBJECT, cb=forget)
+        await self._nats.hear(CHANGED_SUBJECT, forget)
 
     async def announce_change(self) -> None:
         """Tells every process that connections, secrets or channels have changed; best effort, see KEEP_SECONDS."""

@@ -12,8 +12,7 @@ from dataclasses import dataclass
 from typing import Any
 from uuid import UUID
 
-from nats.aio.client import Client as Nats
-
+from chassis import streams
 from chassis.clock import Clock
 from chassis.consumer import ConsumedEvent
 from chassis.db import Tx
@@ -39,7 +38,7 @@ order by place
 class FeedWriter:
     """Appends facts; the handler of the consumer ``feed``."""
 
-    def __init__(self, clock: Clock, nats: Nats) -> None:
+    def __init__(self, clock: Clock, nats: streams.Client) -> None:
         self._clock = clock
         self._nats = nats
 
@@ -68,7 +67,7 @@ class FeedWriter:
 class FeedReader:
     """Reads an organization's facts by position, and knows when to look again."""
 
-    def __init__(self, nats: Nats) -> None:
+    def __init__(self, nats: streams.Client) -> None:
         self._nats = nats
         self._waiting: set[asyncio.Event] = set()
 
@@ -79,7 +78,7 @@ class FeedReader:
             for event in self._waiting:
                 event.set()
 
-        await self._nats.subscribe(GROWN_SUBJECT, cb=on_grown)
+        await self._nats.hear(GROWN_SUBJECT, on_grown)
 
     def watcher(self) -> asyncio.Event:
         """An event that is set whenever the feed has grown; to be given back to ``forget``."""

@@ -10,10 +10,9 @@ from typing import Any
 from uuid import UUID
 
 import structlog
-from nats.aio.client import Client as Nats
 from prometheus_client import CollectorRegistry, Counter, Histogram
 
-from chassis import context
+from chassis import context, streams
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument, ProsaError, Unavailable
@@ -66,7 +65,7 @@ class WorkerMetrics:
         )
 
 
-def waker(nats: Nats) -> Callable[[], None]:
+def waker(nats: streams.Client) -> Callable[[], None]:
     """What tells all workers that something waits in the queue: best effort, the poll is the truth."""
 
     def wake() -> None:
@@ -88,7 +87,7 @@ class Worker:
         path: Path,
         outbox: Outbox,
         clock: Clock,
-        nats: Nats,
+        nats: streams.Client,
         metrics: WorkerMetrics,
         wake_relay: Callable[[], None],
     ) -> None:
@@ -112,7 +111,7 @@ class Worker:
         async def on_wake(_message: Any) -> None:
             self._wake_strands()
 
-        await self._nats.subscribe(WAKE_SUBJECT, cb=on_wake)
+        await self._nats.hear(WAKE_SUBJECT, on_wake)
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lanes.keep())
             for strand in range(STRANDS):

@@ -49,8 +49,8 @@ class _Lanes:
 class _Nats:
     """Keeps the callback, so that a test can wake the worker."""
 
-    async def subscribe(self, _subject: str, *, cb: Any) -> None:
-        self.wake = cb
+    async def hear(self, _subject: str, callback: Any) -> None:
+        self.wake = callback
 
 
 class _Bench(Worker):

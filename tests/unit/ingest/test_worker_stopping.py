@@ -48,7 +48,7 @@ async def test_a_worker_ends_though_its_strands_and_its_lanes_overhear_their_can
     database = _Database()
     unused = cast("Any", None)
 
-    async def subscribe(*_: Any, **__: Any) -> None:
+    async def hear(*_: Any, **__: Any) -> None:
         """Nobody wakes anybody."""
 
     async def run_batch(*_: Any) -> int:
@@ -65,7 +65,7 @@ async def test_a_worker_ends_though_its_strands_and_its_lanes_overhear_their_can
         path=unused,
         outbox=unused,
         clock=SystemClock(),
-        nats=cast("Any", SimpleNamespace(subscribe=subscribe)),
+        nats=cast("Any", SimpleNamespace(hear=hear)),
         metrics=WorkerMetrics(CollectorRegistry()),
         wake_relay=lambda: None,
     )
