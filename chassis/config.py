@@ -8,9 +8,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, model_validator
+from pydantic import Field, SecretStr, field_validator, model_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
+from chassis.addresses import AllowedHosts
 from chassis.migrations import SERVICES
 
 LogLevel = Literal["debug", "info", "warning", "error"]
@@ -57,7 +58,7 @@ class Settings(BaseSettings):
     drain_seconds: float = Field(default=10.0, gt=0)
     """How long running calls may take once the process was told to stop."""
     allowed_hosts: str = ""
-    """Hosts, comma separated, that outgoing calls may reach though their addresses are private."""
+    """What outgoing calls may reach though its address is private: ``host:port`` or ``host``, comma separated."""
     otlp_endpoint: str = ""
     """Where traces are sent by OTLP over gRPC; none are when empty."""
 
@@ -69,6 +70,12 @@ class Settings(BaseSettings):
                 "files; `prosa keys create` fills it."
             )
         return self
+
+    @field_validator("allowed_hosts")
+    @classmethod
+    def _check_allowed_hosts(cls, text: str) -> str:
+        AllowedHosts(text)
+        return text
 
     def database_url(self, service: str) -> str:
         """The URL of a service's own role. Raises ValueError naming the variable that is missing."""

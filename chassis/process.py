@@ -20,6 +20,7 @@ from grpc_reflection.v1alpha import reflection
 from nats.errors import Error as NatsError
 
 from chassis import auth, outbox, rpc, streams, telemetry
+from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.consumer import Consumer, Handler
@@ -31,6 +32,7 @@ from chassis.inner import NotReady, Readiness, start_inner_listener
 from chassis.interceptors import ServerInterceptor
 from chassis.leases import Leases
 from chassis.outbox import Outbox
+from chassis.outgoing import Outgoing
 from chassis.relay import Relay
 from chassis.requests import Requests
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
@@ -79,6 +81,7 @@ class Host:
         self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
         self._databases: dict[str, Database] = {}
         self._channels: dict[tuple[str | None, str, bool], grpc.aio.Channel] = {}
+        self._outgoing: Outgoing | None = None
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -197,6 +200,13 @@ class Host:
         """Signs as one of the modules that run here."""
         return auth.TokenSigner(issuer, auth.load_private_key(self.settings.keys_dir, issuer), self.clock)
 
+    def outgoing(self) -> Outgoing:
+        """Calls addresses that somebody else gave us; one per process."""
+        if self._outgoing is None:
+            self._outgoing = Outgoing(AllowedHosts(self.settings.allowed_hosts))
+            self.on_stop(self._outgoing.close)
+        return self._outgoing
+
     def serve(self, add_to_server: Callable[[Any, grpc.aio.Server], None], servicer: Any, names: Sequence[str]) -> None:
         """Hosts a servicer under its full service names."""
         add_to_server(servicer, self._server)
@@ -293,6 +303,10 @@ class Process:
     def vault(self) -> Vault:
         """Seals and opens secrets at rest."""
         return Vault.load(self.settings.keys_dir)
+
+    def outgoing(self) -> Outgoing:
+        """Calls addresses that somebody else gave us."""
+        return self._host.outgoing()
 
     def outbox(self) -> Outbox:
         """Where the service leaves its facts."""

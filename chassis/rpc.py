@@ -33,6 +33,8 @@ CHANNEL_OPTIONS = [
     ("grpc.min_reconnect_backoff_ms", 100),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),
+    # A proxy of the environment is for the internet: tokens and bodies of our own calls are not for it.
+    ("grpc.enable_http_proxy", 0),
 ]
 
 

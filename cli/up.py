@@ -65,9 +65,20 @@ def up(
 class WatchedSuite(Suite):
     """A suite that ends what watches it before it stops: a stream held open would make the services drain for long."""
 
-    def __init__(self, *arguments: Any, before_stop: Callable[[], Awaitable[None]], **options: Any) -> None:
+    def __init__(
+        self,
+        *arguments: Any,
+        before_stop: Callable[[], Awaitable[None]],
+        complete: Callable[[WatchedSuite], None],
+        **options: Any,
+    ) -> None:
         super().__init__(*arguments, **options)
         self._before_stop = before_stop
+        self._complete = complete
+
+    def _choose(self) -> None:
+        super()._choose()
+        self._complete(self)
 
     async def stop(self) -> None:
         """As of any suite."""
@@ -97,12 +108,13 @@ class Up:
             home,
             http_port,
             shape,
-            environment=self._environment(),
+            environment=os.environ,
             migrate=self._migrate,
             on_ready=self._on_ready,
             extra_ports=extra_ports,
             extra_children=self._children,
             before_stop=self._stop_watching,
+            complete=self._allow_stand_in,
         )
 
     async def run(self) -> None:
@@ -122,13 +134,12 @@ class Up:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _environment(self) -> dict[str, str]:
-        environment = dict(os.environ)
+    def _allow_stand_in(self, suite: Suite) -> None:
         if self._demo:
-            # The stand-in is on this machine, whose addresses outgoing calls do not reach otherwise.
-            named = environment.get("PROSA_ALLOWED_HOSTS", "")
-            environment["PROSA_ALLOWED_HOSTS"] = f"{named},{LOOPBACK}".lstrip(",")
-        return environment
+            # The stand-in is on this machine, whose addresses outgoing calls do not reach otherwise: that port alone.
+            named = suite.environment.get("PROSA_ALLOWED_HOSTS", "")
+            place = f"{LOOPBACK}:{suite.ports[stand_in.PORT_NAME]}"
+            suite.environment["PROSA_ALLOWED_HOSTS"] = f"{named},{place}".lstrip(",")
 
     async def _migrate(self, suite: Suite) -> None:
         self._say(f"  servers are ready ({self._elapsed()})")

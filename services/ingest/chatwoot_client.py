@@ -6,23 +6,21 @@ Every failure is a ChatwootError with a sentence that says what was seen and wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable
+from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
-from urllib.parse import urlsplit
 
-import aiohttp
 import orjson
-from aiohttp.abc import AbstractResolver
 
-from services.ingest.address_guard import AddressRefused, GuardedResolver, check_literal, read_hosts
+from chassis.addresses import Target
+from chassis.outgoing import Answer, Failed, Outgoing, OutgoingError
 from services.ingest.connection_check import Failure, Inbox, Profile, Seen, Webhook
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX, CHATWOOT_TIMEOUT_SECONDS
 
 # nginx drops headers with underscores, which Chatwoot's own spelling has.
 TOKEN_HEADER = "Api-Access-Token"  # noqa: S105 - the name of a header
 
-Answer = TypeVar("Answer")
+Outcome = TypeVar("Outcome")
 
 
 class ChatwootError(Exception):
@@ -34,37 +32,23 @@ class ChatwootError(Exception):
 
 
 class ChatwootClient:
-    """Opens accounts. Holds no connections between calls."""
+    """Opens accounts."""
 
-    def __init__(
-        self,
-        allowed_hosts: str,
-        *,
-        resolver: AbstractResolver | None = None,
-        timeout_seconds: float = CHATWOOT_TIMEOUT_SECONDS,
-    ) -> None:
-        """``allowed_hosts``, comma separated, may be reached although their addresses are private."""
-        self._allowed_hosts = read_hosts(allowed_hosts)
-        self._resolver = resolver
+    def __init__(self, outgoing: Outgoing, *, timeout_seconds: float = CHATWOOT_TIMEOUT_SECONDS) -> None:
+        self._outgoing = outgoing
         self._timeout_seconds = timeout_seconds
 
     @asynccontextmanager
     async def account(self, base_url: str, access_token: str, account_id: int | None) -> AsyncIterator[ChatwootAccount]:
         """One account, for the length of the block; an empty token can ask for the version alone."""
-        connector = aiohttp.TCPConnector(resolver=GuardedResolver(self._allowed_hosts, self._resolver))
-        async with aiohttp.ClientSession(
-            connector=connector,
-            timeout=aiohttp.ClientTimeout(total=self._timeout_seconds),
-            headers={"Accept": "application/json"},
-            cookie_jar=aiohttp.DummyCookieJar(),
-        ) as session:
-            yield ChatwootAccount(session, self._allowed_hosts, base_url, access_token, account_id)
+        yield ChatwootAccount(self._outgoing, self._timeout_seconds, base_url, access_token, account_id)
 
     async def observe(self, base_url: str, access_token: str, account_id: int | None) -> Seen:
         """All that a check wants to know, asked side by side."""
         if not base_url:
             missing = Failure("No base_url is kept for this connection, so Chatwoot's API cannot be asked.")
             return Seen(missing, missing, missing, missing)
+        began = asyncio.get_running_loop().time()
         async with self.account(base_url, access_token, account_id) as account:
             version, profile, inboxes, webhooks = await asyncio.gather(
                 _outcome(account.version()),
@@ -72,10 +56,14 @@ class ChatwootClient:
                 _outcome(account.inboxes()),
                 _outcome(account.webhooks()),
             )
+            if isinstance(version, Failure) and account.vague:
+                # Nor may the time tell an open port from a closed one.
+                await asyncio.sleep(began + self._timeout_seconds - asyncio.get_running_loop().time())
+                return Seen(version, version, version, version)
         return Seen(version, profile, inboxes, webhooks)
 
 
-async def _outcome(call: Awaitable[Answer]) -> Answer | Failure:
+async def _outcome(call: Awaitable[Outcome]) -> Outcome | Failure:
     try:
         return await call
     except ChatwootError as error:
@@ -86,25 +74,35 @@ class ChatwootAccount:
     """The calls a check makes. Each raises ChatwootError."""
 
     def __init__(
-        self,
-        session: aiohttp.ClientSession,
-        allowed_hosts: frozenset[str],
-        base_url: str,
-        access_token: str,
-        account_id: int | None,
+        self, outgoing: Outgoing, timeout_seconds: float, base_url: str, access_token: str, account_id: int | None
     ) -> None:
-        self._session = session
-        self._allowed_hosts = allowed_hosts
+        self._outgoing = outgoing
+        self._timeout_seconds = timeout_seconds
         self._base_url = base_url.rstrip("/")
         self._access_token = access_token
         self._account_id = account_id
 
+    @property
+    def vague(self) -> bool:
+        """True where whoever gave the address must not learn what is behind its port, unless it is Chatwoot."""
+        try:
+            return self._outgoing.vague(self._outgoing.read(self._base_url))
+        except OutgoingError:
+            return False
+
     async def version(self) -> str:
         """The release that answers; needs no token."""
-        body = await self._get("/api", signed=False)
-        version = _mapping(body).get("version")
-        if not isinstance(version, str):
-            raise ChatwootError(f"{self._base_url}/api answers, but not as Chatwoot does. Check the base_url.")
+        try:
+            version = _mapping(await self._get("/api", signed=False)).get("version")
+            if not isinstance(version, str):
+                raise ChatwootError(f"{self._base_url}/api answers, but not as Chatwoot does. Check the base_url.")
+        except ChatwootError:
+            if self.vague:
+                raise ChatwootError(
+                    f"{self._base_url}/api does not answer as Chatwoot does. Check the base_url, and that Chatwoot "
+                    "runs there; the operator finds the cause in the log."
+                ) from None
+            raise
         return version
 
     async def profile(self) -> Profile:
@@ -149,39 +147,34 @@ class ChatwootAccount:
         if signed and not self._access_token:
             raise ChatwootError("No access token is kept for this connection. Keep the token of an administrator.")
         url = self._base_url + path
-        host = urlsplit(url).hostname or ""
+        headers: Mapping[str, str] = {"Accept": "application/json"}
+        if signed:
+            headers = {**headers, TOKEN_HEADER: self._access_token}
         try:
-            check_literal(host, self._allowed_hosts)
-            # A redirect could lead anywhere, with the token.
-            async with self._session.get(
-                url, allow_redirects=False, headers={TOKEN_HEADER: self._access_token} if signed else {}
-            ) as response:
-                body = await _read_bounded(response)
-                _check_status(response, url)
-        except (aiohttp.ClientError, OSError, ValueError) as error:
-            raise ChatwootError(_unreachable(error, host)) from error
+            target = self._outgoing.read(url)
+            answer = await self._outgoing.call(
+                "GET",
+                target,
+                headers=headers,
+                total_seconds=self._timeout_seconds,
+                answer_bytes_max=CHATWOOT_ANSWER_BYTES_MAX,
+            )
+        except OutgoingError as error:
+            raise ChatwootError(_unanswered(error, url)) from error
+        _check_status(answer, target)
         try:
-            return orjson.loads(body)
+            return orjson.loads(answer.body)
         except orjson.JSONDecodeError:
             raise ChatwootError(f"{url} answers, but not with JSON. Check the base_url.") from None
 
 
-async def _read_bounded(response: aiohttp.ClientResponse) -> bytes:
-    received = bytearray()
-    async for chunk in response.content.iter_chunked(65_536):
-        received += chunk
-        if len(received) > CHATWOOT_ANSWER_BYTES_MAX:
-            raise ChatwootError(f"The answer of {response.url} is larger than {CHATWOOT_ANSWER_BYTES_MAX} bytes.")
-    return bytes(received)
-
-
-def _check_status(response: aiohttp.ClientResponse, url: str) -> None:
-    status = response.status
+def _check_status(answer: Answer, target: Target) -> None:
+    status, url = answer.status, target.url
     if status == 200:
         return
     if 300 <= status < 400:
-        target = response.headers.get("Location", "elsewhere")
-        sentence = f"{url} redirects to {target}. Give the address that answers itself as base_url."
+        elsewhere = answer.headers.get("Location", "elsewhere")
+        sentence = f"{url} redirects to {elsewhere}. Give the address that answers itself as base_url."
     elif status == 401:
         sentence = f"Chatwoot refuses the access token for {url}: it is wrong, or its user may not read this."
     elif status == 404:
@@ -195,24 +188,25 @@ def _check_status(response: aiohttp.ClientResponse, url: str) -> None:
     raise ChatwootError(sentence)
 
 
-def _unreachable(error: Exception, host: str) -> str:
-    cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
-    if isinstance(cause, AddressRefused):
-        return (
-            f"{host} leads into a private network, which is not called. If it is meant, the operator adds it to "
-            "PROSA_ALLOWED_HOSTS."
-        )
-    if isinstance(error, TimeoutError):
-        return f"{host} did not answer in time. Check the base_url, and that Chatwoot runs."
-    if isinstance(error, aiohttp.ClientConnectorDNSError):
-        return f"The name {host} cannot be resolved. Check the base_url."
-    if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError)):
-        return f"The certificate of {host} is not to be trusted, or it speaks no TLS. Check the base_url."
-    if isinstance(error, (aiohttp.InvalidURL, ValueError)):
-        return "The base_url is no address that can be called."
-    if isinstance(error, aiohttp.ClientConnectorError):
-        return f"{host} refuses the connection. Check the base_url, and that Chatwoot runs."
-    return f"The connection to {host} broke off. Check again."
+def _unanswered(error: OutgoingError, url: str) -> str:
+    match error.failed:
+        case Failed.INVALID:
+            return f"The base_url is no address that can be called. {error.detail}"
+        case Failed.REFUSED:
+            return (
+                f"{error.detail} leads to no public address, so it is not called. Check the base_url; a Chatwoot in a "
+                "private network has to be among the operator's PROSA_ALLOWED_HOSTS."
+            )
+        case Failed.UNREACHABLE:
+            return f"{error.detail} refuses the connection. Check the base_url, and that Chatwoot runs."
+        case Failed.UNTRUSTED:
+            return f"The certificate of {error.detail} is not to be trusted, or it speaks no TLS. Check the base_url."
+        case Failed.TIMEOUT:
+            return f"{error.detail} did not answer in time. Check the base_url, and that Chatwoot runs."
+        case Failed.BROKEN:
+            return f"The connection to {error.detail} broke off. Check again."
+        case Failed.TOO_LARGE:
+            return f"The answer of {url} is larger than {error.detail} bytes."
 
 
 def _mapping(value: Any) -> dict[str, Any]:

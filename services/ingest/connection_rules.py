@@ -6,13 +6,13 @@ from collections.abc import Collection, Mapping, Sequence
 from urllib.parse import urlsplit
 from uuid import UUID
 
+from chassis.addresses import USUAL_PORTS, AddressInvalid, read_url
 from chassis.errors import Aborted, FailedPrecondition, FieldViolation, InvalidArgument
 from services.ingest.limits import LIVE_SECRETS_MAX, SECRET_LENGTH_MIN
 
 NAME_LENGTH_MAX = 200
 ADDRESSING_FIELDS = frozenset({"connection_id", "channel_id", "etag", "request_id"})
 """Fields of an update that say what is meant; all others say what it is to be."""
-_USUAL_PORTS = {"http": 80, "https": 443}
 
 
 def readable_name(name: str) -> str:
@@ -26,32 +26,25 @@ def readable_name(name: str) -> str:
 
 
 def base_url(text: str) -> str:
-    """The URL without its last slash; empty stays empty. Raises InvalidArgument BASE_URL_INVALID."""
+    """The URL in its one spelling, without its last slash; empty stays empty.
+
+    Raises InvalidArgument BASE_URL_INVALID.
+    """
     cleaned = text.strip().rstrip("/")
     if not cleaned:
         return ""
     try:
-        parts = urlsplit(cleaned)
-        usable = (
-            parts.scheme in ("http", "https")
-            and bool(parts.hostname)
-            and parts.port != 0
-            and parts.username is None
-            and parts.password is None
-            and not parts.query
-            and not parts.fragment
-            and not any(character.isspace() or not character.isprintable() for character in cleaned)
-        )
-    except ValueError:
-        usable = False
-    if not usable:
+        target = read_url(cleaned)
+        if "?" in cleaned or "#" in cleaned:
+            raise AddressInvalid("It must have neither query nor fragment.")
+    except AddressInvalid as error:
         raise InvalidArgument(
             "BASE_URL_INVALID",
             "base_url must be the address of the provider's pages, such as https://chat.example.com, without user, "
-            "query or fragment.",
+            f"query or fragment. {error}",
             violations=[FieldViolation("base_url", "must be an http or https URL")],
-        )
-    return cleaned
+        ) from None
+    return target.url
 
 
 def account_id(provider: str, given: int) -> int | None:
@@ -96,7 +89,7 @@ def token_stays_home(kept_url: str, wanted_url: str) -> None:
 
 def _server(url: str) -> tuple[str, str, int | None]:
     parts = urlsplit(url)
-    return parts.scheme, parts.hostname or "", parts.port or _USUAL_PORTS.get(parts.scheme)
+    return parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme)
 
 
 def account_in_use(kept: int) -> FailedPrecondition:

@@ -49,7 +49,7 @@ async def start(process: Process) -> None:
             ids=ids,
             wake=wake_relay,
             changed=directory.announce_change,
-            chatwoot=ChatwootClient(process.settings.allowed_hosts),
+            chatwoot=ChatwootClient(process.outgoing()),
         ),
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
     )

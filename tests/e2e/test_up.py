@@ -28,6 +28,7 @@ from cli.smoke.command import SCENARIOS
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.e2e.suite import Suite
+from tests.listeners import http, listening
 
 BOOTSTRAP_KEYS = {
     "url",
@@ -65,6 +66,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
     async with aiohttp.ClientSession(headers={"X-Api-Key": content["api_key"]}) as session:
         await _conversations_arrive(session, content["url"])
         await _pages_answer(session, content)
+        await _the_stand_in_alone_is_reached(session, content)
         await _smoke_passes(suite)
         await _a_blocked_consumer_loses_nothing(suite, session, content)
         contacts = await _contacts(session, content["url"])
@@ -111,6 +113,28 @@ async def _conversations_arrive(session: aiohttp.ClientSession, url: str) -> Non
                 if len((await answer.json())["conversations"]) >= 3:
                     return
             await asyncio.sleep(0.1)
+
+
+async def _the_stand_in_alone_is_reached(session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
+    """The demo lets outgoing calls reach its Chatwoot on loopback, and nothing else there."""
+    connections = f"{content['url']}/api/v1/connections"
+
+    async def reached(connection_id: str) -> dict[str, Any]:
+        async with session.post(f"{connections}/{connection_id}:check", json={}) as answer:
+            found: dict[str, Any] = next(
+                item for item in (await answer.json())["items"] if item["name"] == "api_reachable"
+            )
+            return found
+
+    async with session.get(connections) as answer:
+        [demo] = (await answer.json())["connections"]
+    assert (await reached(demo["connection_id"]))["passed"]
+    async with listening(http(b'{"version":"4.15.1"}')) as other:
+        body = {"provider": "CHATWOOT", "name": "Other", "account_id": 9, "base_url": f"http://{LOOPBACK}:{other.port}"}
+        async with session.post(connections, json=body) as answer:
+            made = await answer.json()
+        assert "no public address" in (await reached(made["connection_id"]))["detail"]
+        assert await other.nothing_came()
 
 
 async def _pages_answer(session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
