@@ -11,7 +11,7 @@ from pathlib import Path
 import psycopg
 
 from bench import bodies
-from chassis.embedded.postgres import binaries
+from chassis.embedded.programs import binaries
 
 SCHEMA = Path(__file__).with_name("path.sql")
 BATCH = 100

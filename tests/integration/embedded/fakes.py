@@ -45,17 +45,18 @@ def fake_app(app: AppProcess) -> tuple[str, ...]:
 
 @contextlib.asynccontextmanager
 async def program(
-    name: str, *arguments: str, account: Account | None = None
+    name: str, *arguments: str, account: Account | None = None, path: Path | None = None
 ) -> AsyncIterator[asyncio.subprocess.Process]:
     """Runs one of the programs of this folder with pipes; killed at the end if it still runs.
 
     Another account still reads this checkout and this Python when they lie in root's home: the launcher sees to that.
+    Modules are looked for in `path` first.
     """
     command = [sys.executable, "-m", f"tests.integration.embedded.{name}", *arguments]
     process = await asyncio.create_subprocess_exec(
         *(launched(command, account=account) if account else command),
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        env={**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{ROOT}" if path else str(ROOT)},
         stdin=asyncio.subprocess.PIPE,
         stdout=asyncio.subprocess.PIPE,
         start_new_session=True,

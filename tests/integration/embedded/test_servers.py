@@ -18,6 +18,7 @@ import redis.asyncio
 from chassis.embedded.child import Account, freeze_tree, launched
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.postgres import SOCKET_PATH_BYTES_MAX, EmbeddedPostgres
+from chassis.embedded.programs import INSTALLATION, PACKAGE, binaries_for
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
 from tests.integration.embedded.fakes import alive, descendants, describe, line_of, program, status, until
 
@@ -167,12 +168,23 @@ async def test_a_data_directory_of_another_version_is_refused(tmp_path: Path) ->
     assert refused.value.reason == "POSTGRES_VERSION"
 
 
+def readable_programs(directory: Path, account: Account) -> Path:
+    """What to add to sys.path, since this checkout may lie in a folder that only root may enter."""
+    package = directory / "packages" / PACKAGE
+    package.mkdir(parents=True)
+    package.joinpath("__init__.py").touch()
+    package.joinpath(INSTALLATION).symlink_to(binaries_for(account).parent)
+    return package.parent
+
+
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can become another user; everyone else is one already")
 async def test_the_servers_start_as_an_ordinary_user_too() -> None:
     nobody = pwd.getpwnam("nobody")
     with tempfile.TemporaryDirectory() as directory:
         os.chown(directory, nobody.pw_uid, nobody.pw_gid)
-        async with program("run_servers", directory, account=Account(nobody.pw_uid, nobody.pw_gid)) as process:
+        account = Account(nobody.pw_uid, nobody.pw_gid, "nobody")
+        packages = readable_programs(Path(directory), account)
+        async with program("run_servers", f"{directory}/home", account=account, path=packages) as process:
             assert await line_of(process) == "ready 1"
             assert {user for _, _, user in describe(process.pid)} == {nobody.pw_uid}
             pids = descendants(process.pid)
