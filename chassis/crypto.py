@@ -16,6 +16,8 @@ import orjson
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
+from chassis.json_reading import read_json
+
 KEY_FILE = "encryption.json"
 _KEY_BYTES = 32
 _NONCE_BYTES = 12
@@ -39,7 +41,7 @@ class Vault:
     @classmethod
     def load(cls, keys_dir: Path) -> Vault:
         """Reads ``encryption.json``: ``{"current": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}``."""
-        content = orjson.loads((keys_dir / KEY_FILE).read_bytes())
+        content = read_json((keys_dir / KEY_FILE).read_bytes())
         keys = {key_id: base64.b64decode(value) for key_id, value in content["keys"].items()}
         return cls(keys, content["current"])
 

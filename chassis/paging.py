@@ -13,6 +13,7 @@ import orjson
 from google.protobuf.message import Message
 
 from chassis.errors import InvalidArgument
+from chassis.json_reading import read_json
 
 PAGE_SIZE = 50
 PAGE_SIZE_MAX = 250
@@ -68,7 +69,7 @@ def _read_token(token: str, filter_hash: str, key_length: int) -> tuple[str, ...
         "PAGE_TOKEN_INVALID", "This page_token is not one of this list with this filter. Start again without it."
     )
     try:
-        made_for, key = orjson.loads(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
+        made_for, key = read_json(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (binascii.Error, ValueError, TypeError):
         raise refused from None
     if made_for != filter_hash or not isinstance(key, list) or len(key) != key_length:

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
 
+from chassis.json_reading import read_json
 from cli.failures import REFUSED, Refused
 
 HOME_DEFAULT = "~/.local/share/prosa"
@@ -27,7 +27,7 @@ def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, An
     """What a running `prosa up` on the home says of itself; empty when none runs."""
     file = home_directory(environment) / BOOTSTRAP
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file.read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         return {}
     except ValueError as error:
@@ -58,7 +58,7 @@ def operator_database_url(environment: Mapping[str, str]) -> str:
         return url
     bootstrap = read_bootstrap(environment)
     try:
-        secrets = json.loads((home_directory(environment) / "secrets.json").read_text(encoding="utf-8"))
+        secrets = read_json((home_directory(environment) / "secrets.json").read_bytes())
     except (FileNotFoundError, NotADirectoryError):
         secrets = {}
     if bootstrap.get("database_url") and secrets.get("postgres"):

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import importlib
+import os
+import sys
 from importlib import metadata
+from pathlib import Path
 from typing import Annotated, Any
 
 import typer
@@ -78,8 +81,19 @@ def prosa(
     """Run and operate Prosa, the back office of a business that sells by conversation."""
 
 
+def readable(word: str) -> str:
+    """A word as a text that can be sent on; a path in another encoding stays as it is where it leads somewhere.
+
+    Python keeps bytes that are no text (half an emoji, another encoding) in a form that nothing but a path may have.
+    """
+    if word.isprintable() or Path(word).exists():
+        return word
+    return os.fsencode(word).decode("utf-8", "replace")
+
+
 def main() -> None:
     """Runs the command line."""
+    sys.argv[1:] = map(readable, sys.argv[1:])
     app()
 
 

@@ -9,6 +9,7 @@ from collections.abc import Collection, Mapping, Sequence
 from pathlib import Path
 
 from chassis.embedded.errors import EmbeddedError
+from chassis.json_reading import read_json
 
 PORT_MIN = 10240
 PORT_ATTEMPT_COUNT_MAX = 200
@@ -89,7 +90,7 @@ def write_private(file: Path, content: Mapping[str, object]) -> None:
 
 def _read(file: Path) -> dict[str, object]:
     try:
-        content = json.loads(file.read_text(encoding="utf-8"))
+        content = read_json(file.read_bytes())
     except FileNotFoundError:
         return {}
     except ValueError as error:

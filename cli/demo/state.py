@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import json
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
 from chassis.embedded.ports import write_private
+from chassis.json_reading import read_json
 
 FILE = "demo.json"
 SECRET_BYTES = 24
@@ -35,7 +35,7 @@ class DemoState:
 def load(home: Path) -> DemoState:
     """What the home remembers; nothing at first."""
     try:
-        content = json.loads((home / FILE).read_text(encoding="utf-8"))
+        content = read_json((home / FILE).read_bytes())
     except (FileNotFoundError, ValueError):
         return DemoState()
     known = {name: content[name] for name in DemoState.__dataclass_fields__ if name in content}

@@ -13,6 +13,7 @@ import aiohttp
 import orjson
 from prometheus_client.parser import text_string_to_metric_families
 
+from chassis.json_reading import JsonMalformed, read_json
 from cli.failures import Refused
 from cli.readings import Reading
 from cli.readings import read as read_rows
@@ -175,6 +176,6 @@ def said(body: Any) -> str:
 async def _content(answer: aiohttp.ClientResponse) -> Any:
     raw = await answer.read()
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError:
+        return read_json(raw)
+    except JsonMalformed:
         return raw[:200].decode("utf-8", "replace")

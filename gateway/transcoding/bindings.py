@@ -8,7 +8,6 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
-import orjson
 from google.api import annotations_pb2
 from google.api.http_pb2 import HttpRule
 from google.protobuf.descriptor import FieldDescriptor, MethodDescriptor
@@ -16,6 +15,7 @@ from google.protobuf.message import Message
 from multidict import MultiMapping
 
 from chassis.errors import FieldViolation, InvalidArgument
+from chassis.json_reading import JsonMalformed, read_json
 from gateway.limits import IDEMPOTENCY_KEY_LENGTH_MAX, QUERY_FIELDS_MAX
 from gateway.transcoding import fields
 from gateway.transcoding.contracts import services
@@ -159,13 +159,13 @@ def parse_json(raw: bytes) -> Any:
     if not raw or raw.isspace():
         return None
     try:
-        return orjson.loads(raw)
-    except orjson.JSONDecodeError as error:
+        return read_json(raw)
+    except JsonMalformed as error:
         raise InvalidArgument(
             "JSON_MALFORMED",
-            f"The body is no JSON: {error.msg} at line {error.lineno}, column {error.colno}.",
-            line=str(error.lineno),
-            column=str(error.colno),
+            f"The body is no JSON: {error.message} at line {error.line}, column {error.column}.",
+            line=str(error.line),
+            column=str(error.column),
         ) from None
 
 

@@ -10,7 +10,6 @@ from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
-import orjson
 import structlog
 from prometheus_client import CollectorRegistry, Counter
 
@@ -18,11 +17,13 @@ from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.ids import Ids
+from chassis.json_reading import JsonMalformed, read_json
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
 from services.ingest.legacy_path import LegacyTarget, read_target
+from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
 from services.ingest.providers.chatwoot import verify as chatwoot
 from services.ingest.providers.chatwoot.shape import ordering_key
@@ -93,8 +94,10 @@ class Door:
             connection = known.get(hook.connection_key) if hook.connection_key else None
             # Reading the field copies it.
             body = hook.body
-            root = _parsed(body)
+            root = None
             if not hook.connection_key:
+                # Whose it is stands in the body, so this is read before anybody has proved anything.
+                root = _parsed(body, UNPROVEN_MENDED_BYTES_MAX)
                 found = await self._legacy_connection(hook, root)
                 if isinstance(found, pb.AcceptResult):
                     results[place] = found
@@ -108,6 +111,8 @@ class Door:
                 results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, verdict.check.value)
                 logger.warning("webhook_refused", connection_id=str(connection.id), check=verdict.check.value)
                 continue
+            if hook.connection_key:
+                root = _parsed(body)
             passed[place] = self._event(hook, body, connection, root, verdict, now)
         await self._store(passed, results)
         answered = [result for result in results if result is not None]
@@ -176,11 +181,11 @@ def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime)
     return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy)
 
 
-def _parsed(body: bytes) -> Any:
+def _parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:
     """The body's JSON, or None where it is none: who is authentic may send what nobody can read."""
     try:
-        return orjson.loads(body)
-    except orjson.JSONDecodeError:
+        return read_json(body, mended_bytes_max)
+    except JsonMalformed:
         return None
 
 

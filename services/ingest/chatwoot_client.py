@@ -10,9 +10,8 @@ from collections.abc import AsyncIterator, Awaitable, Mapping
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
 
-import orjson
-
 from chassis.addresses import Target
+from chassis.json_reading import JsonMalformed, read_json
 from chassis.outgoing import Answer, Failed, Outgoing, OutgoingError
 from services.ingest.connection_check import Failure, Inbox, Profile, Seen, Webhook
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX, CHATWOOT_TIMEOUT_SECONDS
@@ -163,8 +162,8 @@ class ChatwootAccount:
             raise ChatwootError(_unanswered(error, url)) from error
         _check_status(answer, target)
         try:
-            return orjson.loads(answer.body)
-        except orjson.JSONDecodeError:
+            return read_json(answer.body)
+        except JsonMalformed:
             raise ChatwootError(f"{url} answers, but not with JSON. Check the base_url.") from None
 
 

@@ -18,6 +18,9 @@ LAST_EVENT_SCAN_MAX = 10_000
 TAKEN_IN_SCAN_MAX = 10_000
 """How many of a connection's kept webhook events are looked through for a message of its account."""
 
+UNPROVEN_MENDED_BYTES_MAX = 256 * 1024
+"""The largest damaged body that is mended before its signature is checked; genuine ones have some ten kilobytes."""
+
 BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
 
 from chassis import wire
@@ -20,6 +20,9 @@ from services.ingest.normal_form import (
 
 if TYPE_CHECKING:
     from services.ingest.path import Journey
+
+AHEAD_MAX = timedelta(days=1)
+"""How far a provider's clock may run ahead of ours; what lies further ahead is not believed."""
 
 SOURCES = {
     Source.WHATSAPP: options_pb2.SOURCE_WHATSAPP,
@@ -74,17 +77,26 @@ def write_item(item: pb.RecordItem, journey: Journey) -> None:
     item.cause_id = journey.event_id
     wire.write_timestamp(item.receive_time, journey.receive_time)
     if state.status is not None:
-        _write_state(item.conversation, state, state.status)
+        _write_state(item.conversation, state, state.status, journey.receive_time)
     if event.message is not None:
         _write_message(item.message, event.message, journey.receive_time)
 
 
-def _write_state(report: pb.ConversationReport, state: ConversationState, status: ConversationStatus) -> None:
+def _latest(receive_time: datetime) -> datetime:
+    return receive_time + AHEAD_MAX
+
+
+def _write_state(
+    report: pb.ConversationReport, state: ConversationState, status: ConversationStatus, receive_time: datetime
+) -> None:
     report.state = _STATES[status]
     report.labels.extend(state.labels)
     report.unread_count = state.unread_count
     report.assignee_name = state.assignee_name or ""
-    report.update_time_us = 0 if state.updated_at is None else round(state.updated_at * 1_000_000)
+    if state.updated_at is not None:
+        # One far ahead would make everything stale that comes until then.
+        told = state.updated_at if state.updated_at <= _latest(receive_time).timestamp() else receive_time.timestamp()
+        report.update_time_us = round(told * 1_000_000)
 
 
 def _write_message(report: pb.MessageReport, message: MessageRecord, receive_time: datetime) -> None:
@@ -108,4 +120,6 @@ def _write_message(report: pb.MessageReport, message: MessageRecord, receive_tim
     report.error_message = message.external_error or ""
     report.deleted = message.deleted
     report.in_reply_to = message.in_reply_to or ""
-    wire.write_timestamp(report.create_time, message.create_time or receive_time)
+    # Where nothing tells when it was written, it stays unsaid, and the time of arrival is taken for it.
+    if message.create_time is not None and message.create_time <= _latest(receive_time):
+        wire.write_timestamp(report.create_time, message.create_time)

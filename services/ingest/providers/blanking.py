@@ -8,7 +8,7 @@ import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-import orjson
+from chassis.json_reading import JsonMalformed, as_utf8, is_json, read_json
 
 BLANK = b'"[blanked]"'
 
@@ -62,12 +62,13 @@ def blank_secrets(body: bytes, fields: SecretFields = CHATWOOT_SECRETS, *, reada
     Never raises. An escaped spelling of a name ("pubsub\\u005ftoken") counts as the name. `readable` says whether the
     body is JSON, where the caller knows; a body that is none is blanked coarsely, to the end of a doubtful value.
     """
+    body = as_utf8(body)
     starts = sorted(_values_by_name(body, fields))
     if b"\\u00" in body and any(escape[1] for escape in _ESCAPE_IN_STRING.finditer(body)):
         starts = list(_values_by_any_spelling(body, fields))
     blanked = _replace(body, starts) if starts else body
     if readable is None:
-        readable = _is_json(body)
+        readable = is_json(body)
     return blanked if readable else _LOOSE.sub(rb"\1\2" + BLANK, blanked)
 
 
@@ -94,8 +95,8 @@ def _values_by_any_spelling(body: bytes, fields: SecretFields) -> Iterator[int]:
         if field[2] is None:
             continue
         try:
-            name = orjson.loads(field[1]).encode("utf-8", "replace")
-        except orjson.JSONDecodeError:
+            name = read_json(field[1]).encode()
+        except JsonMalformed:
             name = field[1].strip(b'"')
         if name.lower().endswith(fields.endings):
             yield field.end()
@@ -133,11 +134,3 @@ def _end_of_value(body: bytes, start: int) -> int:
             if depth == 0:
                 return token.end()
     return len(body)
-
-
-def _is_json(body: bytes) -> bool:
-    try:
-        orjson.loads(body)
-    except orjson.JSONDecodeError:
-        return False
-    return True

@@ -4,12 +4,13 @@ Providers, their forks and hand-made calls put numbers where texts belong, lists
 None of these functions raises. The JSON reader makes no subclasses, so a number's very type tells it from a flag.
 """
 
+import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
+from email.utils import parsedate_to_datetime
 from typing import Any
 
-import orjson
-
+from chassis.json_reading import JsonMalformed, read_json
 from services.ingest.normal_form import Invalid, InvalidReason
 
 BODY_SIZE_MAX_BYTES = 32 * 1024 * 1024
@@ -23,8 +24,16 @@ URL_LENGTH_MAX = 2048
 # Chatwoot allows 150,000 characters and appends survey links.
 TEXT_LENGTH_MAX = 160_000
 
-EPOCH_SECONDS_MIN = 1_000_000_000  # 2001: a smaller number is a counter or a mistake
-EPOCH_SECONDS_MAX = 10_000_000_000  # 2286: a larger one is in milliseconds
+EPOCH_SECONDS_MIN = 1_230_768_000  # 2009, the year of WhatsApp: what is older is a counter, a default or a mistake
+EPOCH_SECONDS_MAX = 10_000_000_000  # 2286: a larger number counts something smaller than seconds
+TIME_LENGTH_MAX = 100
+_BLANK_BEFORE_OFFSET = re.compile(r"(?<=[0-9]) +(?=[+-][0-9])")
+_UNITS_PER_SECOND = (1, 1_000, 1_000_000, 1_000_000_000)
+_DECIMAL = re.compile(r"[0-9]{9,20}(?:\.[0-9]{1,9})?", re.ASCII)
+# JavaScript writes: Sat Nov 28 2026 10:00:00 GMT-0300 (Brasilia Standard Time)
+_BROWSER_TIME = re.compile(
+    r"[A-Z][a-z]{2} ([A-Z][a-z]{2}) ([0-9]{1,2}) ([0-9]{4}) ([0-9]{2}:[0-9]{2}:[0-9]{2})(?: (?:GMT|UTC)([+-][0-9]{4}))?"
+)
 _INTEGER_MAX = 2**63 - 1
 _NUMBERS = (int, float)
 _NOTHING: Mapping[str, Any] = {}
@@ -37,12 +46,10 @@ def read_object(body: bytes) -> Json | Invalid:
     if len(body) > BODY_SIZE_MAX_BYTES:
         return Invalid(InvalidReason.TOO_LARGE, f"{len(body)} bytes")
     try:
-        root = orjson.loads(body)
-    except orjson.JSONDecodeError as error:
-        too_deep = "depth limit" in str(error)
-        return Invalid(
-            InvalidReason.TOO_DEEP if too_deep else InvalidReason.MALFORMED_JSON, str(error)[:NAME_LENGTH_MAX]
-        )
+        root = read_json(body)
+    except JsonMalformed as error:
+        reason = InvalidReason.TOO_DEEP if error.too_deep else InvalidReason.MALFORMED_JSON
+        return Invalid(reason, str(error)[:NAME_LENGTH_MAX])
     if not isinstance(root, dict):
         return Invalid(InvalidReason.UNKNOWN_SHAPE, "the body is no object")
     # A body with few brackets cannot be deep, which spares the walk for nearly all of them.
@@ -135,18 +142,64 @@ def email(value: Any) -> str | None:
 
 
 def epoch(value: Any) -> float | None:
-    """Epoch seconds; None for 0 (which is how Chatwoot writes "never") and for what cannot be a time of ours."""
-    return float(value) if type(value) in _NUMBERS and EPOCH_SECONDS_MIN <= value < EPOCH_SECONDS_MAX else None
+    """A time in epoch seconds, however it was written; None for 0 (which is how Chatwoot writes "never") and for what
+    cannot be a time of ours."""
+    if type(value) in _NUMBERS:
+        return _seconds(value)
+    found = instant(value)
+    return None if found is None else found.timestamp()
 
 
 def instant(value: Any) -> datetime | None:
-    """A time in UTC from an ISO 8601 text or epoch seconds; a text without a zone counts as UTC."""
-    if isinstance(value, str):
-        try:
-            found = datetime.fromisoformat(value)
-            moment = found.replace(tzinfo=UTC) if found.tzinfo is None else found.astimezone(UTC)
-        except (ValueError, OverflowError):
-            return None
-        return moment if EPOCH_SECONDS_MIN <= moment.timestamp() < EPOCH_SECONDS_MAX else None
-    seconds = epoch(value)
-    return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    """A time in UTC, written in one of the ways that providers, their forks and flows in between write one.
+
+    ISO 8601, also with a blank before its zone or with the zone's name; the dates of e-mail and of JavaScript; epoch
+    seconds, milliseconds and smaller, as number or text. A text without a zone counts as UTC. None for what is older
+    than WhatsApp: a counter, a default or a broken clock.
+    """
+    if type(value) in _NUMBERS:
+        seconds = _seconds(value)
+        return None if seconds is None else datetime.fromtimestamp(seconds, UTC)
+    if not isinstance(value, str):
+        return None
+    written = value[: TIME_LENGTH_MAX + 1].strip()
+    if len(written) > TIME_LENGTH_MAX:
+        return None
+    if _DECIMAL.fullmatch(written):
+        return instant(float(written))
+    moment = _written_out(written)
+    if moment is None:
+        return None
+    moment = moment.replace(tzinfo=UTC) if moment.tzinfo is None else moment
+    try:
+        in_utc = moment.astimezone(UTC)
+    except OverflowError:  # an offset carries it out of the calendar
+        return None
+    return in_utc if EPOCH_SECONDS_MIN <= in_utc.timestamp() < EPOCH_SECONDS_MAX else None
+
+
+def _seconds(value: float) -> float | None:
+    """Epoch seconds of a number that counts seconds or a smaller unit: no two of them share a plausible range."""
+    for per_second in _UNITS_PER_SECOND:
+        if EPOCH_SECONDS_MIN * per_second <= value < EPOCH_SECONDS_MAX * per_second:
+            # Without the fraction of a fraction: a double has no digits left for it.
+            return value / per_second
+    return None
+
+
+def _written_out(written: str) -> datetime | None:
+    zone_named = written.upper().removesuffix(" UTC").removesuffix(" GMT")
+    if len(zone_named) < len(written):
+        written = f"{written[: len(zone_named)].rstrip()}+00:00"
+    try:
+        return datetime.fromisoformat(_BLANK_BEFORE_OFFSET.sub("", written))
+    except ValueError:
+        pass  # in no form of ISO 8601
+    as_in_browsers = _BROWSER_TIME.match(written)
+    if as_in_browsers is not None:
+        month, day, year, clock, offset = as_in_browsers.groups()
+        written = f"{day} {month} {year} {clock} {offset or '+0000'}"
+    try:
+        return parsedate_to_datetime(written)
+    except (ValueError, TypeError, IndexError, OverflowError):
+        return None

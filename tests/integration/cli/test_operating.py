@@ -183,3 +183,13 @@ async def _send(world: World, path: str, organization_id: str) -> tuple[str, str
         organization_id,
     )
     return ids[0], ids[1]
+
+
+@pytest.mark.case("F01")
+async def test_a_word_that_is_no_text_is_taken_with_its_half_character_replaced(operator: Operator) -> None:
+    half = b"Padaria \xf0\x9f\x8d".decode("utf-8", "surrogateescape")
+    words = ("org", "create", "--name", half, "--admin", "noemi@padaria.example", "--json")
+    made = await operator.prosa(*words, PYTHONIOENCODING="utf-8")
+    assert made.code == 0, made.err
+    listed = (await operator.prosa("org", "list", "--json")).document["organizations"]
+    assert "Padaria \ufffd" in [item["name"] for item in listed]
