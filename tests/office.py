@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import copy
 import itertools
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -63,6 +63,11 @@ class Office:
         return f"http://127.0.0.1:{self.world.host.http_port}"
 
     @property
+    def legacy_url(self) -> str:
+        """The address that all organizations share."""
+        return self.url + "/api/chatwoot/webhook"
+
+    @property
     def webhook_url(self) -> str:
         """The connection's own address."""
         return self.url + self.connection.webhook_path
@@ -78,6 +83,8 @@ class Office:
         delivery_id: str | None = None,
         secret: str | None = SECRET,
         traceparent: str = "",
+        legacy: bool = False,
+        organization: str = "",
     ) -> tuple[int, dict[str, Any]]:
         """Sends one webhook, signed as Chatwoot signs; answers status and JSON."""
         raw = body if isinstance(body, bytes) else self.encoded(body)
@@ -85,7 +92,10 @@ class Office:
         headers = signed_request(raw, secret, delivery_id or str(uuid4()), now)
         if traceparent:
             headers["traceparent"] = traceparent
-        async with self.session.post(self.webhook_url, data=raw, headers=headers) as response:
+        if organization:
+            headers["X-Organization-Id"] = organization
+        url = self.legacy_url if legacy else self.webhook_url
+        async with self.session.post(url, data=raw, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 
     async def deliver(self, body: Mapping[str, Any] | bytes, **options: Any) -> dict[str, Any]:
@@ -122,7 +132,13 @@ class Office:
 
 
 async def open_office(
-    world: World, session: aiohttp.ClientSession, *, account_id: int | None = None, secret: str = SECRET
+    world: World,
+    session: aiohttp.ClientSession,
+    *,
+    account_id: int | None = None,
+    secret: str = SECRET,
+    inboxes: Collection[int] = (WHATSAPP_INBOX, INSTAGRAM_INBOX, PAGE_INBOX, EVOLUTION_INBOX),
+    **fields: Any,
 ) -> Office:
     """Creates an organization with a connection to an account of its own, four channels and an API key."""
     account_id = account_id or next(_account_ids)
@@ -135,7 +151,7 @@ async def open_office(
     key = await acting.stub(AccessServiceStub).CreateApiKey(access_pb.CreateApiKeyRequest(name="tests", scopes=["*"]))
     connections = acting.stub(ConnectionServiceStub)
     connection = await connections.CreateConnection(
-        connection_pb.CreateConnectionRequest(name="Chatwoot", account_id=account_id, webhook_secret=secret)
+        connection_pb.CreateConnectionRequest(name="Chatwoot", account_id=account_id, webhook_secret=secret, **fields)
     )
     for inbox_id, source in (
         (WHATSAPP_INBOX, options_pb2.SOURCE_WHATSAPP),
@@ -143,6 +159,8 @@ async def open_office(
         (PAGE_INBOX, options_pb2.SOURCE_INSTAGRAM),
         (EVOLUTION_INBOX, options_pb2.SOURCE_WHATSAPP),
     ):
+        if inbox_id not in inboxes:
+            continue
         await connections.CreateChannel(
             connection_pb.CreateChannelRequest(
                 connection_id=connection.connection_id,

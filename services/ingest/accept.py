@@ -22,15 +22,23 @@ from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
-from services.ingest.legacy_path import LegacyTarget, read_target
+from services.ingest.legacy_path import LegacyTarget, Proof, Refusal, read_target, unproved
 from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
 from services.ingest.providers.chatwoot import verify as chatwoot
 from services.ingest.providers.chatwoot.shape import ordering_key
+from services.ingest.providers.chatwoot.verify import Claim
 
 EVENT_NAME_LENGTH_MAX = 100
 
 _PROVIDERS = {number: name.removeprefix("PROVIDER_") for name, number in pb.Provider.items()}
+
+_LABELS = {
+    chatwoot.Check.AUTHENTIC: "",
+    chatwoot.Check.AUTHENTIC_STATIC: "authentic_static",
+    chatwoot.Check.UNSIGNED_ACCEPTED: "unsigned_accepted",
+}
+"""What the metric calls the checks that let a webhook in."""
 
 logger = structlog.get_logger(__name__)
 
@@ -48,19 +56,20 @@ class DoorMetrics:
         # Finding a series by its labels anew costs more than counting in it.
         self._series: dict[tuple[pb.Provider.ValueType, pb.AcceptOutcome.ValueType, str], Counter] = {}
 
-    def count(self, webhooks: Sequence[pb.Webhook], results: Sequence[pb.AcceptResult]) -> None:
+    def count(self, webhooks: Sequence[pb.Webhook], results: Sequence[pb.AcceptResult], checks: Sequence[str]) -> None:
         """Counts a batch."""
         alike = Counts(
-            (hook.provider, result.outcome, result.reason) for hook, result in zip(webhooks, results, strict=True)
+            (hook.provider, result.outcome, check)
+            for hook, result, check in zip(webhooks, results, checks, strict=True)
         )
         for kind, count in alike.items():
             series = self._series.get(kind)
             if series is None:
-                provider, outcome, reason = kind
+                provider, outcome, check = kind
                 series = self._series[kind] = self.webhooks.labels(
                     pb.Provider.Name(provider).removeprefix("PROVIDER_").lower(),
                     pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
-                    reason,
+                    check,
                 )
             series.inc(count)
 
@@ -88,37 +97,69 @@ class Door:
         """One result per webhook, in their order; those answered ACCEPTED or DUPLICATE are committed."""
         known = await self._directory.by_keys({hook.connection_key for hook in webhooks if hook.connection_key})
         now = self._clock.now()
+        # Reading the field copies it.
+        bodies = [hook.body for hook in webhooks]
+        legacy = {place: hook for place, hook in enumerate(webhooks) if not hook.connection_key}
+        proved = await self._prove(legacy, bodies, now) if legacy else {}
         results: list[pb.AcceptResult | None] = [None] * len(webhooks)
+        checks = [""] * len(webhooks)
         passed: dict[int, accept_store.NewEvent] = {}
-        for place, hook in enumerate(webhooks):
-            connection = known.get(hook.connection_key) if hook.connection_key else None
-            # Reading the field copies it.
-            body = hook.body
-            root = None
-            if not hook.connection_key:
-                # Whose it is stands in the body, so this is read before anybody has proved anything.
-                root = _parsed(body, UNPROVEN_MENDED_BYTES_MAX)
-                found = await self._legacy_connection(hook, root)
-                if isinstance(found, pb.AcceptResult):
-                    results[place] = found
+        for place, (hook, body) in enumerate(zip(webhooks, bodies, strict=True)):
+            if (decided := proved.get(place)) is not None:
+                if isinstance(decided, Refusal):
+                    results[place], checks[place] = decided.result, decided.check
+                    if decided.result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
+                        logger.warning("webhook_refused", check=decided.check)
+                    continue
+                connection, check = decided.connection, decided.check
+            else:
+                found = known.get(hook.connection_key)
+                if found is None or found.provider != _PROVIDERS.get(hook.provider):
+                    results[place] = _refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND")
+                    checks[place] = "CONNECTION_NOT_FOUND"
                     continue
                 connection = found
-            if connection is None or connection.provider != _PROVIDERS.get(hook.provider):
-                results[place] = _refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND")
-                continue
-            verdict = _check(hook, body, connection, now)
-            if not verdict.accepted:
-                results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, verdict.check.value)
-                logger.warning("webhook_refused", connection_id=str(connection.id), check=verdict.check.value)
-                continue
-            if hook.connection_key:
-                root = _parsed(body)
-            passed[place] = self._event(hook, body, connection, root, verdict, now)
+                verdict = _check(hook, body, connection, now)
+                check = verdict.check
+                if not verdict.accepted:
+                    results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, check.value)
+                    checks[place] = check.value
+                    logger.warning("webhook_refused", connection_id=str(connection.id), check=check.value)
+                    continue
+            checks[place] = _LABELS[check]
+            passed[place] = self._event(hook, body, connection, check, now)
         await self._store(passed, results)
         answered = [result for result in results if result is not None]
         assert len(answered) == len(webhooks)
-        self._metrics.count(webhooks, answered)
+        self._metrics.count(webhooks, answered, checks)
         return answered
+
+    async def _prove(
+        self, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
+    ) -> dict[int, Proof | Refusal]:
+        """Whose each webhook of the legacy path is."""
+        decided: dict[int, Proof | Refusal] = {}
+        claims: dict[int, tuple[Claim, LegacyTarget]] = {}
+        for place, hook in hooks.items():
+            claim = chatwoot.read_claim(hook.headers, now)
+            if isinstance(claim, Claim):
+                # Whose it is stands in the body, so this is read before anybody has proved anything.
+                root = _parsed(bodies[place], UNPROVEN_MENDED_BYTES_MAX)
+                claims[place] = claim, read_target(root, hook.headers)
+            else:
+                decided[place] = unproved(claim)
+        by_account, by_organization = await self._directory.candidates(
+            {target.account_id for _, target in claims.values() if target.account_id is not None},
+            {target.organization_id for _, target in claims.values() if target.organization_id is not None},
+        )
+        for place, (claim, target) in claims.items():
+            candidates = {
+                connection.id: connection
+                for found in (by_account.get(target.account_id), by_organization.get(target.organization_id))
+                for connection in found or ()
+            }
+            decided[place] = target.choose(claim, bodies[place], candidates.values(), now)
+        return decided
 
     async def _store(self, passed: Mapping[int, accept_store.NewEvent], results: list[pb.AcceptResult | None]) -> None:
         if not passed:
@@ -140,10 +181,10 @@ class Door:
         hook: pb.Webhook,
         body: bytes,
         connection: Connection,
-        root: Any,
-        verdict: chatwoot.Verdict,
+        check: chatwoot.Check,
         now: datetime,
     ) -> accept_store.NewEvent:
+        root = _parsed(body)
         key = f"{connection.context.connection_id}/{ordering_key(root)}"
         name = root.get("event") if isinstance(root, dict) else None
         fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
@@ -156,28 +197,17 @@ class Door:
             event=_printable(name),
             ordering_key=key,
             lane=lane_of(key),
-            signed=verdict.check is not chatwoot.Check.UNSIGNED_ACCEPTED,
+            signed=check is not chatwoot.Check.UNSIGNED_ACCEPTED,
             delivery_key=chatwoot.delivery_key(hook.headers, body),
             trace_parent=context.accepted_trace_parent(hook.trace_parent),
             body=blank_secrets(body, fields, readable=root is not None),
         )
 
-    async def _legacy_connection(self, hook: pb.Webhook, root: Any) -> Connection | pb.AcceptResult:
-        target = read_target(root, hook.headers)
-        if not isinstance(target, LegacyTarget):
-            return target
-        matches = await self._directory.by_account(target.account_id, target.inbox_id)
-        chosen = target.choose(matches)
-        if isinstance(chosen, pb.AcceptResult):
-            return chosen
-        found = await self._directory.by_ids({chosen.connection_id: chosen.organization_id})
-        return found[chosen.connection_id]
-
 
 def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime) -> chatwoot.Verdict:
     legacy = None
     if connection.legacy_static_secret_end_time is not None and connection.secrets:
-        legacy = chatwoot.LegacyStaticSecret(connection.secrets[0], connection.legacy_static_secret_end_time)
+        legacy = chatwoot.LegacyStaticSecret(connection.secrets, connection.legacy_static_secret_end_time)
     return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy)
 
 

@@ -134,6 +134,15 @@ def _api_reachable(version: str | Failure) -> CheckItem:
     return CheckItem(name, True, f"Chatwoot {version} answers.")
 
 
+def administers(profile: Profile | Failure, account_id: int | None) -> bool:
+    """Whether the server said that the token is an administrator's of the account."""
+    return not isinstance(profile, Failure) and account_id is not None and _is_administrator(profile, account_id)
+
+
+def _is_administrator(profile: Profile, account_id: int) -> bool:
+    return profile.roles.get(account_id) == "administrator"
+
+
 def _token_valid(account_id: int | None, profile: Profile | Failure) -> CheckItem:
     name = "token_valid"
     if isinstance(profile, Failure):
@@ -153,7 +162,7 @@ def _token_valid(account_id: int | None, profile: Profile | Failure) -> CheckIte
             f"The token is {profile.name}'s, who is no member of account {account_id}. Use the token of one of its "
             "administrators.",
         )
-    if role != "administrator":
+    if not _is_administrator(profile, account_id):
         return CheckItem(
             name,
             False,

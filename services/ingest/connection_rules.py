@@ -92,6 +92,15 @@ def _server(url: str) -> tuple[str, str, int | None]:
     return parts.scheme, parts.hostname or "", parts.port or USUAL_PORTS.get(parts.scheme)
 
 
+def server_of(url: str) -> str:
+    """The server that a base_url names, in one spelling whatever its scheme; empty where it names none."""
+    parts = urlsplit(url)
+    host = (parts.hostname or "").rstrip(".")
+    if not host or parts.port in (None, *USUAL_PORTS.values()):
+        return host
+    return f"{host}:{parts.port}"
+
+
 def account_in_use(kept: int) -> FailedPrecondition:
     """ACCOUNT_IN_USE, naming the account."""
     return FailedPrecondition(

@@ -28,7 +28,7 @@ from services.ingest import connection_messages as messages
 from services.ingest import connection_rules as rules
 from services.ingest import connection_store as store
 from services.ingest.chatwoot_client import ChatwootClient
-from services.ingest.connection_check import Declared, Kept, evaluate
+from services.ingest.connection_check import Declared, Kept, administers, evaluate
 from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.directory import SECRET_COLUMN
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
@@ -314,7 +314,16 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             seen = await self._chatwoot.observe(
                 connection.base_url, self._access_token(connection), connection.account_id
             )
+            if seen is not None and administers(seen.profile, connection.account_id):
+                await self._prove_account(connection)
         return messages.check_message(evaluate(kept, seen, last_event_time, LAST_EVENT_SCAN_MAX))
+
+    async def _prove_account(self, connection: Connection) -> None:
+        """Keeps that the connection's server answered for its account."""
+        async with self._db.transaction(connection.organization_id) as tx:
+            proved = await store.prove_account(tx, connection, rules.server_of(connection.base_url))
+        if proved:
+            await self._changed()
 
     async def _read(self, tx: Tx, organization_id: UUID, connection_id: UUID) -> pb.Connection:
         connection = await store.find_connection(tx, organization_id, connection_id)
@@ -361,6 +370,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         if request.HasField("legacy_static_secret_end_time"):
             end_time = wire.from_timestamp(request.legacy_static_secret_end_time)
             after = replace(after, legacy_static_secret_end_time=end_time)
+        if (after.account_id, after.base_url) != (before.account_id, before.base_url):
+            after = replace(after, proved_server=None)
         return after
 
     async def _leave_account(self, tx: Tx, connection: Connection) -> None:

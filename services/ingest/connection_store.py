@@ -28,6 +28,8 @@ class Connection:
     access_token_sealed: bytes | None
     legacy_static_secret_end_time: datetime | None
     create_time: datetime
+    proved_server: str | None = None
+    """The server that said that the kept token is its account's administrator's."""
     secret_count: int = 0
     version: int = 1
 
@@ -69,7 +71,8 @@ class ChannelFilter:
 
 _CONNECTION = (
     "select id, organization_id, provider, name, connection_key, account_id, base_url, access_token_sealed,"
-    " legacy_static_secret_end_time, create_time, version, (select count(*) from ingest.connection_secrets secret"
+    " legacy_static_secret_end_time, create_time, proved_server, version,"
+    " (select count(*) from ingest.connection_secrets secret"
     " where secret.organization_id = connection.organization_id and secret.connection_id = connection.id)"
     " as secret_count from ingest.connections connection"
 )
@@ -109,7 +112,8 @@ async def update_connection(tx: Tx, connection: Connection) -> bool:
         await tx.exec_driver_sql(
             "update ingest.connections set name = %(name)s, account_id = %(account_id)s, base_url = %(base_url)s,"
             " access_token_sealed = %(access_token_sealed)s,"
-            " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, version = %(version)s"
+            " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, proved_server = %(proved_server)s,"
+            " version = %(version)s"
             " where organization_id = %(organization_id)s and id = %(id)s",
             {
                 "id": connection.id,
@@ -119,6 +123,7 @@ async def update_connection(tx: Tx, connection: Connection) -> bool:
                 "base_url": connection.base_url,
                 "access_token_sealed": connection.access_token_sealed,
                 "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
+                "proved_server": connection.proved_server,
                 "version": connection.version,
             },
         )
@@ -127,6 +132,21 @@ async def update_connection(tx: Tx, connection: Connection) -> bool:
             return False
         raise
     return True
+
+
+async def prove_account(tx: Tx, connection: Connection, server: str) -> bool:
+    """Keeps that a server answered for the connection's account; False where it is kept, or the connection changed."""
+    found = await tx.exec_driver_sql(
+        "update ingest.connections set proved_server = %(server)s where organization_id = %(organization_id)s"
+        " and id = %(id)s and version = %(version)s and proved_server is distinct from %(server)s returning 1",
+        {
+            "server": server,
+            "organization_id": connection.organization_id,
+            "id": connection.id,
+            "version": connection.version,
+        },
+    )
+    return found.first() is not None
 
 
 async def find_connection(
@@ -333,6 +353,7 @@ def _connection(row: Any) -> Connection:
         access_token_sealed=None if sealed is None else bytes(sealed),
         legacy_static_secret_end_time=row.legacy_static_secret_end_time,
         create_time=row.create_time,
+        proved_server=row.proved_server,
         secret_count=row.secret_count,
         version=row.version,
     )

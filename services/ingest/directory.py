@@ -1,4 +1,4 @@
-"""Which connection a webhook belongs to: by key, or by account and inbox on the legacy path.
+"""Which connection a webhook belongs to: by key, or, on the legacy path, which ones it could belong to.
 
 Kept in memory for a few seconds, because every webhook asks; a change is announced over NATS and forgets it at once.
 """
@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -20,6 +20,8 @@ from chassis import streams
 from chassis.canonical import Source
 from chassis.crypto import SealBroken, Vault
 from chassis.db import Database, Tx, scope
+from services.ingest.connection_rules import server_of
+from services.ingest.limits import LEGACY_CANDIDATES_PER_ACCOUNT_MAX, LEGACY_CANDIDATES_PER_ORGANIZATION_MAX
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
 
 KEEP_SECONDS = 5.0
@@ -48,15 +50,6 @@ class Connection:
     context: ConnectionContext
 
 
-@dataclass(frozen=True, slots=True)
-class AccountMatch:
-    """A connection that a legacy webhook's account could mean."""
-
-    connection_id: UUID
-    organization_id: UUID
-    inbox_known: bool
-
-
 class Directory:
     """Finds connections, and forgets them when they change."""
 
@@ -66,22 +59,27 @@ class Directory:
         self._nats = nats
         self._by_key: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, Connection]] = OrderedDict()
+        # By account or organization: the ids of connections with their organizations'.
+        self._candidates: OrderedDict[int | UUID, tuple[float, dict[UUID, UUID]]] = OrderedDict()
 
     async def watch(self) -> None:
         """Forgets everything whenever somebody announces a change."""
 
         async def forget(_message: Any) -> None:
-            self._by_key.clear()
-            self._by_id.clear()
+            self._forget()
 
         await self._nats.hear(CHANGED_SUBJECT, forget)
 
     async def announce_change(self) -> None:
         """Tells every process that connections, secrets or channels have changed; best effort, see KEEP_SECONDS."""
-        self._by_key.clear()
-        self._by_id.clear()
+        self._forget()
         if self._nats.is_connected:
             await self._nats.publish(CHANGED_SUBJECT, b"")
+
+    def _forget(self) -> None:
+        self._by_key.clear()
+        self._by_id.clear()
+        self._candidates.clear()
 
     async def by_keys(self, keys: Collection[str]) -> dict[str, Connection | None]:
         """The connection of each key, or None where there is none."""
@@ -128,17 +126,64 @@ class Directory:
             found |= loaded
         return found
 
-    async def by_account(self, account_id: int, inbox_id: int | None) -> list[AccountMatch]:
-        """Every Chatwoot connection of the account, and whether the inbox is one of its channels."""
-        async with self._db.transaction() as tx:
+    async def candidates(
+        self, account_ids: Collection[int], organization_ids: Collection[UUID]
+    ) -> tuple[Mapping[int | None, list[Connection]], Mapping[UUID | None, list[Connection]]]:
+        """The Chatwoot connections that each account and each organization could mean, oldest first, within bounds."""
+        wanted: set[int | UUID] = {*account_ids, *organization_ids}
+        now = time.monotonic()
+        found = {name: kept[1] for name in wanted if (kept := self._candidates.get(name)) is not None and kept[0] > now}
+        if missing := wanted - found.keys():
+            found |= await self._find_candidates(missing)
+        connections = await self.by_ids({key: value for ids in found.values() for key, value in ids.items()})
+        named = {
+            name: [connections[connection_id] for connection_id in ids if connection_id in connections]
+            for name, ids in found.items()
+        }
+        return {name: named[name] for name in account_ids}, {name: named[name] for name in organization_ids}
+
+    async def _find_candidates(self, missing: Collection[int | UUID]) -> dict[int | UUID, dict[UUID, UUID]]:
+        found: dict[int | UUID, dict[UUID, UUID]] = {name: {} for name in missing}
+        account_ids = sorted(name for name in missing if isinstance(name, int))
+        organization_ids = sorted(name for name in missing if isinstance(name, UUID))
+        async with self._db.transaction(*organization_ids) as tx:
+            if account_ids:
+                for row in await tx.exec_driver_sql(
+                    "select * from ingest.connections_of_accounts(%(ids)b::bigint[], %(each)s, %(all)s)",
+                    {
+                        "ids": account_ids,
+                        "each": LEGACY_CANDIDATES_PER_ORGANIZATION_MAX,
+                        "all": LEGACY_CANDIDATES_PER_ACCOUNT_MAX,
+                    },
+                ):
+                    found[row.found_account_id][row.found_connection_id] = row.found_organization_id
+            if organization_ids:
+                for row in await tx.exec_driver_sql(
+                    "select organization_id, candidate.id from unnest(%(ids)b::uuid[]) as wanted (organization_id),"
+                    " lateral (select id from ingest.connections connection where provider = 'CHATWOOT'"
+                    " and connection.organization_id = wanted.organization_id order by id limit %(each)s) candidate",
+                    {"ids": organization_ids, "each": LEGACY_CANDIDATES_PER_ORGANIZATION_MAX},
+                ):
+                    found[row.organization_id][row.id] = row.organization_id
+        now = time.monotonic()
+        for name, ids in found.items():
+            self._candidates[name] = now + (KEEP_SECONDS if ids else UNKNOWN_KEEP_SECONDS), ids
+            if len(self._candidates) > KEPT_MAX:
+                self._candidates.popitem(last=False)
+        return found
+
+    async def channel_holders(self, organization_id: UUID, account_id: int, inbox_id: int) -> list[Connection]:
+        """The organization's connections to an account that have an active channel for the inbox."""
+        async with self._db.transaction(organization_id) as tx:
             rows = await tx.exec_driver_sql(
-                "select * from ingest.connections_by_account(%(account_id)s, %(inbox_id)s)",
-                {"account_id": account_id, "inbox_id": inbox_id},
+                "select connection.id from ingest.connections connection join ingest.channels channel"
+                " on channel.connection_id = connection.id and channel.organization_id = connection.organization_id"
+                " where connection.organization_id = %(organization_id)s and connection.provider = 'CHATWOOT'"
+                " and connection.account_id = %(account_id)s and channel.inbox_id = %(inbox_id)s and channel.active",
+                {"organization_id": organization_id, "account_id": account_id, "inbox_id": inbox_id},
             )
-            return [
-                AccountMatch(row.found_connection_id, row.found_organization_id, row.found_channel_id is not None)
-                for row in rows
-            ]
+            ids = dict.fromkeys((row.id for row in rows), organization_id)
+        return list((await self.by_ids(ids)).values())
 
     def _keep(self, key: str, connection: Connection | None) -> None:
         now = time.monotonic()
@@ -175,7 +220,7 @@ class Directory:
                 board_id=None if row.board_id is None else str(row.board_id),
                 evolution_inbox=bool(row.evolution_instance),
             )
-        shared = await self._shared_accounts(tx, [row.account_id for row in connections if row.account_id])
+        shared = await self._sharing(tx, {row.id: server_of(row.base_url) for row in connections if row.account_id})
         return {
             row.id: Connection(
                 id=row.id,
@@ -188,7 +233,7 @@ class Directory:
                     connection_id=str(row.id),
                     channels=channels.get(row.id, {}),
                     account_id=None if row.account_id is None else str(row.account_id),
-                    account_shared=row.account_id in shared,
+                    account_shared=row.id in shared,
                 ),
             )
             for row in connections
@@ -204,14 +249,17 @@ class Directory:
             return os.urandom(UNKNOWN_SECRET_BYTES).hex()
         return opened.decode()
 
-    async def _shared_accounts(self, tx: Tx, account_ids: Sequence[int]) -> set[int]:
-        """The accounts that more than one organization has a connection to."""
-        if not account_ids:
+    async def _sharing(self, tx: Tx, servers: dict[UUID, str]) -> set[UUID]:
+        """The connections whose account another organization has proved to have on the same server.
+
+        What is only claimed counts for nothing: whoever types in a number and an address must not change what becomes
+        of another organization's contacts.
+        """
+        named = {connection_id: server for connection_id, server in servers.items() if server}
+        if not named:
             return set()
         rows = await tx.exec_driver_sql(
-            "select account_id from unnest(%(ids)b::bigint[]) as wanted (account_id),"
-            " ingest.connections_by_account(account_id, null)"
-            " group by account_id having count(distinct found_organization_id) > 1",
-            {"ids": sorted(set(account_ids))},
+            "select found_connection_id from ingest.connections_sharing(%(ids)b::uuid[], %(servers)b::text[])",
+            {"ids": list(named), "servers": list(named.values())},
         )
-        return {account_id for (account_id,) in rows}
+        return {connection_id for (connection_id,) in rows}

@@ -99,21 +99,14 @@ class Ensurer:
         named = request.conversation
         if not named.conversation_id:
             return None
-        matches = [
-            match
-            for match in await self._directory.by_account(named.account_id, named.inbox_id)
-            if match.organization_id == organization_id and match.inbox_known
-        ]
+        matches = await self._directory.channel_holders(organization_id, named.account_id, named.inbox_id)
         if len(matches) != 1:
             raise NotFound(
                 "CHANNEL_NOT_FOUND" if not matches else "CHANNEL_AMBIGUOUS",
                 f"Inbox {named.inbox_id} of account {named.account_id} is"
                 f" {'no' if not matches else 'more than one'} channel of this organization.",
             )
-        connection = (await self._directory.by_ids({matches[0].connection_id: organization_id}))[
-            matches[0].connection_id
-        ]
-        return Place(connection, connection.context.channels[str(named.inbox_id)])
+        return Place(matches[0], matches[0].context.channels[str(named.inbox_id)])
 
     async def _board(self, organization_id: UUID, board_key: str) -> str:
         try:

@@ -1,71 +1,129 @@
-"""The legacy path has no connection in its address: account and inbox in the body, or a header, say whose it is."""
+"""The legacy path has no connection in its address: whose a webhook is, its signature says and nothing else.
+
+Account and inbox in the body, or a header, only say which secrets to try. Anybody may claim an account, so a connection
+is chosen by proof alone, and whatever proves nothing gets one and the same answer: who guesses learns nothing of whom
+there is. What is said after that, senders of the former CRM know.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from services.ingest.directory import AccountMatch
+from services.ingest.directory import Connection
 from services.ingest.providers.chatwoot.shape import flatten
+from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Check, Claim
 from services.ingest.providers.fields import number, obj
 
 ORGANIZATION_HEADER = "x-organization-id"
 _ID_MAX = 2**63 - 1
+_NOBODY: dict[str, list[Connection]] = {"": []}
+"""Tried where nobody is a candidate: the answer takes its time there too."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """Whose a legacy webhook is, and the check that said so."""
+
+    connection: Connection
+    check: Check
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """What is answered, and the check that decided: for operators, who may know more than the sender."""
+
+    result: pb.AcceptResult
+    check: str
 
 
 @dataclass(frozen=True, slots=True)
 class LegacyTarget:
-    """What a legacy webhook says of where it belongs."""
+    """What a legacy webhook says of where it belongs. Anybody may say anything."""
 
-    account_id: int
+    account_id: int | None
     inbox_id: int | None
-    """None for contact events, which name no inbox."""
+    contact_event: bool
+    """Contact events name no inbox."""
+    organization: str
+    """The header as it was sent; empty when it was not."""
     organization_id: UUID | None
-    """From the header; None when it was not sent."""
+    root: Any
 
-    def choose(self, matches: Sequence[AccountMatch]) -> AccountMatch | pb.AcceptResult:
-        """The one connection that is meant; what is nobody's is ignored, what could be several's is refused."""
-        if self.organization_id is not None:
-            matches = [match for match in matches if match.organization_id == self.organization_id]
-            if not matches:
-                return pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_INVALID, reason="ORGANIZATION_NOT_FOUND")
-        if not matches:
+    def choose(self, claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Proof | Refusal:
+        """The one connection whose secret made the webhook's signature and that is meant."""
+        proved = _proved(claim, body, candidates, now)
+        if not proved:
+            return unproved(Check.SIGNATURE_MISMATCH)
+        if self.root is None:
+            return _invalid("JSON_MALFORMED")
+        if self.organization:
+            proved = [connection for connection in proved if connection.organization_id == self.organization_id]
+            if not proved:
+                return _invalid("ORGANIZATION_NOT_FOUND")
+        if self.account_id is None or (self.inbox_id is None and not self.contact_event):
+            return _ignored("no_inbox_context")
+        proved = [item for item in proved if item.context.account_id == str(self.account_id)]
+        if not proved:
             return _ignored("no_matching_tenant")
         if self.inbox_id is not None:
-            matches = [match for match in matches if match.inbox_known]
-            if not matches:
+            proved = [connection for connection in proved if str(self.inbox_id) in connection.context.channels]
+            if not proved:
                 return _ignored("foreign_inbox")
-        if len(matches) > 1:
-            return pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_INVALID, reason="CONNECTION_AMBIGUOUS")
-        return matches[0]
+        if len(proved) > 1:
+            # Several connections hold the very same secret. Nobody guesses between them.
+            return unproved("CONNECTION_AMBIGUOUS")
+        return Proof(proved[0], Check.AUTHENTIC_STATIC if claim.stamp is None else Check.AUTHENTIC)
 
 
-def read_target(root: Any, headers: Mapping[str, str]) -> LegacyTarget | pb.AcceptResult:
-    """Reads account, inbox and the organization header; an answer where they do not lead anywhere."""
-    if root is None:
-        return pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_INVALID, reason="JSON_MALFORMED")
-    if not isinstance(root, dict):
-        return _ignored("no_inbox_context")
-    organization_id = None
-    if named := headers.get(ORGANIZATION_HEADER, "").strip():
-        try:
-            organization_id = UUID(named)
-        except ValueError:
-            return pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_INVALID, reason="ORGANIZATION_NOT_FOUND")
-    flat, _ = flatten(root)
-    account_id = _id(obj(flat.get("account")).get("id"))
-    inbox_id = (
-        _id(obj(flat.get("inbox")).get("id"))
-        or _id(flat.get("inbox_id"))
-        or _id(obj(flat.get("conversation")).get("inbox_id"))
+def read_target(root: Any, headers: Mapping[str, str]) -> LegacyTarget:
+    """Reads account, inbox and the organization header."""
+    organization = headers.get(ORGANIZATION_HEADER, "").strip()
+    try:
+        organization_id = UUID(organization) if organization else None
+    except ValueError:
+        organization_id = None
+    flat: Mapping[str, Any] = flatten(root)[0] if isinstance(root, dict) else {}
+    return LegacyTarget(
+        account_id=_id(obj(flat.get("account")).get("id")),
+        inbox_id=(
+            _id(obj(flat.get("inbox")).get("id"))
+            or _id(flat.get("inbox_id"))
+            or _id(obj(flat.get("conversation")).get("inbox_id"))
+        ),
+        contact_event=str(flat.get("event", "")).startswith("contact_"),
+        organization=organization,
+        organization_id=organization_id,
+        root=root,
     )
-    contact_event = str(flat.get("event", "")).startswith("contact_")
-    if account_id is None or (inbox_id is None and not contact_event):
-        return _ignored("no_inbox_context")
-    return LegacyTarget(account_id, inbox_id, organization_id)
+
+
+def unproved(check: str) -> Refusal:
+    """The one answer to all that does not prove whose it is."""
+    return Refusal(
+        pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_UNAUTHENTICATED, reason=Check.SIGNATURE_MISMATCH.value), check
+    )
+
+
+def _proved(claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Sequence[Connection]:
+    """The candidates that hold the secret which made the claim."""
+    holders: dict[str, list[Connection]] = {}
+    for connection in candidates:
+        if claim.stamp is not None or _takes_static(connection, now):
+            for secret in connection.secrets[:SECRETS_MAX]:
+                holders.setdefault(secret, []).append(connection)
+    holders = holders or _NOBODY
+    proving = claim.proved_by(holders, body)
+    return () if proving is None else holders[proving]
+
+
+def _takes_static(connection: Connection, now: datetime) -> bool:
+    end_time = connection.legacy_static_secret_end_time
+    return end_time is not None and now < end_time
 
 
 def _id(value: Any) -> int | None:
@@ -76,5 +134,9 @@ def _id(value: Any) -> int | None:
     return found if 0 < found <= _ID_MAX else None
 
 
-def _ignored(reason: str) -> pb.AcceptResult:
-    return pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_IGNORED, reason=reason)
+def _ignored(reason: str) -> Refusal:
+    return Refusal(pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_IGNORED, reason=reason), reason)
+
+
+def _invalid(reason: str) -> Refusal:
+    return Refusal(pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_INVALID, reason=reason), reason)

@@ -8,6 +8,12 @@ LIVE_SECRETS_MAX = 2
 """The newest webhook secret and the one before it, so that a secret can be changed without a gap."""
 SECRET_LENGTH_MIN = 8
 
+LEGACY_CANDIDATES_PER_ORGANIZATION_MAX = 16
+"""With the secrets of so many of an organization's connections to one account, the oldest, a webhook of the legacy path
+is tried: nobody makes the webhooks of others slower by claiming their account very often."""
+LEGACY_CANDIDATES_PER_ACCOUNT_MAX = 1_000
+"""Of all organizations together; beyond it the newest need their own addresses."""
+
 CHATWOOT_TIMEOUT_SECONDS = 4.0
 """Of one REST call to Chatwoot, from resolving its name to the last byte. Calls of one check run side by side."""
 CHATWOOT_ANSWER_BYTES_MAX = 4 * 1024 * 1024

@@ -59,6 +59,10 @@ DEFINER_FUNCTIONS = {
     "ingest.connections_by_account": (
         "TABLE(found_connection_id uuid, found_organization_id uuid, found_channel_id uuid)"
     ),
+    "ingest.connections_of_accounts": (
+        "TABLE(found_account_id bigint, found_connection_id uuid, found_organization_id uuid)"
+    ),
+    "ingest.connections_sharing": "TABLE(found_connection_id uuid)",
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
     "ingest.feed_first_position": "bigint",

@@ -6,7 +6,6 @@ import asyncio
 import io
 import random
 import re
-from uuid import uuid4
 
 import aiohttp
 import orjson
@@ -16,7 +15,7 @@ from chassis.db import Database
 from gateway.limits import CHATWOOT_BODY_BYTES_MAX
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.directory import CHANGED_SUBJECT
-from tests.office import INSTAGRAM_INBOX, SAMPLES, SECRET, Office, changed, open_office, sample
+from tests.office import SAMPLES, SECRET, Office, changed, open_office, sample
 from tests.world import World
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
@@ -161,87 +160,6 @@ async def test_the_store_away_is_503_within_four_seconds_and_nothing_is_lost(
         assert asyncio.get_running_loop().time() - started < 4.5
     event = await office.deliver(body, delivery_id="slow")
     assert event["state"] == "PROCESSED"
-
-
-class TestLegacyPath:
-    """``/api/chatwoot/webhook``, as senders of the former CRM know it."""
-
-    @pytest.mark.req("IN-01")
-    async def test_it_says_that_it_is_there(self, office: Office) -> None:
-        async with office.session.get(office.url + "/api/chatwoot/webhook") as response:
-            assert response.status == 200
-            assert (await response.json())["status"] == "ok"
-
-    async def _post(self, office: Office, body: object, **headers: str) -> tuple[int, dict[str, object]]:
-        raw = orjson.dumps(body)
-        signed = signed_request(raw, SECRET, str(uuid4()), int(office.world.clock.now().timestamp()))
-        url = office.url + "/api/chatwoot/webhook"
-        async with office.session.post(url, data=raw, headers={**signed, **headers}) as response:
-            return response.status, await response.json(content_type=None)
-
-    def _nested(self, office: Office, inbox_id: int = INSTAGRAM_INBOX) -> dict[str, object]:
-        return {
-            "event": "conversation_created",
-            "account": {"id": office.account_id},
-            "inbox": {"id": inbox_id, "channel_type": "Channel::Instagram"},
-            "conversation": {
-                "id": 4711,
-                "account_id": office.account_id,
-                "inbox_id": inbox_id,
-                "status": "open",
-                "meta": {"channel": "Channel::Instagram"},
-                "contact_inbox": {"contact_id": 88},
-            },
-            "sender": {"id": 88, "name": "Bia Prado", "identifier": "17841400000000000"},
-            "contact": {"id": 88, "name": "Bia Prado", "identifier": "17841400000000000"},
-        }
-
-    @pytest.mark.req("IN-04")
-    async def test_a_nested_instagram_conversation_finds_its_organization(self, office: Office) -> None:
-        status, answer = await self._post(office, self._nested(office))
-        assert (status, answer.get("success")) == (200, True), answer
-        rows = await office.world.until(
-            "select * from conversation.messaging_conversation_links where organization_id = %s",
-            office.organization_id,
-        )
-        assert rows[0]["chatwoot_conversation_id"] == 4711
-        identities = await office.world.rows(
-            "select * from identity.messaging_contact_identities where organization_id = %s", office.organization_id
-        )
-        assert [(row["source"], row["external_id"]) for row in identities] == [("INSTAGRAM", "17841400000000000")]
-
-    @pytest.mark.req("ID-09")
-    async def test_it_says_what_it_ignores(self, office: Office) -> None:
-        foreign = self._nested(office, inbox_id=99)
-        assert await self._post(office, foreign) == (200, {"success": True, "ignored": "foreign_inbox"})
-        nobody = changed(sample(INCOMING), account__id=55_555)
-        assert await self._post(office, nobody) == (200, {"success": True, "ignored": "no_matching_tenant"})
-        assert await self._post(office, {"event": "message_created"}) == (
-            200,
-            {"success": True, "ignored": "no_inbox_context"},
-        )
-
-    @pytest.mark.req("ID-09")
-    async def test_two_organizations_on_one_inbox_are_never_guessed_between(
-        self, office: Office, world: World, session: aiohttp.ClientSession
-    ) -> None:
-        other = await open_office(world, session, account_id=office.account_id)
-        status, answer = await self._post(office, self._nested(office))
-        assert (status, answer["error"]) == (400, "Ambiguous organization mapping for account")
-        named = {"X-Organization-Id": str(other.organization_id)}
-        status, answer = await self._post(office, self._nested(office), **named)
-        assert (status, answer.get("success")) == (200, True)
-        assert await other.count("ingest.webhook_events") == 1
-        assert await office.count("ingest.webhook_events") == 0
-
-    async def test_a_wrong_secret_and_a_broken_body_get_the_old_answers(self, office: Office) -> None:
-        raw = orjson.dumps(self._nested(office))
-        url = office.url + "/api/chatwoot/webhook"
-        wrong = signed_request(raw, "not-the-secret", str(uuid4()), int(office.world.clock.now().timestamp()))
-        async with office.session.post(url, data=raw, headers=wrong) as response:
-            assert (response.status, (await response.json())["error"]) == (401, "Invalid signature")
-        async with office.session.post(url, data=b"{") as response:
-            assert (response.status, (await response.json())["error"]) == (400, "Invalid JSON payload")
 
 
 async def test_the_door_answers_while_the_rest_of_the_house_is_away(office: Office) -> None:

@@ -20,7 +20,7 @@ TIMESTAMP = 1790000000
 SIGNATURE = "sha256=ea4c28195ce858495805069d61882d68b7d72310ed5dfb2b59d293a4f8cfc100"
 HEADERS = {"X-Chatwoot-Timestamp": str(TIMESTAMP), "X-Chatwoot-Signature": SIGNATURE}
 NOW = datetime.fromtimestamp(TIMESTAMP, UTC)
-LEGACY = LegacyStaticSecret("old-fixed-secret", NOW + timedelta(days=1))
+LEGACY = LegacyStaticSecret(("newer-secret", "old-fixed-secret"), NOW + timedelta(days=1))
 
 
 @pytest.mark.req("IN-02")

@@ -7,7 +7,7 @@ senders repeat a fixed secret in the header instead: accepted only as long as th
 import hashlib
 import hmac
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -42,10 +42,31 @@ class Check(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class LegacyStaticSecret:
-    """A secret that a legacy sender repeats in the signature header, and until when that is good enough."""
+    """The secrets of which a legacy sender repeats one in the signature header, and until when that is good enough."""
 
-    secret: str
+    secrets: tuple[str, ...]
     end_time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Claim:
+    """What the headers of a request say that it was signed with, before anybody knows whose it is."""
+
+    given: str
+    """The digest of a signature, or a fixed secret as it was repeated."""
+    stamp: bytes | None
+    """The time that is part of what was signed; None for a fixed secret."""
+
+    def proved_by(self, secrets: Iterable[str], body: bytes) -> str | None:
+        """The first of the secrets that made the claim, None where none did."""
+        for secret in secrets:
+            if self.stamp is None:
+                fits = _same(self.given, secret)
+            else:
+                fits = hmac.compare_digest(_digest(secret, self.stamp, body), self.given)
+            if fits:
+                return secret
+        return None
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +105,18 @@ def verify(
     return Verdict(Check.SIGNATURE_MALFORMED)
 
 
+def read_claim(headers: Mapping[str, str], now: datetime) -> Claim | Check:
+    """What a request claims to be signed with; a check that failed where no secret at all could prove it."""
+    signature = _header(headers, SIGNATURE_HEADER)
+    if not signature:
+        return Check.SIGNATURE_MISSING
+    signed = _SIGNATURE.fullmatch(signature)
+    if signed is None:
+        return Claim(signature, None)
+    stamp = _stamp(headers, now)
+    return stamp if isinstance(stamp, Check) else Claim(signed[1], stamp)
+
+
 def delivery_key(headers: Mapping[str, str], body: bytes) -> str:
     """Answers what a second copy of the same request has too: Chatwoot's delivery id, else a hash of the whole body.
 
@@ -104,6 +137,16 @@ def sign(body: bytes, secret: str, timestamp_seconds: int) -> dict[str, str]:
 def _check_signature(
     body: bytes, headers: Mapping[str, str], secrets: Sequence[str], now: datetime, given: str
 ) -> Check:
+    stamp = _stamp(headers, now)
+    if isinstance(stamp, Check):
+        return stamp
+    # Every secret is tried, so that the time taken does not tell which one was right.
+    matches = [hmac.compare_digest(_digest(secret, stamp, body), given) for secret in secrets[:SECRETS_MAX]]
+    return Check.AUTHENTIC if any(matches) else Check.SIGNATURE_MISMATCH
+
+
+def _stamp(headers: Mapping[str, str], now: datetime) -> bytes | Check:
+    """The time that a request says it was signed at, as it was written."""
     timestamp = _header(headers, TIMESTAMP_HEADER)
     if not timestamp:
         return Check.TIMESTAMP_MISSING
@@ -111,10 +154,7 @@ def _check_signature(
         return Check.TIMESTAMP_MALFORMED
     if abs(now.timestamp() - int(timestamp)) > CLOCK_SKEW_MAX_SECONDS:
         return Check.TIMESTAMP_STALE
-    stamp = timestamp.encode("ascii")
-    # Every secret is tried, so that the time taken does not tell which one was right.
-    matches = [hmac.compare_digest(_digest(secret, stamp, body), given) for secret in secrets[:SECRETS_MAX]]
-    return Check.AUTHENTIC if any(matches) else Check.SIGNATURE_MISMATCH
+    return timestamp.encode("ascii")
 
 
 def _digest(secret: str, stamp: bytes, body: bytes) -> str:
@@ -122,9 +162,14 @@ def _digest(secret: str, stamp: bytes, body: bytes) -> str:
 
 
 def _check_static(given: str, legacy: LegacyStaticSecret, now: datetime) -> Check:
-    if not hmac.compare_digest(given.removeprefix("Bearer ").encode("utf-8", "replace"), legacy.secret.encode("utf-8")):
+    matches = [_same(given, secret) for secret in legacy.secrets[:SECRETS_MAX]]
+    if not any(matches):
         return Check.SIGNATURE_MISMATCH
     return Check.AUTHENTIC_STATIC if now < legacy.end_time else Check.STATIC_SECRET_EXPIRED
+
+
+def _same(given: str, secret: str) -> bool:
+    return hmac.compare_digest(given.removeprefix("Bearer ").encode("utf-8", "replace"), secret.encode("utf-8"))
 
 
 def _header(headers: Mapping[str, str], name: str) -> str | None:
