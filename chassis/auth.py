@@ -129,6 +129,11 @@ class TokenSigner:
         return token
 
 
+def token_expired() -> Unauthenticated:
+    """TOKEN_EXPIRED."""
+    return Unauthenticated("TOKEN_EXPIRED", "The token has expired. Get a new one.")
+
+
 class TokenVerifier:
     """Believes tokens of known issuers; keeps what it believed, by token, until it expires."""
 
@@ -146,10 +151,22 @@ class TokenVerifier:
             self._kept[token] = known
             if len(self._kept) > CACHED_TOKENS_MAX:
                 self._kept.popitem(last=False)
-        if known.expire_time + CLOCK_SKEW_SECONDS <= now:
+        try:
+            self._left(known, now)
+        except Unauthenticated:
             self._kept.pop(token, None)
-            raise Unauthenticated("TOKEN_EXPIRED", "The token has expired. Get a new one.")
+            raise
         return known
+
+    def seconds_left(self, verified: Caller) -> float:
+        """How long the caller's token will still be believed. Raises Unauthenticated TOKEN_EXPIRED."""
+        return self._left(verified, self._clock.now().timestamp())
+
+    def _left(self, verified: Caller, now: float) -> float:
+        left = verified.expire_time + CLOCK_SKEW_SECONDS - now
+        if left <= 0:
+            raise token_expired()
+        return left
 
     def _read(self, token: str) -> Caller:
         refused = Unauthenticated("TOKEN_INVALID", "The token cannot be believed. Get a new one.")

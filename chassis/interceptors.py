@@ -7,7 +7,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncGenerator, AsyncIterator, Awaitable, Callable
+from contextlib import aclosing
 from dataclasses import dataclass
 from typing import Any, TypeAlias, cast
 
@@ -133,11 +134,12 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                     raise _shutting_down()
                 self._enter(method, request, call_context)
                 context.deadline.set(None)
-                async for answer in handle(request, call_context):
-                    if method.permission is not None and not method.permission.anonymous:
-                        # A stream may outlive its caller's rights: who was revoked meanwhile reads no further.
-                        self._check_revoked(auth.caller())
-                    yield answer
+                answers = handle(request, call_context)
+                if method.permission is not None and not method.permission.anonymous:
+                    answers = self._rightful(answers, auth.caller())
+                async with aclosing(cast("AsyncGenerator[Any, None]", answers)):
+                    async for answer in answers:
+                        yield answer
             except asyncio.CancelledError:
                 # Otherwise the client has gone, and there is nobody to tell.
                 if not self._closing or task.uncancel() > 0:
@@ -154,6 +156,26 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 self._metrics.rpc_seconds.labels(method.name, code.name).observe(time.perf_counter() - started)
 
         return call
+
+    async def _rightful(self, answers: AsyncIterator[Any], caller: auth.Caller) -> AsyncIterator[Any]:
+        """The answers for as long as the caller may have them: a stream ends with its token, also while it is quiet,
+        and who was revoked meanwhile reads no further."""
+        async with aclosing(cast("AsyncGenerator[Any, None]", answers)):
+            while True:
+                limit = asyncio.timeout(self._verifier.seconds_left(caller))
+                try:
+                    async with limit:
+                        answer = await anext(answers)
+                except StopAsyncIteration:
+                    return
+                except TimeoutError:
+                    if limit.expired():
+                        raise auth.token_expired() from None
+                    raise
+                self._check_revoked(caller)
+                # The clock may have been set since.
+                self._verifier.seconds_left(caller)
+                yield answer
 
     def _enter(self, method: _Method, request: Message, call_context: _Context) -> float:
         metadata = {key: value for key, value in call_context.invocation_metadata() or () if isinstance(value, str)}

@@ -19,7 +19,7 @@ import grpc
 import orjson
 import structlog
 
-from chassis.errors import OutOfRange, ProsaError, ResourceExhausted, Unavailable
+from chassis.errors import OutOfRange, ProsaError, ResourceExhausted, Unauthenticated, Unavailable
 from gateway.credentials import ServiceTokens
 from gateway.limits import (
     STREAM_CALL_TIMEOUT_SECONDS,
@@ -146,11 +146,14 @@ class Stream:
         """Follows the feed, and takes it up again where it stopped whenever the call ends."""
         failures = 0
         while True:
+            begun = False
             try:
                 async for event in self._subscribe(FROM_NOW if self.position is None else self.position):
-                    failures = 0
+                    failures, begun = 0, True
                     self._on(event)
             except grpc.aio.AioRpcError as error:
+                if begun and _token_ended(error):
+                    continue
                 failures += 1
                 log.warning("the feed's stream ended", code=error.code().name, details=error.details())
                 told = to_prosa_error(error)
@@ -237,24 +240,29 @@ class Feed:
 
     async def catch_up(self, organization_id: UUID, after_position: int, until_position: int) -> AsyncGenerator[Fact]:
         """Walks through the facts after one position up to another. Raises what ingest raises: POSITION_EXPIRED."""
-        call = self._subscribe(organization_id, after_position)
-        begun = False
-        try:
-            async for event in call:
-                if not event.heartbeat and event.position <= until_position:
-                    yield self._writer.write(event)
-                # The first heartbeat says that the stream has begun, a later one that there is nothing more: the fact
-                # at the position may have left the feed by now.
-                if event.position >= until_position or (event.heartbeat and begun):
-                    return
-                begun = begun or event.heartbeat
-        except grpc.aio.AioRpcError as error:
-            told = to_prosa_error(error)
-            if told is None and error.code() == grpc.StatusCode.OUT_OF_RANGE:
-                told = position_expired()
-            raise told or Unavailable("FEED_UNAVAILABLE", "The event feed is away; connect again.") from None
-        finally:
-            call.cancel()
+        position = after_position
+        while True:
+            call = self._subscribe(organization_id, position)
+            begun = False
+            try:
+                async for event in call:
+                    if not event.heartbeat and event.position <= until_position:
+                        yield self._writer.write(event)
+                    # The first heartbeat says that the stream has begun, a later one that there is nothing more: the
+                    # fact at the position may have left the feed by now.
+                    if event.position >= until_position or (event.heartbeat and begun):
+                        return
+                    begun, position = begun or event.heartbeat, event.position
+                return
+            except grpc.aio.AioRpcError as error:
+                if begun and _token_ended(error):
+                    continue
+                told = to_prosa_error(error)
+                if told is None and error.code() == grpc.StatusCode.OUT_OF_RANGE:
+                    told = position_expired()
+                raise told or Unavailable("FEED_UNAVAILABLE", "The event feed is away; connect again.") from None
+            finally:
+                call.cancel()
 
     async def close(self) -> None:
         """Ends every stream, so that no connection outlives the process's wish to stop."""
@@ -268,6 +276,12 @@ class Feed:
             metadata=(("authorization", f"Bearer {self._tokens.service_token(organization_id)}"),),
             timeout=STREAM_CALL_TIMEOUT_SECONDS,
         )
+
+
+def _token_ended(error: grpc.aio.AioRpcError) -> bool:
+    """True where the gateway's own token ended under a stream, as it does every two minutes: a new one goes on."""
+    told = to_prosa_error(error)
+    return isinstance(told, Unauthenticated) and told.reason == "TOKEN_EXPIRED"
 
 
 def mark(position: int) -> Fact:

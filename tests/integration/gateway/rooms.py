@@ -19,8 +19,9 @@ from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
 from chassis import rpc
+from chassis.auth import token_expired
 from chassis.clock import SettableClock
-from chassis.errors import ProsaError, Unauthenticated, to_status
+from chassis.errors import ProsaError, Unauthenticated, Unavailable, to_status
 from gateway.app import Parts, make_app, make_runner
 from gateway.credentials import Watcher
 from gateway.transcoding.contracts import ROOMS, services
@@ -118,6 +119,9 @@ class StandInFeed:
         self.idle = False
         self.opened: list[int] = []
         self.open_count = 0
+        self.ended_by: ProsaError
+        # A position behind which it keeps facts back until its streams are ended; 0 keeps none.
+        self.held_at = 0
         self._streams_changed = Changed()
         self._changed = asyncio.Event()
         self._broken = asyncio.Event()
@@ -144,6 +148,14 @@ class StandInFeed:
 
     def break_streams(self) -> None:
         """Ends every open stream as a restarting service would."""
+        self._end(Unavailable("SHUTTING_DOWN", "This process is stopping."))
+
+    def end_tokens(self) -> None:
+        """Ends every open stream as a service does when the token it was opened with has ended."""
+        self._end(token_expired())
+
+    def _end(self, error: ProsaError) -> None:
+        self.ended_by = error
         broken, self._broken = self._broken, asyncio.Event()
         broken.set()
         self._wake()
@@ -167,17 +179,22 @@ class StandInFeed:
             yield events_pb.FeedEvent(heartbeat=True, position=sent)
             while True:
                 changed = self._changed
-                for event in [fact for fact in self.facts if fact.position > sent]:
+                held = self.held_at if sent < self.position and request.after_position >= 0 else 0
+                for event in [fact for fact in self.facts if fact.position > sent and fact.position <= (held or 2**63)]:
                     sent = event.position
                     yield event
                 if self.idle:
                     yield events_pb.FeedEvent(heartbeat=True, position=sent)
                 await changed.wait()
                 if broken.is_set():
-                    await context.abort(grpc.StatusCode.UNAVAILABLE, "restarting")
+                    await context.abort_with_status(rpc_status.to_status(to_status(self.ended_by)))
         finally:
             self.open_count -= 1
             self._streams_changed.tell()
+
+    async def wait_for_opened(self, position: int) -> None:
+        """Answers once a stream was opened behind a position."""
+        await self._streams_changed.until(lambda: position in self.opened)
 
     async def wait_for_streams(self, count: int) -> None:
         """Answers once so many streams are open."""

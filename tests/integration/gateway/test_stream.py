@@ -146,6 +146,34 @@ async def test_the_stream_of_ingest_may_break_and_nobody_notices(gateway: World)
     assert feed.opened == [-1, first]
 
 
+@pytest.mark.case("S11")
+async def test_the_gateways_own_token_may_end_and_nobody_notices(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    async with watch(gateway) as response:
+        await feed.wait_for_streams(1)
+        for text in ("one", "two", "three"):
+            position = feed.add(received(text))
+            assert (await read_event(response)).data["data"]["message"]["text"] == text
+            feed.end_tokens()
+            await feed.wait_for_opened(position)
+    # At once, and from where it was: nothing was missed and nobody sent away.
+    assert feed.opened == [-1, 10, 20, 30]
+
+
+@pytest.mark.case("S11")
+async def test_who_catches_up_goes_on_when_the_gateways_token_ends(gateway: World) -> None:
+    feed = gateway.rooms.feed
+    positions = [feed.add(received(str(index))) for index in range(4)]
+    feed.held_at = positions[1]
+    async with watch(gateway, last=0) as response:
+        seen = [await read_event(response), await read_event(response)]
+        feed.held_at = 0
+        feed.end_tokens()
+        seen += [await read_event(response), await read_event(response)]
+    assert [event.data["data"]["message"]["text"] for event in seen] == ["0", "1", "2", "3"]
+    assert positions[1] in feed.opened
+
+
 async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.feed.STREAM_RECONNECT_SECONDS_MAX", 0.0)
     tries = iter(range(1_100))

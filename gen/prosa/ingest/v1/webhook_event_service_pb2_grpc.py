@@ -262,7 +262,8 @@ class EventServiceServicer:
     """
 
     def Subscribe(self, request, context):
-        """Sends the facts after a position, then those that come, until the caller leaves.
+        """Sends the facts after a position, then those that come, until the caller leaves or its token ends: who is told
+        TOKEN_EXPIRED calls again with a new token and the last position.
         Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -113,7 +113,8 @@ class EventServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> EventServiceAsyncStub: ...
     Subscribe: _grpc.UnaryStreamMultiCallable[_webhook_event_service_pb2.SubscribeRequest, _webhook_event_service_pb2.FeedEvent]
-    """Sends the facts after a position, then those that come, until the caller leaves.
+    """Sends the facts after a position, then those that come, until the caller leaves or its token ends: who is told
+    TOKEN_EXPIRED calls again with a new token and the last position.
     Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
     """
     ListFeedEvents: _grpc.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]
@@ -128,7 +129,8 @@ class EventServiceAsyncStub(EventServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     Subscribe: _aio.UnaryStreamMultiCallable[_webhook_event_service_pb2.SubscribeRequest, _webhook_event_service_pb2.FeedEvent]  # type: ignore[assignment]
-    """Sends the facts after a position, then those that come, until the caller leaves.
+    """Sends the facts after a position, then those that come, until the caller leaves or its token ends: who is told
+    TOKEN_EXPIRED calls again with a new token and the last position.
     Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
     """
     ListFeedEvents: _aio.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]  # type: ignore[assignment]
@@ -146,7 +148,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _webhook_event_service_pb2.SubscribeRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_webhook_event_service_pb2.FeedEvent], _abc.AsyncIterator[_webhook_event_service_pb2.FeedEvent]]:
-        """Sends the facts after a position, then those that come, until the caller leaves.
+        """Sends the facts after a position, then those that come, until the caller leaves or its token ends: who is told
+        TOKEN_EXPIRED calls again with a new token and the last position.
         Errors: OUT_OF_RANGE POSITION_EXPIRED when the position is older than the feed.
         """
 
