@@ -79,7 +79,7 @@ def migrate_up(database_url: str, services: Sequence[str] = SERVICES, *, ids: Id
 
     A database that has no installation's id yet is given one from ``ids``.
     """
-    with _open(database_url) as connection:
+    with open_connection(database_url) as connection:
         with connection.begin():
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({ROLES_LOCK})")
             connection.exec_driver_sql(create_installation((ids or Uuid7Ids(SystemClock())).new()))
@@ -87,7 +87,7 @@ def migrate_up(database_url: str, services: Sequence[str] = SERVICES, *, ids: Id
             with connection.begin():
                 connection.exec_driver_sql(create_schema(service))
             with _ONE_AT_A_TIME:
-                command.upgrade(_config(service, connection), "head")
+                command.upgrade(config_for(service, connection), "head")
             # Where nothing was to apply, the look at the version has left a transaction open.
             connection.rollback()
     return revisions(database_url, services)
@@ -95,10 +95,10 @@ def migrate_up(database_url: str, services: Sequence[str] = SERVICES, *, ids: Id
 
 def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Revision]:
     """Takes back the last steps of each service, never past its beginning."""
-    with _open(database_url) as connection:
+    with open_connection(database_url) as connection:
         for service in services:
-            current = _current(service, connection)
-            config = _config(service, connection)
+            current = current_revision(service, connection)
+            config = config_for(service, connection)
             history = list(ScriptDirectory.from_config(config).iterate_revisions(current or "base", "base"))
             if history:
                 with _ONE_AT_A_TIME:
@@ -108,18 +108,29 @@ def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVIC
 
 def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Revision]:
     """Where each service stands, and where it should."""
-    with _open(database_url) as connection:
+    with open_connection(database_url) as connection:
         return [
             Revision(
                 service=service,
-                current=_current(service, connection),
-                head=ScriptDirectory.from_config(_config(service, connection)).get_current_head() or "",
+                current=current_revision(service, connection),
+                head=ScriptDirectory.from_config(config_for(service, connection)).get_current_head() or "",
             )
             for service in services
         ]
 
 
-def _current(service: str, connection: Connection) -> str:
+def downgrade(service: str, target: str, connection: Connection, *, in_one_transaction: bool = False) -> None:
+    """Takes the service back to the revision; in one transaction it is left open, to be looked at and rolled back."""
+    config = config_for(service, connection)
+    config.attributes["in_one_transaction"] = in_one_transaction
+    if in_one_transaction and not connection.in_transaction():
+        connection.begin()
+    with _ONE_AT_A_TIME:
+        command.downgrade(config, target)
+
+
+def current_revision(service: str, connection: Connection) -> str:
+    """Where the service's schema stands; empty when nothing was applied yet."""
     context = MigrationContext.configure(
         connection, opts={"version_table": "alembic_version", "version_table_schema": service}
     )
@@ -128,7 +139,8 @@ def _current(service: str, connection: Connection) -> str:
     return current
 
 
-def _config(service: str, connection: Connection) -> Config:
+def config_for(service: str, connection: Connection) -> Config:
+    """Alembic's settings for one service's history."""
     config = Config()
     config.set_main_option("script_location", str(_ROOT / "chassis" / "alembic_environment"))
     config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations"))
@@ -139,12 +151,13 @@ def _config(service: str, connection: Connection) -> Config:
 
 
 @contextmanager
-def _open(database_url: str) -> Iterator[Connection]:
+def open_connection(database_url: str) -> Iterator[Connection]:
+    """A connection for migrating, with limits on waiting; statements without parameters go out as they are written."""
     url = make_url(database_url).set(drivername="postgresql+psycopg")
     options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC"
     engine = create_engine(url, connect_args={"options": options, "prepare_threshold": None})
     try:
-        # Statements without parameters go out as they are written: a % in them is a %.
+        # A % in a statement is a %.
         with engine.connect().execution_options(no_parameters=True) as connection:
             yield connection
     finally:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -10,13 +11,17 @@ from urllib.parse import unquote, urlsplit
 
 import typer
 
+from chassis import descent
 from chassis import migrate as runner
 from chassis.migrations import READER_ROLE, SERVICES, role
 from cli.failures import REFUSED, Refused, operation
 from cli.home import operator_database_url
-from cli.output import Json, print_json, print_rows
+from cli.output import Json, number_of, print_json, print_note, print_rows
 
-HELP = "`up` (the default) applies what is missing; `down N` takes back N steps; names of services limit it to these."
+HELP = (
+    "`up` (the default) applies what is missing; `down N` takes back N steps, after it has said what is lost and was "
+    "told to go on; names of services limit it to these."
+)
 COLUMNS = ("service", "current", "head", "state")
 
 
@@ -32,6 +37,7 @@ class Plan:
 def migrate(
     words: Annotated[list[str] | None, typer.Argument(metavar="[up | down N] [SERVICE]...", help=HELP)] = None,
     check: Annotated[bool, typer.Option("--check", help="Change nothing; fail when something is missing.")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="Go down without asking, and where there is no terminal.")] = False,
     as_json: Json = False,
 ) -> None:
     """Bring the database of PROSA_DATABASE_URL to this version, or look whether it is."""
@@ -40,7 +46,8 @@ def migrate(
     if check:
         found = runner.revisions(database_url, plan.services)
     elif plan.steps_down:
-        found = runner.migrate_down(database_url, plan.steps_down, plan.services)
+        go_down(database_url, plan, yes=yes)
+        found = runner.revisions(database_url, plan.services)
     else:
         runner.create_roles(database_url, passwords(os.environ))
         found = runner.migrate_up(database_url, plan.services)
@@ -55,6 +62,59 @@ def migrate(
         if as_json:
             raise typer.Exit(1)
         raise Refused(f"Migrations are missing in: {', '.join(missing)}. Run `prosa migrate`.", reason="SCHEMA_BEHIND")
+
+
+def go_down(database_url: str, plan: Plan, *, yes: bool) -> None:
+    """Takes the steps back, if nobody is at work and whoever asked for it knows what is lost."""
+    available = {name: len(found) for name, found in descent.available(database_url, plan.services).items()}
+    if plan.steps_down > max(available.values()):
+        listed = ", ".join(f"{name} {count}" for name, count in available.items())
+        raise Refused(
+            f"There are not {plan.steps_down} steps to take back: down to the oldest supported release there are: "
+            f"{listed}. To go further back, restore a backup of that time into a new database.",
+            reason="BELOW_OLDEST_RELEASE",
+            exit_code=REFUSED,
+        )
+    _require_nobody_at_work(database_url)
+    descents = descent.plan(database_url, plan.steps_down, plan.services)
+    for way in descents:
+        print_note(f"{way.service}: {way.current} back to {way.target} ({number_of(len(way.revisions), 'step')})")
+    lost = descent.losses(database_url, descents)
+    if lost:
+        print_note("This is lost for good:")
+        for loss in lost:
+            about = "" if loss.exact else "about "
+            noun = "value" if loss.kind == "column" else "row"
+            print_note(f"  {loss.kind} {loss.name}: {about}{number_of(loss.row_count, noun)}")
+    else:
+        print_note("No rows are lost.")
+    if not yes:
+        _ask()
+        # Somebody may have started a service while the question stood.
+        _require_nobody_at_work(database_url)
+    descent.migrate_to(database_url, descents)
+
+
+def _ask() -> None:
+    if not sys.stdin.isatty():
+        raise Refused(
+            "There is no terminal to ask on. Say --yes to go on; nothing was changed.",
+            reason="NOT_CONFIRMED",
+            exit_code=REFUSED,
+        )
+    if not typer.confirm("Go on?", err=True):
+        raise Refused("Nothing was changed.", reason="NOT_CONFIRMED", exit_code=REFUSED)
+
+
+def _require_nobody_at_work(database_url: str) -> None:
+    if found := descent.sessions(database_url):
+        listed = ", ".join(f"{session.role} ({number_of(session.count, 'session')})" for session in found)
+        raise Refused(
+            f"Services are at work on this database: {listed}. Stop every `prosa serve` and `prosa up` on it first; "
+            "nothing was changed.",
+            reason="SERVICES_RUNNING",
+            exit_code=REFUSED,
+        )
 
 
 def read_plan(words: Sequence[str]) -> Plan:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext
+
 from alembic import context
 
 service = context.config.attributes["service"]
@@ -12,6 +14,10 @@ context.configure(
     version_table_schema=service,
     transaction_per_migration=True,
 )
+
+if context.config.attributes.get("in_one_transaction"):
+    # Whoever opened the transaction takes it back: what wants none of its own stays in it.
+    context.get_context().autocommit_block = nullcontext  # type: ignore[assignment,method-assign]
 
 with context.begin_transaction():
     context.run_migrations()

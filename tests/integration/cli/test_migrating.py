@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from pathlib import Path
 from uuid import uuid4
 
 import pytest
 from sqlalchemy.engine import make_url
 
+from chassis import descent, migrate
 from chassis.embedded.servers import EmbeddedServers
 from chassis.migrations import SERVICES
 from tests.conftest import create_database
@@ -31,11 +33,23 @@ async def test_check_is_red_until_everything_is_applied_and_again_after_a_step_d
     up = (await empty.prosa("migrate", "--json")).document
     assert up["up_to_date"] is True
     assert {item["service"] for item in up["services"]} == set(SERVICES)
-    down = (await empty.prosa("migrate", "down", "1", "crm", "--json")).document
-    assert down["up_to_date"] is False
+    await asyncio.to_thread(migrate.migrate_down, empty.environment["PROSA_DATABASE_URL"], 1, ["crm"])
     red = await empty.prosa(*check)
     assert red.code == 1
     assert "crm" in red.err
     assert "identity" not in red.err
     assert (await empty.prosa("migrate", "crm")).code == 0
     assert (await empty.prosa(*check)).code == 0
+
+
+@pytest.mark.case("O2")
+async def test_the_way_down_ends_at_the_oldest_supported_release(empty: Operator) -> None:
+    before = (await empty.prosa("migrate", "--json")).document
+    refused = await empty.prosa("migrate", "down", "99", "--yes", "--json")
+    assert refused.code == 2
+    error = refused.document["error"]
+    assert error["reason"] == "BELOW_OLDEST_RELEASE"
+    url = empty.environment["PROSA_DATABASE_URL"]
+    for service, revisions in (await asyncio.to_thread(descent.available, url)).items():
+        assert f"{service} {len(revisions)}" in error["message"]
+    assert (await empty.prosa("migrate", "--check", "--json")).document == before

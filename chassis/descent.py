@@ -1,0 +1,172 @@
+"""The way down: how far it may go, who is at work, and what would be lost, found by trying it and taking it back."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+from alembic.script import ScriptDirectory
+from sqlalchemy import Connection, event
+
+from chassis.migrate import config_for, current_revision, downgrade, open_connection
+from chassis.migrations import SERVICES, role
+
+OLDEST_SUPPORTED: Mapping[str, str] = {
+    "identity": "identity_0005",
+    "ingest": "ingest_0007",
+    "conversation": "conversation_0006",
+    "outreach": "outreach_0003",
+    "crm": "crm_0003",
+}
+"""By service, the schema of the oldest release that this one can be taken back to. Below it there is no release whose
+code would run, only an emptier database; a release raises it."""
+_CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
+"""Has no place in a transaction, and makes no difference to what is lost."""
+_VERSIONS = "alembic_version"
+
+_SESSIONS = """
+select usename, count(*) from pg_stat_activity
+where datname = current_database() and usename = any (%s) and pid <> pg_backend_pid()
+group by usename order by usename"""
+_COLUMNS = """
+select attrelid::regclass::text, attname::text
+from pg_attribute join pg_class on pg_class.oid = attrelid
+where relnamespace = %s::regnamespace and relkind in ('r', 'p') and not relispartition
+  and attnum > 0 and not attisdropped and relname <> %s
+order by attrelid::regclass::text, attnum"""
+_CHANGED_ROWS = """
+select coalesce(pg_partition_root(relid), relid)::regclass::text as name, sum(n_tup_del)::bigint, sum(n_tup_upd)::bigint
+from pg_stat_xact_user_tables where schemaname = %s and relname <> %s
+group by 1 having sum(n_tup_del) + sum(n_tup_upd) > 0 order by 1"""
+_SEES_ALL = "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
+_ESTIMATE = """
+select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class
+where oid in (select relid from pg_partition_tree(%s::regclass) union select %s::regclass)"""
+
+
+@dataclass(frozen=True, slots=True)
+class Descent:
+    """One service's way down, in the revisions that are taken back, newest first."""
+
+    service: str
+    current: str
+    target: str
+    revisions: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Loss:
+    """What a way down takes away. `kind` is table, column, deleted rows or changed rows."""
+
+    kind: str
+    name: str
+    row_count: int
+    exact: bool = True
+    """False where row-level security hides the rows from whoever migrates, and only the planner's estimate is known."""
+
+
+@dataclass(frozen=True, slots=True)
+class Sessions:
+    """How many sessions a service's role has on the database."""
+
+    role: str
+    count: int
+
+
+def available(database_url: str, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
+    """By service, the revisions that may be taken back, newest first: those above the oldest supported release's."""
+    with open_connection(database_url) as connection:
+        return {service: _above(service, OLDEST_SUPPORTED[service], connection) for service in services}
+
+
+def plan(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Descent]:
+    """The ways down of so many steps at most, of those services that have any."""
+    descents = []
+    for service, revisions in available(database_url, services).items():
+        taken = revisions[:steps]
+        if taken:
+            target = revisions[steps] if len(revisions) > steps else OLDEST_SUPPORTED[service]
+            descents.append(Descent(service, taken[0], target, tuple(taken)))
+    return descents
+
+
+def sessions(database_url: str) -> list[Sessions]:
+    """Which services' roles are signed in to the database: while they are, what they need must not be taken away."""
+    with open_connection(database_url) as connection:
+        found = _rows(connection, _SESSIONS, [role(service) for service in SERVICES])
+        return [Sessions(name, count) for name, count in found]
+
+
+def losses(database_url: str, descents: Iterable[Descent]) -> list[Loss]:
+    """What the ways down would take away, with how many rows. Each is gone in one transaction, which is taken back."""
+    found: list[Loss] = []
+    for descent in descents:
+        with open_connection(database_url) as connection:
+            before = _rows(connection, _COLUMNS, descent.service, _VERSIONS)
+            with _within_one_transaction(connection):
+                downgrade(descent.service, descent.target, connection, in_one_transaction=True)
+                after = set(_rows(connection, _COLUMNS, descent.service, _VERSIONS))
+                changed = _rows(connection, _CHANGED_ROWS, descent.service, _VERSIONS)
+                connection.rollback()
+            found += _gone(connection, before, after)
+            for name, deleted, updated in changed:
+                found += [Loss("deleted rows", name, deleted)] if deleted else []
+                found += [Loss("changed rows", name, updated)] if updated else []
+    return found
+
+
+def migrate_to(database_url: str, descents: Iterable[Descent]) -> None:
+    """Goes the ways down."""
+    for descent in descents:
+        with open_connection(database_url) as connection:
+            downgrade(descent.service, descent.target, connection)
+
+
+def _above(service: str, oldest: str, connection: Connection) -> list[str]:
+    current = current_revision(service, connection)
+    scripts = ScriptDirectory.from_config(config_for(service, connection))
+    history = [script.revision for script in scripts.iterate_revisions(current or "base", "base")]
+    return history[: history.index(oldest)] if oldest in history else []
+
+
+def _gone(connection: Connection, before: Sequence[Any], after: set[Any]) -> list[Loss]:
+    left = {table for table, _ in after}
+    sees_all = bool(_rows(connection, _SEES_ALL)[0][0])
+    tables = dict.fromkeys(table for table, _ in before if table not in left)
+    lost = [Loss("table", table, _count(connection, table, "*", exact=sees_all), sees_all) for table in tables]
+    for table, column in before:
+        if table in left and (table, column) not in after:
+            counted = _count(connection, table, f'"{column}"', exact=sees_all)
+            lost.append(Loss("column", f"{table}.{column}", counted, sees_all))
+    return lost
+
+
+def _count(connection: Connection, table: str, what: str, *, exact: bool) -> int:
+    if exact:
+        return int(_rows(connection, f"select count({what}) from {table}")[0][0])
+    return int(_rows(connection, _ESTIMATE, table, table)[0][0])
+
+
+def _rows(connection: Connection, statement: str, *parameters: object) -> list[Any]:
+    # The driver's own cursor: this connection sends statements without parameters as they are written.
+    cursor: Any = connection.connection.cursor()
+    with cursor:
+        cursor.execute(statement, parameters or None)
+        return list(cursor.fetchall())
+
+
+@contextmanager
+def _within_one_transaction(connection: Connection) -> Iterator[None]:
+    """Lets statements pass that otherwise need a transaction of their own."""
+
+    def rewritten(_: Any, __: Any, statement: str, parameters: Any, ___: Any, ____: Any) -> tuple[str, Any]:
+        return _CONCURRENTLY.sub("", statement), parameters
+
+    event.listen(connection, "before_cursor_execute", rewritten, retval=True)
+    try:
+        yield
+    finally:
+        event.remove(connection, "before_cursor_execute", rewritten)
