@@ -20,6 +20,12 @@ trace_parent: ContextVar[str] = ContextVar("trace_parent", default="")
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """The moment on the monotonic clock after which nobody waits for the answer any more."""
 
+client_network: ContextVar[str] = ContextVar("client_network", default="")
+"""The network of who called over HTTP, such as "192.0.2.0/24", as the gateway saw it; empty where nobody did.
+
+Only bounds guessing: the listener of gRPC is reached by our own processes alone, which say it of their callers.
+"""
+
 CORRELATION_ID_LENGTH_MAX = 128
 _CORRELATION_ID = re.compile(r"[A-Za-z0-9._:/@+=-]{1,128}")
 _TRACE_PARENT = re.compile(r"00-(?!0{32})[0-9a-f]{32}-(?!0{16})[0-9a-f]{16}-[0-9a-f]{2}")
@@ -54,6 +60,14 @@ class carried:  # noqa: N801 used as the function it stands for; a generator wou
     def __exit__(self, *_: object) -> None:
         correlation_id.reset(self._tokens[0])
         trace_parent.reset(self._tokens[1])
+
+
+_CLIENT_NETWORK = re.compile(r"[0-9a-f.:/]{1,64}")
+
+
+def accepted_client_network(value: str | None) -> str:
+    """A network as the gateway writes it, else empty."""
+    return value if value and _CLIENT_NETWORK.fullmatch(value) else ""
 
 
 def seconds_left(default: float) -> float:

@@ -181,6 +181,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         metadata = {key: value for key, value in call_context.invocation_metadata() or () if isinstance(value, str)}
         context.correlation_id.set(context.accepted_correlation_id(metadata.get("x-correlation-id")))
         context.trace_parent.set(context.accepted_trace_parent(metadata.get("traceparent")))
+        context.client_network.set(context.accepted_client_network(metadata.get("x-client-network")))
         remaining = call_context.time_remaining()
         remaining = DEADLINE_SECONDS_MAX if remaining is None else min(remaining, DEADLINE_SECONDS_MAX) - ANSWER_SECONDS
         if remaining <= 0:

@@ -52,6 +52,8 @@ class _Completing:
             metadata.add("x-correlation-id", correlation)
         if (parent := context.trace_parent.get()) and metadata.get("traceparent") is None:
             metadata.add("traceparent", parent)
+        if network := context.client_network.get():
+            metadata.add("x-client-network", network)
         timeout = details.timeout
         if timeout is None and bounded:
             timeout = max(0.0, context.seconds_left(CALL_SECONDS) - HOP_SECONDS)

@@ -17,7 +17,7 @@ from multidict import CIMultiDict, istr
 from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
-from chassis.context import carried
+from chassis.context import carried, client_network
 from chassis.errors import ProsaError
 from chassis.telemetry import span
 from gateway import problems
@@ -43,6 +43,7 @@ from gateway.limits import (
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.metrics import HttpMetrics
+from gateway.networks import network_of
 from gateway.routes.api import Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
@@ -165,6 +166,8 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
         # A method that nobody knows is somebody's invention, and would be a series of its own.
         method = request.method if request.method in METH_ALL else "OTHER"
         correlation_id, trace_parent = identify(request)
+        if not route.startswith(_WEBHOOK_ROUTES):
+            client_network.set(network_of(request.remote))
         with carried(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)
             seconds = time.monotonic() - started

@@ -17,9 +17,17 @@ KEY_RANDOM_BYTES = 24
 PREFIX_LENGTH = 12
 PASSWORD_RANDOM_BYTES = 15
 PASSWORD_LENGTH_MIN = 8
-SIGN_IN_ATTEMPTS_MAX = 10
-"""Failed attempts per e-mail within the window; the next one is refused unseen."""
+SIGN_IN_FAILURES_FREE = 10
+"""Wrong passwords per e-mail and network within the window that are answered at once; the next ones take longer."""
+SIGN_IN_NETWORK_FAILURES_FREE = 50
+"""The same for all e-mails of a network together."""
 SIGN_IN_WINDOW = timedelta(minutes=15)
+SIGN_IN_KNOWN_KEPT = timedelta(days=30)
+"""For so long a network counts as one that a person signs in from."""
+KEY_FAILURES_FREE = 50
+"""Unknown API keys per network within the window; each further one takes one of the network's places for a while."""
+KEY_LOOKUPS_AT_ONCE_MAX = 500
+KEY_LOOKUPS_PER_NETWORK_MAX = 32
 REVOCATIONS_KEPT = timedelta(minutes=11)
 """A little longer than a token lives: one just being signed, or that a clock behind ours still believes, ends too."""
 ALL_SCOPES = "*"

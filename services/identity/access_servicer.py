@@ -12,12 +12,12 @@ from phonenumbers import SUPPORTED_REGIONS
 
 from chassis import auth, wire
 from chassis.clock import Clock
+from chassis.context import client_network
 from chassis.crypto import Vault
 from chassis.db import Database, Tx, scope
 from chassis.errors import (
     FailedPrecondition,
     InvalidArgument,
-    ResourceExhausted,
     Unauthenticated,
 )
 from chassis.ids import Ids
@@ -29,9 +29,11 @@ from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
 from prosa.v1 import options_pb2
 from services.identity import access_domain, access_store, people
-from services.identity.access_domain import ApiKey, Membership, Organization
+from services.identity.access_domain import ApiKey, Organization
+from services.identity.guesses import Places
 from services.identity.passwords import Passwords
 from services.identity.scopes import existing_scopes
+from services.identity.sign_in import SignIn
 
 REGION = "BR"
 TIME_ZONE = "America/Sao_Paulo"
@@ -56,11 +58,21 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         signer: auth.TokenSigner,
         vault: Vault,
         passwords: Passwords,
+        sign_in: SignIn,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
         self._clock, self._ids, self._wake = clock, ids, wake
         self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
+        self._sign_in = sign_in
+        self._key_places = Places(
+            reason="KEY_GUESSES_LIMITED",
+            message="Too many unknown API keys were tried from this network. Try again in a moment.",
+            total=access_domain.KEY_LOOKUPS_AT_ONCE_MAX,
+            per_network=access_domain.KEY_LOOKUPS_PER_NETWORK_MAX,
+            failures_free=access_domain.KEY_FAILURES_FREE,
+            window_seconds=access_domain.SIGN_IN_WINDOW.total_seconds(),
+        )
 
     async def CreateOrganization(
         self, request: pb.CreateOrganizationRequest, context: Context
@@ -190,63 +202,49 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
     async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Context) -> pb.Token:
         if request.grant_type not in ("", GRANT_TYPE):
             raise InvalidArgument("GRANT_TYPE_INVALID", f"The grant_type is {GRANT_TYPE}.")
-        refused = Unauthenticated("API_KEY_INVALID", "This API key is unknown or was revoked.")
+        network = client_network.get()
+        with self._key_places.take(network) as place:
+            found = await self._look_up_key(access_domain.secret_hash(request.client_secret))
+            if found is None:
+                self._key_places.wrong(network, place)
+                raise Unauthenticated("API_KEY_INVALID", "This API key is unknown or was revoked.")
+        organization_id, key = found
+        token, seconds = self._signer.person_token(
+            kind="key", principal=f"key:{key.id}", organization_id=organization_id, scopes=key.scopes
+        )
+        return _token(token, seconds, organization_id)
+
+    async def _look_up_key(self, secret_hash: str) -> tuple[UUID, ApiKey] | None:
+        """Organization and key, now used; None where it is unknown or was revoked."""
         minute = self._clock.now().replace(second=0, microsecond=0)
         async with self._db.transaction() as tx:
-            found = await access_store.look_up_api_key(tx, access_domain.secret_hash(request.client_secret))
+            found = await access_store.look_up_api_key(tx, secret_hash)
             if found is None:
-                raise refused
+                return None
             organization_id, api_key_id = found
             await scope(tx, [organization_id])
             key = await access_store.find_api_key(tx, organization_id, api_key_id)
             if key.revoke_time is not None:
-                raise refused
+                return None
             if key.last_use_time != minute:
                 await access_store.mark_api_key_used(tx, organization_id, api_key_id, minute)
-        token, seconds = self._signer.person_token(
-            kind="key", principal=f"key:{api_key_id}", organization_id=organization_id, scopes=key.scopes
-        )
-        return _token(token, seconds, organization_id)
+        return organization_id, key
 
     async def CreateSession(self, request: pb.CreateSessionRequest, context: Context) -> pb.Token:
-        # Before anything is counted: a flood of made-up e-mails takes neither the cores nor a row each.
-        with self._passwords.sign_in():
-            return await self._sign_in(request)
-
-    async def _sign_in(self, request: pb.CreateSessionRequest) -> pb.Token:
-        wanted = wire.to_optional_uuid("organization_id", request.organization_id)
-        email = people.clean(request.email).lower()
-        async with self._db.transaction() as tx:
-            # Counted before it is checked: many attempts side by side are no way around the limit.
-            attempts = await access_store.count_attempt(tx, email, access_domain.SIGN_IN_WINDOW, self._clock.now())
-            user_id = await access_store.look_up_user(tx, email)
-            password_hash: str | None = None
-            memberships: list[Membership] = []
-            if user_id is not None:
-                await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
-                password_hash = await access_store.password_hash_of(tx, user_id)
-                memberships = await access_store.memberships_of(tx, user_id)
-        if attempts > access_domain.SIGN_IN_ATTEMPTS_MAX:
-            seconds = int(access_domain.SIGN_IN_WINDOW.total_seconds())
-            raise ResourceExhausted(
-                "SIGN_IN_LIMITED",
-                f"Too many failed sign-ins. Try again in {seconds // 60} minutes.",
-                # What the gateway tells as Retry-After; without it, that would be a second.
-                retry_after_seconds=str(seconds),
-            )
-        known = await self._passwords.check(password_hash, request.password)
-        chosen = [member for member in memberships if wanted is None or member.organization_id == wanted]
-        if not known or not chosen:
-            raise Unauthenticated("CREDENTIALS_INVALID", "The e-mail or the password is wrong.")
-        async with self._db.transaction() as tx:
-            await access_store.forget_attempts(tx, email)
+        signed_in = await self._sign_in.check(
+            people.clean(request.email).lower(),
+            request.password,
+            wire.to_optional_uuid("organization_id", request.organization_id),
+            client_network.get(),
+        )
+        chosen = signed_in.memberships[0]
         token, seconds = self._signer.person_token(
             kind="user",
-            principal=f"user:{user_id}",
-            organization_id=chosen[0].organization_id,
-            role=options_pb2.Role.Value(f"ROLE_{chosen[0].role}"),
+            principal=f"user:{signed_in.user_id}",
+            organization_id=chosen.organization_id,
+            role=options_pb2.Role.Value(f"ROLE_{chosen.role}"),
         )
-        return _token(token, seconds, chosen[0].organization_id)
+        return _token(token, seconds, chosen.organization_id)
 
     async def ListRevocations(self, request: pb.ListRevocationsRequest, context: Context) -> pb.ListRevocationsResponse:
         async with self._db.transaction() as tx:

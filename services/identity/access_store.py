@@ -149,28 +149,39 @@ async def memberships_of(tx: Tx, user_id: UUID) -> list[Membership]:
     return [Membership(*tuple(row)) for row in found]
 
 
-async def count_attempt(tx: Tx, email: str, window: timedelta, now: datetime) -> int:
-    """Counts one more attempt to sign in with an e-mail; answers how many there were within the window."""
+async def count_attempt(tx: Tx, email: str, network: str, window: timedelta, now: datetime) -> int:
+    """Counts one more attempt to sign in with an e-mail from a network; answers how many there were in the window."""
     counted = await tx.exec_driver_sql(
-        "insert into identity.sign_in_failures as known (email_hash, attempt_count, window_start)"
-        " values (%(email_hash)s, 1, %(now)s) on conflict (email_hash) do update set"
+        "insert into identity.sign_in_attempts as known (attempt_hash, attempt_count, window_start)"
+        " values (%(attempt_hash)s, 1, %(now)s) on conflict (attempt_hash) do update set"
         " attempt_count = case when known.window_start < %(stale)s then 1 else known.attempt_count + 1 end,"
         " window_start = case when known.window_start < %(stale)s then %(now)s else known.window_start end"
         " returning attempt_count",
-        {"email_hash": _email_hash(email), "now": now, "stale": now - window},
+        {"attempt_hash": _attempt_hash(email, network), "now": now, "stale": now - window},
     )
     return int(counted.scalar_one())
 
 
-async def forget_attempts(tx: Tx, email: str) -> None:
-    """Somebody knew the password: the attempts before no longer count."""
+async def keep_sign_in(tx: Tx, email: str, network: str, now: datetime) -> None:
+    """Somebody knew the password: the attempts before no longer count, and the network is known for this e-mail."""
     await tx.exec_driver_sql(
-        "delete from identity.sign_in_failures where email_hash = %(email_hash)s", {"email_hash": _email_hash(email)}
+        "update identity.sign_in_attempts set attempt_count = 0, success_time = %(now)s"
+        " where attempt_hash = %(attempt_hash)s",
+        {"attempt_hash": _attempt_hash(email, network), "now": now},
     )
 
 
-def _email_hash(email: str) -> bytes:
-    return hashlib.sha256(email.encode()).digest()
+async def signed_in_since(tx: Tx, email: str, network: str, since: datetime) -> bool:
+    """Whether somebody signed in with this e-mail from this network since then."""
+    found = await tx.exec_driver_sql(
+        "select 1 from identity.sign_in_attempts where attempt_hash = %(attempt_hash)s and success_time >= %(since)s",
+        {"attempt_hash": _attempt_hash(email, network), "since": since},
+    )
+    return found.first() is not None
+
+
+def _attempt_hash(email: str, network: str) -> bytes:
+    return hashlib.sha256(f"{email} {network}".encode()).digest()
 
 
 async def insert_api_key(

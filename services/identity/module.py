@@ -11,6 +11,7 @@ from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceService
 from services.identity.access_servicer import AccessServicer
 from services.identity.contact_servicer import ContactServicer
 from services.identity.passwords import Passwords
+from services.identity.sign_in import SignIn
 
 
 async def start(process: Process) -> None:
@@ -18,8 +19,19 @@ async def start(process: Process) -> None:
     db, outbox, requests = process.database(), process.outbox(), process.requests()
     clock, ids, wake = process.clock, process.ids, process.relay()
     contacts = ContactServicer(db, outbox, requests, clock, ids, wake)
+    passwords = Passwords()
     access = AccessServicer(
-        db, outbox, requests, clock, ids, wake, process.signer, process.vault(), Passwords(), os.urandom
+        db,
+        outbox,
+        requests,
+        clock,
+        ids,
+        wake,
+        process.signer,
+        process.vault(),
+        passwords,
+        SignIn(db, clock, passwords),
+        os.urandom,
     )
     process.serve(
         add_ContactServiceServicer_to_server,

@@ -3,19 +3,12 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 from argon2 import PasswordHasher
 from argon2.exceptions import InvalidHashError, VerificationError
 
-from chassis.errors import ResourceExhausted
-
 CHECKS_AT_ONCE_MAX = 2
 """Each check takes 64 MiB and some 50 ms of a core."""
-SIGN_INS_AT_ONCE_MAX = 20
-"""With those that wait for their check, half a second of two cores; anybody may try to sign in."""
-SIGN_IN_RETRY_SECONDS = 1
 
 
 class Passwords:
@@ -25,22 +18,6 @@ class Passwords:
         self._hasher = hasher or PasswordHasher()
         self._room = asyncio.Semaphore(CHECKS_AT_ONCE_MAX)
         self._nobody: str | None = None
-        self._sign_ins = 0
-
-    @contextmanager
-    def sign_in(self) -> Iterator[None]:
-        """A place among those who sign in. Raises ResourceExhausted SIGN_IN_LIMITED where all are taken."""
-        if self._sign_ins >= SIGN_INS_AT_ONCE_MAX:
-            raise ResourceExhausted(
-                "SIGN_IN_LIMITED",
-                "Too many people are signing in at once. Try again in a second.",
-                retry_after_seconds=str(SIGN_IN_RETRY_SECONDS),
-            )
-        self._sign_ins += 1
-        try:
-            yield
-        finally:
-            self._sign_ins -= 1
 
     async def hash(self, password: str) -> str:
         """What is kept of a password."""

@@ -35,7 +35,8 @@ TECHNICAL_TABLES = {
     "leases": "what may run only once",
     "partitioned_tables": "which tables are partitioned",
     "relay_state": "how far the stream has come",
-    "sign_in_failures": "failed sign-ins by a hash of the e-mail",
+    "sign_in_attempts": "attempts to sign in by a hash of e-mail and network",
+    "sign_in_failures": "failed sign-ins by a hash of the e-mail, for processes of the release before",
 }
 """The tables of which no row belongs to an organization, and what they hold."""
 

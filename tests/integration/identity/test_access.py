@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import hashlib
-from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -15,7 +14,6 @@ from prosa.identity.v1 import access_service_pb2 as pb
 from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
 from prosa.identity.v1.events_pb2 import OrganizationCreated, PrincipalRevoked
 from prosa.v1 import options_pb2
-from services.identity.passwords import SIGN_INS_AT_ONCE_MAX, Passwords
 from tests.integration.identity.cast import given_organization
 from tests.world import ADMIN, World, error_info
 
@@ -101,73 +99,6 @@ async def test_a_wrong_password_and_an_unknown_email_are_told_alike(world: World
     sign_in = nobody(world).CreateSession
     assert await reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) == "CREDENTIALS_INVALID"
     assert await reason_of(sign_in(pb.CreateSessionRequest(email=new_email(), password="x"))) == "CREDENTIALS_INVALID"
-
-
-async def test_after_too_many_failures_even_the_right_password_waits(world: World) -> None:
-    email = new_email()
-    await create(world, "D", email)
-    sign_in = nobody(world).CreateSession
-    await sign_in(pb.CreateSessionRequest(email=email, password=PASSWORD))
-    counted = "select 1 from identity.sign_in_failures where email_hash = sha256(%s)"
-    assert await world.rows(counted, email.encode()) == []
-    wrong = [reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) for _ in range(10)]
-    assert set(await asyncio.gather(*wrong)) == {"CREDENTIALS_INVALID"}
-    right = pb.CreateSessionRequest(email=email, password=PASSWORD)
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await sign_in(right)
-    limited = error_info(refused.value)
-    assert (limited.reason, limited.metadata) == ("SIGN_IN_LIMITED", {"retry_after_seconds": "900"})
-    async with await world.admin() as connection:
-        await connection.execute("update identity.sign_in_failures set window_start = window_start - interval '1 hour'")
-    await sign_in(right)
-
-
-async def test_beyond_a_short_queue_sign_ins_are_refused_at_once_and_leave_no_row(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    checked, crowded = asyncio.Event(), asyncio.Event()
-    waiting = 0
-
-    async def check(*_: object) -> bool:
-        nonlocal waiting
-        waiting += 1
-        if waiting == SIGN_INS_AT_ONCE_MAX:
-            crowded.set()
-        await checked.wait()
-        return False
-
-    monkeypatch.setattr(Passwords, "check", check)
-    sign_in = nobody(world).CreateSession
-    emails = [new_email() for _ in range(SIGN_INS_AT_ONCE_MAX)]
-    calls = [reason_of(sign_in(pb.CreateSessionRequest(email=email, password="x"))) for email in emails]
-    first = asyncio.gather(*calls)
-    await crowded.wait()
-    late = new_email()
-    with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await sign_in(pb.CreateSessionRequest(email=late, password="x"))
-    limited = error_info(refused.value)
-    assert (limited.reason, limited.metadata) == ("SIGN_IN_LIMITED", {"retry_after_seconds": "1"})
-    counted = "select 1 from identity.sign_in_failures where email_hash = sha256(%s)"
-    assert await world.rows(counted, late.encode()) == []
-    checked.set()
-    assert set(await first) == {"CREDENTIALS_INVALID"}
-    assert await reason_of(sign_in(pb.CreateSessionRequest(email=late, password="x"))) == "CREDENTIALS_INVALID"
-
-
-async def test_upkeep_forgets_failed_sign_ins_once_their_window_is_over(world: World) -> None:
-    over, within = new_email(), new_email()
-    for email in (over, within):
-        await reason_of(nobody(world).CreateSession(pb.CreateSessionRequest(email=email, password="x")))
-    counted = "select 1 from identity.sign_in_failures where email_hash = sha256(%s)"
-    async with await world.admin() as connection:
-        await connection.execute(
-            "update identity.sign_in_failures set window_start = window_start - interval '16 minutes'"
-            " where email_hash = sha256(%s)",
-            [over.encode()],
-        )
-        await connection.execute("select identity.maintain(%s)", [datetime.now(UTC)])
-    assert await world.rows(counted, over.encode()) == []
-    assert len(await world.rows(counted, within.encode())) == 1
 
 
 async def test_passwords_are_kept_as_argon2id_only(world: World) -> None:

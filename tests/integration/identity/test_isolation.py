@@ -125,6 +125,7 @@ async def test_every_table_of_an_organization_forces_row_level_security(world: W
         "leases",
         "partitioned_tables",
         "relay_state",
+        "sign_in_attempts",
         "sign_in_failures",
     }
 

@@ -130,14 +130,15 @@ class AccessServiceServicer:
 
     def ExchangeApiKey(self, request, context):
         """Exchanges an API key for a token of 10 minutes (OAuth 2 client credentials).
-        Errors: UNAUTHENTICATED API_KEY_INVALID.
+        Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def CreateSession(self, request, context):
-        """Signs a person in by e-mail and password and answers a token of 10 minutes.
+        """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
+        whatever was tried before; a wrong one later each time.
         Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

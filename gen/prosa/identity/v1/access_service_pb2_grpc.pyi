@@ -47,10 +47,11 @@ class AccessServiceStub:
     """Revokes an API key: within 60 s no process accepts it. Errors: NOT_FOUND API_KEY_NOT_FOUND."""
     ExchangeApiKey: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ExchangeApiKeyRequest, _access_service_pb2.Token]
     """Exchanges an API key for a token of 10 minutes (OAuth 2 client credentials).
-    Errors: UNAUTHENTICATED API_KEY_INVALID.
+    Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
     """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateSessionRequest, _access_service_pb2.Token]
-    """Signs a person in by e-mail and password and answers a token of 10 minutes.
+    """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
+    whatever was tried before; a wrong one later each time.
     Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     ListRevocations: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ListRevocationsRequest, _access_service_pb2.ListRevocationsResponse]
@@ -75,10 +76,11 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Revokes an API key: within 60 s no process accepts it. Errors: NOT_FOUND API_KEY_NOT_FOUND."""
     ExchangeApiKey: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ExchangeApiKeyRequest, _access_service_pb2.Token]  # type: ignore[assignment]
     """Exchanges an API key for a token of 10 minutes (OAuth 2 client credentials).
-    Errors: UNAUTHENTICATED API_KEY_INVALID.
+    Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateSessionRequest, _access_service_pb2.Token]  # type: ignore[assignment]
-    """Signs a person in by e-mail and password and answers a token of 10 minutes.
+    """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
+    whatever was tried before; a wrong one later each time.
     Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     ListRevocations: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListRevocationsRequest, _access_service_pb2.ListRevocationsResponse]  # type: ignore[assignment]
@@ -142,7 +144,7 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.Token, _abc.Awaitable[_access_service_pb2.Token]]:
         """Exchanges an API key for a token of 10 minutes (OAuth 2 client credentials).
-        Errors: UNAUTHENTICATED API_KEY_INVALID.
+        Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
         """
 
     @_abc_1.abstractmethod
@@ -151,7 +153,8 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.Token, _abc.Awaitable[_access_service_pb2.Token]]:
-        """Signs a person in by e-mail and password and answers a token of 10 minutes.
+        """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
+        whatever was tried before; a wrong one later each time.
         Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
 

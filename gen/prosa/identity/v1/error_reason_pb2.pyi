@@ -58,7 +58,11 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_CREDENTIALS_INVALID: _ErrorReason.ValueType  # 17
     """UNAUTHENTICATED: the e-mail or the password is wrong, or the user is no member of the organization named."""
     ERROR_REASON_SIGN_IN_LIMITED: _ErrorReason.ValueType  # 18
-    """RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes, or too many people at once."""
+    """RESOURCE_EXHAUSTED: too many sign-ins at once from one network, those counted that wait for the answer to a wrong
+    password.
+    """
+    ERROR_REASON_KEY_GUESSES_LIMITED: _ErrorReason.ValueType  # 19
+    """RESOURCE_EXHAUSTED: too many unknown API keys were tried from one network."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -99,5 +103,9 @@ ERROR_REASON_GRANT_TYPE_INVALID: ErrorReason.ValueType  # 16
 ERROR_REASON_CREDENTIALS_INVALID: ErrorReason.ValueType  # 17
 """UNAUTHENTICATED: the e-mail or the password is wrong, or the user is no member of the organization named."""
 ERROR_REASON_SIGN_IN_LIMITED: ErrorReason.ValueType  # 18
-"""RESOURCE_EXHAUSTED: more than 10 failed sign-ins with one e-mail within 15 minutes, or too many people at once."""
+"""RESOURCE_EXHAUSTED: too many sign-ins at once from one network, those counted that wait for the answer to a wrong
+password.
+"""
+ERROR_REASON_KEY_GUESSES_LIMITED: ErrorReason.ValueType  # 19
+"""RESOURCE_EXHAUSTED: too many unknown API keys were tried from one network."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
