@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Annotated, Any
 
 import typer
 
 from cli.calls import CALL_SECONDS, all_pages, open_calls
-from cli.choosing import Org
+from cli.choosing import Kind, Org, choose
 from cli.failures import operation
 from cli.organizations import find_organization
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+
+API_KEY = Kind("API key", ": its id or name", "prosa api-key create", "prosa api-key list")
 
 app = typer.Typer(help="API keys of an organization.", no_args_is_help=True)
 
@@ -28,6 +31,14 @@ def key_row(item: access.ApiKey) -> dict[str, Any]:
         "last_use_time": item.last_use_time.ToJsonString() if item.HasField("last_use_time") else None,
         "revoke_time": item.revoke_time.ToJsonString() if item.HasField("revoke_time") else None,
     }
+
+
+def choose_key(wanted: str, keys: Sequence[access.ApiKey]) -> str:
+    """The id of the key with this id, or of the live one with this name: a revoked one's name may be used again."""
+    if wanted.strip().lower() in {item.api_key_id for item in keys}:
+        return wanted.strip().lower()
+    live = [(item.api_key_id, item.name) for item in keys if not item.HasField("revoke_time")]
+    return choose(wanted, live, kind=API_KEY)
 
 
 @app.command("create")
@@ -70,20 +81,24 @@ async def list_(org: Org, as_json: Json = False) -> None:
     if as_json:
         print_json({"api_keys": rows})
         return
-    shown = [row | {"scopes": ", ".join(row["scopes"]), "revoked": row["revoke_time"]} for row in rows]
-    print_rows(shown, ["api_key_id", "name", "prefix", "scopes", "last_use_time", "revoked"], empty="No key yet.")
+    shown = [row | {"scopes": ", ".join(row["scopes"])} for row in rows]
+    print_rows(shown, ["api_key_id", "name", "prefix", "scopes", "last_use_time", "revoke_time"], empty="No key yet.")
 
 
 @app.command("revoke")
 @operation
 async def revoke(
-    api_key_id: Annotated[str, typer.Argument(help="The key's id.")], org: Org, as_json: Json = False
+    which: Annotated[str, typer.Argument(metavar="KEY", help="The key's id, or its name where one live key has it.")],
+    org: Org,
+    as_json: Json = False,
 ) -> None:
     """Revoke a key: within a minute no process accepts it."""
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
-        revoked = await calls.stub(AccessServiceStub, "identity").RevokeApiKey(
-            access.RevokeApiKeyRequest(api_key_id=api_key_id),
+        stub, metadata = calls.stub(AccessServiceStub, "identity"), calls.organization(organization.organization_id)
+        keys = await all_pages(stub.ListApiKeys, access.ListApiKeysRequest(), "api_keys", metadata=metadata)
+        revoked = await stub.RevokeApiKey(
+            access.RevokeApiKeyRequest(api_key_id=choose_key(which, keys)),
             metadata=calls.organization(organization.organization_id),
             timeout=CALL_SECONDS,
         )

@@ -14,6 +14,7 @@ from grpc_status import rpc_status
 
 from chassis import auth, rpc
 from chassis.clock import SystemClock
+from chassis.migrations import SERVICES
 from cli.failures import Refused
 from cli.home import home_directory, keys_directory, read_bootstrap
 
@@ -59,18 +60,10 @@ async def open_calls(environment: Mapping[str, str] | None = None) -> AsyncItera
     """Calls to the services that PROSA_* names, else to the running `prosa up`. Raises Refused without either."""
     values = os.environ if environment is None else environment
     bootstrap = read_bootstrap(values)
-    addresses = {
-        service: address
-        for service in ("identity", "ingest", "conversation", "outreach", "crm")
-        if (address := values.get(f"PROSA_{service.upper()}_ADDRESS"))
-    }
+    addresses = service_addresses(values)
     anywhere = values.get("PROSA_GRPC_ADDRESS") or bootstrap.get("grpc_address") or ""
     if not addresses and not anywhere:
-        raise Refused(
-            f"Nothing runs in {home_directory(values)}. Start it with `prosa up`, or name the services with "
-            "PROSA_GRPC_ADDRESS and PROSA_KEYS_DIR.",
-            reason="NOT_RUNNING",
-        )
+        raise nothing_runs(values)
     calls = Calls(cli_signer(values), addresses, anywhere)
     try:
         yield calls
@@ -80,6 +73,24 @@ async def open_calls(environment: Mapping[str, str] | None = None) -> AsyncItera
         raise
     finally:
         await calls.close()
+
+
+def service_addresses(environment: Mapping[str, str]) -> dict[str, str]:
+    """The addresses that PROSA_<SERVICE>_ADDRESS names, by service."""
+    return {
+        service: address for service in SERVICES if (address := environment.get(f"PROSA_{service.upper()}_ADDRESS"))
+    }
+
+
+def nothing_runs(environment: Mapping[str, str]) -> Refused:
+    """Says where was looked, and what chooses another place."""
+    named = environment.get("PROSA_HOME")
+    whence = "which PROSA_HOME names" if named else "the usual home; PROSA_HOME names another"
+    return Refused(
+        f"Nothing runs in {home_directory(environment)} ({whence}). Start it with `prosa up`, or name the services "
+        "with PROSA_GRPC_ADDRESS and PROSA_KEYS_DIR.",
+        reason="NOT_RUNNING",
+    )
 
 
 def _nobody_there(values: Mapping[str, str], addresses: Sequence[str]) -> Refused:

@@ -8,7 +8,7 @@ import typer
 
 from chassis.canonical import parse_source
 from cli.calls import CALL_SECONDS, all_pages, open_calls
-from cli.choosing import Org
+from cli.choosing import Org, match
 from cli.connections import find_connection
 from cli.failures import Refused, operation
 from cli.organizations import find_organization
@@ -18,6 +18,17 @@ from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.v1 import options_pb2
 
 app = typer.Typer(help="Channels: one inbox each, WhatsApp or Instagram.", no_args_is_help=True)
+
+
+Behind = Annotated[
+    str,
+    typer.Option(
+        "--connection",
+        help="The connection's id or name.",
+        default_factory=str,
+        show_default="the only one there is",
+    ),
+]
 
 
 def channel_row(item: pb.Channel) -> dict[str, Any]:
@@ -35,11 +46,11 @@ def channel_row(item: pb.Channel) -> dict[str, Any]:
 
 def find_channel(connection: pb.Connection, wanted: str) -> pb.Channel:
     """The connection's channel with this id or name. Raises Refused naming what there is, or that two have the name."""
-    matching = [item for item in connection.channels if wanted in (item.channel_id, item.name)]
-    if len(matching) == 1:
-        return matching[0]
-    if matching:
-        ids = ", ".join(item.channel_id for item in matching)
+    found = match(wanted, [(item.channel_id, item.name) for item in connection.channels])
+    if len(found) == 1:
+        return next(item for item in connection.channels if item.channel_id == found[0])
+    if found:
+        ids = ", ".join(found)
         raise Refused(f"Several channels are named {wanted!r}; use one of the ids {ids}.", reason="CHANNEL_AMBIGUOUS")
     there_is = ", ".join(repr(item.name) for item in connection.channels[:10]) or "none"
     raise Refused(f"{connection.name} has no channel {wanted!r}. There is: {there_is}.", reason="CHANNEL_NOT_FOUND")
@@ -53,7 +64,7 @@ def _source(text: str) -> options_pb2.Source.ValueType:
 @operation
 async def create(
     org: Org,
-    connection: Annotated[str, typer.Option(help="The connection's id or name.")],
+    connection: Behind,
     name: Annotated[str, typer.Option(help="A name people know it by.")],
     source: Annotated[str, typer.Option(help="whatsapp or instagram.")],
     inbox_id: Annotated[int, typer.Option(min=1, help="Chatwoot's inbox id.")],
@@ -78,9 +89,9 @@ async def create(
 @app.command("update")
 @operation
 async def update(
-    which: Annotated[str, typer.Argument(help="The channel's id or name.")],
+    which: Annotated[str, typer.Argument(metavar="CHANNEL", help="The channel's id or name.")],
     org: Org,
-    connection: Annotated[str, typer.Option(help="The connection's id or name.")],
+    connection: Behind,
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
     source: Annotated[str | None, typer.Option(help="whatsapp or instagram.")] = None,
     inbox_id: Annotated[int | None, typer.Option(min=1, help="Another inbox id of Chatwoot.")] = None,

@@ -8,7 +8,7 @@ from typing import Annotated, Any
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
-from cli.choosing import Org
+from cli.choosing import Kind, Org, choose
 from cli.failures import RED, Refused, operation
 from cli.home import read_bootstrap
 from cli.organizations import find_organization
@@ -23,7 +23,16 @@ CHECK_SECONDS = 30.0
 SECRET_VARIABLE = "PROSA_WEBHOOK_SECRET"  # noqa: S105 the name of a variable
 TOKEN_VARIABLE = "PROSA_CHATWOOT_ACCESS_TOKEN"  # noqa: S105 the name of a variable
 
-Which = Annotated[str, typer.Argument(help="The connection's id or name.")]
+Which = Annotated[
+    str,
+    typer.Argument(
+        help="The connection's id or name.",
+        metavar="CONNECTION",
+        default_factory=str,
+        show_default="the only one there is",
+    ),
+]
+CONNECTION = Kind("connection", ": its id or name", "prosa connection create", "prosa connection list")
 
 
 async def list_connections(calls: Calls, organization_id: str) -> list[pb.Connection]:
@@ -34,13 +43,9 @@ async def list_connections(calls: Calls, organization_id: str) -> list[pb.Connec
 
 
 async def find_connection(calls: Calls, organization_id: str, wanted: str) -> pb.Connection:
-    """The connection with this id or name. Raises Refused naming what there is."""
-    found = await list_connections(calls, organization_id)
-    for item in found:
-        if wanted in (item.connection_id, item.name):
-            return item
-    there_is = ", ".join(repr(item.name) for item in found[:10]) or "none; make one with `prosa connection create`"
-    raise Refused(f"There is no connection {wanted!r}. There is: {there_is}.", reason="CONNECTION_NOT_FOUND")
+    """The connection with this id or name, or the only one when nothing is wanted. Raises Refused naming them."""
+    found = {item.connection_id: item for item in await list_connections(calls, organization_id)}
+    return found[choose(wanted, [(item.connection_id, item.name) for item in found.values()], kind=CONNECTION)]
 
 
 def connection_row(item: pb.Connection) -> dict[str, Any]:

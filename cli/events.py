@@ -14,9 +14,10 @@ import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Org
+from cli.connections import find_connection
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer, number_of, print_json, print_line, print_rows
+from cli.output import Json, answer, for_people, number_of, print_json, print_line, print_rows
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
 
@@ -29,19 +30,22 @@ COUNTED_EVENTS_MAX = 10_000
 _SPAN = re.compile(r"(?P<count>[0-9]{1,6})(?P<unit>[smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 _RESULTS = ("contact_id", "conversation_id", "deal_id", "message_id")
-_COLUMNS = ("receive_time", "webhook_event_id", "event", "state", "reason", "attempt_count")
+_COLUMNS = ("receive_time", "webhook_event_id", "state", "event", "reason", "attempt_count")
 
 State = Annotated[str, typer.Option(help="pending, processed, ignored or dead-letter.")]
 Since = Annotated[str, typer.Option(help="How long ago, such as 10m, 2h, 3d, or a time such as 2026-05-13T12:00:00Z.")]
 Reason = Annotated[str, typer.Option(help="Only events with this reason.")]
-Connection = Annotated[str, typer.Option(help="Only events of this connection, by id.")]
+Connection = Annotated[str, typer.Option(help="Only events of this connection, by id or name.")]
 
 
 def parse_since(text: str, now: datetime) -> datetime:
     """A moment from `10m`, `2h`, `3d` or an ISO time. Raises Refused for anything else."""
     span = _SPAN.fullmatch(text)
     if span is not None:
-        return now - timedelta(**{_UNITS[span["unit"]]: int(span["count"])})
+        try:
+            return now - timedelta(**{_UNITS[span["unit"]]: int(span["count"])})
+        except OverflowError:
+            raise Refused(f"--since {text!r} lies before all calendars.", exit_code=REFUSED) from None
     try:
         moment = datetime.fromisoformat(text)
     except ValueError:
@@ -98,11 +102,12 @@ async def list_(
     as_json: Json = False,
 ) -> None:
     """List events, newest first."""
-    request = pb.ListWebhookEventsRequest(state=parse_state(state), reason=reason, connection_id=connection)
+    request = pb.ListWebhookEventsRequest(state=parse_state(state), reason=reason.upper())
     if since:
         request.start_time.FromDatetime(parse_since(since, datetime.now(UTC)))
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
+        request.connection_id = await _connection_id(calls, organization.organization_id, connection)
         stub = calls.stub(WebhookEventServiceStub, "ingest")
         metadata = calls.organization(organization.organization_id)
         found = await all_pages(stub.ListWebhookEvents, request, "webhook_events", limit, metadata=metadata)
@@ -128,7 +133,7 @@ async def show(
         )
     row = event_row(found)
     body = found.body_text or f"({len(found.body)} bytes that are no text)"
-    lines = [f"{name:<17} {value}" for name, value in row.items() if value is not None]
+    lines = [f"{name:<17} {value}" for name, value in for_people(row).items() if value is not None]
     answer(row | {"body": body}, [*lines, "", body], as_json=as_json)
 
 
@@ -154,11 +159,18 @@ async def replay(
             await _replay_one(calls, webhook_event_id, org, as_json=as_json)
             return
         now = datetime.now(UTC)
-        request = pb.ReplayWebhookEventsRequest(state=parse_state(state), reason=reason, connection_id=connection)
+        request = pb.ReplayWebhookEventsRequest(state=parse_state(state), reason=reason.upper())
         request.start_time.FromDatetime(parse_since(since, now))
         # Fixed now, so that the run takes what the count showed and nothing that came since.
         request.end_time.FromDatetime(parse_since(until, now) if until else now)
-        await _replay_range(calls, request, org, dry_run=dry_run, ask=not yes, as_json=as_json)
+        organization_id = (await find_organization(calls, org)).organization_id
+        request.connection_id = await _connection_id(calls, organization_id, connection)
+        await _replay_range(calls, request, organization_id, dry_run=dry_run, ask=not yes, as_json=as_json)
+
+
+async def _connection_id(calls: Calls, organization_id: str, wanted: str) -> str:
+    """The id of the connection that is named; none where none is."""
+    return (await find_connection(calls, organization_id, wanted)).connection_id if wanted else ""
 
 
 async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json: bool) -> None:
@@ -190,7 +202,7 @@ async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json:
     row = event_row(after)
     # What had no outcome before, such as a dead letter, can only gain by it.
     changed = [name for name in _RESULTS if before[name] is not None and row[name] != before[name]]
-    lines = [f"{name:<17} {value}" for name, value in row.items() if value is not None]
+    lines = [f"{name:<17} {value}" for name, value in for_people(row).items() if value is not None]
     lines.append(f"Changed: {', '.join(changed)}" if changed else "The same result as before.")
     answer(row | {"same_result": not changed}, lines, as_json=as_json)
     if changed or after.state == pb.WEBHOOK_EVENT_STATE_DEAD_LETTER:
@@ -198,11 +210,16 @@ async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json:
 
 
 async def _replay_range(
-    calls: Calls, request: pb.ReplayWebhookEventsRequest, org: str, *, dry_run: bool, ask: bool, as_json: bool
+    calls: Calls,
+    request: pb.ReplayWebhookEventsRequest,
+    organization_id: str,
+    *,
+    dry_run: bool,
+    ask: bool,
+    as_json: bool,
 ) -> None:
-    organization = await find_organization(calls, org)
     stub = calls.stub(WebhookEventServiceStub, "ingest")
-    metadata = calls.organization(organization.organization_id)
+    metadata = calls.organization(organization_id)
     request.dry_run = True
     counted = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
     if not as_json:
@@ -218,11 +235,10 @@ async def _replay_range(
     request.dry_run = False
     meant = request.state or pb.WEBHOOK_EVENT_STATE_DEAD_LETTER
     chosen = {
-        item.webhook_event_id
-        for item in await _list_range(calls, request, organization.organization_id, meant, request.reason)
+        item.webhook_event_id for item in await _list_range(calls, request, organization_id, meant, request.reason)
     }
     replayed = await stub.ReplayWebhookEvents(request, metadata=metadata, timeout=REPLAY_SECONDS)
-    states = await _outcomes(calls, request, organization.organization_id, chosen)
+    states = await _outcomes(calls, request, organization_id, chosen)
     if as_json:
         print_json(_range_content(replayed) | {"outcomes": states})
     else:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import importlib
 from collections.abc import Iterator, Mapping, Sequence
 from datetime import UTC
@@ -11,12 +12,13 @@ import typer
 from google.protobuf.json_format import MessageToDict
 
 from chassis.migrations import SERVICES
-from cli.calls import open_calls
+from cli.calls import Calls, open_calls
 from cli.choosing import Org
 from cli.demo.live import ONLY_NEW, follow
 from cli.failures import REFUSED, Refused, operation
 from cli.organizations import find_organization
 from cli.output import Json, local_time, print_json, print_line
+from cli.streams import reader_gone
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 
 app = typer.Typer(help="The event feed.", no_args_is_help=True)
@@ -51,15 +53,31 @@ async def tail(
     types = full_types(kind or ())
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
-        seen = 0
-        async for event in follow(calls, organization.organization_id, types, after):
-            if as_json:
-                print_json(event_content(event))
-            else:
-                print_line(line(event))
-            seen += 1
-            if count and seen >= count:
-                return
+        shown = asyncio.create_task(_print_facts(calls, organization.organization_id, types, after, count, as_json))
+        gone = asyncio.create_task(reader_gone())
+        try:
+            # `head` is gone long before the next fact may come, and the shell waits for this command.
+            await asyncio.wait({shown, gone}, return_when=asyncio.FIRST_COMPLETED)
+            if shown.done():
+                shown.result()
+        finally:
+            for task in (shown, gone):
+                task.cancel()
+            await asyncio.gather(shown, gone, return_exceptions=True)
+
+
+async def _print_facts(
+    calls: Calls, organization_id: str, types: tuple[str, ...], after: int, count: int, as_json: bool
+) -> None:
+    seen = 0
+    async for event in follow(calls, organization_id, types, after):
+        if as_json:
+            print_json(event_content(event))
+        else:
+            print_line(line(event))
+        seen += 1
+        if count and seen >= count:
+            return
 
 
 def known_types() -> dict[str, str]:

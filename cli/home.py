@@ -14,6 +14,7 @@ from cli.failures import REFUSED, Refused
 HOME_DEFAULT = "~/.local/share/prosa"
 HTTP_PORT_DEFAULT = 8080
 BOOTSTRAP = "bootstrap.json"
+DEMO = "demo.json"
 READER_VARIABLE = "PROSA_READER_DATABASE_URL"
 
 
@@ -37,6 +38,17 @@ def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, An
     except PermissionError as error:
         raise Refused(f"{error.filename} belongs to another user. Run this as that user.") from error
     return content if isinstance(content, dict) else {}
+
+
+def demo_organizations(environment: Mapping[str, str] | None = None) -> frozenset[str]:
+    """What `prosa up --demo` made in this home; where there is another organization, no command means it unnamed."""
+    try:
+        content = json.loads((home_directory(environment) / DEMO).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        # Without the home's memory of it, the demo's is an organization like any other.
+        return frozenset()
+    known = content.get("organization_id") if isinstance(content, dict) else None
+    return frozenset({known} if isinstance(known, str) and known else ())
 
 
 def keys_directory(environment: Mapping[str, str]) -> Path:

@@ -7,11 +7,13 @@ import os
 import sys
 from importlib import metadata
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, cast
 
 import typer
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
+
+from cli import streams
 
 DISTRIBUTION = "prosa-suite"
 
@@ -19,6 +21,7 @@ NOUNS = {
     "up": "cli.up:up",
     "serve": "cli.serve:serve",
     "migrate": "cli.migrate:migrate",
+    "status": "cli.status:status",
     "org": "cli.organizations:app",
     "connection": "cli.connections:app",
     "channel": "cli.channels:app",
@@ -35,6 +38,11 @@ NOUNS = {
 
 class Nouns(TyperGroup):
     """Loads a noun's module when it is named: `prosa key` does not wait for what only `prosa serve` needs."""
+
+    def __init__(self, **attributes: Any) -> None:
+        super().__init__(**attributes)
+        # Only their names count here: a mistyped one is told which it is like.
+        self.commands = cast("Any", dict.fromkeys(NOUNS))
 
     def list_commands(self, ctx: Any) -> list[str]:
         """All nouns, in the order of their table."""
@@ -53,14 +61,22 @@ class Nouns(TyperGroup):
             alone.command(cmd_name)(loaded)
             command = get_command(alone)
         command.name = cmd_name
-        return command
+        return _plain(command)
+
+
+def _plain(command: Any) -> Any:
+    """The command with help of lines, not of boxes: at 80 columns a box breaks words and cuts names."""
+    command.rich_markup_mode = None
+    for subcommand in getattr(command, "commands", {}).values():
+        _plain(subcommand)
+    return command
 
 
 app = typer.Typer(
     cls=Nouns,
     name="prosa",
     no_args_is_help=True,
-    add_completion=False,
+    rich_markup_mode=None,
     pretty_exceptions_enable=False,
 )
 
@@ -94,7 +110,8 @@ def readable(word: str) -> str:
 def main() -> None:
     """Runs the command line."""
     sys.argv[1:] = map(readable, sys.argv[1:])
-    app()
+    streams.prepare()
+    app(prog_name="prosa")
 
 
 if __name__ == "__main__":

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any
 
 import aiohttp
 from aiohttp import web
@@ -28,10 +29,11 @@ class MetricsPage:
         self._session: aiohttp.ClientSession | None = None
 
     async def start(self, port: int) -> None:
-        """Serves `/metrics` and `/healthz` on loopback."""
+        """Serves `/metrics`, `/status` and `/healthz` on loopback."""
         self._session = aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=SCRAPE_SECONDS))
         app = web.Application()
         app.router.add_get("/metrics", self._metrics)
+        app.router.add_get("/status", self._status)
         app.router.add_get("/healthz", self._health)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
@@ -49,6 +51,38 @@ class MetricsPage:
         families = merge(dict(zip(self._ports, pages, strict=True)))
         families += children(self._states())
         return web.Response(body=render(families), headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    async def _status(self, _request: web.Request) -> web.Response:
+        """What runs, since when, and what each process says of its readiness; `ready` is null for a server."""
+        reports = dict(
+            zip(
+                self._ports,
+                await asyncio.gather(*(self._readiness(port) for port in self._ports.values())),
+                strict=True,
+            )
+        )
+        processes = [
+            {
+                "name": child.name,
+                "state": child.state,
+                "pid": child.pid,
+                "uptime_seconds": round(child.uptime_seconds, 1),
+                "restart_count": child.restart_count,
+                "ready": reports.get(child.name, {}).get("ready"),
+                "dependencies": reports.get(child.name, {}).get("dependencies", {}),
+            }
+            for child in self._states()
+        ]
+        return web.json_response({"processes": processes})
+
+    async def _readiness(self, port: int) -> dict[str, Any]:
+        assert self._session is not None
+        try:
+            async with self._session.get(f"http://{LOOPBACK}:{port}/readyz") as answer:
+                report: dict[str, Any] = await answer.json(content_type=None)
+                return report
+        except (aiohttp.ClientError, TimeoutError, ValueError):
+            return {"ready": False, "dependencies": {"process": f"no answer within {SCRAPE_SECONDS:g} s"}}
 
     async def _health(self, _request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -9,6 +9,7 @@ import typer
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import choose
 from cli.failures import REFUSED, Refused, operation
+from cli.home import demo_organizations
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
@@ -19,7 +20,8 @@ app = typer.Typer(help="Organizations: the businesses that use this installation
 async def find_organization(calls: Calls, wanted: str) -> access.Organization:
     """The organization with this id or name, or the only one when nothing is wanted. Raises Refused naming them."""
     found = {item.organization_id: item for item in await list_organizations(calls)}
-    return found[choose(wanted, [(item.organization_id, item.name) for item in found.values()])]
+    there_are = [(item.organization_id, item.name) for item in found.values()]
+    return found[choose(wanted, there_are, aside=demo_organizations())]
 
 
 async def list_organizations(calls: Calls) -> list[access.Organization]:
@@ -91,6 +93,7 @@ async def list_(as_json: Json = False) -> None:
     """List the organizations, by name."""
     async with open_calls() as calls:
         found = await list_organizations(calls)
+    of_demo = demo_organizations()
     rows = [
         {
             "organization_id": item.organization_id,
@@ -98,6 +101,7 @@ async def list_(as_json: Json = False) -> None:
             "region": item.region,
             "time_zone": item.time_zone,
             "create_time": item.create_time.ToJsonString(),
+            "demo": item.organization_id in of_demo,
         }
         for item in found
     ]
@@ -105,5 +109,7 @@ async def list_(as_json: Json = False) -> None:
         print_json({"organizations": rows})
     else:
         print_rows(
-            rows, ["organization_id", "name", "region", "time_zone", "create_time"], empty="No organization yet."
+            rows,
+            ["organization_id", "name", "region", "time_zone", "create_time", *(["demo"] if of_demo else [])],
+            empty="No organization yet.",
         )

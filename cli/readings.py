@@ -10,7 +10,7 @@ import typer
 
 from cli.choosing import Org, choose
 from cli.failures import REFUSED, operation
-from cli.home import reader_database_url
+from cli.home import demo_organizations, reader_database_url
 from cli.output import Json, print_json, print_rows
 
 app = typer.Typer(help="Verification queries.", no_args_is_help=True)
@@ -92,7 +92,7 @@ def organization_id_of(database_url: str, named: str) -> str:
         found = connection.execute(
             "select organization_id::text, name from identity.organizations order by name, organization_id"
         ).fetchall()
-    return choose(named, found, exit_code=REFUSED)
+    return choose(named, found, exit_code=REFUSED, aside=demo_organizations())
 
 
 def print_reading(reading: Reading, rows: list[dict[str, Any]]) -> None:

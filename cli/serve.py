@@ -14,6 +14,7 @@ import uvloop
 from chassis import open_files, telemetry
 from chassis.config import Settings
 from chassis.process import Host
+from cli import streams
 from cli.failures import RED, Refused, operation
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
@@ -28,6 +29,7 @@ def serve(
     target: Annotated[str, typer.Option(help="all, or a comma separated list of targets.")] = "all",
 ) -> None:
     """Serve one or more modules against the servers that PROSA_* names."""
+    streams.when_nobody_reads(streams.stop_in_order)
     uvloop.run(run(target))
 
 

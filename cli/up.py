@@ -21,7 +21,7 @@ from chassis.embedded.child import ChildSpec
 from chassis.embedded.ports import LOOPBACK
 from chassis.embedded.shapes import SERVICES, Shape, default_shape
 from chassis.embedded.suite import READER_VARIABLE, Suite
-from cli import bootstrap
+from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
 from cli.demo import live, stand_in, state
 from cli.demo.furnish import furnish
@@ -59,6 +59,7 @@ def up(
     if shape != AUTO and shape not in list(Shape):
         raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
     chosen = default_shape() if shape == AUTO else Shape(shape)
+    streams.when_nobody_reads(streams.stop_in_order)
     asyncio.run(Up(home, http_port, chosen, demo=demo, as_json=as_json).run())
 
 
@@ -187,7 +188,7 @@ class Up:
         if self._demo:
             self._spawn(stand_in.keep_writing(suite.ports[stand_in.PORT_NAME]))
             if not self._as_json:
-                self._spawn(live.show(calls, content["organization_id"], self._console))
+                self._spawn(live.show(calls, content["organization_id"], self._console, content["url"]))
 
     def _announce(self, content: dict[str, Any]) -> None:
         if self._as_json:

@@ -47,7 +47,7 @@ def _examples(url: str, home: Path, stand_in_url: str, command: str) -> Iterator
     file = home / "bootstrap.json"
     yield ""
     yield "Try, in another terminal:"
-    yield f"""  KEY=$(sed -n 's/.*"api_key": "\\(.*\\)".*/\\1/p' '{file}')"""
+    yield f"""  KEY=$(sed -n 's/.*"api_key": "\\(.*\\)".*/\\1/p' {shlex.quote(str(file))})"""
     yield f"  curl -s -H \"X-Api-Key: $KEY\" '{url}/api/v1/contacts?page_size=3'"
     yield f"  curl -s -H \"X-Api-Key: $KEY\" '{url}/api/v1/webhook-events?page_size=3'"
     yield (

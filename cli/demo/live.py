@@ -3,19 +3,20 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
 import grpc
 import grpc.aio
 import structlog
-from rich.console import Console, Group
+from rich.console import Console, ConsoleOptions, RenderResult
 from rich.live import Live
 from rich.table import Table
 from rich.text import Text
 
 from cli.calls import Calls
+from cli.output import shown
 from prosa.conversation.v1 import events_pb2 as facts
 from prosa.conversation.v1.conversation_service_pb2 import HANDOFF_MODE_HUMAN
 from prosa.crm.v1 import events_pb2 as crm_facts
@@ -25,6 +26,17 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 
 ROW_COUNT_MAX = 14
 TEXT_LENGTH_MAX = 60
+WHO_LENGTH_MAX = 24
+TEXT_WIDTH_MIN = 24
+"""So much of the last message is always seen; the other columns go first."""
+CELL_FRAME = 3
+"""A column's line and its two spaces."""
+FRAME_LINES = 7
+"""The table's own four lines, the sums, the address, and the line on which the cursor stands."""
+TEXT = "last message"
+COLUMNS = ("time", "conversation", "who", TEXT, "n", "answered by", "deal")
+GIVEN_UP = ("deal", "n", "answered by", "who", "time", "conversation")
+"""What a narrow terminal does without, the first of these first."""
 REFRESHES_PER_SECOND = 4
 RECONNECT_SECONDS = 1.0
 ONLY_NEW = -1
@@ -92,7 +104,7 @@ class Picture:
         seen.conversation_key = fact.conversation_key or seen.conversation_key
         seen.message_count += 1
         seen.last = _shortened(fact.message.text or f"({fact.message.content_type})")
-        seen.who = fact.message.author_name or ("customer" if customer else "staff")
+        seen.who = _shortened(fact.message.author_name, WHO_LENGTH_MAX) or ("customer" if customer else "staff")
         seen.name = seen.name if not customer else fact.message.author_name or seen.name
         seen.human = fact.handoff.mode == HANDOFF_MODE_HUMAN
         seen.deal_id = fact.deal_id or seen.deal_id
@@ -100,7 +112,7 @@ class Picture:
         return seen
 
 
-async def show(calls: Calls, organization_id: str, console: Console) -> None:
+async def show(calls: Calls, organization_id: str, console: Console, url: str = "") -> None:
     """Shows what arrives until it is cancelled."""
     picture = Picture()
     if not console.is_terminal:
@@ -108,10 +120,10 @@ async def show(calls: Calls, organization_id: str, console: Console) -> None:
             if (seen := picture.apply(event)) is not None:
                 console.print(line(seen), markup=False, highlight=False, soft_wrap=True)
         return
-    with Live(table(picture), console=console, refresh_per_second=REFRESHES_PER_SECOND) as live:
+    # The table reads the picture whenever it is drawn.
+    with Live(LiveTable(picture, url), console=console, refresh_per_second=REFRESHES_PER_SECOND):
         async for event in follow(calls, organization_id, TYPES):
             picture.apply(event)
-            live.update(table(picture))
 
 
 async def follow(
@@ -144,30 +156,63 @@ def line(seen: Seen) -> str:
     return f"{time}  {seen.conversation_key}  {seen.who}: {seen.last}"
 
 
-def table(picture: Picture) -> Group:
-    """The newest conversations and the sums."""
-    rows = Table(expand=True, pad_edge=False)
-    for name, ratio in (("time", None), ("conversation", None), ("who", None), ("last message", 1), ("n", None)):
-        rows.add_column(name, no_wrap=True, ratio=ratio, overflow="ellipsis")
-    rows.add_column("answered by", no_wrap=True)
-    rows.add_column("deal", no_wrap=True)
-    for seen in picture.newest():
-        rows.add_row(
-            Text(seen.time.strftime("%H:%M:%S") if seen.time else ""),
-            Text(seen.conversation_key, style="green" if seen.conversation_key.startswith("whatsapp") else "magenta"),
-            Text(seen.who),
-            Text(seen.last),
-            Text(str(seen.message_count)),
-            Text("person" if seen.human else "automation"),
-            Text(f"…{seen.deal_id[-6:]}" if seen.deal_id else ""),
+@dataclass(frozen=True, slots=True)
+class LiveTable:
+    """The newest conversations, the sums and the address, as much of them as the terminal has room for."""
+
+    picture: Picture
+    url: str = ""
+
+    def __rich_console__(self, console: Console, options: ConsoleOptions) -> RenderResult:
+        """Made anew for each size: a window may be drawn smaller while it is looked at."""
+        lines = options.height or console.height
+        yield from _rows(self.picture, options.max_width, max(1, min(ROW_COUNT_MAX, lines - FRAME_LINES)))
+        picture = self.picture
+        sums = (
+            f"{len(picture.conversations)} conversations, {picture.message_count} messages, "
+            f"{picture.contact_count} new contacts, {picture.deal_count} new deals since the start"
         )
-    sums = (
-        f"{len(picture.conversations)} conversations, {picture.message_count} messages, "
-        f"{picture.contact_count} new contacts, {picture.deal_count} new deals since the start"
-    )
-    return Group(rows, Text(sums, style="bold"))
+        yield Text(sums, style="bold", no_wrap=True, overflow="ellipsis")
+        if self.url:
+            yield Text(f"{self.url}/api/docs   Ctrl-C stops everything.", no_wrap=True, overflow="ellipsis")
 
 
-def _shortened(text: str) -> str:
-    flat = " ".join(text.split())
-    return flat if len(flat) <= TEXT_LENGTH_MAX else flat[: TEXT_LENGTH_MAX - 1] + "…"
+def _rows(picture: Picture, width: int, count: int) -> RenderResult:
+    cells = [_cells(seen) for seen in picture.newest()[:count]]
+    columns = list(COLUMNS)
+    while TEXT in columns and len(columns) > 1:
+        taken = sum(_column_width(name, cells) + CELL_FRAME for name in columns if name != TEXT) + 1
+        if width - taken - CELL_FRAME >= TEXT_WIDTH_MIN:
+            break
+        gone = next((name for name in GIVEN_UP if name in columns), None)
+        if gone is None:
+            break
+        columns.remove(gone)
+    rows = Table(expand=True, pad_edge=False)
+    for name in columns:
+        rows.add_column(name, no_wrap=True, ratio=1 if name == TEXT else None, overflow="ellipsis")
+    for row in cells:
+        rows.add_row(*(row[name] for name in columns))
+    yield rows
+
+
+def _column_width(name: str, cells: Sequence[Mapping[str, Text]]) -> int:
+    return max([len(name), *(row[name].cell_len for row in cells)])
+
+
+def _cells(seen: Seen) -> dict[str, Text]:
+    style = "green" if seen.conversation_key.startswith("whatsapp") else "magenta"
+    return {
+        "time": Text(seen.time.strftime("%H:%M:%S") if seen.time else ""),
+        "conversation": Text(seen.conversation_key, style=style),
+        "who": Text(seen.who),
+        TEXT: Text(seen.last),
+        "n": Text(str(seen.message_count)),
+        "answered by": Text("person" if seen.human else "automation"),
+        "deal": Text(f"…{seen.deal_id[-6:]}" if seen.deal_id else ""),
+    }
+
+
+def _shortened(text: str, length: int = TEXT_LENGTH_MAX) -> str:
+    flat = " ".join(shown(text).split())
+    return flat if len(flat) <= length else flat[: length - 1] + "…"

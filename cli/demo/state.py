@@ -8,8 +8,9 @@ from pathlib import Path
 
 from chassis.embedded.ports import write_private
 from chassis.json_reading import read_json
+from cli.home import DEMO
 
-FILE = "demo.json"
+FILE = DEMO
 SECRET_BYTES = 24
 PASSWORD_BYTES = 9
 ADMIN_EMAIL = "admin@escola-ipe.example"

@@ -37,15 +37,17 @@ class Operator:
     environment: Mapping[str, str]
     directory: Path
 
-    async def start(self, *words: str, **variables: str) -> asyncio.subprocess.Process:
-        """Begins a command, for who ends it otherwise than by waiting."""
+    async def start(
+        self, *words: str, output: int = asyncio.subprocess.PIPE, **variables: str
+    ) -> asyncio.subprocess.Process:
+        """Begins a command, for who ends it otherwise than by waiting, or reads its output elsewhere."""
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
         return await asyncio.create_subprocess_exec(
             *(sys.executable, "-P", "-m", "cli.main", *words),
             env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
             cwd=self.directory,
             stdin=asyncio.subprocess.PIPE,
-            stdout=asyncio.subprocess.PIPE,
+            stdout=output,
             stderr=asyncio.subprocess.PIPE,
         )
 

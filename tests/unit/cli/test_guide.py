@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import json
 import os
+import subprocess
 from pathlib import Path
 
 import pytest
@@ -21,9 +23,21 @@ def test_examples_name_the_address_and_home_that_run() -> None:
     assert "8080" not in told
     assert told.count(f"{URL}/api/v1/") == 4
     assert "ana@example.com  p  (POST /api/v1/sessions)" in told
-    assert "'/srv/prosa/bootstrap.json'" in told
+    assert " /srv/prosa/bootstrap.json)" in told
     assert "PROSA_HOME=/srv/prosa prosa feed tail" in told
     assert f"{STAND_IN}/_sandbox/incoming" in told
+
+
+@pytest.mark.case("O14")
+@pytest.mark.parametrize("name", ["home", "Ana's home", 'so "called" $HOME', "a;b"])
+def test_the_printed_line_finds_the_key_whatever_the_home_is_called(name: str, tmp_path: Path) -> None:
+    home = tmp_path / name
+    home.mkdir()
+    (home / "bootstrap.json").write_text(json.dumps({"api_key": "prosa_abc", "url": URL}, indent=2))
+    content = {**CONTENT, "organization_id": "o1"}
+    (line,) = (line for line in guide(content, home, STAND_IN) if line.startswith("  KEY="))
+    found = subprocess.run(["sh", "-c", f'{line}\necho "$KEY"'], capture_output=True, text=True, check=True)
+    assert (found.stdout, found.stderr) == ("prosa_abc\n", "")
 
 
 def test_without_an_organization_it_says_how_to_make_one() -> None:
