@@ -43,7 +43,7 @@ def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, An
 def demo_organizations(environment: Mapping[str, str] | None = None) -> frozenset[str]:
     """What `prosa up --demo` made in this home; where there is another organization, no command means it unnamed."""
     try:
-        content = json.loads((home_directory(environment) / DEMO).read_text(encoding="utf-8"))
+        content = read_json((home_directory(environment) / DEMO).read_bytes())
     except (OSError, ValueError):
         # Without the home's memory of it, the demo's is an organization like any other.
         return frozenset()
