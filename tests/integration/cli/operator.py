@@ -53,7 +53,7 @@ class Operator:
 
     async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
         """Runs one command to its end."""
-        process = await self.start(*words, **variables)
+        process = await self.start(*words, output=asyncio.subprocess.PIPE, **variables)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 out, err = await process.communicate(typed.encode())

@@ -37,7 +37,7 @@ def drawn(width: int, height: int, encoding: str = "utf-8") -> list[str]:
     console = Console(file=file, force_terminal=True, color_system=None, width=width, height=height)
     console.print(LiveTable(picture(), URL))
     file.flush()
-    return file.buffer.getvalue().decode(encoding).splitlines()  # type: ignore[attr-defined]
+    return file.buffer.getvalue().decode(encoding).splitlines()
 
 
 @pytest.mark.case("O7")
