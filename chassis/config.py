@@ -46,6 +46,8 @@ class Settings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
+    trusted_proxies: str = ""
+    """Addresses or networks, comma separated, of proxies that end TLS before the gateway and stand for many."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """The inner listener: /metrics, /readyz, /healthz. 0 draws a free port."""

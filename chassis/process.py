@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from typing import Any, TypeVar
 
@@ -19,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from nats.errors import Error as NatsError
 
-from chassis import auth, outbox, rpc, streams, telemetry
+from chassis import auth, outbox, rpc, sockets, streams, telemetry
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
@@ -51,6 +52,8 @@ NATS_AWAITED_SECONDS = 5.0
 Stub = TypeVar("Stub")
 Job = Callable[[], Awaitable[None]]
 Start = Callable[["Process"], Awaitable[None]]
+OpenSite = Callable[[web.AppRunner, Sequence[socket.socket]], web.BaseSite]
+"""Makes what accepts connections from listening sockets."""
 
 logger = structlog.get_logger(__name__)
 
@@ -224,12 +227,13 @@ class Host:
         """Closes something when the process stops, after its servers and jobs."""
         self._closing.append(close)
 
-    async def serve_http(self, runner: web.AppRunner, host: str, port: int) -> int:
-        """Serves HTTP; answers the port."""
+    async def serve_http(self, runner: web.AppRunner, open_site: OpenSite, host: str, port: int) -> int:
+        """Serves HTTP on the sockets that this process inherited, else on its own; answers the port."""
         await runner.setup()
-        await web.TCPSite(runner, host, port, backlog=1024).start()
         self._runners.append(runner)
-        self.http_port = int(runner.addresses[0][1])
+        listening = sockets.inherited() or sockets.listen(host, port)
+        self.http_port = int(listening[0].getsockname()[1])
+        await open_site(runner, listening).start()
         return self.http_port
 
     def _spawn(self, name: str, job: Job) -> None:
@@ -339,9 +343,9 @@ class Process:
         """Hosts a servicer under its full service names."""
         self._host.serve(add_to_server, servicer, names)
 
-    async def serve_http(self, runner: web.AppRunner) -> int:
+    async def serve_http(self, runner: web.AppRunner, open_site: OpenSite) -> int:
         """Serves HTTP on the configured host and port; answers the port."""
-        return await self._host.serve_http(runner, self.settings.http_host, self.settings.http_port)
+        return await self._host.serve_http(runner, open_site, self.settings.http_host, self.settings.http_port)
 
     def on_stop(self, close: Job) -> None:
         """Closes something when the process stops, after its servers and jobs."""

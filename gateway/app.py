@@ -5,7 +5,6 @@ from __future__ import annotations
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Any
 
 import aiohttp
 import grpc
@@ -36,12 +35,10 @@ from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BYTES_IN_FLIGHT_MAX,
     EXCHANGE_TIMEOUT_SECONDS,
-    HEADER_BYTES_MAX,
-    KEEPALIVE_SECONDS,
-    REQUEST_LINE_BYTES_MAX,
     SHUTDOWN_SECONDS,
     STREAM_HEARTBEAT_SECONDS,
 )
+from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
 from gateway.metrics import HttpMetrics
 from gateway.networks import network_of
 from gateway.routes.api import Channels, add_api_routes
@@ -61,6 +58,8 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLOW_SECONDS = 1.0
 """A request that took so long is logged, whatever it was."""
 _WEBHOOK_ROUTES = ("/webhooks/", "/api/chatwoot/webhook")
+_PROVING_ROUTES = ("/webhooks/", "/api/v1/")
+"""Who gets more than an error there has shown a signature, a key or a password."""
 
 # A name that knows already how it compares: each answer carries it.
 _CORRELATION_ID = istr("X-Correlation-Id")
@@ -104,7 +103,7 @@ def make_app(parts: Parts) -> web.Application:
     app = web.Application(
         middlewares=[_surrounding(metrics), _tell_problems],
         client_max_size=API_BODY_BYTES_MAX,
-        handler_args=_HANDLER_ARGS,
+        handler_args=HANDLER_ARGUMENTS,
     )
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
@@ -125,16 +124,6 @@ def make_app(parts: Parts) -> web.Application:
     Docs(plans).add_routes(app)
     app.on_response_prepare.append(add_headers)
     return app
-
-
-_HANDLER_ARGS: dict[str, Any] = {
-    # Signatures are made over bytes as they were sent.
-    "auto_decompress": False,
-    "access_log": None,
-    "keepalive_timeout": KEEPALIVE_SECONDS,
-    "max_line_size": REQUEST_LINE_BYTES_MAX,
-    "max_field_size": HEADER_BYTES_MAX,
-}
 
 
 def make_runner(app: web.Application) -> web.AppRunner:
@@ -160,6 +149,9 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
     @web.middleware
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
+        protocol = request.protocol
+        if isinstance(protocol, HttpHandler):
+            protocol.connection.begun()
         resource = request.match_info.route.resource
         # The pattern, not the path: a path may hold a connection's key.
         route = resource.canonical if resource is not None else ""
@@ -171,6 +163,8 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
         with carried(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)
             seconds = time.monotonic() - started
+            if response.status < 400 and route.startswith(_PROVING_ROUTES):
+                request[PROVEN] = True
             # Webhooks come by the thousand: of those that went well the metrics tell enough.
             if response.status >= 400 or seconds >= SLOW_SECONDS or not route.startswith(_WEBHOOK_ROUTES):
                 duration_ms = round(seconds * 1000, 2)
@@ -188,6 +182,8 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     # Says nothing of versions.
     headers[SERVER] = "prosa"
     headers[_CORRELATION_ID] = request.get(correlation_id_key, "")
+    if isinstance(request.protocol, HttpHandler) and not isinstance(response, web.Response):
+        request.protocol.connection.streaming()
 
 
 @web.middleware

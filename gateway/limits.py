@@ -15,12 +15,37 @@ WEBHOOK_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024
 # Requests
 REQUEST_LINE_BYTES_MAX = 16 * 1024
 HEADER_BYTES_MAX = 16 * 1024
+HEADERS_MAX = 100
 KEEPALIVE_SECONDS = 75.0
+LINGERING_SECONDS = 1.0
+"""How long the rest of a body that nobody reads is taken, so that the sender gets to see the answer."""
 SHUTDOWN_SECONDS = 10.0
 IDEMPOTENCY_KEY_LENGTH_MAX = 1024
 CORRELATION_ID_LENGTH_MAX = 128
 QUERY_FIELDS_MAX = 100
 VIOLATIONS_MAX = 20
+
+# Connections
+CONNECTIONS_MAX = 8_192
+CONNECTIONS_PER_NETWORK_MAX = 1_024
+"""Of one network of strangers; this machine and trusted proxies stand for many and have no such bound."""
+FILES_RESERVED = 256
+"""Of the files that this process may open: for what are no connections from outside."""
+LISTEN_BACKLOG = 4_096
+ACCEPTS_A_TURN = 128
+ACCEPT_PAUSE_SECONDS = 0.2
+"""Where the system gives no more connections: how long until it is asked again."""
+HEAD_BYTES_MAX = 48 * 1024
+"""Of one request's line and headers until they are whole."""
+HEADS_BYTES_MAX = 16 * 1024 * 1024
+"""Of all requests whose headers are not whole yet."""
+HEAD_SECONDS = 5.0
+"""From the connection, or the first byte of its next request, to whole headers; the TLS handshake included."""
+REQUEST_SECONDS = 60.0
+"""From whole headers until the answer has been read, live updates apart. What a request may wait for is less."""
+BUSY_GIVES_WAY_SECONDS = 15.0
+"""A request that is older may be ended where there is no other room; calls take at most 10."""
+SWEEP_SECONDS = 0.5
 
 # Calls
 API_CALL_TIMEOUT_SECONDS = 10.0

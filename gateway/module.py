@@ -7,11 +7,15 @@ from collections.abc import Awaitable, Callable
 import grpc.aio
 from grpc_health.v1 import health_pb2
 
+from chassis import open_files
 from chassis.errors import Unavailable
 from chassis.process import Process
 from gateway.app import Parts, make_app, make_runner
 from gateway.gate import TokenGate
 from gateway.limits import ROOM_CHECK_TIMEOUT_SECONDS
+from gateway.listening.connections import ConnectionLimits, Connections
+from gateway.listening.listener import Listener
+from gateway.listening.peers import Peers
 from gateway.transcoding.contracts import ROOMS
 
 
@@ -33,7 +37,12 @@ async def start(process: Process) -> None:
             registry=process.metrics.registry,
         )
     )
-    await process.serve_http(make_runner(app))
+    connections = Connections(
+        ConnectionLimits.within(open_files.raise_open_files()),
+        Peers.trusting(process.settings.trusted_proxies),
+        process.metrics.registry,
+    )
+    await process.serve_http(make_runner(app), lambda runner, sockets: Listener(runner, sockets, connections))
 
 
 def room_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:

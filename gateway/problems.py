@@ -69,6 +69,13 @@ _KINDS: dict[grpc.StatusCode, _Kind] = {
 _KIND_BY_STATUS = {kind.status: kind for kind in reversed(_KINDS.values())}
 _RETRIED = frozenset({429, 503})
 
+MALFORMED = Problem(400, "Bad request", "REQUEST_MALFORMED", "This cannot be read as an HTTP/1.1 request.")
+HEADERS_SLOW = Problem(408, "Request timeout", "HEADERS_SLOW", "The headers did not arrive in time.")
+HEADERS_TOO_LARGE = Problem(
+    431, "Request header fields too large", "HEADERS_TOO_LARGE", "The headers are larger than any request needs."
+)
+"""What is told where there is no request that the application could answer."""
+
 _HTTP_REASONS = {
     404: ("PATH_NOT_FOUND", "Nothing lives at this path; /api/docs lists what does."),
     405: ("METHOD_NOT_ALLOWED", "This path does not take this method; see the Allow header."),

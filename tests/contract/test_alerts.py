@@ -17,6 +17,7 @@ from prometheus_client import CollectorRegistry
 from chassis.clock import SystemClock
 from chassis.telemetry import Metrics
 from cli.metrics import children, merge
+from gateway.listening.connections import Connections
 from gateway.metrics import HttpMetrics
 from services.ingest.accept import DoorMetrics
 from services.ingest.queue_watch import QueueWatch
@@ -37,6 +38,7 @@ def labels() -> dict[str, set[str]]:
     """The labels of every metric that is served, by its name without the suffix of a sample."""
     metrics = Metrics(CollectorRegistry())
     HttpMetrics(metrics.registry)
+    Connections(registry=metrics.registry, monotonic=float)
     DoorMetrics(metrics.registry)
     WorkerMetrics(metrics.registry)
     QueueWatch(cast("Any", None), SystemClock(), metrics.registry)

@@ -60,6 +60,7 @@ def test_no_list_holds_a_reason_that_nobody_gives() -> None:
     raised = set(raised_in("chassis", "gateway", "services"))
     raised |= {kind.reason for kind in problems._KINDS.values()} | {check.value for check in Check}
     raised |= {reason for reason, _ in problems._HTTP_REASONS.values()} | {"BODY_INCOMPLETE"}
+    raised |= {problem.reason for problem in vars(problems).values() if isinstance(problem, problems.Problem)}
     for package in ("v1.", *(f"{service}.v1." for service in SERVICES)):
         assert listed(package) - raised == set(), package
 

@@ -167,6 +167,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
     message of a conversation whose first was refused.
     """
+    ERROR_REASON_REQUEST_MALFORMED: _ErrorReason.ValueType  # 71
+    """HTTP 400: this cannot be read as an HTTP/1.1 request. Example: a TLS handshake on a port without TLS."""
+    ERROR_REASON_HEADERS_SLOW: _ErrorReason.ValueType  # 72
+    """HTTP 408: the headers did not arrive in time. Example: a line that stalls."""
+    ERROR_REASON_HEADERS_TOO_LARGE: _ErrorReason.ValueType  # 73
+    """HTTP 431: the headers are larger than any request needs. Example: a cookie of 64 KiB."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -316,4 +322,10 @@ ERROR_REASON_EARLIER_ITEM_FAILED: ErrorReason.ValueType  # 70
 """ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
 message of a conversation whose first was refused.
 """
+ERROR_REASON_REQUEST_MALFORMED: ErrorReason.ValueType  # 71
+"""HTTP 400: this cannot be read as an HTTP/1.1 request. Example: a TLS handshake on a port without TLS."""
+ERROR_REASON_HEADERS_SLOW: ErrorReason.ValueType  # 72
+"""HTTP 408: the headers did not arrive in time. Example: a line that stalls."""
+ERROR_REASON_HEADERS_TOO_LARGE: ErrorReason.ValueType  # 73
+"""HTTP 431: the headers are larger than any request needs. Example: a cookie of 64 KiB."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

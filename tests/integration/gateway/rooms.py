@@ -13,17 +13,18 @@ from uuid import UUID
 import aiohttp
 import grpc
 import grpc.aio
-from aiohttp import web
 from google.protobuf.message import Message
 from google.protobuf.message_factory import GetMessageClass
 from grpc_status import rpc_status
 
-from chassis import rpc
+from chassis import rpc, sockets
 from chassis.auth import token_expired
 from chassis.clock import SettableClock
 from chassis.errors import ProsaError, Unauthenticated, Unavailable, to_status
 from gateway.app import Parts, make_app, make_runner
 from gateway.credentials import Watcher
+from gateway.listening.connections import Connections
+from gateway.listening.listener import Listener
 from gateway.transcoding.contracts import ROOMS, services
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.ingest.v1 import ingest_service_pb2 as ingest_pb
@@ -233,6 +234,7 @@ class World:
     clock: SettableClock
     grpc_server: grpc.aio.Server
     grpc_address: str
+    connections: Connections
     seen: dict[str, str] = field(default_factory=dict)
 
     def token(self, organization_id: UUID = ORGANIZATION) -> dict[str, str]:
@@ -241,7 +243,7 @@ class World:
 
 
 @asynccontextmanager
-async def serve_gateway(**changes: Any) -> AsyncIterator[World]:
+async def serve_gateway(connections: Connections | None = None, **changes: Any) -> AsyncIterator[World]:
     """Serves a gateway; `changes` are fields of Parts."""
     rooms, gate, clock = StandInRooms(), StandInGate(), SettableClock(NOW)
     rooms.answers[ACCEPT] = accept_all
@@ -268,10 +270,12 @@ async def serve_gateway(**changes: Any) -> AsyncIterator[World]:
         runner._shutdown_timeout = 1.0
         try:
             await runner.setup()
-            await web.TCPSite(runner, "127.0.0.1", 0).start()
-            url = f"http://127.0.0.1:{runner.addresses[0][1]}"
+            listening = sockets.listen("127.0.0.1", 0)
+            url = f"http://127.0.0.1:{listening[0].getsockname()[1]}"
+            connections = Connections() if connections is None else connections
+            await Listener(runner, listening, connections).start()
             async with aiohttp.ClientSession(url) as http:
-                yield World(url, http, rooms, gate, clock, server, f"127.0.0.1:{port}", seen)
+                yield World(url, http, rooms, gate, clock, server, f"127.0.0.1:{port}", connections, seen)
         finally:
             # Calls that a test made hang end first, then the gateway waits for nothing.
             await server.stop(None)
