@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from datetime import UTC, datetime
 from typing import Annotated, Any
 
 import typer
@@ -60,7 +61,15 @@ def connection_row(item: pb.Connection) -> dict[str, Any]:
         "webhook_url": f"{url}{item.webhook_path}" if url else None,
         "secret_count": item.secret_count,
         "access_token_set": item.access_token_set,
+        "unsigned_end_time": item.unsigned_end_time.ToJsonString() if item.HasField("unsigned_end_time") else None,
+        "last_unsigned_time": item.last_unsigned_time.ToJsonString() if item.HasField("last_unsigned_time") else None,
     }
+
+
+def _secrets(item: pb.Connection) -> str:
+    if item.secret_count:
+        return str(item.secret_count)
+    return f"none: unsigned webhooks are accepted until {item.unsigned_end_time.ToJsonString()}"
 
 
 @app.command("create")
@@ -96,7 +105,7 @@ async def create(
         f"Created: {made.name}",
         f"  connection  {made.connection_id}",
         f"  webhook     {row['webhook_url'] or row['webhook_path']}",
-        f"  secrets     {made.secret_count} (without any, unsigned webhooks are accepted)",
+        f"  secrets     {_secrets(made)}",
         "Next: `prosa channel create` for each inbox, then give the webhook's address to Chatwoot.",
     ]
     answer(row, lines, as_json=as_json)
@@ -112,6 +121,10 @@ async def update(
     base_url: Annotated[
         str | None, typer.Option(help='Where Chatwoot is. Another server needs its token too; "" for none.')
     ] = None,
+    unsigned_until: Annotated[
+        datetime | None,
+        typer.Option(formats=["%Y-%m-%d"], help="Until when (UTC) unsigned webhooks are accepted without a secret."),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Change a connection: what is named here, and Chatwoot's access token where PROSA_CHATWOOT_ACCESS_TOKEN is set.
@@ -121,9 +134,12 @@ async def update(
     request = pb.UpdateConnectionRequest(
         name=name, account_id=account_id, base_url=base_url, access_token=os.environ.get(TOKEN_VARIABLE, "")
     )
+    if unsigned_until is not None:
+        request.unsigned_end_time.FromDatetime(unsigned_until.replace(tzinfo=UTC))
     if not request.ListFields():
         raise Refused(
-            f"Nothing to change. Name --name, --account-id or --base-url, or put another token into {TOKEN_VARIABLE}.",
+            "Nothing to change. Name --name, --account-id, --base-url or --unsigned-until, or put another token into "
+            f"{TOKEN_VARIABLE}.",
             reason="NOTHING_TO_CHANGE",
         )
     async with open_calls() as calls:
@@ -155,7 +171,9 @@ async def list_(org: Org, as_json: Json = False) -> None:
         print_json({"connections": rows})
     else:
         print_rows(
-            rows, ["connection_id", "name", "account_id", "webhook_path", "secret_count"], empty="No connection yet."
+            rows,
+            ["connection_id", "name", "account_id", "webhook_path", "secret_count", "unsigned_end_time"],
+            empty="No connection yet.",
         )
 
 

@@ -94,6 +94,7 @@ _SECRETS_DIFFER = "the webhook's secret here and at the provider differ."
 _CLOCKS_DIFFER = "the webhook's time is too far from ours; look at both clocks, or what keeps webhooks back."
 _WHY_REFUSED = {
     "SIGNATURE_MISSING": "the webhook carries none, and its connection has a secret.",
+    "UNSIGNED_ENDED": "its connection has no secret, and the time for unsigned webhooks is over; add the secret.",
     "SIGNATURE_MALFORMED": "the webhook's is not written as one.",
     "TIMESTAMP_MISSING": "the webhook carries no time.",
     "TIMESTAMP_MALFORMED": "the webhook's time is no number of seconds.",

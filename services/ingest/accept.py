@@ -28,6 +28,7 @@ from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRE
 from services.ingest.providers.chatwoot import verify as chatwoot
 from services.ingest.providers.chatwoot.shape import ordering_key
 from services.ingest.providers.chatwoot.verify import Claim
+from services.ingest.unsigned import UnsignedLog
 
 EVENT_NAME_LENGTH_MAX = 100
 
@@ -92,6 +93,7 @@ class Door:
         self._ids = ids
         self._metrics = metrics
         self._wake_lanes = wake_lanes
+        self._unsigned = UnsignedLog(db, clock)
 
     async def accept(self, webhooks: Sequence[pb.Webhook]) -> list[pb.AcceptResult]:
         """One result per webhook, in their order; those answered ACCEPTED or DUPLICATE are committed."""
@@ -129,6 +131,9 @@ class Door:
             checks[place] = _LABELS[check]
             passed[place] = self._event(hook, body, connection, check, now)
         await self._store(passed, results)
+        self._unsigned.note(
+            {event.connection_id: event.organization_id for event in passed.values() if not event.signed}
+        )
         answered = [result for result in results if result is not None]
         assert len(answered) == len(webhooks)
         self._metrics.count(webhooks, answered, checks)
@@ -208,7 +213,7 @@ def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime)
     legacy = None
     if connection.legacy_static_secret_end_time is not None and connection.secrets:
         legacy = chatwoot.LegacyStaticSecret(connection.secrets, connection.legacy_static_secret_end_time)
-    return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy)
+    return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy, connection.unsigned_end_time)
 
 
 def _parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:

@@ -86,6 +86,8 @@ class Kept:
     account_id: int | None
     webhook_path: str
     secrets: tuple[str, ...]
+    unsigned_end_time: datetime
+    """Until when unsigned webhooks are accepted where there is no secret."""
     channels: tuple[Declared, ...]
     """The active ones."""
 
@@ -257,8 +259,9 @@ def _secret_set(kept: Kept, seen: Seen | None) -> CheckItem:
         return CheckItem(
             name,
             False,
-            "No webhook secret is kept, so unsigned webhooks are accepted. Add the secret that the provider shows for "
-            "its webhook.",
+            "No webhook secret is kept, so unsigned webhooks are accepted until "
+            f"{kept.unsigned_end_time:%Y-%m-%dT%H:%M:%SZ} and refused from then on. Add the secret that the provider "
+            "shows for its webhook.",
         )
     count = "One webhook secret is" if len(kept.secrets) == 1 else f"{len(kept.secrets)} webhook secrets are"
     if seen is not None and not isinstance(seen.webhooks, Failure):

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 
 from chassis import wire
 from chassis.outbox import Fact
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1 import events_pb2, ingest_service_pb2
 from prosa.v1 import options_pb2
+from services.ingest import connection_rules as rules
 from services.ingest.connection_check import CheckItem
 from services.ingest.connection_store import Channel, Connection
 
@@ -16,6 +18,11 @@ from services.ingest.connection_store import Channel, Connection
 def webhook_path(connection: Connection) -> str:
     """Where the provider is to send its webhooks: "/webhooks/chatwoot/<connection_key>"."""
     return f"/webhooks/{connection.provider.lower()}/{connection.connection_key}"
+
+
+def unsigned_end_time(connection: Connection) -> datetime:
+    """Until when the connection takes unsigned webhooks, as long as it has no secret."""
+    return rules.unsigned_end_time(None, connection.unsigned_end_time, connection.create_time)
 
 
 def connection_message(connection: Connection, channels: Sequence[Channel]) -> pb.Connection:
@@ -33,6 +40,8 @@ def connection_message(connection: Connection, channels: Sequence[Channel]) -> p
         access_token_set=connection.access_token_sealed is not None,
         legacy_static_secret_end_time=wire.to_timestamp(connection.legacy_static_secret_end_time),
         create_time=wire.to_timestamp(connection.create_time),
+        unsigned_end_time=None if connection.secret_count else wire.to_timestamp(unsigned_end_time(connection)),
+        last_unsigned_time=wire.to_timestamp(connection.last_unsigned_time),
         channels=[channel_message(channel) for channel in channels],
         etag=str(connection.version),
     )

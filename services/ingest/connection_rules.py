@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from datetime import datetime, timedelta
 from urllib.parse import urlsplit
 from uuid import UUID
 
 from chassis.addresses import USUAL_PORTS, AddressInvalid, read_url
 from chassis.errors import Aborted, FailedPrecondition, FieldViolation, InvalidArgument
-from services.ingest.limits import LIVE_SECRETS_MAX, SECRET_LENGTH_MIN
+from services.ingest.limits import LIVE_SECRETS_MAX, SECRET_LENGTH_MIN, UNSIGNED_DAYS, UNSIGNED_DAYS_MAX
 
 NAME_LENGTH_MAX = 200
 ADDRESSING_FIELDS = frozenset({"connection_id", "channel_id", "etag", "request_id"})
@@ -124,6 +125,22 @@ def webhook_secret(text: str) -> str:
             violations=[FieldViolation("webhook_secret", f"must have at least {SECRET_LENGTH_MIN} characters")],
         )
     return text
+
+
+def unsigned_end_time(given: datetime | None, kept: datetime | None, now: datetime) -> datetime:
+    """Until when unsigned webhooks are taken: as given, else as kept, else UNSIGNED_DAYS from now.
+
+    Raises InvalidArgument UNSIGNED_END_TIME_INVALID for an end that is too far away to be one.
+    """
+    if given is None:
+        return kept or now + timedelta(days=UNSIGNED_DAYS)
+    if given > now + timedelta(days=UNSIGNED_DAYS_MAX):
+        raise InvalidArgument(
+            "UNSIGNED_END_TIME_INVALID",
+            f"unsigned_end_time is more than {UNSIGNED_DAYS_MAX} days ahead. Name an earlier one; it can move again.",
+            violations=[FieldViolation("unsigned_end_time", f"must be within {UNSIGNED_DAYS_MAX} days")],
+        )
+    return given
 
 
 def superseded_secrets(live: Mapping[UUID, str], added: str, *, only: bool) -> list[UUID]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -39,7 +40,10 @@ CONNECTION_KEY_BYTES = 24
 AMBIGUOUS_NAMED_MAX = 2
 """How many of the channels that match an ambiguous look-up are named."""
 # What an update may change, as rows and requests call it, and what the contract calls the token that is sealed.
-CONNECTION_FIELDS: Final = ("name", "account_id", "base_url", "access_token_sealed", "legacy_static_secret_end_time")
+CONNECTION_FIELDS: Final = (
+    *("name", "account_id", "base_url", "access_token_sealed"),
+    *("legacy_static_secret_end_time", "unsigned_end_time"),
+)
 CHANNEL_FIELDS: Final = ("name", "source", "inbox_id", "board_id", "evolution_instance", "active")
 
 
@@ -85,11 +89,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             account_id=rules.account_id(provider, request.account_id),
             base_url=rules.base_url(request.base_url),
             access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
-            legacy_static_secret_end_time=(
-                wire.from_timestamp(request.legacy_static_secret_end_time)
-                if request.HasField("legacy_static_secret_end_time")
-                else None
-            ),
+            legacy_static_secret_end_time=_time(request, "legacy_static_secret_end_time"),
+            unsigned_end_time=rules.unsigned_end_time(_time(request, "unsigned_end_time"), None, now),
             create_time=now,
             secret_count=1 if secret else 0,
         )
@@ -155,7 +156,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             if before is None:
                 raise _no_connection()
             rules.etag_fresh(request.etag, before.version)
-            after = self._changed_connection(before, request)
+            after = self._changed_connection(before, request, now)
             fields = rules.changed_fields(before, after, CONNECTION_FIELDS)
             if fields:
                 if "account_id" in fields:
@@ -302,6 +303,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             account_id=connection.account_id,
             webhook_path=messages.webhook_path(connection),
             secrets=tuple(live.values()),
+            unsigned_end_time=messages.unsigned_end_time(connection),
             channels=tuple(
                 Declared(channel.name, Source[channel.source], channel.inbox_id)
                 for channel in channels.get(connection_id, ())
@@ -351,7 +353,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         found = await store.list_channels(tx, channel.organization_id, wanted, None, 1)
         return found[0] if found else None
 
-    def _changed_connection(self, before: Connection, request: pb.UpdateConnectionRequest) -> Connection:
+    def _changed_connection(self, before: Connection, request: pb.UpdateConnectionRequest, now: datetime) -> Connection:
         """The connection as the request wants it, one version on."""
         after = replace(before, version=before.version + 1)
         token = request.access_token.strip()
@@ -367,9 +369,11 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         if token and token != self._access_token(before):
             sealed = self._seal(before.organization_id, ACCESS_TOKEN_COLUMN, token)
             after = replace(after, access_token_sealed=sealed)
-        if request.HasField("legacy_static_secret_end_time"):
-            end_time = wire.from_timestamp(request.legacy_static_secret_end_time)
+        if (end_time := _time(request, "legacy_static_secret_end_time")) is not None:
             after = replace(after, legacy_static_secret_end_time=end_time)
+        if (end_time := _time(request, "unsigned_end_time")) is not None:
+            end_time = rules.unsigned_end_time(end_time, before.unsigned_end_time, now)
+            after = replace(after, unsigned_end_time=end_time)
         if (after.account_id, after.base_url) != (before.account_id, before.base_url):
             after = replace(after, proved_server=None)
         return after
@@ -415,6 +419,11 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
 
     def _seal(self, organization_id: UUID, column: str, value: str) -> bytes | None:
         return self._vault.seal(value.encode(), organization_id=organization_id, column=column) if value else None
+
+
+def _time(request: pb.CreateConnectionRequest | pb.UpdateConnectionRequest, name: str) -> datetime | None:
+    """The time in a field, None where it was not sent."""
+    return wire.from_timestamp(getattr(request, name)) if request.HasField(name) else None  # type: ignore[arg-type]
 
 
 def _no_connection() -> ProsaError:

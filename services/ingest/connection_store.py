@@ -30,6 +30,9 @@ class Connection:
     create_time: datetime
     proved_server: str | None = None
     """The server that said that the kept token is its account's administrator's."""
+    unsigned_end_time: datetime | None = None
+    """None where a process of an older release made the row."""
+    last_unsigned_time: datetime | None = None
     secret_count: int = 0
     version: int = 1
 
@@ -71,7 +74,8 @@ class ChannelFilter:
 
 _CONNECTION = (
     "select id, organization_id, provider, name, connection_key, account_id, base_url, access_token_sealed,"
-    " legacy_static_secret_end_time, create_time, proved_server, version,"
+    " legacy_static_secret_end_time, create_time, proved_server,"
+    " unsigned_end_time, last_unsigned_time, version,"
     " (select count(*) from ingest.connection_secrets secret"
     " where secret.organization_id = connection.organization_id and secret.connection_id = connection.id)"
     " as secret_count from ingest.connections connection"
@@ -86,10 +90,11 @@ async def insert_connection(tx: Tx, connection: Connection) -> bool:
     """Writes a connection; False when its organization has another of that name."""
     inserted = await tx.exec_driver_sql(
         "insert into ingest.connections (id, organization_id, provider, name, connection_key, account_id, base_url,"
-        " access_token_sealed, legacy_static_secret_end_time, create_time) values (%(id)s, %(organization_id)s,"
-        " %(provider)s, %(name)s, %(connection_key)s, %(account_id)s, %(base_url)s, %(access_token_sealed)s,"
-        " %(legacy_static_secret_end_time)s, %(create_time)s) on conflict on constraint connections_name do nothing"
-        " returning 1",
+        " access_token_sealed, legacy_static_secret_end_time, unsigned_end_time, create_time)"
+        " values (%(id)s, %(organization_id)s, %(provider)s, %(name)s, %(connection_key)s, %(account_id)s,"
+        " %(base_url)s, %(access_token_sealed)s, %(legacy_static_secret_end_time)s, %(unsigned_end_time)s,"
+        " %(create_time)s)"
+        " on conflict on constraint connections_name do nothing returning 1",
         {
             "id": connection.id,
             "organization_id": connection.organization_id,
@@ -100,6 +105,7 @@ async def insert_connection(tx: Tx, connection: Connection) -> bool:
             "base_url": connection.base_url,
             "access_token_sealed": connection.access_token_sealed,
             "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
+            "unsigned_end_time": connection.unsigned_end_time,
             "create_time": connection.create_time,
         },
     )
@@ -113,6 +119,7 @@ async def update_connection(tx: Tx, connection: Connection) -> bool:
             "update ingest.connections set name = %(name)s, account_id = %(account_id)s, base_url = %(base_url)s,"
             " access_token_sealed = %(access_token_sealed)s,"
             " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, proved_server = %(proved_server)s,"
+            " unsigned_end_time = %(unsigned_end_time)s,"
             " version = %(version)s"
             " where organization_id = %(organization_id)s and id = %(id)s",
             {
@@ -124,6 +131,7 @@ async def update_connection(tx: Tx, connection: Connection) -> bool:
                 "access_token_sealed": connection.access_token_sealed,
                 "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
                 "proved_server": connection.proved_server,
+                "unsigned_end_time": connection.unsigned_end_time,
                 "version": connection.version,
             },
         )
@@ -354,6 +362,8 @@ def _connection(row: Any) -> Connection:
         legacy_static_secret_end_time=row.legacy_static_secret_end_time,
         create_time=row.create_time,
         proved_server=row.proved_server,
+        unsigned_end_time=row.unsigned_end_time,
+        last_unsigned_time=row.last_unsigned_time,
         secret_count=row.secret_count,
         version=row.version,
     )

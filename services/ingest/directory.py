@@ -20,7 +20,7 @@ from chassis import streams
 from chassis.canonical import Source
 from chassis.crypto import SealBroken, Vault
 from chassis.db import Database, Tx, scope
-from services.ingest.connection_rules import server_of
+from services.ingest.connection_rules import server_of, unsigned_end_time
 from services.ingest.limits import LEGACY_CANDIDATES_PER_ACCOUNT_MAX, LEGACY_CANDIDATES_PER_ORGANIZATION_MAX
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
 
@@ -47,6 +47,8 @@ class Connection:
     secrets: tuple[str, ...]
     """Live webhook secrets, the newest first; at most two."""
     legacy_static_secret_end_time: datetime | None
+    unsigned_end_time: datetime
+    """Until when unsigned webhooks are accepted on its own address, as long as it has no secret."""
     context: ConnectionContext
 
 
@@ -229,6 +231,7 @@ class Directory:
                 key=row.connection_key,
                 secrets=tuple(secrets.get(row.id, ())),
                 legacy_static_secret_end_time=row.legacy_static_secret_end_time,
+                unsigned_end_time=unsigned_end_time(None, row.unsigned_end_time, row.create_time),
                 context=ConnectionContext(
                     connection_id=str(row.id),
                     channels=channels.get(row.id, {}),

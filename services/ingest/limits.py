@@ -7,6 +7,12 @@ CHANNELS_PER_CONNECTION_MAX = 200
 LIVE_SECRETS_MAX = 2
 """The newest webhook secret and the one before it, so that a secret can be changed without a gap."""
 SECRET_LENGTH_MIN = 8
+UNSIGNED_DAYS = 30
+"""For so long a connection without a secret takes unsigned webhooks on its own address, unless it names another end."""
+UNSIGNED_DAYS_MAX = 366
+"""A named end is no further ahead: who still needs it in a year says so again."""
+UNSIGNED_NOTE_SECONDS = 60.0
+"""How old the kept time of a connection's last unsigned webhook may be."""
 
 LEGACY_CANDIDATES_PER_ORGANIZATION_MAX = 16
 """With the secrets of so many of an organization's connections to one account, the oldest, a webhook of the legacy path

@@ -173,6 +173,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 408: the headers did not arrive in time. Example: a line that stalls."""
     ERROR_REASON_HEADERS_TOO_LARGE: _ErrorReason.ValueType  # 73
     """HTTP 431: the headers are larger than any request needs. Example: a cookie of 64 KiB."""
+    ERROR_REASON_UNSIGNED_ENDED: _ErrorReason.ValueType  # 74
+    """UNAUTHENTICATED: the webhook's connection has no secret, and the time for unsigned webhooks is over. Example: a
+    month after it was made.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -328,4 +332,8 @@ ERROR_REASON_HEADERS_SLOW: ErrorReason.ValueType  # 72
 """HTTP 408: the headers did not arrive in time. Example: a line that stalls."""
 ERROR_REASON_HEADERS_TOO_LARGE: ErrorReason.ValueType  # 73
 """HTTP 431: the headers are larger than any request needs. Example: a cookie of 64 KiB."""
+ERROR_REASON_UNSIGNED_ENDED: ErrorReason.ValueType  # 74
+"""UNAUTHENTICATED: the webhook's connection has no secret, and the time for unsigned webhooks is over. Example: a
+month after it was made.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -6,6 +6,8 @@ import asyncio
 import io
 import random
 import re
+from datetime import datetime, timedelta
+from typing import Any
 
 import aiohttp
 import orjson
@@ -15,6 +17,7 @@ from chassis.db import Database
 from gateway.limits import CHATWOOT_BODY_BYTES_MAX
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.directory import CHANGED_SUBJECT
+from services.ingest.limits import UNSIGNED_DAYS, UNSIGNED_DAYS_MAX
 from tests.office import SAMPLES, SECRET, Office, changed, open_office, sample
 from tests.world import World
 
@@ -38,12 +41,64 @@ async def test_a_changed_byte_an_old_time_and_no_signature_are_refused(office: O
 
 
 @pytest.mark.req("IN-02")
-async def test_without_a_secret_unsigned_webhooks_come_in_and_are_counted(
+@pytest.mark.case("S2")
+async def test_without_a_secret_unsigned_webhooks_come_in_for_a_time_and_are_seen(
     world: World, session: aiohttp.ClientSession
 ) -> None:
     office = await open_office(world, session, secret="")
+    counted = _accepted_unsigned(world)
     event = await office.deliver(sample(INCOMING), secret=None)
     assert (event["state"], event["signed"]) == ("PROCESSED", False)
+    assert _accepted_unsigned(world) == counted + 1
+    path = f"/api/v1/connections/{office.connection.connection_id}"
+    await world.until(
+        "select 1 from ingest.connections where organization_id = %s and last_unsigned_time is not null",
+        office.organization_id,
+    )
+    _, shown = await office.get(path)
+    now = world.clock.now()
+    assert now - timedelta(minutes=2) < datetime.fromisoformat(shown["last_unsigned_time"]) <= now
+    end_time = datetime.fromisoformat(shown["unsigned_end_time"])
+    assert end_time == datetime.fromisoformat(shown["create_time"]) + timedelta(days=UNSIGNED_DAYS)
+
+    async def until(end_time: datetime) -> tuple[int, dict[str, Any]]:
+        body = {"unsigned_end_time": end_time.isoformat()}
+        async with session.patch(office.url + path, json=body, headers={"X-Api-Key": office.api_key}) as response:
+            return response.status, await response.json()
+
+    status, told = await until(now + timedelta(days=UNSIGNED_DAYS_MAX + 1))
+    assert (status, told["reason"]) == (400, "UNSIGNED_END_TIME_INVALID")
+    assert (await until(now - timedelta(seconds=1)))[0] == 200
+    status, told = await office.post(changed(sample(INCOMING), id=9001), secret=None)
+    assert (status, told["reason"]) == (401, "UNSIGNED_ENDED")
+    assert (await until(now + timedelta(days=1)))[0] == 200
+    assert (await office.post(changed(sample(INCOMING), id=9001), secret=None))[0] == 200
+    # With a secret there is nothing to end: unsigned ones are refused.
+    await office.send(f"{path}:addSecret", {"webhook_secret": SECRET})
+    assert (await office.get(path))[1]["unsigned_end_time"] is None
+    assert (await office.post(sample(INCOMING), secret=None))[0] == 401
+
+
+def _accepted_unsigned(world: World) -> float:
+    labels = {"provider": "chatwoot", "outcome": "accepted", "check": "unsigned_accepted"}
+    return world.host.metrics.registry.get_sample_value("prosa_webhooks_total", labels) or 0.0
+
+
+@pytest.mark.case("S10", "F19")
+async def test_one_delivery_id_with_three_bodies_is_three_events(office: Office) -> None:
+    """Even where they differ behind thousands of bytes that are the same."""
+    texts = ["x" * 20_000 + end for end in "abc"]
+    bodies = [
+        office.encoded(changed(sample(INCOMING), content=text, id=7000 + turn)) for turn, text in enumerate(texts)
+    ]
+    ids = set()
+    for body in (*bodies, *bodies):
+        status, answer = await office.post(body, delivery_id="the-same")
+        assert status == 200
+        ids.add(answer["webhook_event_id"])
+    assert len(ids) == 3
+    assert {(await office.done(event_id))["state"] for event_id in ids} == {"PROCESSED"}
+    assert await office.count("conversation.messages") == 3
 
 
 async def test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other(

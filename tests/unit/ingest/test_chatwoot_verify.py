@@ -95,9 +95,12 @@ def test_a_timestamp_that_is_no_number_is_refused(timestamp: str) -> None:
 
 @pytest.mark.req("IN-02")
 @pytest.mark.parametrize("headers", [{}, HEADERS])
-def test_without_a_secret_everything_is_accepted_as_unsigned(headers: dict[str, str]) -> None:
-    verdict = verify(BODY, headers, [], NOW)
+def test_without_a_secret_everything_is_accepted_as_unsigned_for_a_time(headers: dict[str, str]) -> None:
+    end_time = NOW + timedelta(seconds=1)
+    verdict = verify(BODY, headers, [], NOW, None, end_time)
     assert (verdict.check, verdict.accepted) == (Check.UNSIGNED_ACCEPTED, True)
+    for ended in (verify(BODY, headers, [], end_time, None, end_time), verify(BODY, headers, [], NOW)):
+        assert (ended.check, ended.accepted) == (Check.UNSIGNED_ENDED, False)
 
 
 @pytest.mark.parametrize("header", ["old-fixed-secret", "Bearer old-fixed-secret"])
@@ -129,8 +132,11 @@ def test_header_names_are_read_in_any_case(spell: object) -> None:
     assert verify(BODY, headers, [SECRET], NOW).check is Check.AUTHENTIC
 
 
-def test_the_delivery_id_is_the_delivery_key() -> None:
-    assert delivery_key({"X-Chatwoot-Delivery": "7c1e-1"}, BODY) == delivery_key({"x-chatwoot-delivery": "7c1e-1"}, b"")
+@pytest.mark.case("S10")
+def test_the_delivery_id_and_the_whole_body_are_the_delivery_key() -> None:
+    key = delivery_key({"X-Chatwoot-Delivery": "7c1e-1"}, BODY)
+    assert key == delivery_key({"x-chatwoot-delivery": "7c1e-1"}, BODY)
+    assert key != delivery_key({"X-Chatwoot-Delivery": "7c1e-1"}, BODY + b" ")
     assert delivery_key({"X-Chatwoot-Delivery": "7c1e-1"}, BODY) != delivery_key(
         {"X-Chatwoot-Delivery": "7c1e-2"}, BODY
     )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from uuid import UUID
 
 import pytest
@@ -142,7 +143,8 @@ def test_the_first_id_of_a_moment_sorts_before_all_made_in_it() -> None:
 
 def checked(webhooks: tuple[Webhook, ...] | Failure, *secrets: str) -> dict[str, tuple[bool, str]]:
     """What a check says of the webhooks that Chatwoot shows."""
-    kept = Kept(account_id=7, webhook_path="/webhooks/chatwoot/k", secrets=secrets, channels=())
+    end_time = datetime(2026, 12, 24, tzinfo=UTC)
+    kept = Kept(7, "/webhooks/chatwoot/k", secrets=secrets, unsigned_end_time=end_time, channels=())
     nothing = Failure("not asked")
     items = evaluate(kept, Seen(nothing, nothing, nothing, webhooks), None, 10)
     return {item.name: (item.passed, item.detail) for item in items}

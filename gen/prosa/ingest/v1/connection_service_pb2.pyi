@@ -41,6 +41,8 @@ class Connection(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    UNSIGNED_END_TIME_FIELD_NUMBER: _builtins.int
+    LAST_UNSIGNED_TIME_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
     organization_id: _builtins.str
     provider: _ingest_service_pb2.Provider.ValueType
@@ -54,7 +56,7 @@ class Connection(_message.Message):
     base_url: _builtins.str
     """"https://chat.example.com"; empty when only webhooks are used."""
     secret_count: _builtins.int
-    """How many webhook secrets are live: 0, 1 or 2. With 0, unsigned webhooks are accepted and counted."""
+    """How many webhook secrets are live: 0, 1 or 2. With 0, unsigned webhooks are accepted until unsigned_end_time."""
     access_token_set: _builtins.bool
     """True when an access token is kept."""
     etag: _builtins.str
@@ -67,6 +69,16 @@ class Connection(_message.Message):
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___Channel]: ...
+    @_builtins.property
+    def unsigned_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when unsigned webhooks are accepted on the connection's own address, since it has no secret; from then on they
+        are refused. Unset where a secret is live: then no unsigned one is accepted.
+        """
+
+    @_builtins.property
+    def last_unsigned_time(self) -> _timestamp_pb2.Timestamp:
+        """When an unsigned webhook was last accepted, to the minute; unset where none was."""
+
     def __init__(
         self,
         *,
@@ -84,10 +96,12 @@ class Connection(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         channels: _abc.Iterable[Global___Channel] | None = ...,
         etag: _builtins.str = ...,
+        unsigned_end_time: _timestamp_pb2.Timestamp | None = ...,
+        last_unsigned_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "legacy_static_secret_end_time", b"legacy_static_secret_end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "last_unsigned_time", b"last_unsigned_time", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "unsigned_end_time", b"unsigned_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token_set", b"access_token_set", "account_id", b"account_id", "base_url", b"base_url", "channels", b"channels", "connection_id", b"connection_id", "connection_key", b"connection_key", "create_time", b"create_time", "etag", b"etag", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "organization_id", b"organization_id", "provider", b"provider", "secret_count", b"secret_count", "webhook_path", b"webhook_path"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token_set", b"access_token_set", "account_id", b"account_id", "base_url", b"base_url", "channels", b"channels", "connection_id", b"connection_id", "connection_key", b"connection_key", "create_time", b"create_time", "etag", b"etag", "last_unsigned_time", b"last_unsigned_time", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "organization_id", b"organization_id", "provider", b"provider", "secret_count", b"secret_count", "unsigned_end_time", b"unsigned_end_time", "webhook_path", b"webhook_path"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -161,6 +175,7 @@ class CreateConnectionRequest(_message.Message):
     WEBHOOK_SECRET_FIELD_NUMBER: _builtins.int
     LEGACY_STATIC_SECRET_END_TIME_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    UNSIGNED_END_TIME_FIELD_NUMBER: _builtins.int
     provider: _ingest_service_pb2.Provider.ValueType
     """CHATWOOT when unspecified."""
     name: _builtins.str
@@ -177,6 +192,10 @@ class CreateConnectionRequest(_message.Message):
     def legacy_static_secret_end_time(self) -> _timestamp_pb2.Timestamp:
         """Accept the secret itself as signature until then, for legacy senders."""
 
+    @_builtins.property
+    def unsigned_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when unsigned webhooks are accepted while there is no webhook_secret: 30 days where not named, at most 366."""
+
     def __init__(
         self,
         *,
@@ -188,10 +207,11 @@ class CreateConnectionRequest(_message.Message):
         webhook_secret: _builtins.str = ...,
         legacy_static_secret_end_time: _timestamp_pb2.Timestamp | None = ...,
         request_id: _builtins.str = ...,
+        unsigned_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["legacy_static_secret_end_time", b"legacy_static_secret_end_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["legacy_static_secret_end_time", b"legacy_static_secret_end_time", "unsigned_end_time", b"unsigned_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "account_id", b"account_id", "base_url", b"base_url", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "provider", b"provider", "request_id", b"request_id", "webhook_secret", b"webhook_secret"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "account_id", b"account_id", "base_url", b"base_url", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "provider", b"provider", "request_id", b"request_id", "unsigned_end_time", b"unsigned_end_time", "webhook_secret", b"webhook_secret"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -207,6 +227,7 @@ class UpdateConnectionRequest(_message.Message):
     BASE_URL_FIELD_NUMBER: _builtins.int
     ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
     LEGACY_STATIC_SECRET_END_TIME_FIELD_NUMBER: _builtins.int
+    UNSIGNED_END_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     connection_id: _builtins.str
@@ -225,6 +246,10 @@ class UpdateConnectionRequest(_message.Message):
     def legacy_static_secret_end_time(self) -> _timestamp_pb2.Timestamp:
         """Accept the webhook secret itself as signature until then; a time that is over ends it."""
 
+    @_builtins.property
+    def unsigned_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when unsigned webhooks are accepted while there is no secret, at most 366 days ahead; a time that is over ends it."""
+
     def __init__(
         self,
         *,
@@ -234,12 +259,13 @@ class UpdateConnectionRequest(_message.Message):
         base_url: _builtins.str | None = ...,
         access_token: _builtins.str = ...,
         legacy_static_secret_end_time: _timestamp_pb2.Timestamp | None = ...,
+        unsigned_end_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "account_id", b"account_id", "base_url", b"base_url", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "account_id", b"account_id", "base_url", b"base_url", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "unsigned_end_time", b"unsigned_end_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "access_token", b"access_token", "account_id", b"account_id", "base_url", b"base_url", "connection_id", b"connection_id", "etag", b"etag", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_account_id", b"_account_id", "_base_url", b"_base_url", "_name", b"_name", "access_token", b"access_token", "account_id", b"account_id", "base_url", b"base_url", "connection_id", b"connection_id", "etag", b"etag", "legacy_static_secret_end_time", b"legacy_static_secret_end_time", "name", b"name", "request_id", b"request_id", "unsigned_end_time", b"unsigned_end_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__account_id: _TypeAlias = _typing.Literal["account_id"]  # noqa: Y015
     _WhichOneofArgType__account_id: _TypeAlias = _typing.Literal["_account_id", b"_account_id"]  # noqa: Y015

@@ -103,6 +103,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_ETAG_STALE: _ErrorReason.ValueType  # 32
     """ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
+    ERROR_REASON_UNSIGNED_END_TIME_INVALID: _ErrorReason.ValueType  # 33
+    """INVALID_ARGUMENT: unsigned webhooks would be accepted for more than 366 days. Example: an unsigned_end_time in 2099."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -190,4 +192,6 @@ host in base_url without an access_token in the same request.
 """
 ERROR_REASON_ETAG_STALE: ErrorReason.ValueType  # 32
 """ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
+ERROR_REASON_UNSIGNED_END_TIME_INVALID: ErrorReason.ValueType  # 33
+"""INVALID_ARGUMENT: unsigned webhooks would be accepted for more than 366 days. Example: an unsigned_end_time in 2099."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -31,6 +31,7 @@ class Check(StrEnum):
     AUTHENTIC = "AUTHENTIC"
     AUTHENTIC_STATIC = "AUTHENTIC_STATIC"  # by the legacy fixed secret
     UNSIGNED_ACCEPTED = "UNSIGNED_ACCEPTED"  # no secret is configured; counted
+    UNSIGNED_ENDED = "UNSIGNED_ENDED"  # nor is one, and the time for that is over
     SIGNATURE_MISSING = "SIGNATURE_MISSING"
     SIGNATURE_MALFORMED = "SIGNATURE_MALFORMED"
     SIGNATURE_MISMATCH = "SIGNATURE_MISMATCH"
@@ -87,13 +88,15 @@ def verify(
     secrets: Sequence[str],
     now: datetime,
     legacy_static: LegacyStaticSecret | None = None,
+    unsigned_end_time: datetime | None = None,
 ) -> Verdict:
     """Checks one request against the connection's live secrets; header names may be in any case.
 
-    Without any secret, and without a legacy one, every request is accepted as unsigned.
+    Without any secret, and without a legacy one, every request is accepted as unsigned until the time that is named.
     """
     if not secrets and legacy_static is None:
-        return Verdict(Check.UNSIGNED_ACCEPTED)
+        unsigned = unsigned_end_time is not None and now < unsigned_end_time
+        return Verdict(Check.UNSIGNED_ACCEPTED if unsigned else Check.UNSIGNED_ENDED)
     signature = _header(headers, SIGNATURE_HEADER)
     if not signature:
         return Verdict(Check.SIGNATURE_MISSING)
@@ -118,14 +121,16 @@ def read_claim(headers: Mapping[str, str], now: datetime) -> Claim | Check:
 
 
 def delivery_key(headers: Mapping[str, str], body: bytes) -> str:
-    """Answers what a second copy of the same request has too: Chatwoot's delivery id, else a hash of the whole body.
+    """Answers what a second copy of the same request has too: a hash of the whole body, and Chatwoot's delivery id.
 
-    It only saves work. The id is not covered by the signature, and Chatwoot may send one event under two ids.
+    The id alone is not enough: the signature does not cover it, and what comes under a used one with another body is
+    another event. It only saves work: Chatwoot may send one event under two ids.
     """
+    digest = hashlib.sha256(body).hexdigest()
     delivery_id = _header(headers, DELIVERY_HEADER)
     if delivery_id is not None and _DELIVERY_ID.fullmatch(delivery_id):
-        return f"id:{delivery_id}"
-    return f"sha256:{hashlib.sha256(body).hexdigest()}"
+        return f"id:{delivery_id}/{digest}"
+    return f"sha256:{digest}"
 
 
 def sign(body: bytes, secret: str, timestamp_seconds: int) -> dict[str, str]:
