@@ -80,6 +80,7 @@ def event_row(item: pb.WebhookEvent) -> dict[str, Any]:
         "state": state_name(item.state),
         "reason": item.reason or None,
         "detail": item.detail or None,
+        "explanation": item.explanation or None,
         "attempt_count": item.attempt_count,
         "receive_time": item.receive_time.ToJsonString(),
         "process_time": item.process_time.ToJsonString() if item.HasField("process_time") else None,

@@ -158,6 +158,12 @@ class Credentials:
                 self._api_keys.forget(value.strip())
 
 
+def named_by_caller(request: web.Request) -> bool:
+    """Says whether the request's correlation id is one that its caller chose."""
+    headers = request.headers
+    return (headers.get(_CORRELATION_ID) or headers.get(_REQUEST_ID)) == request[correlation_id_key]
+
+
 def identify(request: web.Request) -> tuple[str, str]:
     """Answers the request's correlation id and trace: the caller's where they are well formed, else new ones."""
     headers = request.headers

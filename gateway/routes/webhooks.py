@@ -23,7 +23,7 @@ from chassis.clock import Clock
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
 from gateway.bodies import Bodies
-from gateway.credentials import ServiceTokens
+from gateway.credentials import ServiceTokens, correlation_id_key, named_by_caller
 from gateway.limits import (
     ACCEPT_BATCH_BYTES_MAX,
     ACCEPT_BATCH_ITEMS_MAX,
@@ -164,6 +164,7 @@ class Door:
             problem = problems.from_error(error)
             return web.json_response({"error": error.message}, status=problem.status, headers=dict(problem.headers))
         if result.outcome in _STORED:
+            _answer_under(request, result.webhook_event_id)
             return web.json_response({"success": True})
         if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
             return web.json_response({"success": True, "ignored": result.reason})
@@ -188,6 +189,7 @@ class Door:
             raise _no_connection()
         result = await self._submit(request, provider, key, headers, body_bytes_max)
         if result.outcome in _STORED:
+            _answer_under(request, result.webhook_event_id)
             # Written by hand: an id needs no escaping, and there are very many of these.
             answer = f'{{"success":true,"webhook_event_id":"{result.webhook_event_id}"}}'
             return web.Response(body=answer.encode(), headers=_JSON)
@@ -238,6 +240,7 @@ class Door:
                 headers=_kept(request.headers, headers),
                 body=body,
                 trace_parent=context.trace_parent.get(),
+                correlation_id=context.correlation_id.get(),
             )
             webhook.receive_time.FromDatetime(self._clock.now())
             return await self._batcher.submit(webhook)
@@ -258,6 +261,14 @@ class Door:
 
     async def _close(self, _: web.Application) -> None:
         await self._batcher.close()
+
+
+def _answer_under(request: web.Request, event_id: str) -> None:
+    """Answers the id under which every service logs this webhook; where the sender named another, says both once."""
+    if named_by_caller(request):
+        log.info("webhook_stored", webhook_event_id=event_id)
+    else:
+        request[correlation_id_key] = event_id
 
 
 def _no_connection() -> NotFound:

@@ -111,7 +111,7 @@ class Door:
                 if isinstance(decided, Refusal):
                     results[place], checks[place] = decided.result, decided.check
                     if decided.result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
-                        logger.warning("webhook_refused", check=decided.check)
+                        logger.warning("webhook_refused", check=decided.check, **_told_by(hook))
                     continue
                 connection, check = decided.connection, decided.check
             else:
@@ -126,7 +126,9 @@ class Door:
                 if not verdict.accepted:
                     results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, check.value)
                     checks[place] = check.value
-                    logger.warning("webhook_refused", connection_id=str(connection.id), check=check.value)
+                    logger.warning(
+                        "webhook_refused", connection_id=str(connection.id), check=check.value, **_told_by(hook)
+                    )
                     continue
             checks[place] = _LABELS[check]
             passed[place] = self._event(hook, body, connection, check, now)
@@ -228,6 +230,11 @@ def _printable(name: object) -> str:
     if not isinstance(name, str):
         return ""
     return name.replace("\x00", "")[:EVENT_NAME_LENGTH_MAX]
+
+
+def _told_by(hook: pb.Webhook) -> dict[str, str]:
+    """The correlation id that its sender was answered: a batch is one call, and has another one."""
+    return {"correlation_id": hook.correlation_id} if hook.correlation_id else {}
 
 
 def _refused(outcome: pb.AcceptOutcome.ValueType, reason: str) -> pb.AcceptResult:

@@ -20,6 +20,7 @@ from prosa.ingest.v1 import webhook_event_service_pb2_grpc as pb_grpc
 from services.ingest import event_store as store
 from services.ingest.event_store import DEAD_LETTER, PENDING, EventFilter, EventPlace, StoredEvent
 from services.ingest.limits import BODY_TEXT_BYTES_MAX, REPLAY_CHUNK_EVENTS, REPLAY_EVENTS_MAX
+from services.ingest.reasons import explain
 
 
 class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
@@ -162,6 +163,7 @@ def event_message(event: StoredEvent) -> pb.WebhookEvent:
         state=_state_number(event.state),
         reason=event.reason,
         detail=event.detail,
+        explanation=explain(event.reason),
         attempt_count=event.attempt_count,
         receive_time=wire.to_timestamp(event.receive_time),
         process_time=wire.to_timestamp(event.process_time),

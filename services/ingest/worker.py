@@ -26,6 +26,7 @@ from services.ingest.normal_form import Ignored, Invalid
 from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
 from services.ingest.path import Journey, Path
 from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
+from services.ingest.reasons import CONTACT_UNKNOWN, explain
 
 BATCH_MAX = 100
 STRANDS = 2
@@ -215,7 +216,8 @@ class Worker:
             if isinstance(parsed, Ignored):
                 ended.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):
-                ended.append(Done(item, "DEAD_LETTER", parsed.reason.value, parsed.detail))
+                reason = parsed.reason.value
+                ended.append(Done(item, "DEAD_LETTER", reason, parsed.detail or explain(reason)))
             else:
                 journey = Journey(
                     event_id=str(item.event_id),
@@ -258,7 +260,7 @@ class Worker:
             return self._failed(item, journey.error)
         contact, recorded = journey.contact, journey.recorded
         if recorded is None and contact is not None and not contact.contact_id:
-            return Done(item, "IGNORED", "CONTACT_UNKNOWN", "The event names a contact that never wrote.")
+            return Done(item, "IGNORED", CONTACT_UNKNOWN, "The event names a contact that never wrote.")
         return Done(
             item,
             "PROCESSED",
@@ -286,13 +288,27 @@ class Worker:
             await outcomes.finish(tx, self._outbox, sorted(done, key=lambda item: item.pending.sequence), now)
             await outcomes.postpone(tx, retries)
             await self._leases.check(tx, fences)
-        if any(item.state == "DEAD_LETTER" for item in done):
+        if dead := [item for item in done if item.state == "DEAD_LETTER"]:
             self._wake_relay()
+            _tell_dead_letters(dead)
         logger.info("events_done", correlation_ids=[item.pending.correlation_id for item in done])
         for (state, reason), count in Counts((item.state, item.reason) for item in done).items():
             self._metrics.events.labels(state, reason).inc(count)
         for item in done:
             self._metrics.latency.observe(max(0.0, (now - item.pending.receive_time).total_seconds()))
+
+
+def _tell_dead_letters(dead: Sequence[Done]) -> None:
+    """Once a batch, so that a flood of them is no flood of lines."""
+    reasons = Counts(item.reason for item in dead)
+    logger.warning(
+        "webhook_events_dead",
+        count=len(dead),
+        reasons=dict(reasons),
+        explanations={reason: explain(reason) for reason in reasons},
+        correlation_ids=[item.pending.correlation_id for item in dead],
+        webhook_event_ids=[str(item.pending.event_id) for item in dead],
+    )
 
 
 def _own_error(error: Exception) -> ProsaError:

@@ -107,6 +107,7 @@ class Webhook(_message.Message):
     BODY_FIELD_NUMBER: _builtins.int
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     TRACE_PARENT_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
     provider: Global___Provider.ValueType
     connection_key: _builtins.str
     """From the path; empty on the legacy path, where account and inbox in the body lead to the connection."""
@@ -114,6 +115,8 @@ class Webhook(_message.Message):
     """Untouched."""
     trace_parent: _builtins.str
     """W3C traceparent of the request."""
+    correlation_id: _builtins.str
+    """Of the request: what is logged of a webhook that is refused stands under it."""
     @_builtins.property
     def headers(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
         """Header names in lower case; only those that a check or a key needs."""
@@ -129,10 +132,11 @@ class Webhook(_message.Message):
         body: _builtins.bytes = ...,
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         trace_parent: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "connection_key", b"connection_key", "headers", b"headers", "provider", b"provider", "receive_time", b"receive_time", "trace_parent", b"trace_parent"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["body", b"body", "connection_key", b"connection_key", "correlation_id", b"correlation_id", "headers", b"headers", "provider", b"provider", "receive_time", b"receive_time", "trace_parent", b"trace_parent"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -70,6 +70,7 @@ class WebhookEvent(_message.Message):
     MESSAGE_ID_FIELD_NUMBER: _builtins.int
     BODY_FIELD_NUMBER: _builtins.int
     BODY_TEXT_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
     webhook_event_id: _builtins.str
     organization_id: _builtins.str
     connection_id: _builtins.str
@@ -90,6 +91,8 @@ class WebhookEvent(_message.Message):
     """The body with its secrets blanked; GetWebhookEvent only."""
     body_text: _builtins.str
     """The same as text, where it is UTF-8; GetWebhookEvent only."""
+    explanation: _builtins.str
+    """One sentence about the reason: why it is, and what to do; empty where there is no reason."""
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
@@ -114,10 +117,11 @@ class WebhookEvent(_message.Message):
         message_id: _builtins.str = ...,
         body: _builtins.bytes = ...,
         body_text: _builtins.str = ...,
+        explanation: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["process_time", b"process_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "body", b"body", "body_text", b"body_text", "connection_id", b"connection_id", "contact_id", b"contact_id", "conversation_id", b"conversation_id", "deal_id", b"deal_id", "detail", b"detail", "event", b"event", "message_id", b"message_id", "organization_id", b"organization_id", "process_time", b"process_time", "provider", b"provider", "reason", b"reason", "receive_time", b"receive_time", "state", b"state", "webhook_event_id", b"webhook_event_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt_count", b"attempt_count", "body", b"body", "body_text", b"body_text", "connection_id", b"connection_id", "contact_id", b"contact_id", "conversation_id", b"conversation_id", "deal_id", b"deal_id", "detail", b"detail", "event", b"event", "explanation", b"explanation", "message_id", b"message_id", "organization_id", b"organization_id", "process_time", b"process_time", "provider", b"provider", "reason", b"reason", "receive_time", b"receive_time", "state", b"state", "webhook_event_id", b"webhook_event_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
