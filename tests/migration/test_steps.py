@@ -1,0 +1,46 @@
+"""Each migration on its own: what it takes back is what it brought, no more and no less."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+from alembic import command
+
+from chassis import migrate
+from chassis.migrations import SERVICES, create_schema
+from tests.migration.conftest import NewDatabase
+from tests.migration.test_migrations import structure
+
+
+def _one_step_up(url: str, service: str) -> str:
+    """Applies the next revision of a service; answers where it stands then."""
+    with migrate._open(url) as connection:
+        with connection.begin():
+            connection.exec_driver_sql(create_schema(service))
+        command.upgrade(migrate._config(service, connection), "+1")
+    (revision,) = migrate.revisions(url, [service])
+    return revision.current
+
+
+@pytest.mark.req("ID-11")
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_step_down_leaves_exactly_what_stood_before_the_step_up(
+    new_database: NewDatabase, service: str
+) -> None:
+    url = await new_database(None)
+    # The installation's id, which outlives every migration, and nothing else.
+    await asyncio.to_thread(migrate.migrate_up, url, [])
+    stood = {}
+    while True:
+        current = await asyncio.to_thread(_one_step_up, url, service)
+        stood[current] = structure(url)
+        (revision,) = migrate.revisions(url, [service])
+        if revision.up_to_date:
+            break
+    assert len({str(made) for made in stood.values()}) > 1, "no step makes a difference"
+    for expected in [*reversed(stood)][1:]:
+        (revision,) = await asyncio.to_thread(migrate.migrate_down, url, 1, [service])
+        assert revision.current == expected
+        found = structure(url)
+        assert {kind: found[kind] for kind in found if found[kind] != stood[expected][kind]} == {}, expected
