@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test bench lint format generate requirements cases chaos clean
+.PHONY: help install run test bench lint format generate requirements cases mutants chaos clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -45,6 +45,9 @@ bench: install ## Measure every figure beside its own limit.
 
 chaos: install ## The crash test at full size: make chaos FAULTS=200 SEED=7
 	$(BIN)/python -m tests.chaos --faults $(FAULTS) $(if $(SEED),--seed $(SEED))
+
+mutants: install ## Plant every known bug, one at a time, and see the tests catch it: make mutants ONLY=relay
+	$(BIN)/python -m tests.mutants --jobs $(TEST_PROCESSES) $(if $(ONLY),--only '$(ONLY)')
 
 lint: install ## Check form, types, layers and contracts.
 	$(BIN)/ruff check .

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import AsyncIterator, Sequence
 from contextlib import asynccontextmanager
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -60,8 +61,8 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     return noted
 
 
-async def append(world: World, organization_id: UUID, *types: str) -> list[int]:
-    """Writes facts of these types as the feed's writer does; answers their positions."""
+async def append(world: World, organization_id: UUID, *types: str, seconds_apart: int = 0) -> list[int]:
+    """Writes facts of these types as the feed's writer does, each so much later; answers their positions."""
     events = [
         ConsumedEvent(
             sequence=0,
@@ -71,12 +72,12 @@ async def append(world: World, organization_id: UUID, *types: str) -> list[int]:
             organization_id=organization_id,
             type=name,
             payload=b"",
-            event_time=world.clock.now(),
+            event_time=world.clock.now() + timedelta(seconds=place * seconds_apart),
             correlation_id="",
             trace_parent="",
             installation_id=None,
         )
-        for name in types
+        for place, name in enumerate(types)
     ]
     writer = feed.FeedWriter(world.clock, world.host.nats)
     async with world.database("ingest").transaction(organization_id) as tx:
@@ -148,6 +149,16 @@ async def test_every_type_is_read_without_a_gap(world: World, organization_id: U
     positions = await append(world, organization_id, OTHER, RARE, OTHER)
     async with subscribed(world, organization_id) as stream:
         assert [(await next_fact(stream)).position for _ in positions] == positions
+
+
+async def test_facts_keep_the_order_in_which_they_were_left_whatever_their_times_say(
+    world: World, organization_id: UUID
+) -> None:
+    """A clock that was set back must not turn around what happened."""
+    order = [OTHER, RARE, "prosa.crm.v1.BoardCreated"]
+    await append(world, organization_id, *order, seconds_apart=-60)
+    async with subscribed(world, organization_id) as stream:
+        assert [(await next_fact(stream)).type for _ in order] == order
 
 
 async def test_a_listed_page_without_facts_means_the_end(

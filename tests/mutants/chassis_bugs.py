@@ -1,0 +1,163 @@
+"""Bugs in what all services share: outbox, relay, consumers, leases, upkeep, tokens."""
+
+from __future__ import annotations
+
+from tests.mutants.table import Mutant
+
+RELAY = "chassis/relay.py"
+CONSUMER = "chassis/consumer.py"
+UPKEEP = "chassis/migrations.py"
+OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
+OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
+OF_INSTALLATIONS = "tests/integration/chassis/test_installation.py"
+OF_LEASES = "tests/integration/chassis/test_leases.py"
+OF_FACTS = "tests/integration/main_way/test_facts_and_effects.py"
+
+MUTANTS = (
+    Mutant(
+        "facts of messages are left outside of the transaction that records them",
+        "services/conversation/recording.py",
+        "        await self._outbox.add(tx, fold.facts, now)\n",
+        "        async with self._db.transaction(*{fact.organization_id for fact in fold.facts}) as apart:\n"
+        "            await self._outbox.add(apart, fold.facts, now)\n",
+        (f"{OF_FACTS}::test_every_fact_is_left_in_the_transaction_that_made_it_true",),
+    ),
+    Mutant(
+        "the fact of an ensured deal is left after its transaction",
+        "services/crm/ensure.py",
+        "            await self._outbox.add(tx, facts, now)\n        if facts:\n",
+        "        async with self._db.transaction(*{fact.organization_id for fact in facts}) as apart:\n"
+        "            await self._outbox.add(apart, facts, now)\n        if facts:\n",
+        (f"{OF_FACTS}::test_every_fact_is_left_in_the_transaction_that_made_it_true",),
+    ),
+    Mutant(
+        "a relay sends no expected sequence",
+        RELAY,
+        "                EXPECTED_SEQUENCE_HEADER: str(place.last_sequence + index),\n",
+        "",
+        (f"{OF_THE_RELAY}::test_a_fact_that_the_stream_refuses_is_overtaken_by_none_that_came_after_it",),
+    ),
+    Mutant(
+        "a relay ignores the stream's own epoch",
+        RELAY,
+        "max(known_epoch, found.epoch) + 1",
+        "known_epoch + 1",
+        (f"{OF_THE_RELAY}::test_an_epoch_never_comes_twice_though_the_database_was_put_back_from_before_it",),
+    ),
+    Mutant(
+        "a relay takes a truncated stream for the one it knows",
+        RELAY,
+        "if place is None or info.state.last_seq < place.last_sequence:",
+        "if place is None:",
+        (f"{OF_THE_RELAY}::test_a_stream_that_lost_its_end_is_made_anew_with_all_that_is_kept",),
+    ),
+    Mutant(
+        "a relay puts nothing back into the queue when the stream is made anew",
+        UPKEEP,
+        "event_time from {schema}.outbox\n           on conflict",
+        "event_time from {schema}.outbox where false\n           on conflict",
+        (f"{OF_INSTALLATIONS}::test_a_deleted_stream_is_published_again_and_the_log_says_how_much",),
+    ),
+    Mutant(
+        "a relay touches the stream of another installation",
+        RELAY,
+        "        if found.installation_id is not None or not known:\n            raise StreamRefused",
+        "        if False:\n            raise StreamRefused",
+        (f"{OF_INSTALLATIONS}::test_a_relay_lets_another_installation_s_stream_alone_until_it_is_gone",),
+    ),
+    Mutant(
+        "a relay holds its rows while NATS stores",
+        RELAY,
+        "        reached = replace(place, last_sequence=await self._send(js, rows, place))\n",
+        "            reached = replace(place, last_sequence=await self._send(js, rows, place))\n",
+        (f"{OF_INSTALLATIONS}::test_nothing_is_held_while_nats_stores",),
+    ),
+    Mutant(
+        "a consumer handles a fact that it has handled before",
+        CONSUMER,
+        "message for message in messages if message.event_id in fresh and first_seen[message.event_id] is message",
+        "message for message in messages if fresh or first_seen",
+        (
+            f"{OF_INSTALLATIONS}::test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and_comes_again_in_its_turn",
+        ),
+    ),
+    Mutant(
+        "a fact that cannot be handled holds up all after it for ever",
+        CONSUMER,
+        "            except Aborted as error:\n                failed: Exception = error\n",
+        "            except Aborted as error:\n                raise\n                failed: Exception = error\n",
+        (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside",),
+    ),
+    Mutant(
+        "a lease does not say who lost it",
+        "chassis/leases.py",
+        "on lease.name = held.name and lease.fence = held.fence\n            where lease.holder = %(holder)s\n"
+        "            for key share",
+        "on lease.name = held.name\n            for key share",
+        (f"{OF_LEASES}::test_a_holder_that_lost_its_lease_writes_nothing",),
+    ),
+    Mutant(
+        "a lease can be taken before it expires",
+        "chassis/leases.py",
+        "(expire_time < clock_timestamp() or",
+        "(expire_time < clock_timestamp() + interval '1 minute' or",
+        (f"{OF_LEASES}::test_a_lease_is_one_holders_until_it_expires",),
+    ),
+    Mutant(
+        "a down-migration leaves a condition behind",
+        "services/identity/migrations/0005_pre_forget_failed_sign_ins.py",
+        "set keep_days = 1, condition = 'true' where",
+        "set keep_days = 1 where",
+        ("tests/migration/test_steps.py::test_a_step_down_leaves_exactly_what_stood_before_the_step_up[identity]",),
+    ),
+    Mutant(
+        "the index of failed facts stays when it is taken back",
+        UPKEEP,
+        '    """Takes the index back; to be run outside of a transaction."""\n'
+        '    return f"drop index concurrently if exists {service}.consumed_events_failed"',
+        '    """Takes the index back; to be run outside of a transaction."""\n    return f"select 1 as {service}"',
+        ("tests/migration/test_steps.py::test_a_step_down_leaves_exactly_what_stood_before_the_step_up",),
+    ),
+    Mutant(
+        "row-level security does not bind the table's owner",
+        UPKEEP,
+        '        f"alter table {name} force row level security",\n',
+        "",
+        (
+            "tests/integration/identity/test_isolation.py::test_every_table_of_an_organization_forces_row_level_security",
+        ),
+    ),
+    Mutant(
+        "a policy lets rows of others be written",
+        UPKEEP,
+        "using ({MEMBERSHIP}) with check ({MEMBERSHIP})",
+        "using ({MEMBERSHIP}) with check (true)",
+        ("tests/integration/identity/test_isolation.py::test_a_row_of_another_organization_cannot_be_written",),
+    ),
+    Mutant(
+        "a request_id answers whatever body comes under it",
+        "chassis/requests.py",
+        "row.method != method or bytes(row.body_hash) != _body_hash(request)",
+        "row.method != method",
+        (
+            "tests/integration/crm/test_boards.py::test_a_retry_gets_the_first_answer_and_another_body_an_error",
+            "tests/integration/outreach/test_suppressions.py::test_a_retry_gets_the_first_answer_and_another_body_an_error",
+        ),
+    ),
+    Mutant(
+        "a key is believed though it was revoked while its token was signed",
+        "chassis/auth.py",
+        '(current.kind == "key" or current.issue_time <= moment)',
+        "(current.issue_time <= moment)",
+        ("tests/unit/test_revocations.py::test_a_revoked_key_is_refused_also_with_a_token_that_was_being_signed",),
+    ),
+    Mutant(
+        "revocations are forgotten before the tokens they are about",
+        "chassis/auth.py",
+        "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60",
+        "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS + 60",
+        (
+            "tests/unit/test_revocations.py::test_a_revocation_is_told_for_as_long_as_a_token_from_before_it_is_believed",
+        ),
+    ),
+)
