@@ -139,7 +139,7 @@ class Host:
         return await asyncio.shield(self._failed)
 
     async def stop(self) -> None:
-        """Not ready, drain, close."""
+        """Not ready, drain, close. Also where ``start`` was cut short: what it has made by then is closed."""
         self._stopping = True
         self.readiness.serving = False
         await self._health.enter_graceful_shutdown()
@@ -147,8 +147,9 @@ class Host:
         # The inner listener goes last: it says "not ready" until the end.
         for runner in reversed(self._runners[:-1]):
             await runner.cleanup()
-        self._interceptor.end_streams()
-        await self._server.stop(grace=drain)
+        if hasattr(self, "_server"):
+            self._interceptor.end_streams()
+            await self._server.stop(grace=drain)
         await self._cancel_jobs()
         for close in self._closing:
             await close()
@@ -156,7 +157,8 @@ class Host:
             await channel.close()
         for database in self._databases.values():
             await database.close()
-        await self._close_nats()
+        if hasattr(self, "nats"):
+            await self._close_nats()
         for runner in self._runners[-1:]:
             await runner.cleanup()
         logger.info("process_stopped")

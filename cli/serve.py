@@ -54,11 +54,16 @@ async def run(target: str) -> None:
         await asyncio.wait({asked, starting}, return_when=asyncio.FIRST_COMPLETED)
         if not starting.done():
             logger.info("stopped_while_starting")
+            starting.cancel()
+            await asyncio.wait({starting})
+            # Jobs may be at work by now, with leases to give back; and whatever was opened is closed.
+            await host.stop()
             return
         try:
             await starting
         except Exception:
             logger.exception("start_failed")
+            await host.stop()
             raise
         _spare_the_collector()
         failed = asyncio.create_task(host.failed())

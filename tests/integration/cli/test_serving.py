@@ -11,12 +11,15 @@ from functools import partial
 import pytest
 
 import services.targets
+from chassis import process as process_module
 from chassis import telemetry
 from chassis.embedded.servers import EmbeddedServers
-from chassis.process import Process, Start
+from chassis.process import Host, Process, Start
 from cli import serve
 from cli.failures import Refused
 from tests.world import settings_for
+
+STOP_SECONDS_MAX = 30.0
 
 
 @pytest.fixture
@@ -51,11 +54,95 @@ async def test_sigterm_ends_it_gracefully(serving: Callable[[Start], None]) -> N
 
     serving(start)
     running = asyncio.create_task(serve.run("crm"))
-    async with asyncio.timeout(20):
+    async with asyncio.timeout(STOP_SECONDS_MAX):
         await started.wait()
         os.kill(os.getpid(), signal.SIGTERM)
         await running
     assert ended.is_set()
+
+
+async def test_sigterm_while_it_starts_ends_what_has_begun(
+    serving: Callable[[Start], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the start of the first job and the last step of starting: a job at work must be told to end."""
+    started, ended, reached = asyncio.Event(), asyncio.Event(), asyncio.Event()
+
+    async def job() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def start(process: Process) -> None:
+        process.run("works", job)
+
+    async def never(*_: object) -> tuple[object, int]:
+        reached.set()
+        await asyncio.Event().wait()
+        raise AssertionError
+
+    serving(start)
+    monkeypatch.setattr(process_module, "start_inner_listener", never)
+    running = asyncio.create_task(serve.run("crm"))
+    async with asyncio.timeout(STOP_SECONDS_MAX):
+        await reached.wait()
+        await started.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
+    assert ended.is_set()
+
+
+async def test_a_start_that_fails_after_its_jobs_began_ends_them(
+    serving: Callable[[Start], None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As where another process has the port for metrics: leases are given back."""
+    started, ended = asyncio.Event(), asyncio.Event()
+
+    async def job() -> None:
+        started.set()
+        try:
+            await asyncio.Event().wait()
+        finally:
+            ended.set()
+
+    async def start(process: Process) -> None:
+        process.run("works", job)
+
+    async def taken(*_: object) -> None:
+        await started.wait()
+        raise OSError("address already in use")
+
+    serving(start)
+    monkeypatch.setattr(process_module, "start_inner_listener", taken)
+    with pytest.raises(OSError, match="address already in use"):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
+            await serve.run("crm")
+    assert ended.is_set()
+
+
+@pytest.mark.parametrize("step", ["_connect_nats", "database"])
+async def test_sigterm_before_there_is_anything_to_end(
+    serving: Callable[[Start], None], monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    reached = asyncio.Event()
+
+    async def never(*_: object) -> None:
+        reached.set()
+        await asyncio.Event().wait()
+
+    async def start(process: Process) -> None:
+        process.database()
+        await never()
+
+    serving(start)
+    if step == "_connect_nats":
+        monkeypatch.setattr(Host, step, never)
+    running = asyncio.create_task(serve.run("crm"))
+    async with asyncio.timeout(STOP_SECONDS_MAX):
+        await reached.wait()
+        os.kill(os.getpid(), signal.SIGTERM)
+        await running
 
 
 async def test_a_job_that_fails_ends_the_process_with_its_error(serving: Callable[[Start], None]) -> None:
@@ -67,7 +154,7 @@ async def test_a_job_that_fails_ends_the_process_with_its_error(serving: Callabl
 
     serving(start)
     with pytest.raises(Refused, match="the lanes are gone") as refused:
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
             await serve.run("crm")
     assert refused.value.exit_code == 1
 
@@ -78,5 +165,5 @@ async def test_a_module_that_cannot_start_ends_the_process(serving: Callable[[St
 
     serving(start)
     with pytest.raises(ValueError, match="PROSA_CRM_DATABASE_URL"):
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(STOP_SECONDS_MAX):
             await serve.run("crm")
