@@ -18,6 +18,7 @@ import uvloop
 from sqlalchemy.engine import make_url
 
 from chassis import auth, crypto, migrate, open_files, telemetry
+from chassis.embedded.forks import collect_nothing_in_forks
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
 from chassis.migrations import READER_ROLE, SERVICES, role
 from tests.world import ROLE_PASSWORD, World, settings_for, start_world
@@ -27,8 +28,11 @@ ALL_TARGETS = ("identity", "crm", "outreach", "conversation", "ingest", "gateway
 
 
 def pytest_configure() -> None:
-    """Many tests at an ordinary user's 1024 files would end in the middle of anything."""
+    """What the whole run needs of its process, before any test begins."""
+    # Many tests at an ordinary user's 1024 files would end in the middle of anything.
     open_files.raise_open_files()
+    # Tests spawn beside closed channels of gRPC: a child that came to collect one would hang the run for good.
+    collect_nothing_in_forks()
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

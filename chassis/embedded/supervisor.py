@@ -23,6 +23,7 @@ from chassis.embedded.child import (
     write_record,
 )
 from chassis.embedded.errors import EmbeddedError
+from chassis.embedded.forks import collect_nothing_in_forks
 from chassis.embedded.logs import LogFiles
 
 BACKOFF_MIN_SECONDS = 0.2
@@ -86,6 +87,8 @@ class Supervisor:
     """
 
     def __init__(self, directory: Path, specs: Sequence[ChildSpec]) -> None:
+        # Whoever supervises may call services as well: the demo does.
+        collect_nothing_in_forks()
         self._directory = directory
         self._records = directory / "run"
         self._logs = LogFiles(directory / "logs")

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from contextvars import ContextVar
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from chassis import batching
 from chassis.batching import Batcher
 from chassis.errors import Unavailable
+
+WAIT_SECONDS = 8.0
+TURNS = 3
 
 
 class Recorder:
@@ -126,14 +132,58 @@ async def test_one_who_gives_up_does_not_take_the_others_along() -> None:
     assert recorder.batches == [["a", "b"], ["d"]]
 
 
-async def test_who_is_not_answered_in_time_is_told_so_whether_it_waits_or_is_away() -> None:
+class HeldTime:
+    """The running loop, but for its time, which passes only where a test says so."""
+
+    def __init__(self) -> None:
+        self._loop = asyncio.get_running_loop()
+        self._now = 1_000.0
+        self._alarms: list[tuple[float, Callable[[], None], asyncio.Handle]] = []
+
+    def time(self) -> float:
+        return self._now
+
+    def create_future(self) -> asyncio.Future[Any]:
+        return self._loop.create_future()
+
+    def call_at(self, when: float, callback: Callable[[], None]) -> asyncio.Handle:
+        handle = asyncio.Handle(callback, (), self._loop)
+        self._alarms.append((when, callback, handle))
+        return handle
+
+    def call_later(self, delay: float, callback: Callable[[], None]) -> asyncio.Handle:
+        return self.call_at(self._now + delay, callback)
+
+    async def pass_by(self, seconds: float) -> None:
+        """Rings what is due by then, in its order, and lets those wake who were told."""
+        end = self._now + seconds
+        while due := sorted((alarm for alarm in self._alarms if alarm[0] <= end), key=lambda alarm: alarm[0]):
+            when, callback, handle = due[0]
+            self._alarms.remove(due[0])
+            self._now = max(self._now, when)
+            if not handle.cancelled():
+                callback()
+        self._now = end
+        for _ in range(TURNS):
+            await asyncio.sleep(0)
+
+
+@pytest.fixture
+async def held_time(monkeypatch: pytest.MonkeyPatch) -> HeldTime:
+    """Time that the test holds."""
+    held = HeldTime()
+    monkeypatch.setattr(batching, "asyncio", SimpleNamespace(**vars(asyncio) | {"get_running_loop": lambda: held}))
+    return held
+
+
+async def test_who_is_not_answered_in_time_is_told_so_whether_it_waits_or_is_away(held_time: HeldTime) -> None:
     recorder = Recorder()
-    subject = batcher(recorder, wait_seconds_max=0.05)
+    subject = batcher(recorder, wait_seconds_max=WAIT_SECONDS)
     late = await submit_all(subject, ["away", "also away"])
     await recorder.began.wait()
     late += await submit_all(subject, ["waiting"])
-    async with asyncio.timeout(1):
-        results = await asyncio.gather(*late, return_exceptions=True)
+    await held_time.pass_by(WAIT_SECONDS)
+    results = await asyncio.gather(*late, return_exceptions=True)
     assert [type(result) for result in results] == [TimeoutError] * 3
     again = await submit_all(subject, ["again"])
     recorder.release.set()
@@ -141,20 +191,22 @@ async def test_who_is_not_answered_in_time_is_told_so_whether_it_waits_or_is_awa
     assert recorder.batches == [["away", "also away"], ["again"]]
 
 
-async def test_the_time_of_each_begins_when_it_comes() -> None:
+async def test_the_time_of_each_begins_when_it_comes(held_time: HeldTime) -> None:
     recorder = Recorder()
-    subject = batcher(recorder, wait_seconds_max=0.2)
+    subject = batcher(recorder, wait_seconds_max=WAIT_SECONDS)
     answered = await submit_all(subject, ["answered"])
     await recorder.began.wait()
     recorder.release.set()
     await asyncio.gather(*answered)
     recorder.release.clear()
-    began = asyncio.get_running_loop().time()
+    await held_time.pass_by(WAIT_SECONDS / 2)
     (late,) = await submit_all(subject, ["late"])
-    async with asyncio.timeout(1):
-        (result,) = await asyncio.gather(late, return_exceptions=True)
-    assert isinstance(result, TimeoutError)
-    assert 0.2 <= asyncio.get_running_loop().time() - began < 1
+    # The alarm of the first, who has gone, comes and goes.
+    await held_time.pass_by(WAIT_SECONDS * 0.75)
+    assert not late.done()
+    await held_time.pass_by(WAIT_SECONDS * 0.25)
+    assert late.done()
+    assert isinstance(late.exception(), TimeoutError)
     recorder.release.set()
     await subject.close()
 
