@@ -157,8 +157,7 @@ class Host:
             await channel.close()
         for database in self._databases.values():
             await database.close()
-        if hasattr(self, "nats"):
-            await self._close_nats()
+        await self._close_nats()
         for runner in self._runners[-1:]:
             await runner.cleanup()
         logger.info("process_stopped")

@@ -76,10 +76,8 @@ MUTANTS = (
         "a consumer handles a fact that it has handled before",
         CONSUMER,
         "message for message in messages if message.event_id in fresh and first_seen[message.event_id] is message",
-        "message for message in messages if fresh or first_seen",
-        (
-            f"{OF_INSTALLATIONS}::test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and_comes_again_in_its_turn",
-        ),
+        "message for message in messages if first_seen or fresh",
+        (f"{OF_THE_RELAY}::test_an_epoch_never_comes_twice_though_the_database_was_put_back_from_before_it",),
     ),
     Mutant(
         "a fact that cannot be handled holds up all after it for ever",
@@ -157,7 +155,7 @@ MUTANTS = (
         "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60",
         "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS + 60",
         (
-            "tests/unit/test_revocations.py::test_a_revocation_is_told_for_as_long_as_a_token_from_before_it_is_believed",
+            "tests/unit/test_revocations.py::test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed",
         ),
     ),
 )

@@ -30,7 +30,7 @@ MUTANTS = (
         "services/ingest/feed.py",
         "        return Page(facts, facts[-1].position, more=True)\n",
         "        return Page(facts, rows[0].reached, more=True)\n",
-        (f"{OF_THE_FEED}::test_one_look_goes_through_a_bounded_number_of_facts",),
+        (f"{OF_THE_FEED}::test_a_page_that_is_full_before_the_look_is_over_leaves_the_rest_to_the_next",),
     ),
     Mutant(
         "a signature is right whatever its time",

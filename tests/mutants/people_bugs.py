@@ -7,6 +7,8 @@ from tests.mutants.table import Mutant
 RULE = "services/identity/domain.py"
 OF_RULE = "tests/unit/identity/test_resolution_rule.py"
 RECORD = "services/conversation/domain/record.py"
+OF_CONVERSATIONS = "tests/unit/conversation/test_conversations.py"
+OF_DEALS = "tests/integration/crm/test_ensure_deals.py"
 OF_RECORD = "tests/integration/conversation/test_recording.py"
 
 MUTANTS = (
@@ -34,24 +36,38 @@ MUTANTS = (
         ("tests/integration/identity/test_resolution.py::test_two_ids_with_one_new_phone_at_once_make_one_contact",),
     ),
     Mutant(
-        "a repeated report counts as unread again",
+        "a stale report changes the state",
         RECORD,
-        "    _count_unread(conversation, report, fresh, newer=newer, newest=newest)\n",
-        "    _count_unread(conversation, report, fresh or kept, newer=newer, newest=newest)\n",
-        (f"{OF_RECORD}::test_a_conversation_told_again_keeps_its_unread_number_and_who_answers",),
+        "    if report is not None and (newer or (same and not repeated)):\n",
+        "    if report is not None:\n",
+        (f"{OF_RECORD}::test_a_stale_report_changes_no_state",),
     ),
     Mutant(
-        "an echo told late undoes a resume",
+        "an echo told again undoes a resume",
         RECORD,
-        "    echo = written is not None and _is_echo(conversation, written)\n",
-        "    echo = fresh is not None or kept is not None and _is_echo(conversation, kept)\n",
-        (f"{OF_RECORD}::test_an_echo_hands_over_and_a_resume_is_not_undone_by_its_redelivery",),
+        "        written = kept if amendment.author_changed else None\n",
+        "        written = kept\n",
+        (f"{OF_CONVERSATIONS}::test_an_echo_told_again_after_a_resume_does_not_hand_over_again",),
     ),
     Mutant(
-        "an ensured deal is made anew at every call",
+        "an older message told late becomes the newest",
+        RECORD,
+        "    newest = fresh is not None and is_newest(conversation, fresh)\n",
+        "    newest = fresh is not None\n",
+        (f"{OF_CONVERSATIONS}::test_an_older_message_told_late_does_not_become_the_newest",),
+    ),
+    Mutant(
+        "a deal that people opened is not adopted",
         "services/crm/ensure.py",
-        "            missing = {key: item for key, item in first.items() if key not in deals}\n",
-        "            missing = dict(first)\n",
-        ("tests/integration/crm/test_ensure_deals.py::test_asking_again_answers_the_same_deal_and_announces_nothing",),
+        "        opened = await ensure_store.find_open(tx, held)\n",
+        "        opened: dict[EnsureKey, OpenDeal] = {}\n",
+        (f"{OF_DEALS}::test_the_oldest_deal_that_people_opened_on_the_board_is_adopted",),
+    ),
+    Mutant(
+        "parallel first messages claim nothing before they make a deal",
+        "services/crm/ensure.py",
+        "        held = await ensure_store.claim(tx, proposed)\n",
+        "        held = dict(proposed)\n",
+        (f"{OF_DEALS}::test_fifty_parallel_first_messages_make_one_deal",),
     ),
 )

@@ -45,5 +45,15 @@ def test_a_person_may_sign_in_anew(revocations: Revocations) -> None:
     revocations.check(caller("user", 1))
 
 
+def test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed() -> None:
+    clock = SettableClock(NOW)
+    heard = Revocations(clock)
+    heard.hear([("user:1", NOW.timestamp())], complete=True)
+    clock.set(NOW + timedelta(seconds=PERSON_TOKEN_SECONDS + CLOCK_SKEW_SECONDS))
+    heard.hear([], complete=True)
+    with pytest.raises(Unauthenticated):
+        heard.check(caller("user", 0))
+
+
 def test_a_revocation_is_told_for_as_long_as_a_token_from_before_it_is_believed() -> None:
     assert timedelta(seconds=PERSON_TOKEN_SECONDS + CLOCK_SKEW_SECONDS) < REVOCATIONS_KEPT

@@ -151,6 +151,18 @@ async def test_every_type_is_read_without_a_gap(world: World, organization_id: U
         assert [(await next_fact(stream)).position for _ in positions] == positions
 
 
+async def test_a_page_that_is_full_before_the_look_is_over_leaves_the_rest_to_the_next(
+    world: World, looks: Looks, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(feed, "SCAN_MAX", 5)
+    monkeypatch.setattr(feed_servicer, "READ_MAX", 2)
+    positions = await append(world, organization_id, RARE, RARE, RARE, OTHER, RARE)
+    async with subscribed(world, organization_id, RARE) as stream:
+        read = [(await next_fact(stream)).position for _ in range(4)]
+    assert read == [*positions[:3], positions[4]]
+    looks.assert_each_begins_where_the_last_ended()
+
+
 async def test_facts_keep_the_order_in_which_they_were_left_whatever_their_times_say(
     world: World, organization_id: UUID
 ) -> None:
