@@ -34,6 +34,7 @@ from gateway.feed import Feed
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BYTES_IN_FLIGHT_MAX,
+    API_BYTES_PER_CALLER_MAX,
     EXCHANGE_TIMEOUT_SECONDS,
     SHUTDOWN_SECONDS,
     STREAM_HEARTBEAT_SECONDS,
@@ -41,7 +42,7 @@ from gateway.limits import (
 from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
 from gateway.metrics import HttpMetrics
 from gateway.networks import network_of
-from gateway.routes.api import Channels, add_api_routes
+from gateway.routes.api import Allowances, Channels, add_api_routes
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
@@ -90,6 +91,7 @@ class Parts:
     # What a test may make smaller.
     webhook_limits: WebhookLimits | None = None
     api_bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX
+    api_bytes_per_caller_max: int = API_BYTES_PER_CALLER_MAX
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
@@ -108,9 +110,9 @@ def make_app(parts: Parts) -> web.Application:
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
     credentials = Credentials(ApiKeys(exchange))
-    bodies = Bodies(parts.api_bytes_in_flight_max)
+    bodies = Bodies(parts.api_bytes_in_flight_max, parts.api_bytes_per_caller_max)
     around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
-    add_api_routes(app, parts.channels, credentials, plans, bodies, around)
+    add_api_routes(app, parts.channels, credentials, Allowances(parts.gate), plans, bodies, around)
     if "ingest" in parts.channels:
         ingest = parts.channels["ingest"]
         door = Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, limits=parts.webhook_limits)

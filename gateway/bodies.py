@@ -8,13 +8,18 @@ from chassis.errors import Unavailable
 
 
 class Bodies:
-    """Reads bodies, and counts the bytes of those in flight: being read, or waiting for what is done with them."""
+    """Reads bodies, and counts the bytes of those in flight: being read, or waiting for what is done with them.
 
-    def __init__(self, bytes_in_flight_max: int) -> None:
+    They are bounded together and, where an owner is named, for each owner: nobody uses up what is there for all.
+    """
+
+    def __init__(self, bytes_in_flight_max: int, bytes_per_owner_max: int | None = None) -> None:
         self._bytes_in_flight_max = bytes_in_flight_max
+        self._bytes_per_owner_max = bytes_in_flight_max if bytes_per_owner_max is None else bytes_per_owner_max
         self._bytes_in_flight = 0
+        self._by_owner: dict[str, int] = {}
 
-    async def read(self, request: web.Request, bytes_max: int) -> bytes:
+    async def read(self, request: web.Request, bytes_max: int, owner: str = "") -> bytes:
         """Answers the body, which counts as in flight until it is let go. How long it may take is the caller's to say.
 
         Raises HTTPRequestEntityTooLarge, at once where the body says its size, or Unavailable OVERLOADED.
@@ -27,20 +32,31 @@ class Bodies:
         try:
             while chunk := await content.readany():
                 counted += len(chunk)
-                self._bytes_in_flight += len(chunk)
+                self._count(owner, len(chunk))
                 if counted > bytes_max:
                     raise _too_large(bytes_max, counted)
                 if self._bytes_in_flight > self._bytes_in_flight_max:
                     raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
+                if owner and self._by_owner[owner] > self._bytes_per_owner_max:
+                    raise Unavailable("OVERLOADED", "Too much of yours is being received at once; send it again.")
                 chunks.append(chunk)
         except BaseException:
-            self._bytes_in_flight -= counted
+            self._count(owner, -counted)
             raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
-    def let_go(self, body: bytes) -> None:
-        """Takes a body that was read out of flight."""
-        self._bytes_in_flight -= len(body)
+    def let_go(self, body: bytes, owner: str = "") -> None:
+        """Takes a body that was read, for the same owner, out of flight."""
+        self._count(owner, -len(body))
+
+    def _count(self, owner: str, size: int) -> None:
+        self._bytes_in_flight += size
+        if owner:
+            left = self._by_owner.get(owner, 0) + size
+            if left:
+                self._by_owner[owner] = left
+            else:
+                self._by_owner.pop(owner, None)
 
 
 def _too_large(bytes_max: int, actual: int) -> web.HTTPRequestEntityTooLarge:

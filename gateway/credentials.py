@@ -31,7 +31,6 @@ from gateway.limits import (
 from gateway.problems import to_prosa_error
 from prosa.identity.v1.access_service_pb2 import Token
 
-Metadata = tuple[tuple[str, str], ...]
 Exchange = Callable[[str], Awaitable[Token]]
 """Calls identity.ExchangeApiKey with a whole key."""
 
@@ -61,6 +60,10 @@ class Gate(Protocol):
 
         Raises Unauthenticated, PermissionDenied, or Unavailable where nothing is known of revocations.
         """
+        ...
+
+    def account(self, token: str) -> str:
+        """Answers on whose account a caller's bodies are read: his organization's. Raises Unauthenticated."""
         ...
 
 
@@ -145,11 +148,6 @@ class Credentials:
             # Many HTTP clients know bearer tokens only; a key is one just as well.
             api_key = value
         return await self._api_keys.token(api_key) if api_key else None
-
-    async def metadata(self, request: web.Request) -> Metadata:
-        """Answers the metadata of the calls made for this request: the caller's token, if there is one."""
-        token = await self.token(request)
-        return () if token is None else (("authorization", f"Bearer {token}"),)
 
     def refused(self, request: web.Request) -> None:
         """Learns that a service did not believe the request's token: a key is exchanged anew the next time."""

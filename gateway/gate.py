@@ -31,3 +31,9 @@ class TokenGate:
         if caller.organization_id is None:
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return Watcher(caller.organization_id, datetime.fromtimestamp(caller.expire_time, UTC))
+
+    def account(self, token: str) -> str:
+        """Answers the organization of a token that can be believed, else the principal. Raises Unauthenticated."""
+        caller = self._verifier.verify(token)
+        self._revocations.check(caller)
+        return str(caller.organization_id or caller.principal)

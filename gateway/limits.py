@@ -6,7 +6,12 @@ from __future__ import annotations
 API_BODY_BYTES_MAX = 1024 * 1024
 API_BODY_TIMEOUT_SECONDS = 20.0
 API_BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
-"""Of all bodies of the API being read or waiting for their call: they are read before anybody knows who sends them."""
+"""Of all bodies of the API being read or waiting for their call, strangers' apart."""
+API_BYTES_PER_CALLER_MAX = 8 * 1024 * 1024
+"""Of one organization's."""
+STRANGER_BODY_BYTES_MAX = 8 * 1024
+"""Of a caller without credentials: enough to sign in and to exchange a key. All connections together hold 64 MiB so."""
+STRANGER_BODY_TIMEOUT_SECONDS = 2.0
 CHATWOOT_BODY_BYTES_MAX = 8 * 1024 * 1024
 EVOLUTION_BODY_BYTES_MAX = 32 * 1024 * 1024
 WEBHOOK_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024

@@ -4,21 +4,26 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
 
 import grpc
 from aiohttp import web
 from google.protobuf.message import Message
 
+from chassis.errors import Unauthenticated
 from gateway.bodies import Bodies
-from gateway.credentials import Credentials
+from gateway.credentials import Credentials, Gate
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BODY_TIMEOUT_SECONDS,
     API_CALL_TIMEOUT_SECONDS,
+    STRANGER_BODY_BYTES_MAX,
+    STRANGER_BODY_TIMEOUT_SECONDS,
 )
 from gateway.transcoding.bindings import Binding, bindings, route_path
 from gateway.transcoding.contracts import room_of
 from gateway.transcoding.plans import Plans
+from prosa.v1 import options_pb2
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Channels = Mapping[str, grpc.aio.Channel]
@@ -29,6 +34,7 @@ def add_api_routes(
     app: web.Application,
     channels: Channels,
     credentials: Credentials,
+    allowances: Allowances,
     plans: Plans,
     bodies: Bodies,
     around: Mapping[str, Callable[[Handler], Handler]],
@@ -38,7 +44,7 @@ def add_api_routes(
         channel = channels.get(room_of(binding.rpc.full_name))
         if channel is None:
             continue
-        handler = _handler(binding, channel, credentials, bodies)
+        handler = _handler(binding, channel, credentials, allowances, bodies)
         if binding.rpc_path in around:
             handler = around[binding.rpc_path](handler)
         path = route_path(binding.template)
@@ -48,7 +54,10 @@ def add_api_routes(
             app.router.add_route(binding.http_method, path, handler)
 
 
-def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentials, bodies: Bodies) -> Handler:
+def _handler(
+    binding: Binding, channel: grpc.aio.Channel, credentials: Credentials, allowances: Allowances, bodies: Bodies
+) -> Handler:
+    anonymous = binding.rpc.GetOptions().Extensions[options_pb2.permission].anonymous
     call: grpc.aio.UnaryUnaryMultiCallable[Message, Message] = channel.unary_unary(
         binding.rpc_path,
         request_serializer=binding.request_plan.message_class.SerializeToString,
@@ -56,25 +65,61 @@ def _handler(binding: Binding, channel: grpc.aio.Channel, credentials: Credentia
     )
 
     async def handle(request: web.Request) -> web.StreamResponse:
-        body = await read_body(bodies, request)
+        # Who calls is known before a byte of the body is read.
+        token = await credentials.token(request)
+        allowance = allowances.of(request, token, anonymous=anonymous)
+        body = await read_body(bodies, request, allowance)
         try:
             message = binding.read(
                 request.match_info, request.rel_url.query, body, request.headers.get("Idempotency-Key")
             )
-            metadata = await credentials.metadata(request)
+            metadata = () if token is None else (("authorization", f"Bearer {token}"),)
             answer = await call(message, metadata=metadata, timeout=API_CALL_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 credentials.refused(request)
             raise
         finally:
-            bodies.let_go(body)
+            bodies.let_go(body, allowance.owner)
         return web.Response(body=binding.response_plan.to_json(answer), content_type="application/json")
 
     return handle
 
 
-async def read_body(bodies: Bodies, request: web.Request) -> bytes:
+@dataclass(frozen=True, slots=True)
+class Allowance:
+    """How much of a body is read, for how long, and on whose account; an owner of "" has none."""
+
+    owner: str
+    bytes_max: int
+    seconds: float
+
+
+STRANGERS = Allowance("", STRANGER_BODY_BYTES_MAX, STRANGER_BODY_TIMEOUT_SECONDS)
+
+
+class Allowances:
+    """Says by a request's credentials how much of its body is read."""
+
+    def __init__(self, gate: Gate) -> None:
+        self._gate = gate
+
+    def of(self, request: web.Request, token: str | None, *, anonymous: bool) -> Allowance:
+        """Answers the allowance. Raises Unauthenticated, before the body, where nothing of it should be read."""
+        if not request.body_exists:
+            return STRANGERS
+        if token is not None:
+            return Allowance(self._gate.account(token), API_BODY_BYTES_MAX, API_BODY_TIMEOUT_SECONDS)
+        size = request.content_length
+        if not anonymous and (size is None or size > STRANGER_BODY_BYTES_MAX):
+            raise Unauthenticated(
+                "TOKEN_MISSING",
+                "Send Authorization: Bearer with a token, or X-Api-Key with a key, before a body.",
+            )
+        return STRANGERS
+
+
+async def read_body(bodies: Bodies, request: web.Request, allowance: Allowance) -> bytes:
     """Answers the body of a request to the API, which counts as in flight until it is let go.
 
     Raises Unavailable OVERLOADED, or what the server raises for a body that is too large, too slow or compressed.
@@ -85,7 +130,7 @@ async def read_body(bodies: Bodies, request: web.Request) -> bytes:
         # Webhooks need their bytes as they came, so the server inflates nothing.
         raise web.HTTPUnsupportedMediaType
     try:
-        async with asyncio.timeout(API_BODY_TIMEOUT_SECONDS):
-            return await bodies.read(request, API_BODY_BYTES_MAX)
+        async with asyncio.timeout(allowance.seconds):
+            return await bodies.read(request, allowance.bytes_max, allowance.owner)
     except TimeoutError:
         raise web.HTTPRequestTimeout from None

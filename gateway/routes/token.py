@@ -19,6 +19,7 @@ from aiohttp import web
 from gateway.bodies import Bodies
 from gateway.credentials import Exchange
 from gateway.limits import API_KEY_LENGTH_MAX, TOKEN_FORM_FIELDS_MAX
+from gateway.routes import api
 from gateway.routes.api import read_body
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
@@ -43,7 +44,7 @@ def taking_forms(handle_json: Handler, exchange: Exchange, bodies: Bodies) -> Ha
     async def handle(request: web.Request) -> web.StreamResponse:
         if request.content_type != FORM:
             return await handle_json(request)
-        body = await read_body(bodies, request)
+        body = await read_body(bodies, request, api.STRANGERS)
         try:
             return await _answer_form(request, body, exchange)
         except _Refused as refused:
@@ -54,7 +55,7 @@ def taking_forms(handle_json: Handler, exchange: Exchange, bodies: Bodies) -> Ha
                 headers={"Pragma": "no-cache"} | ({"WWW-Authenticate": 'Basic realm="prosa"'} if unknown else {}),
             )
         finally:
-            bodies.let_go(body)
+            bodies.let_go(body, api.STRANGERS.owner)
 
     return handle
 

@@ -169,12 +169,13 @@ async def test_malformed_json_is_told_with_its_place(gateway: World) -> None:
 
 @pytest.mark.parametrize("body", [b"\xff\xfe", b'{"name": "\xed\xa0\x80}', b'{"name": \\ud800}', b"[" * 100_000])
 async def test_a_body_that_is_no_text_is_malformed_and_never_an_error_of_ours(gateway: World, body: bytes) -> None:
-    async with gateway.http.post("/api/v1/contacts", data=body) as response:
+    async with gateway.http.post("/api/v1/contacts", data=body, headers=gateway.token()) as response:
         assert (response.status, (await response.json())["reason"]) == (400, "JSON_MALFORMED")
 
 
 async def test_a_body_above_the_limit_is_refused(gateway: World) -> None:
-    async with gateway.http.post("/api/v1/contacts", data=BytesIO(b" " * (API_BODY_BYTES_MAX + 1))) as response:
+    body = BytesIO(b" " * (API_BODY_BYTES_MAX + 1))
+    async with gateway.http.post("/api/v1/contacts", data=body, headers=gateway.token()) as response:
         assert (response.status, (await response.json())["reason"]) == (413, "BODY_TOO_LARGE")
 
 
