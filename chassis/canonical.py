@@ -3,6 +3,9 @@
 A key reads ``whatsapp:+<E.164>``, ``whatsapp:lid:<digits>``, ``whatsapp:bsuid:<id>`` or ``instagram:<IGSID>``. The
 part after the first colon is the external id. Keys are never built from names, e-mails or placeholders such as
 "unknown": what is no identity raises ``InvalidArgument``.
+
+WhatsApp's own ids (a JID, or a whole key) are believed as they stand: 7 to 15 digits are a number, also where the
+numbering plan has changed since. The plan judges what people type.
 """
 
 import re
@@ -19,6 +22,8 @@ DEFAULT_REGION = "BR"
 EXTERNAL_ID_LENGTH_MAX = 256
 # One import batch holds at most some tens of thousands of numbers; an entry costs about 300 bytes.
 PHONE_CACHE_ENTRIES_MAX = 65_536
+# Digits before a number with its plus that may be a word's or a flat's; more of them are another number.
+DIGITS_IN_FRONT_MAX = 3
 # LIDs have 14 or 15 digits. A number that long is believed only when the numbering plan knows it.
 POSSIBLE_PHONE_DIGITS_MAX = 13
 
@@ -40,6 +45,10 @@ _OTHER_WRITINGS = (
 # Blanks, dashes, brackets, dots and the invisible marks that come along when a number is copied out of an app.
 _PHONE_DECORATION = re.compile("[\\s().\\-/\u2010-\u2015\u200b-\u200f\u202a-\u202e\u2060-\u2069\ufeff]+")
 _PHONE = re.compile(r"\+?[0-9]{4,20}", re.ASCII)
+_BARE = re.compile(r"[0-9]{4,20}", re.ASCII)
+# "+49 30 123456/57": the end of a second number, which would make the first one longer.
+_SHORTENED_SECOND = re.compile(r"/[\s]*[0-9]{1,3}\s*\Z", re.ASCII)
+_OWN_NUMBER = re.compile(r"[1-9][0-9]{6,14}", re.ASCII)
 _TRAILING_E164 = re.compile(r"\+[1-9][0-9]{6,14}\Z", re.ASCII)
 _E164 = re.compile(r"\+[1-9][0-9]{6,14}", re.ASCII)
 
@@ -110,6 +119,52 @@ def identify(source: str, external_id: str, region: str = DEFAULT_REGION) -> Can
     return CanonicalIdentity(known_source, found[0], found[1], external_id)
 
 
+def identify_typed(source: str, external_id: str, region: str = DEFAULT_REGION) -> CanonicalIdentity:
+    """As identify, for an id that somebody typed with nothing beside it that says how it is meant.
+
+    Bare digits that are a number of the region and, with a plus before them, another one abroad are refused with reason
+    EXTERNAL_ID_AMBIGUOUS: whoever guesses makes strangers of people.
+    """
+    known_source = parse_source(source)
+    meanings = readings(external_id, region) if known_source is Source.WHATSAPP else ()
+    if len(meanings) > 1:
+        home, abroad = meanings
+        raise InvalidArgument(
+            "EXTERNAL_ID_AMBIGUOUS",
+            f"These digits are whatsapp:{home} in the region {region}, and whatsapp:{abroad} abroad. Write the one that"
+            f" is meant with its plus, {home} or {abroad}; or say it in the field phone, which is read in the"
+            " organization's region first.",
+            home=f"whatsapp:{home}",
+            abroad=f"whatsapp:{abroad}",
+        )
+    return identify(source, external_id, region)
+
+
+def readings(text: str, region: str) -> tuple[str, ...]:
+    """The phones that bare digits can mean, that of the region first; empty for what is more than bare digits.
+
+    An area code in brackets says that the number is written as at home.
+    """
+    compact = _compact(text.removeprefix("whatsapp:"))
+    if "(" in text or not _BARE.fullmatch(compact) or compact.startswith("00"):
+        return ()
+    return tuple(dict.fromkeys(phone for phone in (_home(compact, region), _abroad(compact)) if phone is not None))
+
+
+def lacks_country(text: str) -> bool:
+    """Whether a text is a number without its country, which only the region of its organization completes."""
+    compact = _compact(text.strip().removeprefix("whatsapp:"))
+    return bool(_BARE.fullmatch(compact)) and not compact.startswith("00")
+
+
+def own_key(phone: str) -> str | None:
+    """The key of a number in E.164 that is believed though the plan may not know it; None where the text is none.
+
+    For looking up who is known already, and for whom nothing must be sent to: never for making somebody.
+    """
+    return f"whatsapp:{_own(phone[1:])}" if phone.startswith("+") and _OWN_NUMBER.fullmatch(phone, 1) else None
+
+
 def try_identify(source: Source, external_id: str, region: str = DEFAULT_REGION) -> CanonicalIdentity | None:
     """As identify, but answers None where there is no identity: for parsers, to which that is an ordinary case."""
     found = _find(source, external_id, region)
@@ -178,6 +233,8 @@ def _find(source: Source, external_id: str, region: str) -> tuple[ExternalIdKind
     if source is Source.INSTAGRAM:
         text = text.removeprefix("instagram:")
         return (ExternalIdKind.IGSID, text) if _IGSID.fullmatch(text) else None
+    if text.startswith("whatsapp:+") and _OWN_NUMBER.fullmatch(text, 10):
+        return ExternalIdKind.PHONE, _own(text[10:])
     return _find_whatsapp(text.removeprefix("whatsapp:"), region)
 
 
@@ -202,9 +259,15 @@ def _find_jid(text: str) -> tuple[ExternalIdKind, str] | None:
     if jid["server"] in _LID_SERVERS:
         return (ExternalIdKind.LID, f"lid:{jid['user']}") if _LID.fullmatch(jid["user"]) else None
     if jid["server"] in _PHONE_SERVERS:
-        phone = _phone(f"+{jid['user']}", DEFAULT_REGION)
-        return None if phone is None else (ExternalIdKind.PHONE, phone)
+        return (ExternalIdKind.PHONE, _own(jid["user"])) if _OWN_NUMBER.fullmatch(jid["user"]) else None
     return None
+
+
+@lru_cache(maxsize=PHONE_CACHE_ENTRIES_MAX)
+def _own(digits: str) -> str:
+    """The one text of a number that WhatsApp itself names: of the plan where that knows it, else as it stands."""
+    phone = f"+{digits}"
+    return _international(phone) or _variant(phone) or phone
 
 
 def _bsuid(text: str) -> str | None:
@@ -214,31 +277,50 @@ def _bsuid(text: str) -> str | None:
 
 @lru_cache(maxsize=PHONE_CACHE_ENTRIES_MAX)
 def _phone(text: str, region: str) -> str | None:
-    if len(text) > EXTERNAL_ID_LENGTH_MAX:
+    if len(text) > EXTERNAL_ID_LENGTH_MAX or _SHORTENED_SECOND.search(text):
         return None
-    compact = _PHONE_DECORATION.sub("", text).removeprefix("tel:")
+    compact = _compact(text)
     if not _PHONE.fullmatch(compact):
-        # Chatwoot anchors its check at the end only, so a good number may have anything in front of its plus.
+        # Chatwoot anchors its check at the end only, so a good number may have anything in front of its plus, but for
+        # another number: of two, nobody can say which is meant.
         trailing = _TRAILING_E164.search(compact)
-        return None if trailing is None else _international(trailing[0])
+        if trailing is None or sum(sign.isdigit() for sign in compact[: trailing.start()]) > DIGITS_IN_FRONT_MAX:
+            return None
+        return _international(trailing[0])
     if compact.startswith("+"):
         return _international(compact)
     if compact.startswith("00"):
         return _international(f"+{compact[2:]}")
-    return _national(compact, region)
+    return _home(compact, region) or _abroad(compact)
 
 
-def _national(digits: str, region: str) -> str | None:
-    """Reads bare digits: first as a number of the region, then as one that lacks only its plus."""
+def _compact(text: str) -> str:
+    return _PHONE_DECORATION.sub("", text).removeprefix("tel:")
+
+
+def _home(digits: str, region: str) -> str | None:
+    """Reads bare digits as a number of the region."""
     if region == "BR":
         brazilian = _BR_NATIONAL.fullmatch(digits)
         if brazilian is not None:
             return _brazilian(brazilian)
     parsed = _parse(digits, region) if region in phonenumbers.SUPPORTED_REGIONS else None
-    if parsed is not None and phonenumbers.is_valid_number(parsed):
-        return _international(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+    if parsed is None or not phonenumbers.is_valid_number(parsed):
+        return None
+    with_country = _parse(f"+{digits}", None)
+    if with_country is not None and with_country.country_code == parsed.country_code and _mobile(with_country):
+        # A German mobile without its plus would also be a landline of a town whose area code begins with 49.
+        parsed = parsed if _mobile(parsed) else with_country
+    return _international(phonenumbers.format_number(parsed, phonenumbers.PhoneNumberFormat.E164))
+
+
+def _mobile(number: phonenumbers.PhoneNumber) -> bool:
+    return bool(phonenumbers.number_type(number) == phonenumbers.PhoneNumberType.MOBILE)
+
+
+def _abroad(digits: str) -> str | None:
+    """Reads bare digits as a number that lacks only its plus: nobody said so, so only one that exists is believed."""
     parsed = _parse(f"+{digits}", None)
-    # Without a plus nobody said that this is an international number: only a number that exists is believed.
     plausible = parsed is not None and (phonenumbers.is_valid_number(parsed) or _variant(f"+{digits}") is not None)
     return _international(f"+{digits}") if plausible else None
 

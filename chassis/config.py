@@ -61,6 +61,9 @@ class Settings(BaseSettings):
     """How long running calls may take once the process was told to stop."""
     allowed_hosts: str = ""
     """What outgoing calls may reach though its address is private: ``host:port`` or ``host``, comma separated."""
+    blocked_identifiers: str = ""
+    """Phones, e-mails and words, comma separated, that count as absent besides the usual ones; ``@host`` blocks a whole
+    host. Nobody is ever taken for somebody else by one of them."""
     otlp_endpoint: str = ""
     """Where traces are sent by OTLP over gRPC; none are when empty."""
 

@@ -8,7 +8,7 @@ from typing import Annotated
 
 import typer
 
-from chassis.canonical import DEFAULT_REGION, identify
+from chassis.canonical import DEFAULT_REGION, identify_typed
 from cli.failures import Refused, operation
 from cli.home import keys_directory
 from cli.output import Json, answer
@@ -24,7 +24,7 @@ def key(
     as_json: Json = False,
 ) -> None:
     """Print the canonical key of a person; fails when the id names nobody."""
-    found = identify(source.lower(), external_id, region.upper())
+    found = identify_typed(source.lower(), external_id, region.upper())
     content = {
         "conversation_key": found.key,
         "source": found.source.value,

@@ -21,6 +21,7 @@ from services.identity import backfill_store, facts, resolution_store
 from services.identity.backfill_domain import Batch, Claims, Standing
 from services.identity.directory import Changes, Conflict, Person, Resolution
 from services.identity.domain import WHATSAPP, Contact, Identity, Outcome, conversation_key
+from services.identity.junk import Blocked
 
 PAGE_SIZE_MAX = 500
 """Contacts of one batch, which is one transaction."""
@@ -43,9 +44,10 @@ class _Gathered:
 class Backfiller:
     """Links contacts to the identities of their phones."""
 
-    def __init__(self, outbox: Outbox, ids: Ids) -> None:
+    def __init__(self, outbox: Outbox, ids: Ids, blocked: Blocked) -> None:
         self._outbox = outbox
         self._ids = ids
+        self._blocked = blocked
 
     async def run(
         self, tx: Tx, organization_id: UUID, contacts: Sequence[Contact], region: str, *, dry_run: bool, now: datetime
@@ -54,7 +56,7 @@ class Backfiller:
 
         Raises Aborted where a contact got another phone meanwhile: nothing is written, and the batch may be tried anew.
         """
-        batch, writings = _read(contacts, region)
+        batch, writings = _read(contacts, region, self._blocked)
         batch.claims = await backfill_store.load_claims(tx, organization_id, writings)
         batch.stand()
         changing = batch.changing()
@@ -130,7 +132,7 @@ def _conflict(phone: str, claims: Claims) -> pb.BackfillConflict:
     )
 
 
-def _read(contacts: Sequence[Contact], region: str) -> tuple[Batch, dict[str, list[str]]]:
+def _read(contacts: Sequence[Contact], region: str, blocked: Blocked) -> tuple[Batch, dict[str, list[str]]]:
     """The contacts with their phones in the form of the key, and by that form every writing a profile may have."""
     batch, writings = Batch(), dict[str, list[str]]()
     for contact in contacts:
@@ -138,7 +140,7 @@ def _read(contacts: Sequence[Contact], region: str) -> tuple[Batch, dict[str, li
             batch.standings[contact.id] = Standing.WITHOUT_PHONE
             continue
         phone = canonical.try_normalize_phone(contact.phone, region)
-        if phone is None:
+        if phone is None or blocked.phone(phone):
             batch.standings[contact.id] = Standing.UNREADABLE
             continue
         batch.phones[contact.id] = phone

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import replace
+from datetime import timedelta
 from typing import Any
 from uuid import UUID
 
@@ -26,9 +27,12 @@ from prosa.identity.v1 import events_pb2
 from services.identity import backfill, backfill_store, contact_store, facts, people, resolution_store
 from services.identity.directory import Person
 from services.identity.domain import Contact, Identity, sorted_tags
+from services.identity.junk import Blocked
 from services.identity.resolver import Resolver, Result, organization_of
 
 TAG_LENGTH_MAX = 100
+USERNAME_FOUND_DAYS = 30
+"""How long a contact is found by a username that it has no longer."""
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
@@ -40,12 +44,20 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     """Contacts, their identities and how each was found."""
 
     def __init__(
-        self, db: Database, outbox: Outbox, requests: Requests, clock: Clock, ids: Ids, wake: Callable[[], None]
+        self,
+        db: Database,
+        outbox: Outbox,
+        requests: Requests,
+        clock: Clock,
+        ids: Ids,
+        wake: Callable[[], None],
+        blocked: Blocked,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
         self._clock, self._ids, self._wake = clock, ids, wake
-        self._resolver = Resolver(outbox, ids)
-        self._backfiller = backfill.Backfiller(outbox, ids)
+        self._blocked = blocked
+        self._resolver = Resolver(outbox, ids, blocked)
+        self._backfiller = backfill.Backfiller(outbox, ids, blocked)
 
     async def BatchResolveContacts(
         self, request: pb.BatchResolveContactsRequest, context: Context
@@ -86,7 +98,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             answer = None
             # Who cannot be read is logged and not kept as an answer: the rule may know better the next time.
-            if await _is_readable(tx, organization_id, person):
+            if await self._is_readable(tx, organization_id, person):
                 answer = await self._requests.claim(
                     tx, organization_id, "ResolveContact", request, pb.ResolvedContact, now
                 )
@@ -109,7 +121,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             answer = await self._requests.claim(tx, organization_id, "CreateContact", request, pb.Contact, now)
             if answer is not None:
                 return answer
-            person, tags = _new_person(request, organization_id, await contact_store.region_of(tx, organization_id))
+            region = await contact_store.region_of(tx, organization_id)
+            person, tags = _new_person(request, organization_id, region, self._blocked)
             await resolution_store.lock_keys(tx, [person])
             contact = Contact(
                 id=self._ids.new(),
@@ -162,6 +175,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 email=people.require_email(request.email),
                 tag=people.clean(request.tag),
                 name=people.clean(request.name),
+                former_since=self._clock.now() - timedelta(days=USERNAME_FOUND_DAYS),
             )
         shown, token = page.cut(contacts, lambda contact: [contact.id])
         return pb.ListContactsResponse(
@@ -181,7 +195,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 return answer
             message = pb.Person(source=request.source, external_id=request.external_id, address=request.external_id)
             region = await contact_store.region_of(tx, organization_id)
-            person = people.read_person(message, organization_id, region)
+            person = people.read_person(message, organization_id, region, self._blocked)
             await resolution_store.lock_keys(tx, [person])
             await contact_store.hold_contact(tx, organization_id, contact_id)
             identity = await contact_store.find_identity(
@@ -208,6 +222,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 sources = [source] if source is not None else list(people.SOURCES.values())
                 found = [canonical.try_identify(each, request.external_id, region) for each in sources]
                 external_ids = [identity.external_id for identity in found if identity is not None]
+                if (known := canonical.own_key(request.external_id.strip())) is not None:
+                    external_ids.append(known.partition(":")[2])
             identities = await contact_store.list_identities(
                 tx,
                 organization_id,
@@ -274,6 +290,14 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             resolutions=[facts.resolution_message(entry) for entry in shown], next_page_token=token
         )
 
+    async def _is_readable(self, tx: Tx, organization_id: UUID, person: pb.Person) -> bool:
+        region = await contact_store.region_of(tx, organization_id)
+        try:
+            people.read_person(person, organization_id, region, self._blocked)
+        except InvalidArgument:
+            return False
+        return True
+
     async def _link(self, tx: Tx, person: Person, contact_id: UUID) -> Identity:
         """Gives a contact the person's identity. Raises AlreadyExists IDENTITY_TAKEN."""
         organization_id, now = person.organization_id, self._clock.now()
@@ -293,16 +317,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         return identity
 
 
-async def _is_readable(tx: Tx, organization_id: UUID, person: pb.Person) -> bool:
-    region = await contact_store.region_of(tx, organization_id)
-    try:
-        people.read_person(person, organization_id, region)
-    except InvalidArgument:
-        return False
-    return True
-
-
-def _new_person(request: pb.CreateContactRequest, organization_id: UUID, region: str) -> tuple[Person, list[str]]:
+def _new_person(
+    request: pb.CreateContactRequest, organization_id: UUID, region: str, blocked: Blocked
+) -> tuple[Person, list[str]]:
     """The contact to be made by hand, and its tags. Raises InvalidArgument where a field says nothing usable."""
     phone, email = people.normalize_phone(request.phone, region), people.require_email(request.email)
     if bool(request.source) != bool(request.external_id):
@@ -311,7 +328,7 @@ def _new_person(request: pb.CreateContactRequest, organization_id: UUID, region:
     message = pb.Person(
         source=request.source, external_id=request.external_id, address=request.external_id, name=request.name
     )
-    person = people.read_person(message, organization_id, region)
+    person = people.read_person(message, organization_id, region, blocked)
     if not person.name:
         raise InvalidArgument("NAME_INVALID", "Give the contact a name.")
     person.phone = phone or (person.external_id if person.external_id.startswith("+") else "")

@@ -16,7 +16,14 @@ IDENTITIES_PER_CONTACT_MAX = 100
 """How many of a contact's identities are shown with it; the list of identities pages through all."""
 
 _CONTACT = "contact_id, organization_id, name, phone, email, tags, version, create_time, update_time"
-_IDENTITY = "contact_identity_id, contact_id, source, external_id, address, create_time"
+_IDENTITY = "contact_identity_id, contact_id, source, external_id, address, create_time, username"
+
+
+_NAMED = """(name ilike %(name)s or contact_id in (
+  select contact_id from identity.contact_identities
+  where organization_id = %(organization_id)s and username <> '' and (username ilike %(username)s or exists (
+    select from unnest(former_usernames, former_username_times) as former (former_name, end_time)
+    where former.end_time > %(former_since)s and former.former_name ilike %(username)s))))"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -155,16 +162,22 @@ async def list_contacts(
     email: str = "",
     tag: str = "",
     name: str = "",
+    former_since: datetime | None = None,
 ) -> list[Contact]:
-    """Contacts, newest first, that meet every filter given; ``name`` is a part of it in any case."""
+    """Contacts, newest first, that meet every filter given.
+
+    ``name`` is a part, in any case, of the name or of a username: one of now, or one given up after ``former_since``.
+    """
     conditions = ["organization_id = %(organization_id)s"]
     parameters: dict[str, Any] = {"organization_id": organization_id, "limit": limit}
+    if name:
+        parameters |= {"username": f"%{_escaped(name.removeprefix('@'))}%", "former_since": former_since}
     filters = (
         ("contact_id < %(after)s", "after", after),
         ("phone = %(phone)s and phone <> ''", "phone", phone),
         ("email = %(email)s and email <> ''", "email", email),
         ("tags @> %(tag)b::text[]", "tag", [tag] if tag else None),
-        ("name ilike %(name)s", "name", f"%{_escaped(name)}%" if name else None),
+        (_NAMED, "name", f"%{_escaped(name)}%" if name else None),
     )
     for condition, key, value in filters:
         if value:

@@ -7,13 +7,15 @@ person who appears twice in a batch is found the second time, though nothing has
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
 from services.identity.domain import (
+    IDS_PER_CONTACT_MAX,
+    PHONES_PER_CONTACT_MAX,
     STAND_IN_KINDS,
     WHATSAPP,
     AliasKind,
@@ -32,7 +34,19 @@ IdentityKey = tuple[UUID, str, str]
 AliasKey = tuple[UUID, str, str]
 """Organization, kind, value."""
 
+PHONES = "PHONES"
+"""Counts a contact's WhatsApp numbers, beside all its ids of WhatsApp."""
+
 STAND_IN_PREFIXES = {AliasKind.WHATSAPP_LID: "lid:", AliasKind.WHATSAPP_BSUID: "bsuid:"}
+
+
+@dataclass(frozen=True, slots=True)
+class Ignored:
+    """A field that was given and not taken over, and why."""
+
+    field: str
+    reason: str
+    message: str
 
 
 @dataclass(slots=True)
@@ -52,6 +66,15 @@ class Person:
     cause_id: str
     profile_time: datetime | None = None
     """Where the profile may be updated: since when it is so; an older word than one heard before replaces nothing."""
+    channel: str = ""
+    """The source that was written through, also where no id of it is known."""
+    unproven: bool = False
+    """The external id is none that is believed: it may find who is known by it, and make nobody."""
+    username: str = ""
+    removed_phone: str = ""
+    removed_email: str = ""
+    """Where the profile may be updated: what the provider's had and has no longer."""
+    ignored: tuple[Ignored, ...] = ()
 
     @property
     def key(self) -> IdentityKey | None:
@@ -112,7 +135,7 @@ class Changes:
     new_identities: list[tuple[UUID, Identity]] = field(default_factory=list)
     promotions: list[Promotion] = field(default_factory=list)
     addressed: dict[UUID, tuple[UUID, Identity]] = field(default_factory=dict)
-    """Identities whose address became known, with their organization."""
+    """Identities whose address or username became known, with their organization."""
     aliases: dict[AliasKey, AliasLink] = field(default_factory=dict)
     conflicts: dict[IdentityKey, Conflict] = field(default_factory=dict)
 
@@ -149,7 +172,7 @@ _NOBODY: AbstractSet[UUID] = frozenset()
 class Shelf:
     """What was loaded of one organization."""
 
-    __slots__ = ("aliases", "by_email", "by_phone", "identities", "open_conflicts", "reported")
+    __slots__ = ("aliases", "by_email", "by_phone", "held", "identities", "open_conflicts", "reported")
 
     def __init__(self) -> None:
         self.identities: dict[tuple[str, str], Identity] = {}
@@ -161,6 +184,18 @@ class Shelf:
         self.reported: dict[tuple[str, str], set[UUID]] = {}
         """Contacts that conflicts have named, by the identity's source and external id."""
         self.open_conflicts: dict[tuple[str, str], UUID] = {}
+        self.held: dict[UUID, dict[str, int]] = {}
+        """By contact, how many ids it has of each source, PHONES apart; only of those whom somebody new may be."""
+
+    def hold(self, contact_id: UUID, identity: Identity, *, more: int = 1) -> None:
+        """Counts an id that a contact has now, or has no longer."""
+        counts = self.held.get(contact_id)
+        if counts is not None:
+            kinds = (
+                (identity.source, PHONES) if is_phone_key(identity.source, identity.external_id) else (identity.source,)
+            )
+            for kind in kinds:
+                counts[kind] = counts.get(kind, 0) + more
 
     def holders(self, phone: str) -> list[UUID]:
         """The contacts with a phone: in their profile, or as a WhatsApp identity; perhaps one of them twice."""
@@ -182,6 +217,20 @@ class Directory:
         self.changes = Changes()
         self._touched: set[UUID] = set()
 
+    def possible(self, people: Sequence[Person]) -> dict[UUID, UUID]:
+        """The contacts that people whose id is new may be, by phone, e-mail or reference, with their organizations."""
+        found: dict[UUID, UUID] = {}
+        for person in people:
+            organization_id, shelf = person.organization_id, self.shelves[person.organization_id]
+            if not person.external_id or (person.source, person.external_id) in shelf.identities:
+                continue
+            for phone in person.phones():
+                found.update(dict.fromkeys(shelf.by_phone.get(phone, ()), organization_id))
+            found.update(dict.fromkeys(shelf.by_email.get(person.email, ()), organization_id))
+            links = (shelf.aliases.get(alias) for alias in person.aliases)
+            found.update({link.contact_id: organization_id for link in links if link is not None})
+        return found
+
     def resolve(self, person: Person) -> Resolution:
         """Decides who a person is and notes what that changes. Raises InvalidArgument EXTERNAL_ID_INVALID."""
         shelf = self.shelves[person.organization_id]
@@ -190,8 +239,9 @@ class Directory:
         if contact is None:
             return Resolution(person, decision.outcome, None, None, "", decision.candidates, settled=True)
         identity, previous_key = self._identity(shelf, person, decision, contact)
-        current, heard = self._hear(person, contact)
-        changed = self._learn(shelf, person, decision, contact, replace=current or decision.make_contact) or heard
+        changed = self._learn(shelf, person, decision, contact) if decision.teaches else False
+        if identity is not None and decision.teaches:
+            changed |= self._rename(person, identity)
         changed |= self._learn_aliases(shelf, person, contact, identity)
         changed |= self._report(shelf, person, decision, contact)
         if changed or previous_key or decision.link or decision.make_contact:
@@ -217,6 +267,7 @@ class Directory:
         )
         self.contacts[contact.id] = contact
         self.changes.new_contacts[contact.id] = contact
+        self.shelves[person.organization_id].held[contact.id] = {}
         return contact
 
     def _identity(
@@ -225,16 +276,19 @@ class Directory:
         """The identity that answers, and the key it had before this person, if that changed."""
         key, identity, previous_key = (person.source, person.external_id), decision.identity, ""
         if decision.link:
-            identity = Identity(self._new_id(), contact.id, *key, person.address, self._now)
+            identity = Identity(self._new_id(), contact.id, *key, person.address, self._now, person.username)
             shelf.identities[key] = identity
+            shelf.hold(contact.id, identity)
             self.changes.new_identities.append((person.organization_id, identity))
             return identity, ""
         if decision.promote is not None:
             identity, previous_key = decision.promote, decision.promote.key
             del shelf.identities[(identity.source, identity.external_id)]
+            shelf.hold(contact.id, identity, more=-1)
             identity.external_id = person.external_id
             identity.address = person.address or identity.address
             shelf.identities[key] = identity
+            shelf.hold(contact.id, identity)
             self.changes.promotions.append(Promotion(person.organization_id, identity, previous_key))
         if identity is not None:
             for retired in decision.retire:
@@ -248,6 +302,7 @@ class Directory:
 
     def _retire(self, shelf: Shelf, organization_id: UUID, retired: Identity, heir: Identity) -> None:
         del shelf.identities[(retired.source, retired.external_id)]
+        shelf.hold(heir.contact_id, retired, more=-1)
         for link in shelf.aliases.values():
             if link.identity is retired:
                 link.identity = heir
@@ -266,28 +321,49 @@ class Directory:
         self.changes.heard_contacts[contact.id] = contact
         return True, True
 
-    def _learn(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact, *, replace: bool) -> bool:
+    def _learn(self, shelf: Shelf, person: Person, decision: Decision, contact: Contact) -> bool:
         """Takes over the profile; a phone that somebody else has is not taken over before people have decided."""
+        current, heard = self._hear(person, contact) if decision.may_replace else (False, False)
         own = person.external_id if is_phone_key(person.source, person.external_id) else ""
         phone = person.phone or own
-        if phone and phone != contact.phone and not decision.make_contact:
-            others = (holder for holder in shelf.holders(phone) if holder != contact.id)
-            if decision.candidates or any(others):
-                phone = ""
         old_phone, old_email = contact.phone, contact.email
-        if not contact.learn(name=person.name, phone=phone, email=person.email, replace=replace):
-            return False
+        changed = False
+        if current and (person.removed_phone or person.removed_email):
+            changed = contact.forget(phone=person.removed_phone, email=person.removed_email)
+            phone = "" if phone == person.removed_phone else phone
+        if phone and phone != contact.phone and not (decision.make_contact and phone == own):
+            others = (holder for holder in shelf.holders(phone) if holder != contact.id)
+            if (decision.candidates and not decision.make_contact) or any(others):
+                phone = ""
+        replace = current or decision.make_contact
+        if not contact.learn(name=person.name, phone=phone, email=person.email, replace=replace) and not changed:
+            return heard
         if contact.phone != old_phone:
             shelf.by_phone.get(old_phone, {}).pop(contact.id, None)
-            shelf.by_phone.setdefault(contact.phone, {})[contact.id] = None
+            if contact.phone:
+                shelf.by_phone.setdefault(contact.phone, {})[contact.id] = None
         if contact.email != old_email:
             shelf.by_email.get(old_email, {}).pop(contact.id, None)
-            shelf.by_email.setdefault(contact.email, {})[contact.id] = None
+            if contact.email:
+                shelf.by_email.setdefault(contact.email, {})[contact.id] = None
+        self._keep(contact)
+        return True
+
+    def _keep(self, contact: Contact) -> None:
+        """Has a changed contact written, as a new version of it."""
         if contact.id not in self.changes.new_contacts:
             if contact.id not in self.changes.learnt_contacts:
                 contact.version += 1
                 contact.update_time = self._now
             self.changes.learnt_contacts[contact.id] = contact
+
+    def _rename(self, person: Person, identity: Identity) -> bool:
+        """Takes over the account's name at the source; the one it had is found for a while."""
+        username = person.username
+        if not username or username == identity.username or person.channel not in ("", identity.source):
+            return False
+        identity.username = username
+        self.changes.addressed[identity.id] = (person.organization_id, identity)
         return True
 
     def _learn_aliases(self, shelf: Shelf, person: Person, contact: Contact, identity: Identity | None) -> bool:
@@ -327,17 +403,51 @@ def _find(shelf: Shelf, person: Person) -> Findings:
             stand_ins.append(stand_in)
     if len(stand_ins) > 1:
         stand_ins.sort(key=lambda stand_in: stand_in.id)
-    return Findings(
+    identity = shelf.identities.get(key) if person.external_id else None
+    phones = person.phones()
+    found = Findings(
         source=person.source,
         external_id=person.external_id,
-        identity=shelf.identities.get(key) if person.external_id else None,
+        identity=identity,
         stand_ins=stand_ins,
         aliases=[link for alias in person.aliases if (link := shelf.aliases.get(alias)) is not None],
-        phone_contacts=[holder for phone in person.phones() for holder in shelf.holders(phone)],
-        email_contacts=list(shelf.by_email.get(person.email, ())) if person.email else (),
+        phone_contacts=[holder for phone in phones for holder in shelf.holders(phone)],
+        carriers=(),
+        email_contacts=(),
         reported=shelf.reported.get(key, _NOBODY),
         create_missing=person.create_missing,
+        channel=person.channel,
+        unproven=person.unproven,
     )
+    if identity is None:
+        _find_evidence(shelf, person, found)
+    return found
+
+
+def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
+    """Who else somebody may be whose id is new: asked of new ids only, which are few."""
+    found.carriers = [holder for phone in person.phones() for holder in shelf.by_phone.get(phone, ())]
+    found.email_contacts = list(shelf.by_email.get(person.email, ())) if person.email else ()
+    phone = is_phone_key(person.source, person.external_id)
+    kind, most = (PHONES, PHONES_PER_CONTACT_MAX) if phone else (person.source, IDS_PER_CONTACT_MAX)
+    referenced = {link.contact_id for link in found.aliases}
+    found.owned = {stand_in.contact_id for stand_in in found.stand_ins} | {
+        link.contact_id
+        for alias in person.aliases
+        if alias[0] in STAND_IN_KINDS and (link := shelf.aliases.get(alias)) is not None
+    }
+    # Of whom nothing was loaded, as of a contact that an earlier person of the batch changed, the worst is assumed.
+    found.sourced = {
+        contact
+        for contact in (*found.carriers, *found.email_contacts)
+        if (counts := shelf.held.get(contact)) is None or counts.get(person.source)
+    }
+    if phone or person.source != WHATSAPP:
+        found.full = {
+            contact
+            for contact in referenced
+            if (counts := shelf.held.get(contact)) is not None and counts.get(kind, 0) >= most
+        }
 
 
 def _outdated(kind: AliasKind, link: AliasLink, identity: Identity | None) -> bool:

@@ -1,7 +1,9 @@
 """The resolution rule: given what exists for a person, who it is. Pure: no I/O, no clock, no protobuf.
 
-The order is identity, alias, phone, e-mail, create. The first step that finds anybody decides: one contact is the
-person, two or more are never picked from. What exists is never re-linked; where the steps disagree, people decide.
+The order is identity, alias, phone, e-mail, create. The first step that finds anybody decides; two or more are never
+picked from. A phone or an e-mail is weak evidence: it joins a new id to the one contact that carries it now, and only
+where that contact writes with no other id of the same source; else whoever writes gets a contact of their own, and
+people are asked. What exists is never re-linked; where the steps disagree, people decide.
 """
 
 from __future__ import annotations
@@ -17,6 +19,12 @@ from chassis.errors import InvalidArgument
 
 WHATSAPP = "WHATSAPP"
 INSTAGRAM = "INSTAGRAM"
+
+
+PHONES_PER_CONTACT_MAX = 5
+"""WhatsApp numbers that one contact may come by when a provider's reference says that its number changed."""
+IDS_PER_CONTACT_MAX = 1
+"""Ids of any other source that one contact may come by so."""
 
 
 class Outcome(StrEnum):
@@ -64,6 +72,8 @@ class Identity:
     external_id: str
     address: str
     create_time: datetime
+    username: str = ""
+    """Of the account at the source, as last heard; never a key."""
 
     @property
     def key(self) -> str:
@@ -92,11 +102,23 @@ class Findings:
     """Other identities that stand for the person's own LIDs and BSUIDs, oldest first."""
     aliases: Sequence[AliasLink]
     phone_contacts: Sequence[UUID]
-    """Some perhaps more than once."""
+    """Who has one of the person's phones, in the profile or as an identity; some perhaps more than once."""
+    carriers: Sequence[UUID]
+    """Of these, who carries one in the profile now."""
     email_contacts: Sequence[UUID]
     reported: AbstractSet[UUID]
     """Contacts that an earlier conflict on this very identity named already."""
     create_missing: bool
+    channel: str = ""
+    """The source that was written through, also where nothing names the person; empty where none is known."""
+    unproven: bool = False
+    """The external id is none that is believed: it may find who is known by it, and make nobody."""
+    sourced: AbstractSet[UUID] = frozenset()
+    """Contacts that have an id of this source already."""
+    full: AbstractSet[UUID] = frozenset()
+    """Contacts that have as many ids of this kind as one may come by."""
+    owned: AbstractSet[UUID] = frozenset()
+    """Contacts that WhatsApp's own ids of the person lead to; a reference of Chatwoot alone is weaker."""
 
 
 @dataclass(slots=True)
@@ -116,6 +138,18 @@ class Decision:
     """Stand-ins that the identity replaces."""
     candidates: tuple[UUID, ...] = ()
     """Who could be meant; where there is an identity, people are asked."""
+    contested: bool = False
+    """A reference leads to another contact: what is said of the person may be said of that one."""
+
+    @property
+    def teaches(self) -> bool:
+        """Whether the contact may learn what is said of the person: never where it may be another's."""
+        return self.make_contact or not (self.contested or self.outcome is Outcome.AMBIGUOUS)
+
+    @property
+    def may_replace(self) -> bool:
+        """Whether what is said may replace what is kept: where a phone or an e-mail led here, it fills gaps only."""
+        return self.teaches and self.outcome not in (Outcome.FALLBACK_PHONE, Outcome.FALLBACK_EMAIL)
 
 
 def decide(found: Findings) -> Decision:
@@ -127,32 +161,34 @@ def decide(found: Findings) -> Decision:
     )
     if len(referenced) == 1:
         return _by_alias(found, referenced[0])
+    if referenced:
+        return _ambiguous(found, referenced)
+    if not found.create_missing:
+        return Decision(Outcome.NOT_FOUND)
+    if not found.external_id or found.unproven:
+        raise InvalidArgument(
+            "EXTERNAL_ID_INVALID",
+            "Nobody is known by this. Give a phone number with its country (+5511900001234), or the id of the source.",
+        )
     for contacts, outcome in (
-        (referenced, Outcome.MATCHED),
-        (_distinct(*found.phone_contacts), Outcome.FALLBACK_PHONE),
+        (_distinct(*found.carriers), Outcome.FALLBACK_PHONE),
         (_distinct(*found.email_contacts), Outcome.FALLBACK_EMAIL),
     ):
         if len(contacts) > 1:
             return _ambiguous(found, contacts)
         if contacts:
-            return Decision(outcome, contact_id=contacts[0], link=bool(found.external_id))
-    if not found.create_missing:
-        return Decision(Outcome.NOT_FOUND)
-    if not found.external_id:
-        raise InvalidArgument(
-            "EXTERNAL_ID_INVALID", "Nobody is known by these references, and without an id nobody can be made."
-        )
+            return _apart(*contacts) if contacts[0] in found.sourced else Decision(outcome, contacts[0], link=True)
     return Decision(Outcome.CREATED, make_contact=True, link=True)
 
 
 def _known(found: Findings, identity: Identity) -> Decision:
     """A known identity keeps its contact, whatever else points elsewhere."""
     mine = identity.contact_id
-    named = [
+    referenced = [
         *(stand_in.contact_id for stand_in in found.stand_ins),
         *(alias.contact_id for alias in found.aliases),
-        *found.phone_contacts,
     ]
+    named = [*referenced, *found.phone_contacts]
     elsewhere = _distinct(*[contact for contact in named if contact != mine and contact not in found.reported])
     retire: tuple[Identity, ...] = ()
     if found.stand_ins and is_phone_key(identity.source, identity.external_id):
@@ -163,24 +199,30 @@ def _known(found: Findings, identity: Identity) -> Decision:
         identity=identity,
         retire=retire,
         candidates=(mine, *elsewhere) if elsewhere else (),
+        # Also where people were asked before: until they have decided, the question stands.
+        contested=any(contact != mine for contact in referenced),
     )
 
 
 def _by_alias(found: Findings, contact_id: UUID) -> Decision:
     """A reference leads to exactly one contact: a new identity, or a phone become known, belongs to it."""
-    elsewhere = [
-        contact
-        for contact in _distinct(*found.phone_contacts)
-        if contact != contact_id and contact not in found.reported
-    ]
+    others = tuple(contact for contact in _distinct(*found.phone_contacts) if contact != contact_id)
+    elsewhere = tuple(contact for contact in others if contact not in found.reported)
     decision = Decision(
         Outcome.AMBIGUOUS if elsewhere else Outcome.MATCHED,
         contact_id=contact_id,
         candidates=(contact_id, *elsewhere) if elsewhere else (),
     )
+    if found.external_id and contact_id not in found.owned and (others or contact_id in found.full):
+        # A Chatwoot contact may have become two people's in a merge: it moves no id that another of ours may own.
+        if found.create_missing:
+            return _ambiguous(found, (contact_id, *others)) if others else _apart(contact_id)
+        decision.contested = True
+        return decision
     learnt = [alias.identity for alias in found.aliases if alias.identity is not None]
     if not found.external_id:
-        decision.identity = learnt[0] if learnt else None
+        of_channel = [identity for identity in learnt if found.channel in ("", identity.source)]
+        decision.identity = of_channel[0] if of_channel else None
     elif is_phone_key(found.source, found.external_id):
         # The phone has become known: it takes the place of what stood in for it.
         if found.stand_ins:
@@ -204,6 +246,11 @@ def _ambiguous(found: Findings, contacts: tuple[UUID, ...]) -> Decision:
     return Decision(Outcome.AMBIGUOUS, make_contact=apart, link=apart, candidates=contacts)
 
 
+def _apart(candidate: UUID) -> Decision:
+    """One contact could be meant, and not enough says so: whoever writes is somebody new, and people are asked."""
+    return Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(candidate,))
+
+
 def _distinct(*contacts: UUID) -> tuple[UUID, ...]:
     return tuple(dict.fromkeys(contacts))
 
@@ -223,6 +270,15 @@ class Contact:
     update_time: datetime
     profile_time: datetime | None = None
     """Of the newest word a provider sent that may replace what is kept; None where none came."""
+
+    def forget(self, *, phone: str, email: str) -> bool:
+        """Lets go of a phone and an e-mail that the provider has no longer; answers whether either was kept here."""
+        changed = False
+        if phone and phone == self.phone:
+            self.phone, changed = "", True
+        if email and email == self.email:
+            self.email, changed = "", True
+        return changed
 
     def learn(self, *, name: str, phone: str, email: str, replace: bool) -> bool:
         """Takes over what is given: all of it where it may replace, else only where nothing was known.

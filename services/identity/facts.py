@@ -48,6 +48,7 @@ def identity_message(organization_id: UUID, identity: Identity) -> pb.ContactIde
         conversation_key=identity.key,
         address=identity.address,
         create_time=wire.to_timestamp(identity.create_time),
+        username=identity.username,
     )
 
 
@@ -73,6 +74,8 @@ def write_resolved(message: pb.ResolvedContact, resolution: Resolution) -> None:
         message.conversation_key = conversation_key(person.source, person.external_id)
     message.previous_conversation_key = resolution.previous_key
     message.candidate_contact_ids.extend([str(candidate) for candidate in resolution.candidates])
+    for ignored in person.ignored:
+        message.ignored_fields.add(field=ignored.field, reason=ignored.reason, message=ignored.message)
 
 
 def resolution_message(entry: LoggedResolution) -> pb.IdentityResolution:

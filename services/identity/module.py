@@ -10,6 +10,7 @@ from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from services.identity.access_servicer import AccessServicer
 from services.identity.contact_servicer import ContactServicer
+from services.identity.junk import Blocked
 from services.identity.passwords import Passwords
 from services.identity.sign_in import SignIn
 
@@ -18,7 +19,9 @@ async def start(process: Process) -> None:
     """Serves ContactService and AccessService, and relays what they announce."""
     db, outbox, requests = process.database(), process.outbox(), process.requests()
     clock, ids, wake = process.clock, process.ids, process.relay()
-    contacts = ContactServicer(db, outbox, requests, clock, ids, wake)
+    contacts = ContactServicer(
+        db, outbox, requests, clock, ids, wake, Blocked(process.settings.blocked_identifiers.split(","))
+    )
     passwords = Passwords()
     access = AccessServicer(
         db,

@@ -9,8 +9,9 @@ from chassis.canonical import ExternalIdKind, Source
 from chassis.errors import InvalidArgument
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.v1 import options_pb2
-from services.identity.directory import Person
+from services.identity.directory import Ignored, Person
 from services.identity.domain import AliasKind
+from services.identity.junk import Blocked
 
 SOURCES = {options_pb2.SOURCE_WHATSAPP: Source.WHATSAPP, options_pb2.SOURCE_INSTAGRAM: Source.INSTAGRAM}
 SOURCE_NUMBERS: dict[str, options_pb2.Source.ValueType] = {source.value: number for number, source in SOURCES.items()}
@@ -21,27 +22,42 @@ _ALIAS_KINDS = {
     pb.ALIAS_KIND_CHATWOOT_CONTACT: AliasKind.CHATWOOT_CONTACT,
     pb.ALIAS_KIND_CHATWOOT_SOURCE: AliasKind.CHATWOOT_SOURCE,
 }
+VALUE_BLOCKED = "VALUE_BLOCKED"
+EMAIL_ADVICE = "Write the e-mail like maria@example.com."
+PHONE_ADVICE = "Write the phone with its country, for example +5511900001234."
 _STAND_INS = {ExternalIdKind.LID: AliasKind.WHATSAPP_LID, ExternalIdKind.BSUID: AliasKind.WHATSAPP_BSUID}
 
 
-def read_person(message: pb.Person, organization_id: UUID, region: str) -> Person:
-    """The person in canonical form. Raises InvalidArgument EXTERNAL_ID_INVALID where a source names nobody.
+def read_person(message: pb.Person, organization_id: UUID, region: str, blocked: Blocked) -> Person:
+    """The person in canonical form: the one place where a number gets its country, that of the organization's region.
 
-    Phones and e-mails that are none are left out: they are only hints. A WhatsApp LID or business-scoped id gives way
-    to the phone as soon as there is one.
+    Raises InvalidArgument EXTERNAL_ID_INVALID where a source names nobody, and EXTERNAL_ID_AMBIGUOUS where typed digits
+    are one number at home and another abroad. Phones and e-mails that are none, or nobody's, are only hints: they are
+    left out, and the answer names them. A WhatsApp LID or business-scoped id gives way to the phone where there is one.
     """
     source = SOURCES.get(message.source)
-    phone = canonical.try_normalize_phone(message.phone, region) or "" if message.phone else ""
+    ignored: list[Ignored] = []
+    phone = _hint_phone(message.phone, region, blocked, ignored) if message.phone else ""
+    email = _hint_email(message.email, blocked, ignored) if message.email else ""
     aliases: dict[tuple[AliasKind, str], None] = {}
     for alias in message.aliases:
-        if (known := _alias(alias)) is not None:
+        if (known := _alias(alias, blocked)) is not None:
             aliases[known] = None
-    external_id = ""
+    external_id, address, unproven = "", clean(message.address), False
     if source is not None and message.external_id:
-        identity = canonical.identify(source, message.external_id, region)
+        identity, unproven = _named(message, source, region, phone, blocked)
         external_id = identity.external_id
         if (kind := _STAND_INS.get(identity.kind)) is not None:
             aliases = {(kind, external_id.partition(":")[2]): None, **aliases}
+    if source is Source.WHATSAPP and message.written_number:
+        written = canonical.try_normalize_phone(message.written_number, region)
+        is_lid = written is not None and (AliasKind.WHATSAPP_LID, written.removeprefix("+")) in aliases
+        if written is not None and not is_lid and (written == external_id or not blocked.number(written)):
+            if not canonical.lacks_country(message.written_number):
+                address = clean(message.written_number)
+            elif written != external_id:
+                address = ""
+            external_id, phone = written, phone or written
     if (AliasKind.WHATSAPP_LID, phone.removeprefix("+")) in aliases:
         # Some bridges write a LID into the phone field when they have nothing else.
         phone = ""
@@ -51,16 +67,70 @@ def read_person(message: pb.Person, organization_id: UUID, region: str) -> Perso
         organization_id=organization_id,
         source=source.value if source is not None and external_id else "",
         external_id=external_id,
-        address=clean(message.address),
+        address=address,
         name=clean(message.name),
         phone=phone,
-        email=read_email(message.email) if message.email else "",
+        email=email,
         aliases=tuple(aliases),
         create_missing=message.create_missing,
         update_profile=message.update_profile,
         profile_time=wire.from_timestamp(message.profile_time) if message.HasField("profile_time") else None,
         cause_id=clean(message.cause_id),
+        channel=source.value if source is not None else "",
+        unproven=unproven,
+        username=clean(message.username).removeprefix("@"),
+        removed_phone=_removed_phone(message.removed_phone, region) if message.removed_phone else "",
+        removed_email=read_email(message.removed_email) if message.removed_email else "",
+        ignored=tuple(ignored),
     )
+
+
+def _named(
+    message: pb.Person, source: Source, region: str, phone: str, blocked: Blocked
+) -> tuple[canonical.CanonicalIdentity, bool]:
+    """Whom the external id names; and whether it is only good for finding who is known by it already."""
+    text = message.external_id
+    if source is not Source.WHATSAPP or not message.external_id_typed:
+        return canonical.identify(source, text, region), False
+    if phone in canonical.readings(text, region):
+        # The caller said which of the two is meant.
+        return canonical.identify(source, phone, region), blocked.number(phone)
+    try:
+        identity = canonical.identify_typed(source, text, region)
+    except InvalidArgument as error:
+        known = canonical.own_key(text.strip()) if error.reason == "EXTERNAL_ID_INVALID" else None
+        if known is None:
+            raise
+        return canonical.identify(source, known, region), True
+    return identity, identity.phone is not None and "@" not in text and blocked.number(identity.phone)
+
+
+def _hint_phone(text: str, region: str, blocked: Blocked, ignored: list[Ignored]) -> str:
+    phone = canonical.try_normalize_phone(text, region)
+    if phone is None and blocked.word(text.strip("+ ")):
+        ignored.append(Ignored("phone", VALUE_BLOCKED, "This phone is nobody's. Leave the field out."))
+    elif phone is None:
+        ignored.append(Ignored("phone", "PHONE_INVALID", PHONE_ADVICE))
+    elif blocked.phone(phone):
+        ignored.append(Ignored("phone", VALUE_BLOCKED, f"{phone} is nobody's phone. Leave the field out."))
+    else:
+        return phone
+    return ""
+
+
+def _hint_email(text: str, blocked: Blocked, ignored: list[Ignored]) -> str:
+    email = read_email(text)
+    if blocked.email(email) if email else blocked.word(text):
+        ignored.append(Ignored("email", VALUE_BLOCKED, "This e-mail is nobody's. Leave the field out."))
+    elif not email:
+        ignored.append(Ignored("email", "EMAIL_INVALID", EMAIL_ADVICE))
+    else:
+        return email
+    return ""
+
+
+def _removed_phone(text: str, region: str) -> str:
+    return canonical.try_normalize_phone(text, region) or ""
 
 
 def unreadable_person(message: pb.Person, organization_id: UUID) -> Person:
@@ -102,11 +172,11 @@ def require_email(text: str) -> str:
     """An e-mail as kept; empty stays empty. Raises InvalidArgument EMAIL_INVALID."""
     email = read_email(text)
     if not email and text.strip():
-        raise InvalidArgument("EMAIL_INVALID", "Write the e-mail like maria@example.com.")
+        raise InvalidArgument("EMAIL_INVALID", EMAIL_ADVICE)
     return email
 
 
-def _alias(alias: pb.Alias) -> tuple[AliasKind, str] | None:
+def _alias(alias: pb.Alias, blocked: Blocked) -> tuple[AliasKind, str] | None:
     """The alias in its one form, or None where it is none."""
     kind = _ALIAS_KINDS.get(alias.kind)
     if kind is None:
@@ -119,7 +189,12 @@ def _alias(alias: pb.Alias) -> tuple[AliasKind, str] | None:
         identity = canonical.try_identify(Source.WHATSAPP, alias.value)
         return (kind, identity.external_id[6:]) if identity and identity.kind is ExternalIdKind.BSUID else None
     value = clean(alias.value)
-    return (kind, value) if value else None
+    # "<connection>:22:undefined" would be shared by all whose program had no id at hand.
+    return (
+        None
+        if not value or (kind is AliasKind.CHATWOOT_SOURCE and blocked.word(value.split(":", 2)[-1]))
+        else (kind, value)
+    )
 
 
 def _stand_in(aliases: dict[tuple[AliasKind, str], None]) -> str:

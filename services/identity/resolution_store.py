@@ -10,12 +10,14 @@ from uuid import UUID
 
 from chassis.db import Tx
 from chassis.errors import Aborted
-from services.identity.directory import Changes, Conflict, Directory, Person, Resolution
+from services.identity.directory import PHONES, Changes, Conflict, Directory, Person, Resolution
 from services.identity.domain import WHATSAPP, AliasLink, Contact, Identity, Outcome
 
 CANDIDATES_MAX = 20
 """How many contacts with one phone or e-mail are looked at; two are too many to pick from anyway."""
 ERROR_MESSAGE_LENGTH_MAX = 500
+FORMER_USERNAMES_MAX = 10
+"""How many usernames that an account had before are kept, the latest first."""
 _PROBLEMS = frozenset({Outcome.AMBIGUOUS, Outcome.ERROR})
 _Link = tuple[int, UUID, UUID | None]
 """An alias that was found: its place in what was asked for, its contact, and the identity it was learnt with."""
@@ -23,23 +25,23 @@ _Link = tuple[int, UUID, UUID | None]
 # Rows are narrow and name the place of what was asked for: a batch has several for each of its people.
 _FIND = """
 select 'i' as what, wanted.place, identity.contact_id, identity.contact_identity_id, null as state, identity.address,
-  identity.create_time, null::uuid[] as candidates
+  identity.create_time, null::uuid[] as candidates, identity.username
 from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.contact_identities identity using (organization_id, source, external_id)
 union all
 select 'c', wanted.place, conflict.contact_id, conflict.identity_conflict_id, conflict.state, null, null,
-  conflict.candidate_contact_ids
+  conflict.candidate_contact_ids, null
 from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.identity_conflicts conflict using (organization_id, source, external_id)
 union all
-select 'a', wanted.place, alias.contact_id, alias.contact_identity_id, null, null, null, null
+select 'a', wanted.place, alias.contact_id, alias.contact_identity_id, null, null, null, null, null
 from unnest(%(alias_organizations)b::uuid[], %(alias_kinds)b::text[], %(alias_values)b::text[])
   with ordinality as wanted (organization_id, kind, value, place)
 join identity.contact_aliases alias using (organization_id, kind, value)
 union all
-select 'p', wanted.place, holder.contact_id, null, null, null, null, null
+select 'p', wanted.place, holder.contact_id, null, null, null, null, null, null
 from unnest(%(phone_organizations)b::uuid[], %(phones)b::text[])
   with ordinality as wanted (organization_id, phone, place)
 cross join lateral (
@@ -48,7 +50,7 @@ cross join lateral (
   order by contact_id limit %(candidates_max)s
 ) holder
 union all
-select 'e', wanted.place, holder.contact_id, null, null, null, null, null
+select 'e', wanted.place, holder.contact_id, null, null, null, null, null, null
 from unnest(%(email_organizations)b::uuid[], %(emails)b::text[])
   with ordinality as wanted (organization_id, email, place)
 cross join lateral (
@@ -56,6 +58,13 @@ cross join lateral (
   where contact.organization_id = wanted.organization_id and contact.email = wanted.email and contact.email <> ''
   order by contact_id limit %(candidates_max)s
 ) holder
+"""
+
+_HELD = """
+select contact_id, source, count(*) as ids, count(*) filter (where source = %(whatsapp)s and external_id like '+%%')
+from unnest(%(organizations)b::uuid[], %(contacts)b::uuid[]) as wanted (organization_id, contact_id)
+join identity.contact_identities using (organization_id, contact_id)
+group by contact_id, source
 """
 
 _CONTACTS = """
@@ -133,6 +142,8 @@ async def load(
     if further:
         identities |= await _load_identities(tx, further)
     _link(directory, wanted, links, identities)
+    if possible := directory.possible(people):
+        await _count_held(tx, directory, possible)
     if owners:
         # Held in one order by everybody, so that nobody waits in a circle.
         held = " order by contact.organization_id, contact.contact_id for no key update of contact" if lock else ""
@@ -144,6 +155,20 @@ async def load(
     return directory
 
 
+async def _count_held(tx: Tx, directory: Directory, possible: Mapping[UUID, UUID]) -> None:
+    """Counts the ids of the contacts that somebody new may be, given with their organizations."""
+    counted = await tx.exec_driver_sql(
+        _HELD, {"organizations": list(possible.values()), "contacts": list(possible), "whatsapp": WHATSAPP}
+    )
+    for contact_id, organization_id in possible.items():
+        directory.shelves[organization_id].held[contact_id] = {}
+    for contact_id, source, ids, phones in counted.all():
+        held = directory.shelves[possible[contact_id]].held[contact_id]
+        held[source] = ids
+        if phones:
+            held[PHONES] = phones
+
+
 def _fill(
     directory: Directory, wanted: _Wanted, rows: Sequence[Any]
 ) -> tuple[dict[UUID, UUID], dict[UUID, Identity], list[_Link]]:
@@ -153,13 +178,13 @@ def _fill(
     owners: dict[UUID, UUID] = {}
     identities: dict[UUID, Identity] = {}
     links: list[_Link] = []
-    for what, place, contact_id, other_id, state, address, since, candidates in rows:
+    for what, place, contact_id, other_id, state, address, since, candidates, username in rows:
         if what == "a":
             organization_id = wanted.aliases[place - 1][0]
             links.append((place, contact_id, other_id))
         elif what == "i":
             organization_id, source, external_id = wanted.identities[place - 1]
-            identity = Identity(other_id, contact_id, source, external_id, address, since)
+            identity = Identity(other_id, contact_id, source, external_id, address, since, username)
             shelves[organization_id].identities[(source, external_id)] = identities[other_id] = identity
         elif what == "c":
             organization_id, *key = wanted.identities[place - 1]
@@ -189,7 +214,7 @@ async def _load_identities(tx: Tx, owners: Mapping[UUID, UUID]) -> dict[UUID, Id
     """Of these identities, given with their organizations, those that exist."""
     rows = await tx.exec_driver_sql(
         """
-        select contact_identity_id, contact_id, source, external_id, address, create_time
+        select contact_identity_id, contact_id, source, external_id, address, create_time, username
         from unnest(%(organizations)b::uuid[], %(ids)b::uuid[]) as wanted (organization_id, contact_identity_id)
         join identity.contact_identities using (organization_id, contact_identity_id)
         """,
@@ -301,11 +326,13 @@ async def insert_identities(tx: Tx, identities: Sequence[tuple[UUID, Identity]],
     inserted = await tx.exec_driver_sql(
         """
         insert into identity.contact_identities
-          (organization_id, contact_identity_id, contact_id, source, external_id, address, create_time, update_time)
-        select organization_id, contact_identity_id, contact_id, source, external_id, address, %(now)s, %(now)s
+          (organization_id, contact_identity_id, contact_id, source, external_id, address, username, create_time,
+           update_time)
+        select organization_id, contact_identity_id, contact_id, source, external_id, address, username, %(now)s,
+          %(now)s
         from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(contacts)b::uuid[], %(sources)b::text[],
-          %(external_ids)b::text[], %(addresses)b::text[])
-          as new (organization_id, contact_identity_id, contact_id, source, external_id, address)
+          %(external_ids)b::text[], %(addresses)b::text[], %(usernames)b::text[])
+          as new (organization_id, contact_identity_id, contact_id, source, external_id, address, username)
         on conflict (organization_id, source, external_id) do nothing
         """,
         _identity_columns(identities) | {"now": now},
@@ -322,6 +349,7 @@ def _identity_columns(identities: Sequence[tuple[UUID, Identity]]) -> dict[str, 
         "sources": [identity.source for _, identity in identities],
         "external_ids": [identity.external_id for _, identity in identities],
         "addresses": [identity.address for _, identity in identities],
+        "usernames": [identity.username for _, identity in identities],
     }
 
 
@@ -362,13 +390,20 @@ async def _promote(tx: Tx, changes: Changes, now: datetime) -> None:
         await tx.exec_driver_sql(
             """
             update identity.contact_identities identity
-            set external_id = changed.external_id, address = changed.address, update_time = %(now)s
-            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(external_ids)b::text[], %(addresses)b::text[])
-              as changed (organization_id, contact_identity_id, external_id, address)
+            set external_id = changed.external_id, address = changed.address, username = changed.username,
+              update_time = %(now)s,
+              former_usernames = case when identity.username in ('', changed.username) then identity.former_usernames
+                else (array_prepend(identity.username, identity.former_usernames))[1:%(former_max)s] end,
+              former_username_times = case when identity.username in ('', changed.username)
+                then identity.former_username_times
+                else (array_prepend(%(now)s::timestamptz, identity.former_username_times))[1:%(former_max)s] end
+            from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(external_ids)b::text[], %(addresses)b::text[],
+              %(usernames)b::text[])
+              as changed (organization_id, contact_identity_id, external_id, address, username)
             where identity.organization_id = changed.organization_id
               and identity.contact_identity_id = changed.contact_identity_id
             """,
-            _identity_columns(list(changed.values())) | {"now": now},
+            _identity_columns(list(changed.values())) | {"now": now, "former_max": FORMER_USERNAMES_MAX},
         )
 
 

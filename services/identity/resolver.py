@@ -15,6 +15,7 @@ from prosa.identity.v1 import contact_service_pb2 as pb
 from services.identity import facts, people, resolution_store
 from services.identity.directory import Directory, Person, Resolution
 from services.identity.domain import Outcome
+from services.identity.junk import Blocked
 
 Result = Resolution | ProsaError
 ORGANIZATIONS_CACHED_MAX = 10_000
@@ -29,9 +30,10 @@ def organization_of(text: str) -> UUID:
 class Resolver:
     """Finds or creates the contacts behind people."""
 
-    def __init__(self, outbox: Outbox, ids: Ids) -> None:
+    def __init__(self, outbox: Outbox, ids: Ids, blocked: Blocked) -> None:
         self._outbox = outbox
         self._ids = ids
+        self._blocked = blocked
 
     async def resolve(self, tx: Tx, messages: Sequence[pb.Person], now: datetime) -> tuple[list[Result], bool]:
         """Who each person is, or why that cannot be said; and whether anything was announced.
@@ -77,7 +79,7 @@ class Resolver:
                 results[place] = NotFound("ORGANIZATION_NOT_FOUND", "No such organization.")
                 continue
             try:
-                readable.append((place, people.read_person(message, organization_id, region)))
+                readable.append((place, people.read_person(message, organization_id, region, self._blocked)))
             except ProsaError as error:
                 results[place] = error
                 log.append((_failed(people.unreadable_person(message, organization_id)), error.message))

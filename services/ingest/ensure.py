@@ -89,6 +89,10 @@ class Ensurer:
             stage_label=deal.stage_label,
             conversation_id=recorded.conversation_id if recorded is not None else "",
             deal_created=deal.created,
+            ignored_fields=[
+                pb.IgnoredField(field=ignored.field, reason=ignored.reason, message=ignored.message)
+                for ignored in contact.ignored_fields
+            ],
         )
 
     async def _flush(self, journeys: list[Journey]) -> list[Journey]:
@@ -132,15 +136,7 @@ class Ensurer:
             if place is not None and named.contact_id
             else ()
         )
-        person = Person(
-            # Read by identity, which knows the organization's region: a number may come without its country.
-            identity=canonical.CanonicalIdentity(
-                source, canonical.ExternalIdKind.PHONE, request.external_id, request.external_id
-            ),
-            aliases=aliases,
-            name=request.name or None,
-            email=request.email or None,
-        )
+        person = Person(identity=None, aliases=aliases, name=request.name or None, email=request.email or None)
         event = NormalEvent(
             # A conversation that is only named: it ensures a deal, and says nothing of the conversation's state.
             kind=EventKind.CONVERSATION_CREATED,
@@ -160,6 +156,9 @@ class Ensurer:
             board_id=board_id,
             title=request.title,
             phone=request.phone,
+            source=source,
+            # Read by identity, which knows the organization's region: a number may come without its country.
+            typed_id=request.external_id,
         )
 
 

@@ -18,7 +18,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import NamedTuple
 
-from chassis.canonical import CanonicalIdentity, Source
+from chassis.canonical import CanonicalIdentity, Source, lacks_country
 
 
 class EventKind(StrEnum):
@@ -128,7 +128,6 @@ class ConnectionContext:
     connection_id: str
     channels: Mapping[str, ChannelInfo]
     account_id: str | None = None
-    region: str = "BR"
     # Contact events name no inbox. Where two organizations share an account they only touch contacts known already.
     account_shared: bool = False
 
@@ -140,14 +139,33 @@ class Alias(NamedTuple):
 
 @dataclass(slots=True)
 class Person:
-    """The one on the other side. Without an identity only the aliases can lead to a contact known already."""
+    """The one on the other side. Without an identity only the aliases can lead to a contact known already.
 
+    A parser does not know the organization's region: what it can say of a number without a country is that it is one.
+    """
+
+    # As far as it can be told without the region: the number with its country, else what the source itself names.
     identity: CanonicalIdentity | None
     aliases: tuple[Alias, ...]
-    # E.164, on any source: on Instagram an agent may have written it down, and it may find a contact the id does not.
+    # E.164, on any source, where it was written with its country.
     phone: str | None = None
     name: str | None = None
     email: str | None = None
+    # What the source itself names: a JID, an Instagram-scoped id, a LID …; believed as it stands.
+    own: CanonicalIdentity | None = None
+    # The phone as people wrote it at the provider, with or without its country. On Instagram it is no identity.
+    written: str | None = None
+    # Name of the account at the source, without its @.
+    username: str | None = None
+    # What the provider's profile had until this event, and has no longer.
+    removed_phone: str | None = None
+    removed_email: str | None = None
+
+    @property
+    def needs_region(self) -> bool:
+        """Whether a number without its country stands where the identity is looked for."""
+        at_instagram = self.own is not None and self.own.source is Source.INSTAGRAM
+        return not at_instagram and self.written is not None and lacks_country(self.written)
 
     @property
     def source(self) -> Source | None:

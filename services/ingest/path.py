@@ -14,13 +14,14 @@ import grpc.aio
 from google.rpc import status_pb2
 
 from chassis import wire
-from chassis.errors import ProsaError, from_status
+from chassis.canonical import Source
+from chassis.errors import InvalidArgument, ProsaError, from_status
 from chassis.rpc import error_of
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest import report
-from services.ingest.normal_form import AliasKind, Direction, EventKind, NormalEvent
+from services.ingest.normal_form import AliasKind, ChannelInfo, Direction, EventKind, InvalidReason, NormalEvent, Person
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceAsyncStub
@@ -32,6 +33,8 @@ STEP_SECONDS = 10.0
 TITLE_LENGTH_MAX = 500
 OVERTAKEN_WITHIN = timedelta(minutes=1)
 """How long after a message was written its update may come before its creation."""
+UNNAMED = "EXTERNAL_ID_INVALID"
+"""What identity answers where nothing names the person."""
 EARLIER_ITEM_FAILED = "EARLIER_ITEM_FAILED"
 """What conversation answers for what comes after a failed item of the same conversation."""
 
@@ -56,6 +59,10 @@ class Journey:
     """Overrides the contact's name as the title of a new deal."""
     phone: str = ""
     """Overrides the person's phone: as a caller wrote it, to be read in the organization's region."""
+    source: Source | None = None
+    """Overrides the channel's source: that of typed_id."""
+    typed_id: str = ""
+    """The person's id as a caller typed it, which may come without its country."""
     held_back: bool = field(default=False)
     """True when an earlier event of the same key failed in this run: this one must wait for it."""
 
@@ -94,7 +101,7 @@ class Path:
             raise error_of(error) from error
         for journey, result in zip(journeys, answer.results, strict=True):
             if result.HasField("error"):
-                journey.error = _error(result.error)
+                _end_unresolved(journey, _error(result.error))
             else:
                 journey.contact = result.contact
         _hold_back(journeys)
@@ -162,6 +169,20 @@ def _hold_back(journeys: Sequence[Journey]) -> None:
             failed.add(journey.ordering_key)
 
 
+def _end_unresolved(journey: Journey, error: ProsaError) -> None:
+    """What becomes of an event whose person identity could not name, nor any reference of the provider."""
+    if error.reason != UNNAMED or journey.typed_id:
+        journey.error = error
+    elif journey.event.conversation is None:
+        # A contact event that names nobody: ignored, as those of everybody who never wrote.
+        journey.contact = identity_pb.ResolvedContact(outcome=identity_pb.RESOLUTION_OUTCOME_NOT_FOUND)
+    else:
+        journey.error = InvalidArgument(
+            InvalidReason.NO_VALID_IDENTITY.value,
+            "Neither a number nor an id of the source names the person, and no reference of the provider is known.",
+        )
+
+
 def _error(status: status_pb2.Status) -> ProsaError:
     return from_status(status)
 
@@ -181,13 +202,24 @@ _WITHIN_CONNECTION = frozenset({AliasKind.CHATWOOT_CONTACT, AliasKind.CHATWOOT_S
 def write_person(message: identity_pb.Person, journey: Journey) -> None:
     event, person = journey.event, journey.event.person
     message.organization_id = journey.organization_id
-    if person.identity is not None:
-        message.source = report.SOURCES[person.identity.source]
-        message.external_id = person.identity.external_id
-        message.address = person.identity.address
+    if journey.typed_id:
+        message.external_id = message.address = journey.typed_id
+        message.external_id_typed = True
+    elif person.own is not None:
+        # The whole key says that the source itself named it: no plan of numbers judges it.
+        message.external_id, message.address = person.own.key, person.own.address
+    source = journey.source or _source(person, event.channel)
+    if source is not None:
+        message.source = report.SOURCES[source]
     message.name = person.name or ""
-    message.phone = journey.phone or person.phone or ""
+    if source is Source.WHATSAPP:
+        message.written_number = person.written or ""
+    else:
+        message.phone = person.written or ""
+    if journey.phone:
+        message.phone = journey.phone
     message.email = person.email or ""
+    message.username = person.username or ""
     for alias in person.aliases:
         within = alias.kind in _WITHIN_CONNECTION
         value = f"{journey.connection_id}:{alias.value}" if within else alias.value
@@ -196,9 +228,19 @@ def write_person(message: identity_pb.Person, journey: Journey) -> None:
     message.cause_id = journey.event_id
     if event.kind is EventKind.CONTACT_UPDATED:
         message.update_profile = True
+        message.removed_phone, message.removed_email = person.removed_phone or "", person.removed_email or ""
         # Never later than it came: a clock that runs ahead must not shut out what is sent after it was set right.
         profile_time = min(event.profile_time or journey.receive_time, journey.receive_time)
         wire.write_timestamp(message.profile_time, profile_time)
+
+
+def _source(person: Person, channel: ChannelInfo | None) -> Source | None:
+    """The channel's; a contact event names none, and only a number or a WhatsApp id says one in it."""
+    if channel is not None:
+        return channel.source
+    if person.own is not None:
+        return person.own.source
+    return Source.WHATSAPP if person.written is not None else None
 
 
 def _write_deal(message: crm_pb.DealWanted, journey: Journey) -> None:

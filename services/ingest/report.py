@@ -73,7 +73,7 @@ def write_item(item: pb.RecordItem, journey: Journey) -> None:
     item.deal_id = journey.deal.deal_id if journey.deal else ""
     item.conversation_key = (contact.conversation_key if contact else "") or person.key or ""
     item.contact_name = person.name or ""
-    item.contact_phone = person.phone or ""
+    item.contact_phone = person.phone or (contact.phone if contact and person.needs_region else "")
     item.cause_id = journey.event_id
     wire.write_timestamp(item.receive_time, journey.receive_time)
     if state.status is not None:

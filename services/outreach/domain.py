@@ -25,9 +25,3 @@ class Suppression:
 def readable(reason: str) -> str:
     """The words without control characters (PostgreSQL refuses NUL), in one line."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in reason).split())
-
-
-def needs_region(source: str, external_id: str) -> bool:
-    """Whether an external id may be a number without its country: it has digits, and says nothing of what it is."""
-    told = external_id.strip().startswith("+") or "@" in external_id or ":" in external_id
-    return source == "WHATSAPP" and not told and any(sign.isdigit() for sign in external_id)

@@ -20,7 +20,7 @@ from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1 import outreach_service_pb2_grpc as pb_grpc
 from prosa.v1 import options_pb2
 from services.outreach import store
-from services.outreach.domain import Suppression, needs_region, readable
+from services.outreach.domain import Suppression, readable
 
 
 class OutreachServicer(pb_grpc.OutreachServiceServicer):
@@ -92,11 +92,14 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
 
     async def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
         source = options_pb2.Source.Name(request.source).removeprefix("SOURCE_")
-        region = canonical.DEFAULT_REGION
-        if needs_region(source, request.external_id):
+        external_id, region = request.external_id, canonical.DEFAULT_REGION
+        if source == canonical.Source.WHATSAPP and canonical.lacks_country(external_id):
             # Read in another region, it would be somebody else's number, and the one who is meant would be written to.
             region = await self._region_of(organization_id)
-        identity = canonical.identify(source, request.external_id, region)
+        elif source == canonical.Source.WHATSAPP and (known := canonical.own_key(external_id.strip())) is not None:
+            # Somebody may write with a number that the plan does not know: never refuse to leave them alone.
+            external_id = known
+        identity = canonical.identify(source, external_id, region)
         return Suppression(
             organization_id=organization_id,
             id=self._ids.new(),

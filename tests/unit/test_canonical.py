@@ -15,9 +15,12 @@ from chassis.canonical import (
     Source,
     canonical_key,
     identify,
+    identify_typed,
     is_bsuid,
+    lacks_country,
     normalize_phone,
     phone_writings,
+    readings,
     split_key,
     try_identify,
 )
@@ -81,6 +84,9 @@ def test_every_usual_writing_of_a_phone_gives_one_key(written: str, external_id:
         ("+5215512345678", "+525512345678", "whatsapp:+525512345678"),
         ("5215512345678@s.whatsapp.net", "+52 55 1234 5678", "whatsapp:+525512345678"),
         ("+541123456789", "+5491123456789", "whatsapp:+5491123456789"),
+        ("+55 11 6123-4567", "+5511961234567", "whatsapp:+5511961234567"),
+        ("551161234567@s.whatsapp.net", "11 6123-4567", "whatsapp:+5511961234567"),
+        ("+55 11 7123-4567", "+5511971234567", "whatsapp:+5511971234567"),
     ],
 )
 def test_national_variants_of_one_number_are_one_identity(one: str, other: str, key: str) -> None:
@@ -149,6 +155,9 @@ def test_the_address_is_kept_exactly_as_the_provider_gave_it() -> None:
         *("+5510999990000", "+55119000048215", "120363041234567890@g.us", "status@broadcast", "120363@newsletter"),
         *("0f2b6c1e-5d84-4c1a-9a37-1b7c2f9e6d40", "+198765432101234", "lid:", "lid:x", "bsuid:", "bsuid:BR"),
         *("BR.undefined", "BR.null", "@lid", "@s.whatsapp.net", "5511900004821@example.com", "١١٩٩٩٩٩٠٠٠٠"),
+        *("+5511900004821 / +5511900004822", "11 90000-4821 +5511900004822", "+55 11 90000-4821/22"),
+        *("+5511900004821, 11 90000-4822", "11900004821;11900004822", "+49 30 123456/57", "+351912345678 912345679"),
+        *("123456@s.whatsapp.net", "1234567890123456@s.whatsapp.net", "0123456789@s.whatsapp.net"),
         *("EvolutionAPI", "1-800-FLOWERS", "+" * 300, "5" * 300),
     ],
 )
@@ -211,8 +220,9 @@ def test_any_of_ten_thousand_texts_gives_a_key_that_names_itself_again_or_is_ref
                 continue
             assert CANONICAL_KEY.fullmatch(identity.key), text
             assert split_key(identity.key) == (source, identity.external_id), text
-            assert canonical_key(source, identity.external_id) == identity.key, text
             assert canonical_key(source, identity.key) == identity.key, text
+            if "@" not in text:
+                assert canonical_key(source, identity.external_id) == identity.key, text
 
 
 @settings(max_examples=300, deadline=None, database=None)
@@ -237,3 +247,90 @@ def test_any_unicode_text_is_a_key_of_the_grammar_or_refused(text: str) -> None:
 def test_every_writing_of_a_phone_means_the_phone(phone: str, others: list[str]) -> None:
     assert list(phone_writings(phone)) == [phone, *others]
     assert {normalize_phone(writing) for writing in phone_writings(phone)} == {phone}
+
+
+@pytest.mark.case("F10")
+@pytest.mark.parametrize("digits", ["22507081910", "22997010203", "1234567", "123456789012345", "99999999999"])
+def test_a_number_that_whatsapp_names_is_believed_and_one_that_people_type_is_judged(digits: str) -> None:
+    for own in (f"{digits}@s.whatsapp.net", f"{digits}:7@c.us", f"whatsapp:+{digits}"):
+        assert canonical_key("whatsapp", own) == f"whatsapp:+{digits}"
+    for typed in (f"+{digits}", f"00{digits}", f"+{digits[:3]} {digits[3:]}"):
+        assert try_identify(Source.WHATSAPP, typed) is None
+
+
+@pytest.mark.case("F11")
+@pytest.mark.parametrize(
+    ("typed", "region", "home", "abroad"),
+    [
+        ("51987651101", "BR", "+5551987651101", "+51987651101"),
+        ("4591231101", "BR", "+5545991231101", "+4591231101"),
+        ("6591231101", "BR", "+5565991231101", "+6591231101"),
+        ("34912341101", "BR", "+5534912341101", "+34912341101"),
+        ("51 987 651 101", "BR", "+5551987651101", "+51987651101"),
+        ("15123456789", "DE", "+4915123456789", "+15123456789"),
+    ],
+)
+def test_bare_digits_that_are_a_number_at_home_and_abroad_are_refused_with_both(
+    typed: str, region: str, home: str, abroad: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        identify_typed("whatsapp", typed, region)
+    assert refused.value.reason == "EXTERNAL_ID_AMBIGUOUS"
+    assert f"whatsapp:{home}" in refused.value.message
+    assert f"whatsapp:{abroad}" in refused.value.message
+    assert identify_typed("whatsapp", home, region).external_id == home
+    assert identify_typed("whatsapp", abroad, region).external_id == abroad
+    # Where it says what it is, or in a field that is read in the region first, it is the region's.
+    assert identify("whatsapp", typed, region).external_id == home
+
+
+@pytest.mark.case("F11")
+@pytest.mark.parametrize(
+    ("typed", "region", "external_id"),
+    [
+        ("11999990000", "BR", "+5511999990000"),
+        ("(51) 98765-1101", "BR", "+5551987651101"),
+        ("051 98765-1101", "BR", "+5551987651101"),
+        ("14155552671", "BR", "+14155552671"),
+        ("5511900004821", "BR", "+5511900004821"),
+        ("81 8345 6789", "MX", "+528183456789"),
+        ("5215512345678", "MX", "+525512345678"),
+        ("4915123456789", "DE", "+4915123456789"),
+    ],
+)
+def test_bare_digits_that_are_a_number_one_way_only_are_taken_that_way(
+    typed: str, region: str, external_id: str
+) -> None:
+    assert identify_typed("whatsapp", typed, region).external_id == external_id
+
+
+@given(
+    digits=st.from_regex(r"[1-9][0-9]{6,13}", fullmatch=True), region=st.sampled_from(["BR", "MX", "AR", "PT", "US"])
+)
+@settings(max_examples=300, deadline=None, database=None)
+def test_typed_digits_are_never_guessed(digits: str, region: str) -> None:
+    meanings = readings(digits, region)
+    if len(meanings) == 1:
+        assert identify_typed("whatsapp", digits, region).external_id == meanings[0]
+        return
+    with pytest.raises(InvalidArgument) as refused:
+        identify_typed("whatsapp", digits, region)
+    assert refused.value.reason == ("EXTERNAL_ID_AMBIGUOUS" if meanings else "EXTERNAL_ID_INVALID")
+
+
+@pytest.mark.parametrize(
+    ("text", "lacks"),
+    [
+        ("81 8345 6789", True),
+        ("whatsapp:8183456789", True),
+        ("tel:8183456789", True),
+        ("(11) 90000-4821", True),
+        ("+5511900004821", False),
+        ("0055 11 90000-4821", False),
+        ("5511900004821@s.whatsapp.net", False),
+        ("Ana", False),
+        ("", False),
+    ],
+)
+def test_only_a_number_without_its_country_needs_the_region(text: str, lacks: bool) -> None:
+    assert lacks_country(text) is lacks

@@ -177,6 +177,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAUTHENTICATED: the webhook's connection has no secret, and the time for unsigned webhooks is over. Example: a
     month after it was made.
     """
+    ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: _ErrorReason.ValueType  # 75
+    """INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -336,4 +338,6 @@ ERROR_REASON_UNSIGNED_ENDED: ErrorReason.ValueType  # 74
 """UNAUTHENTICATED: the webhook's connection has no secret, and the time for unsigned webhooks is over. Example: a
 month after it was made.
 """
+ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 75
+"""INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

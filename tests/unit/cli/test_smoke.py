@@ -14,7 +14,7 @@ from cli.smoke import settings
 from cli.smoke.bodies import Writer, flat_conversation, flat_message, nested_conversation
 from cli.smoke.command import SCENARIOS, Outcome, choose, line
 from prosa.v1.options_pb2 import SOURCE_INSTAGRAM, SOURCE_WHATSAPP
-from services.ingest.normal_form import ChannelInfo, ConnectionContext, EventKind, Invalid, NormalEvent, Note
+from services.ingest.normal_form import ChannelInfo, ConnectionContext, EventKind, NormalEvent, Note
 from services.ingest.providers.chatwoot.parse import parse
 from tests.unit.cli.running import document, prosa
 
@@ -139,8 +139,9 @@ def test_a_message_is_read_with_its_text() -> None:
 def test_a_person_without_an_identity_is_one_that_nobody_can_process() -> None:
     nobody = Writer(SOURCE_WHATSAPP, "", "Ana", 7, 21)
     found = parse(orjson.dumps(flat_conversation(nobody, 391, NOW)), CONNECTION)
-    assert isinstance(found, Invalid)
-    assert found.reason == "NO_VALID_IDENTITY"
+    assert isinstance(found, NormalEvent)
+    # Only references of the provider are left, and nobody has been known by them.
+    assert (found.person.identity, found.person.own, found.person.needs_region) == (None, None, False)
 
 
 def test_two_people_never_share_a_contact_id() -> None:

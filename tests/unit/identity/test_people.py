@@ -15,6 +15,7 @@ from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.v1 import options_pb2
 from services.identity.directory import Person
 from services.identity.domain import AliasKind, conversation_key
+from services.identity.junk import Blocked
 from services.identity.people import read_email, read_person
 
 SHOP = UUID(int=1)
@@ -25,7 +26,7 @@ PHONE = "+5511900004821"
 
 def read(**fields: Any) -> Person:
     """Reads one person of a Brazilian shop."""
-    return read_person(pb.Person(**fields), SHOP, "BR")
+    return read_person(pb.Person(**fields), SHOP, "BR", Blocked(["+5511900000099", "@descarte.example"]))
 
 
 @pytest.mark.parametrize(
@@ -87,3 +88,77 @@ def test_any_text_is_an_identity_with_a_canonical_key_or_is_refused(
         return
     assert CANONICAL_KEY.fullmatch(conversation_key(person.source, person.external_id))
     assert "\0" not in person.name
+
+
+@pytest.mark.parametrize(
+    ("fields", "external_id", "address"),
+    [
+        ({"written_number": "(11) 90000-4821"}, PHONE, ""),
+        ({"written_number": "(11) 90000-4821", "external_id": f"whatsapp:{PHONE}", "address": "raw"}, PHONE, "raw"),
+        ({"written_number": "(11) 90000-4821", "external_id": "whatsapp:+5521900008888", "address": "raw"}, PHONE, ""),
+        ({"written_number": PHONE, "external_id": "whatsapp:+5521900008888", "address": "raw"}, PHONE, PHONE),
+        ({"written_number": "55 12", "external_id": f"whatsapp:{PHONE}", "address": "raw"}, PHONE, "raw"),
+        ({"written_number": "99999999999", "external_id": f"whatsapp:{PHONE}"}, PHONE, ""),
+        ({"written_number": "210000000000001", "external_id": "lid:210000000000001"}, "lid:210000000000001", ""),
+        ({"written_number": "undefined"}, "", ""),
+    ],
+)
+def test_the_number_that_people_wrote_names_the_person_before_the_providers_id(
+    fields: dict[str, Any], external_id: str, address: str
+) -> None:
+    person = read(source=WHATSAPP, **fields)
+    assert (person.external_id, person.address) == (external_id, address)
+
+
+@pytest.mark.case("F11")
+def test_the_phone_beside_ambiguous_digits_says_which_are_meant() -> None:
+    typed: dict[str, Any] = {"source": WHATSAPP, "external_id": "51987651101", "external_id_typed": True}
+    with pytest.raises(InvalidArgument) as refused:
+        read(**typed)
+    assert refused.value.reason == "EXTERNAL_ID_AMBIGUOUS"
+    assert read(**typed, phone="+51987651101").external_id == "+51987651101"
+    assert read(**typed, phone="51 98765-1101").external_id == "+5551987651101"
+    with pytest.raises(InvalidArgument):
+        read(**typed, phone=PHONE)
+
+
+@pytest.mark.parametrize("typed", ["+22507081910", "99 99999-9999"])
+def test_a_typed_number_that_is_not_believed_may_only_find_who_is_known(typed: str) -> None:
+    assert read(source=WHATSAPP, external_id=typed, external_id_typed=True).unproven
+    assert not read(source=WHATSAPP, external_id=PHONE, external_id_typed=True).unproven
+
+
+@pytest.mark.parametrize(
+    ("fields", "reasons"),
+    [
+        ({"phone": "12", "email": "maria"}, [("phone", "PHONE_INVALID"), ("email", "EMAIL_INVALID")]),
+        ({"phone": "0000000000", "email": "nao@tem.com"}, [("phone", "VALUE_BLOCKED"), ("email", "VALUE_BLOCKED")]),
+        ({"phone": "undefined", "email": "undefined"}, [("phone", "VALUE_BLOCKED"), ("email", "VALUE_BLOCKED")]),
+        ({"phone": "11 99999-9999", "email": "x@chat.local"}, [("phone", "VALUE_BLOCKED"), ("email", "VALUE_BLOCKED")]),
+        (
+            {"phone": "99999999999", "email": "null@loja.example"},
+            [("phone", "VALUE_BLOCKED"), ("email", "VALUE_BLOCKED")],
+        ),
+        (
+            {"phone": "11 90000-0099", "email": "a@descarte.example"},
+            [("phone", "VALUE_BLOCKED"), ("email", "VALUE_BLOCKED")],
+        ),
+        ({"phone": PHONE, "email": "ana@example.com"}, []),
+    ],
+)
+def test_a_hint_that_is_none_or_nobodys_is_left_out_and_named(
+    fields: dict[str, str], reasons: list[tuple[str, str]]
+) -> None:
+    person = read(source=INSTAGRAM, external_id="7733100045600121", **fields)
+    assert [(ignored.field, ignored.reason) for ignored in person.ignored] == reasons
+    assert all(ignored.message for ignored in person.ignored)
+    assert not reasons or (person.phone, person.email) == ("", "")
+
+
+def test_a_source_id_that_is_only_a_word_for_nothing_leads_nowhere() -> None:
+    aliases = [
+        pb.Alias(kind=pb.ALIAS_KIND_CHATWOOT_SOURCE, value=f"c:22:{word}") for word in ("undefined", "null", "x1")
+    ]
+    assert read(source=WHATSAPP, external_id=PHONE, aliases=aliases).aliases == (
+        (AliasKind.CHATWOOT_SOURCE, "c:22:x1"),
+    )

@@ -44,6 +44,7 @@ def found(external_id: str = PHONE, **changes: Any) -> Findings:
         "stand_ins": (),
         "aliases": (),
         "phone_contacts": (),
+        "carriers": changes.get("phone_contacts", ()),
         "email_contacts": (),
         "reported": frozenset(),
         "create_missing": True,
@@ -70,11 +71,15 @@ CASES: dict[str, tuple[Findings, Decision]] = {
     ),
     "a known identity with somebody else's alias": (
         found(identity=identity(A), aliases=(AliasLink(B, None),)),
-        Decision(Outcome.AMBIGUOUS, A, identity=identity(A), candidates=(A, B)),
+        Decision(Outcome.AMBIGUOUS, A, identity=identity(A), candidates=(A, B), contested=True),
+    ),
+    "what was asked already is still no matter to learn from": (
+        found(identity=identity(A), aliases=(AliasLink(B, None),), reported=frozenset({A, B})),
+        Decision(Outcome.MATCHED, A, identity=identity(A), contested=True),
     ),
     "a known phone and a LID of somebody else": (
         found(identity=identity(A), stand_ins=(identity(B, LID),)),
-        Decision(Outcome.AMBIGUOUS, A, identity=identity(A), candidates=(A, B)),
+        Decision(Outcome.AMBIGUOUS, A, identity=identity(A), candidates=(A, B), contested=True),
     ),
     "what was reported once is not asked again": (
         found(identity=identity(A), phone_contacts=(B,), reported=frozenset({A, B})),
@@ -101,7 +106,7 @@ CASES: dict[str, tuple[Findings, Decision]] = {
         Decision(Outcome.MATCHED, A, promote=identity(A, LID), retire=(identity(A, BSUID),)),
     ),
     "a phone that became known is somebody else's": (
-        found(stand_ins=(identity(A, LID),), phone_contacts=(B,)),
+        found(stand_ins=(identity(A, LID),), phone_contacts=(B,), owned=frozenset({A})),
         Decision(Outcome.AMBIGUOUS, A, promote=identity(A, LID), candidates=(A, B)),
     ),
     "stand-ins of two contacts": (
@@ -148,22 +153,42 @@ CASES: dict[str, tuple[Findings, Decision]] = {
         found("", aliases=(AliasLink(A, None), AliasLink(B, None))),
         Decision(Outcome.AMBIGUOUS, candidates=(A, B)),
     ),
-    "an alias comes before the phone": (
+    "a reference of Chatwoot moves no id that another may own": (
         found(IGSID, aliases=(AliasLink(A, None),), phone_contacts=(B,)),
-        Decision(Outcome.AMBIGUOUS, A, link=True, candidates=(A, B)),
+        Decision(Outcome.AMBIGUOUS, make_contact=True, link=True, candidates=(A, B)),
+    ),
+    "nor where nobody is to be made": (
+        found(IGSID, aliases=(AliasLink(A, None),), phone_contacts=(B,), create_missing=False),
+        Decision(Outcome.AMBIGUOUS, A, candidates=(A, B), contested=True),
+    ),
+    "nor a number too many": (
+        found(aliases=(AliasLink(A, identity(A)),), full=frozenset({A})),
+        Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
     ),
     "one contact with the phone": (found(phone_contacts=(A,)), Decision(Outcome.FALLBACK_PHONE, A, link=True)),
-    "one contact with the phone of a person without an id": (
-        found("", phone_contacts=(A,)),
-        Decision(Outcome.FALLBACK_PHONE, A),
+    "one contact with the phone writes from another number": (
+        found(phone_contacts=(A,), email_contacts=(B,), sourced=frozenset({A})),
+        Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
+    ),
+    "one contact had the phone and has it no longer": (
+        found(IGSID, phone_contacts=(A,), carriers=()),
+        Decision(Outcome.CREATED, make_contact=True, link=True),
+    ),
+    "one contact with the e-mail writes from another number": (
+        found(email_contacts=(A,), sourced=frozenset({A})),
+        Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
+    ),
+    "a number that is not believed finds who is known by it": (
+        found(identity=identity(A), unproven=True),
+        Decision(Outcome.MATCHED, A, identity=identity(A)),
     ),
     "two contacts with the phone": (
         found(phone_contacts=(A, B), email_contacts=(A,)),
         Decision(Outcome.AMBIGUOUS, make_contact=True, link=True, candidates=(A, B)),
     ),
-    "two contacts with the phone make nobody where nobody is to be made": (
+    "a phone finds nobody where nobody is to be made": (
         found(phone_contacts=(A, B), create_missing=False),
-        Decision(Outcome.AMBIGUOUS, candidates=(A, B)),
+        Decision(Outcome.NOT_FOUND),
     ),
     "the phone comes before the e-mail": (
         found(phone_contacts=(A,), email_contacts=(B,)),
@@ -183,9 +208,18 @@ def test_the_rule_decides(case: str) -> None:
     assert decide(findings) == decision
 
 
-def test_nobody_is_made_of_nothing() -> None:
+@pytest.mark.parametrize(
+    "findings",
+    [
+        found(""),
+        found("", phone_contacts=(A,)),
+        found("", email_contacts=(A,)),
+        found(unproven=True, phone_contacts=(A,)),
+    ],
+)
+def test_nobody_is_made_of_nothing_nor_found_by_a_hint_alone(findings: Findings) -> None:
     with pytest.raises(InvalidArgument) as refused:
-        decide(found(""))
+        decide(findings)
     assert refused.value.reason == "EXTERNAL_ID_INVALID"
 
 
@@ -207,58 +241,75 @@ def anything(draw: st.DrawFn) -> Findings:
     )
     kinds = [kind for kind in (LID, BSUID) if kind != external_id] if source == WHATSAPP and external_id else []
     stand_ins = tuple(identity(draw(contacts), kind) for kind in kinds if draw(st.booleans()))
+    aliases = tuple(draw(st.lists(learnt, max_size=3)))
+    holders = draw(some_contacts)
     return found(
         external_id,
         identity=known,
         stand_ins=stand_ins,
-        aliases=tuple(draw(st.lists(learnt, max_size=3))),
-        phone_contacts=draw(some_contacts),
+        aliases=aliases,
+        phone_contacts=holders,
+        carriers=tuple(contact for contact in holders if draw(st.booleans())),
         email_contacts=draw(some_contacts),
         reported=frozenset(draw(some_contacts)),
         create_missing=draw(st.booleans()),
+        unproven=draw(st.booleans()),
+        sourced=frozenset(draw(some_contacts)),
+        full=frozenset(draw(some_contacts)),
+        owned=frozenset(each.contact_id for each in stand_ins) | frozenset(draw(some_contacts)),
     )
 
 
 @given(anything())
 def test_whatever_is_found_no_link_is_overwritten_and_nobody_is_picked(findings: Findings) -> None:
-    steps = [
-        {findings.identity.contact_id} if findings.identity else set(),
-        {each.contact_id for each in findings.stand_ins} | {each.contact_id for each in findings.aliases},
-        set(findings.phone_contacts),
-        set(findings.email_contacts),
-    ]
-    deciding: set[UUID] = next((step for step in steps if step), set())
+    referenced = {each.contact_id for each in findings.stand_ins} | {each.contact_id for each in findings.aliases}
+    known = {findings.identity.contact_id} if findings.identity else set()
+    evidence = set(findings.carriers) or set(findings.email_contacts)
     try:
         decision = decide(findings)
     except InvalidArgument:
-        assert not deciding
+        assert not known | referenced
         assert findings.create_missing
-        assert not findings.external_id
+        assert findings.unproven or not findings.external_id
         return
-    if len(deciding) == 1:
-        assert decision.contact_id in deciding
+    if decision.contact_id is not None:
+        # Positively: by the identity, by the one reference, or by evidence that meets the rule.
+        assert decision.contact_id in (known or referenced or evidence)
+        assert len(known or referenced or evidence) == 1
         assert not decision.make_contact
-    else:
-        assert decision.contact_id is None
-    if len(deciding) > 1:
-        assert decision.outcome is Outcome.AMBIGUOUS
-        assert set(decision.candidates) == deciding
+        if not known | referenced:
+            assert decision.contact_id not in findings.sourced
+    if decision.outcome in (Outcome.FALLBACK_PHONE, Outcome.FALLBACK_EMAIL):
+        assert not known | referenced
+        assert not decision.may_replace
     if decision.make_contact:
         assert findings.create_missing
         assert decision.link
+        assert not known
+        assert len(decision.candidates) <= 1 or decision.outcome is Outcome.AMBIGUOUS
     if decision.link:
         assert findings.external_id
         assert findings.identity is None
         assert decision.identity is None
+        if decision.contact_id is not None and referenced:
+            assert decision.contact_id in findings.owned or decision.contact_id not in findings.full
+            assert decision.contact_id in findings.owned or not set(findings.phone_contacts) - {decision.contact_id}
     if findings.identity is not None:
         assert decision.identity is findings.identity
         assert decision.promote is None
+        # A contact learns nothing of what may have been said of another.
+        assert not decision.teaches or referenced <= known
     if decision.promote is not None:
         assert is_phone_key(findings.source, findings.external_id)
         assert decision.promote.contact_id == decision.contact_id
     assert all(retired.contact_id == decision.contact_id for retired in decision.retire)
-    assert (decision.outcome is Outcome.AMBIGUOUS) is bool(decision.candidates)
-    assert (decision.outcome is Outcome.NOT_FOUND) is (not deciding and not findings.create_missing)
+    if decision.outcome is Outcome.AMBIGUOUS:
+        assert decision.candidates
+        assert decision.make_contact or not decision.teaches
+    elif decision.candidates:
+        assert decision.outcome is Outcome.CREATED
+        assert len(decision.candidates) == 1
+    assert (decision.outcome is Outcome.NOT_FOUND) is (not known | referenced and not findings.create_missing)
 
 
 def someone(**changes: str) -> Contact:

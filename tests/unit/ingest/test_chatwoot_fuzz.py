@@ -70,7 +70,9 @@ def check(raw: bytes) -> None:
         text.encode("utf-8")
     if isinstance(parsed, NormalEvent):
         key = parsed.person.key
-        assert CANONICAL_KEY.fullmatch(key) if key is not None else parsed.requires_known_alias
+        person = parsed.person
+        named = person.needs_region or person.aliases or parsed.requires_known_alias
+        assert CANONICAL_KEY.fullmatch(key) if key is not None else named
         assert parsed.channel is None or parsed.channel in CONTEXT.channels.values()
 
 

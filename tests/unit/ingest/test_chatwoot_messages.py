@@ -232,7 +232,7 @@ def test_the_nested_legacy_form_of_a_whatsapp_message() -> None:
             "event": "message_created",
             "account": {"id": 7},
             "inbox": {"id": "21", "channel_type": "whatsapp"},
-            "conversation": {"id": 902, "meta": {"sender": {"id": 56, "phone_number": "11900004821"}}},
+            "conversation": {"id": 902, "meta": {"sender": {"id": 56, "phone_number": "+5511900004821"}}},
             "message": {"id": 77, "content": "Oi", "message_type": 0, "created_at": 1784548800, "private": False},
         }
     )

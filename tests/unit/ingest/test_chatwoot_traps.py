@@ -12,7 +12,9 @@ from prosa.identity.v1.contact_service_pb2 import Person
 from services.ingest.normal_form import (
     Alias,
     AliasKind,
+    ChannelInfo,
     ConnectionContext,
+    EventKind,
     Ignored,
     IgnoredReason,
     Invalid,
@@ -20,6 +22,7 @@ from services.ingest.normal_form import (
     NormalEvent,
     Note,
 )
+from services.ingest.normal_form import Person as NormalPerson
 from services.ingest.path import Journey, write_person
 from services.ingest.report import write_item
 from tests.unit.ingest.samples import (
@@ -41,6 +44,17 @@ from tests.unit.ingest.samples import (
 
 CUSTOMER = "conversation__meta__sender__"
 LID = "198765432101234"
+NOW = datetime(2026, 11, 3, tzinfo=UTC)
+
+
+def told_of(
+    person: NormalPerson, channel: ChannelInfo | None = WHATSAPP, kind: EventKind = EventKind.MESSAGE_CREATED
+) -> Person:
+    """What identity is told of a person."""
+    event = NormalEvent(kind, person, channel, None, None)
+    return _told(Journey("event-1", "organization-1", "connection-1", NOW, event, "k"))
+
+
 BSUID = "BR.13491208655302741918"
 
 
@@ -248,27 +262,62 @@ def test_the_phone_an_agent_corrected_wins_over_the_older_whatsapp_id() -> None:
 
 
 def test_the_random_source_id_of_an_api_inbox_is_no_phone() -> None:
-    parsed = read_sample(
+    event = event_of(
         EVOLUTION_INCOMING,
         conversation__meta__sender__phone_number=None,
         conversation__meta__sender__identifier=None,
         conversation__contact_inbox__source_id="5521900007733",
     )
-    assert isinstance(parsed, Invalid)
-    assert parsed.reason is InvalidReason.NO_VALID_IDENTITY
+    assert (event.person.identity, event.person.own) == (None, None)
 
 
 @pytest.mark.parametrize("name", ["+5511900004821", "Marina", "unknown", BSUID, "5511900004821@s.whatsapp.net"])
 def test_nobody_is_known_by_a_name(name: str) -> None:
-    parsed = read_sample(
+    event = event_of(
         INCOMING,
         conversation__meta__sender__phone_number=None,
         conversation__meta__sender__name=name,
         conversation__contact_inbox__source_id=None,
         sender__name=name,
     )
+    assert (event.person.identity, event.person.own, event.person.written) == (None, None, None)
+
+
+def test_what_no_reference_names_has_no_valid_identity() -> None:
+    parsed = read_sample(
+        INCOMING,
+        conversation__meta__sender={"name": "Marina", "type": "contact"},
+        conversation__contact_inbox=None,
+    )
     assert isinstance(parsed, Invalid)
     assert parsed.reason is InvalidReason.NO_VALID_IDENTITY
+
+
+@pytest.mark.case("F10")
+@pytest.mark.parametrize(
+    ("change", "key"),
+    [
+        ({"conversation__contact_inbox__source_id": "22507081910"}, "whatsapp:+22507081910"),
+        ({CUSTOMER + "identifier": "22997010203@s.whatsapp.net"}, "whatsapp:+22997010203"),
+        ({CUSTOMER + "identifier": "22997010203:12@s.whatsapp.net"}, "whatsapp:+22997010203"),
+        ({"conversation__contact_inbox__source_id": "1234567"}, "whatsapp:+1234567"),
+        ({"conversation__contact_inbox__source_id": "123456789012345"}, "whatsapp:+123456789012345"),
+        ({"conversation__contact_inbox__source_id": "551161234567"}, "whatsapp:+5511961234567"),
+        ({"conversation__contact_inbox__source_id": "5215512345678"}, "whatsapp:+525512345678"),
+        ({"conversation__contact_inbox__source_id": "541123456789"}, "whatsapp:+5491123456789"),
+    ],
+)
+def test_whatsapps_own_id_is_believed_as_it_stands(change: dict[str, Any], key: str) -> None:
+    change = {CUSTOMER + "phone_number": None, "conversation__contact_inbox__source_id": None} | change
+    person = event_of(INCOMING, **change).person
+    assert person.key == key
+    assert told_of(person).external_id == key
+
+
+@pytest.mark.parametrize("source_id", ["123456", "1234567890123456", "0123456789"])
+def test_fewer_than_seven_or_more_than_fifteen_digits_are_no_number_of_whatsapp(source_id: str) -> None:
+    change = {CUSTOMER + "phone_number": None, "conversation__contact_inbox__source_id": source_id}
+    assert event_of(INCOMING, **change).person.identity is None
 
 
 @pytest.mark.parametrize("name", ["+55 11 90000-4821", BSUID, f"{LID}@lid", "wispy-sunset-371", "", None, 7, "\x00"])
@@ -313,12 +362,52 @@ def test_contacts_of_a_shared_account_are_never_made_from_contact_events() -> No
     assert parsed.requires_known_alias
 
 
-def test_a_number_without_country_is_read_in_the_region_of_the_organization() -> None:
-    context = ConnectionContext("connection-1", {"21": WHATSAPP}, region="MX")
-    payload = sample(INCOMING, conversation__meta__sender__phone_number="55 1234 5678")
-    parsed = read(payload, context)
-    assert isinstance(parsed, NormalEvent)
-    assert parsed.person.key == "whatsapp:+525512345678"
+def test_a_number_without_its_country_is_left_to_whoever_knows_the_region() -> None:
+    person = event_of(
+        EVOLUTION_INCOMING,
+        conversation__meta__sender__phone_number="81 8345 6789",
+        conversation__meta__sender__identifier=None,
+    ).person
+    assert (person.identity, person.phone, person.needs_region) == (None, None, True)
+    told = told_of(person)
+    assert (told.written_number, told.external_id, told.phone) == ("81 8345 6789", "", "")
+    instagram = event_of(INSTAGRAM_IMAGE, conversation__meta__sender__phone_number="81 8345 6789").person
+    assert not instagram.needs_region
+    told = told_of(instagram, INSTAGRAM)
+    assert (told.written_number, told.external_id, told.phone) == ("", "instagram:7733100045600121", "81 8345 6789")
+
+
+@pytest.mark.case("F34")
+@pytest.mark.parametrize(
+    "attributes",
+    [
+        {"username": "@aurora.pneus"},
+        {"social_instagram_user_name": "aurora.pneus", "social_whatsapp_user_name": "other"},
+        {"social_profiles": {"instagram": "aurora.pneus", "whatsapp": "other"}},
+    ],
+)
+def test_the_name_of_the_account_is_kept(attributes: dict[str, Any]) -> None:
+    event = event_of(INSTAGRAM_IMAGE, conversation__meta__sender__additional_attributes=attributes)
+    assert event.person.username == "aurora.pneus"
+    assert told_of(event.person, INSTAGRAM).username == "aurora.pneus"
+
+
+@pytest.mark.parametrize("attributes", [None, {"username": "  "}, {"username": 7}, {"username": "no such name"}])
+def test_what_is_no_name_of_an_account_is_left_out(attributes: object) -> None:
+    event = event_of(INSTAGRAM_IMAGE, conversation__meta__sender__additional_attributes=attributes)
+    assert event.person.username is None
+
+
+def test_what_was_cleared_at_the_provider_is_told_with_the_value_that_it_had() -> None:
+    changes = [
+        {"phone_number": {"previous_value": "+5511900004821", "current_value": None}},
+        {"email": {"previous_value": "marina@exemplo.example", "current_value": "marina.teles@exemplo.example"}},
+    ]
+    event = event_of(CONTACT_UPDATED, phone_number=None, changed_attributes=changes)
+    assert (event.person.removed_phone, event.person.removed_email) == ("+5511900004821", "marina@exemplo.example")
+    told = told_of(event.person, None, EventKind.CONTACT_UPDATED)
+    assert (told.removed_phone, told.removed_email) == ("+5511900004821", "marina@exemplo.example")
+    assert told_of(event.person, None, EventKind.CONTACT_CREATED).removed_phone == ""
 
 
 # Numbers that no message between services can hold.

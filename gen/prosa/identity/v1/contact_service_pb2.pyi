@@ -60,13 +60,13 @@ class _ResolutionOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Res
     DESCRIPTOR: _descriptor.EnumDescriptor
     RESOLUTION_OUTCOME_UNSPECIFIED: _ResolutionOutcome.ValueType  # 0
     RESOLUTION_OUTCOME_CREATED: _ResolutionOutcome.ValueType  # 1
-    """Nobody matched: a contact was made."""
+    """Nobody was proven to be the person: a contact was made. Where one other could be it, a task asks."""
     RESOLUTION_OUTCOME_MATCHED: _ResolutionOutcome.ValueType  # 2
     """The identity or an alias was known."""
     RESOLUTION_OUTCOME_FALLBACK_PHONE: _ResolutionOutcome.ValueType  # 3
-    """Exactly one contact has the phone."""
+    """Exactly one contact has the phone, and writes with no other id of the same source."""
     RESOLUTION_OUTCOME_FALLBACK_EMAIL: _ResolutionOutcome.ValueType  # 4
-    """Exactly one contact has the e-mail."""
+    """Exactly one contact has the e-mail, and writes with no other id of the same source."""
     RESOLUTION_OUTCOME_AMBIGUOUS: _ResolutionOutcome.ValueType  # 5
     """Two or more contacts could be meant: what exists was kept and a task opened."""
     RESOLUTION_OUTCOME_NOT_FOUND: _ResolutionOutcome.ValueType  # 6
@@ -79,13 +79,13 @@ class ResolutionOutcome(_ResolutionOutcome, metaclass=_ResolutionOutcomeEnumType
 
 RESOLUTION_OUTCOME_UNSPECIFIED: ResolutionOutcome.ValueType  # 0
 RESOLUTION_OUTCOME_CREATED: ResolutionOutcome.ValueType  # 1
-"""Nobody matched: a contact was made."""
+"""Nobody was proven to be the person: a contact was made. Where one other could be it, a task asks."""
 RESOLUTION_OUTCOME_MATCHED: ResolutionOutcome.ValueType  # 2
 """The identity or an alias was known."""
 RESOLUTION_OUTCOME_FALLBACK_PHONE: ResolutionOutcome.ValueType  # 3
-"""Exactly one contact has the phone."""
+"""Exactly one contact has the phone, and writes with no other id of the same source."""
 RESOLUTION_OUTCOME_FALLBACK_EMAIL: ResolutionOutcome.ValueType  # 4
-"""Exactly one contact has the e-mail."""
+"""Exactly one contact has the e-mail, and writes with no other id of the same source."""
 RESOLUTION_OUTCOME_AMBIGUOUS: ResolutionOutcome.ValueType  # 5
 """Two or more contacts could be meant: what exists was kept and a task opened."""
 RESOLUTION_OUTCOME_NOT_FOUND: ResolutionOutcome.ValueType  # 6
@@ -170,6 +170,7 @@ class ContactIdentity(_message.Message):
     CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
     ADDRESS_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
     contact_identity_id: _builtins.str
     organization_id: _builtins.str
     contact_id: _builtins.str
@@ -180,6 +181,8 @@ class ContactIdentity(_message.Message):
     """The canonical key: "whatsapp:+5511900004821", "instagram:7733100045600121"."""
     address: _builtins.str
     """The address to send to, exactly as the provider gave it; may be empty."""
+    username: _builtins.str
+    """The name of the account at the source, as last heard; may be empty, is never used to find who writes."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -193,10 +196,11 @@ class ContactIdentity(_message.Message):
         conversation_key: _builtins.str = ...,
         address: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        username: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "contact_id", b"contact_id", "contact_identity_id", b"contact_identity_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "external_id", b"external_id", "organization_id", b"organization_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "contact_id", b"contact_id", "contact_identity_id", b"contact_identity_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "external_id", b"external_id", "organization_id", b"organization_id", "source", b"source", "username", b"username"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -245,17 +249,24 @@ class Person(_message.Message):
     UPDATE_PROFILE_FIELD_NUMBER: _builtins.int
     CAUSE_ID_FIELD_NUMBER: _builtins.int
     PROFILE_TIME_FIELD_NUMBER: _builtins.int
+    WRITTEN_NUMBER_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_TYPED_FIELD_NUMBER: _builtins.int
+    REMOVED_PHONE_FIELD_NUMBER: _builtins.int
+    REMOVED_EMAIL_FIELD_NUMBER: _builtins.int
+    USERNAME_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """The organization that was written to."""
     source: _options_pb2.Source.ValueType
     """Unspecified when the event names nobody but a provider's contact."""
     external_id: _builtins.str
-    """As the provider gave it or canonical; empty when only aliases are known."""
+    """The provider's own id of the person, or a canonical key: both are believed as they stand. Or, with external_id_typed,
+    what somebody typed. Empty when only aliases or a written_number are known.
+    """
     address: _builtins.str
     """The address to send to, exactly as the provider gave it."""
     name: _builtins.str
     phone: _builtins.str
-    """E.164, or empty."""
+    """A phone the person is described with, in any form: read in the organization's region. Evidence, never the key."""
     email: _builtins.str
     create_missing: _builtins.bool
     """False where an unknown person must stay unknown (contact events, the staff's messages)."""
@@ -263,6 +274,19 @@ class Person(_message.Message):
     """True where name, phone and e-mail are the provider's newest word and may replace what is kept."""
     cause_id: _builtins.str
     """What caused the look-up, for the log: the webhook event's id or the caller's request id."""
+    written_number: _builtins.str
+    """What people wrote at the provider as the person's WhatsApp number, as it stands: read in the organization's region,
+    it names the person before external_id does; where it is no number, external_id does.
+    """
+    external_id_typed: _builtins.bool
+    """True where a caller typed external_id: bare digits that are one number at home and another abroad are refused,
+    unless phone says which of them is meant.
+    """
+    removed_phone: _builtins.str
+    """With update_profile: a phone and an e-mail that the provider's profile had and has no longer. Ours forgets them too."""
+    removed_email: _builtins.str
+    username: _builtins.str
+    """The name of the person's account at the source, without its @. For people to read and to search, never a key."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]: ...
     @_builtins.property
@@ -286,14 +310,49 @@ class Person(_message.Message):
         update_profile: _builtins.bool = ...,
         cause_id: _builtins.str = ...,
         profile_time: _timestamp_pb2.Timestamp | None = ...,
+        written_number: _builtins.str = ...,
+        external_id_typed: _builtins.bool = ...,
+        removed_phone: _builtins.str = ...,
+        removed_email: _builtins.str = ...,
+        username: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile_time", b"profile_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "profile_time", b"profile_time", "source", b"source", "update_profile", b"update_profile"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "external_id_typed", b"external_id_typed", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "profile_time", b"profile_time", "removed_email", b"removed_email", "removed_phone", b"removed_phone", "source", b"source", "update_profile", b"update_profile", "username", b"username", "written_number", b"written_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Person: _TypeAlias = Person  # noqa: Y015
+
+@_typing.final
+class IgnoredField(_message.Message):
+    """Something given that was not taken over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """"phone" or "email"."""
+    reason: _builtins.str
+    """PHONE_INVALID, EMAIL_INVALID, or VALUE_BLOCKED for what people write where they have nothing, such as nao@tem.com."""
+    message: _builtins.str
+    """What to do about it."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgnoredField: _TypeAlias = IgnoredField  # noqa: Y015
 
 @_typing.final
 class ResolvedContact(_message.Message):
@@ -309,6 +368,7 @@ class ResolvedContact(_message.Message):
     CANDIDATE_CONTACT_IDS_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     PHONE_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELDS_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     contact_identity_id: _builtins.str
     outcome: Global___ResolutionOutcome.ValueType
@@ -322,7 +382,11 @@ class ResolvedContact(_message.Message):
     """The contact's phone as kept, E.164."""
     @_builtins.property
     def candidate_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The contacts that could have been meant, when ambiguous."""
+        """The contacts that could have been meant, when ambiguous; the one who was not proven to be, where a task asks."""
+
+    @_builtins.property
+    def ignored_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgnoredField]:
+        """What was given and not taken over."""
 
     def __init__(
         self,
@@ -335,10 +399,11 @@ class ResolvedContact(_message.Message):
         candidate_contact_ids: _abc.Iterable[_builtins.str] | None = ...,
         name: _builtins.str = ...,
         phone: _builtins.str = ...,
+        ignored_fields: _abc.Iterable[Global___IgnoredField] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_contact_ids", b"candidate_contact_ids", "contact_id", b"contact_id", "contact_identity_id", b"contact_identity_id", "conversation_key", b"conversation_key", "name", b"name", "outcome", b"outcome", "phone", b"phone", "previous_conversation_key", b"previous_conversation_key"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_contact_ids", b"candidate_contact_ids", "contact_id", b"contact_id", "contact_identity_id", b"contact_identity_id", "conversation_key", b"conversation_key", "ignored_fields", b"ignored_fields", "name", b"name", "outcome", b"outcome", "phone", b"phone", "previous_conversation_key", b"previous_conversation_key"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -529,7 +594,9 @@ class ListContactsRequest(_message.Message):
     tag: _builtins.str
     """Only contacts with this tag."""
     name: _builtins.str
-    """Only contacts whose name contains these letters, in any case."""
+    """Only contacts whose name, or a username of theirs, contains these letters, in any case. A username that was changed
+    is found for 30 days.
+    """
     def __init__(
         self,
         *,

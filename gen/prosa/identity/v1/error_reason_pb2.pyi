@@ -63,6 +63,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_KEY_GUESSES_LIMITED: _ErrorReason.ValueType  # 19
     """RESOURCE_EXHAUSTED: too many unknown API keys were tried from one network."""
+    ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: _ErrorReason.ValueType  # 20
+    """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad, such as
+    51987651101 in Brazil; both keys are in the metadata.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -108,4 +112,8 @@ password.
 """
 ERROR_REASON_KEY_GUESSES_LIMITED: ErrorReason.ValueType  # 19
 """RESOURCE_EXHAUSTED: too many unknown API keys were tried from one network."""
+ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 20
+"""INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad, such as
+51987651101 in Brazil; both keys are in the metadata.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -105,6 +105,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
     ERROR_REASON_UNSIGNED_END_TIME_INVALID: _ErrorReason.ValueType  # 33
     """INVALID_ARGUMENT: unsigned webhooks would be accepted for more than 366 days. Example: an unsigned_end_time in 2099."""
+    ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: _ErrorReason.ValueType  # 34
+    """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad; both keys are
+    in the metadata. Example: contacts:ensure with external_id 51987651101 in Brazil, which is also a number of Peru.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -194,4 +198,8 @@ ERROR_REASON_ETAG_STALE: ErrorReason.ValueType  # 32
 """ABORTED: it was changed since it was read. Example: two people edit one channel; read it again."""
 ERROR_REASON_UNSIGNED_END_TIME_INVALID: ErrorReason.ValueType  # 33
 """INVALID_ARGUMENT: unsigned webhooks would be accepted for more than 366 days. Example: an unsigned_end_time in 2099."""
+ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 34
+"""INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad; both keys are
+in the metadata. Example: contacts:ensure with external_id 51987651101 in Brazil, which is also a number of Peru.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -227,8 +227,12 @@ class EnsureContactRequest(_message.Message):
     REQUEST_ID_FIELD_NUMBER: _builtins.int
     source: _options_pb2.Source.ValueType
     external_id: _builtins.str
+    """A WhatsApp id, a phone with its plus, an Instagram-scoped id. Bare digits are read at home and abroad; where both are
+    a number they are refused (EXTERNAL_ID_AMBIGUOUS), unless phone says which is meant.
+    """
     name: _builtins.str
     phone: _builtins.str
+    """In any form; without a country it is of the organization's region."""
     email: _builtins.str
     board_key: _builtins.str
     """The board's id or key; the channel's, else the default board, when empty."""
@@ -306,6 +310,7 @@ class EnsuredContact(_message.Message):
     STAGE_LABEL_FIELD_NUMBER: _builtins.int
     CONVERSATION_ID_FIELD_NUMBER: _builtins.int
     DEAL_CREATED_FIELD_NUMBER: _builtins.int
+    IGNORED_FIELDS_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     deal_id: _builtins.str
     conversation_key: _builtins.str
@@ -313,13 +318,17 @@ class EnsuredContact(_message.Message):
     handoff: _builtins.str
     """"AI" or "HUMAN"; "AI" for an unknown conversation."""
     outcome: _builtins.str
-    """"created", "matched", "fallback_phone", "fallback_email" or "ambiguous"."""
+    """"created" (nobody was proven to be the person; where one could be it, a task asks), "matched", "fallback_phone", "fallback_email" or "ambiguous"."""
     stage_id: _builtins.str
     stage_label: _builtins.str
     conversation_id: _builtins.str
     """Empty when no conversation was named."""
     deal_created: _builtins.bool
     """True when this call opened the deal."""
+    @_builtins.property
+    def ignored_fields(self) -> _containers.RepeatedCompositeFieldContainer[Global___IgnoredField]:
+        """What was given and not taken over; empty when all was."""
+
     def __init__(
         self,
         *,
@@ -332,11 +341,42 @@ class EnsuredContact(_message.Message):
         stage_label: _builtins.str = ...,
         conversation_id: _builtins.str = ...,
         deal_created: _builtins.bool = ...,
+        ignored_fields: _abc.Iterable[Global___IgnoredField] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "deal_created", b"deal_created", "deal_id", b"deal_id", "handoff", b"handoff", "outcome", b"outcome", "stage_id", b"stage_id", "stage_label", b"stage_label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "deal_created", b"deal_created", "deal_id", b"deal_id", "handoff", b"handoff", "ignored_fields", b"ignored_fields", "outcome", b"outcome", "stage_id", b"stage_id", "stage_label", b"stage_label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EnsuredContact: _TypeAlias = EnsuredContact  # noqa: Y015
+
+@_typing.final
+class IgnoredField(_message.Message):
+    """Something given that was not taken over."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """"phone" or "email"."""
+    reason: _builtins.str
+    """PHONE_INVALID, EMAIL_INVALID, or VALUE_BLOCKED for what people write where they have nothing, such as nao@tem.com."""
+    message: _builtins.str
+    """What to do about it."""
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        message: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "message", b"message", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IgnoredField: _TypeAlias = IgnoredField  # noqa: Y015

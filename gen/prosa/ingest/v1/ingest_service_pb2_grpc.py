@@ -61,7 +61,7 @@ class IngestServiceServicer:
 
     def EnsureContact(self, request, context):
         """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
-        Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+        Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

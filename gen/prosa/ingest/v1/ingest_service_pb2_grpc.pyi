@@ -39,7 +39,7 @@ class IngestServiceStub:
     """
     EnsureContact: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
-    Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+    Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
     """
 
 @_typing.type_check_only
@@ -53,7 +53,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
     EnsureContact: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]  # type: ignore[assignment]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
-    Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+    Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -76,7 +76,7 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.EnsuredContact, _abc.Awaitable[_ingest_service_pb2.EnsuredContact]]:
         """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
-        Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+        Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -116,7 +116,8 @@ def _contact_event(kind: EventKind, contact: Json, context: ConnectionContext, n
         return Ignored(IgnoredReason.GROUP)
     if kind is EventKind.CONTACT_UPDATED and _idle(contact.get("changed_attributes")):
         return Ignored(IgnoredReason.NO_CHANGE)
-    person, more_notes = read_person(contact, contact_id, region=context.region)
+    person, more_notes = read_person(contact, contact_id)
+    person.removed_phone, person.removed_email = _removed(contact, "phone_number"), _removed(contact, "email")
     return NormalEvent(
         kind=kind,
         person=person,
@@ -125,7 +126,7 @@ def _contact_event(kind: EventKind, contact: Json, context: ConnectionContext, n
         message=None,
         notes=notes + more_notes,
         profile_time=_change_time(contact.get("changed_attributes")),
-        requires_known_alias=person.identity is None or context.account_shared,
+        requires_known_alias=(person.identity is None and not person.needs_region) or context.account_shared,
     )
 
 
@@ -133,6 +134,15 @@ def _idle(changes: object) -> bool:
     """Whether a list of changes is known and holds nothing but times."""
     names = [name for change in items(changes) for name in obj(change)]
     return bool(names) and _IDLE_ATTRIBUTES.issuperset(names)
+
+
+def _removed(contact: Json, attribute: str) -> str | None:
+    """The value that an attribute had until now, where it has another or none."""
+    for change in items(contact.get("changed_attributes")):
+        if attribute in (values := obj(change)):
+            previous = text(obj(values[attribute]).get("previous_value"))
+            return previous if previous != text(contact.get(attribute)) else None
+    return None
 
 
 def _change_time(changes: object) -> datetime | None:
@@ -248,12 +258,12 @@ def _customer(
         channel=text(conversation.get("channel")) or "",
         inbox_id=inbox_id,
         source_id=source_id,
-        region=context.region,
     )
-    if person.identity is None:
+    if person.identity is None and not person.needs_region:
         if channel.source is Source.WHATSAPP and (person.name or "").endswith(_GROUP_NAME_ENDING):
             return Ignored(IgnoredReason.GROUP)
-        return Invalid(InvalidReason.NO_VALID_IDENTITY, f"contact {number(contact.get('id'))} on {channel.source}")
+        if not person.aliases:
+            return Invalid(InvalidReason.NO_VALID_IDENTITY, f"a contact without id on {channel.source}")
     return person, notes
 
 

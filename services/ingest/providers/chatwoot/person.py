@@ -5,9 +5,9 @@ Names are never looked at for an identity: they may be a phone, a business-scope
 
 import re
 
-from chassis.canonical import CanonicalIdentity, Source, is_bsuid, try_identify, try_normalize_phone
+from chassis.canonical import CanonicalIdentity, Source, is_bsuid, lacks_country, try_identify
 from services.ingest.normal_form import Alias, AliasKind, Note, Person
-from services.ingest.providers.fields import Json, email, text
+from services.ingest.providers.fields import Json, email, obj, text
 
 CONTROL_PHONE = "+123456"
 _GROUP_SERVERS = ("@g.us", "@broadcast", "@newsletter")
@@ -16,6 +16,9 @@ _LID_SERVERS = ("@lid", "@hosted.lid")
 _RANDOM_NAME = re.compile(r"[a-z]+-[a-z]+-[0-9]{1,4}", re.ASCII)
 # Older flows made such addresses up because the old API demanded one.
 _INVENTED_EMAIL_DOMAIN = "@chat.local"
+_USERNAME_KEYS = (("social_instagram_user_name", "instagram"), ("social_whatsapp_user_name", "whatsapp"))
+# Instagram's and WhatsApp's are letters, digits, dots and underscores.
+_USERNAME = re.compile(r"[\w.]{1,100}")
 _PHONE_CHARACTERS = frozenset("+0123456789 ()-")
 
 
@@ -34,7 +37,6 @@ def read_person(
     contact: Json,
     contact_id: str | None,
     *,
-    region: str,
     source: Source | None = None,
     channel: str = "",
     inbox_id: str | None = None,
@@ -49,12 +51,14 @@ def read_person(
         aliases.append(Alias(AliasKind.CHATWOOT_CONTACT, contact_id))
     if inbox_id is not None and source_id is not None:
         aliases.append(Alias(AliasKind.CHATWOOT_SOURCE, f"{inbox_id}:{source_id}"))
+    written = text(contact.get("phone_number"))
     notes: tuple[Note, ...] = ()
     if source is Source.INSTAGRAM:
-        identity = _instagram_identity(contact, source_id)
-        phone = try_normalize_phone(text(contact.get("phone_number")) or "", region)
+        own = identity = _instagram_identity(contact, source_id)
+        typed = None if written is None else _typed(written)
+        phone = None if typed is None else typed.phone
     else:
-        identity, notes = _whatsapp_identity(contact, channel, source_id, region, aliases)
+        own, identity, written, notes = _whatsapp_identity(contact, channel, source_id, written, aliases)
         phone = None if identity is None else identity.phone
     return (
         Person(
@@ -63,6 +67,9 @@ def read_person(
             phone=phone,
             name=_name(contact),
             email=_email(contact),
+            own=own,
+            written=written,
+            username=_username(contact, source or (Source.WHATSAPP if own or written else None)),
         ),
         notes,
     )
@@ -78,59 +85,55 @@ def _instagram_identity(contact: Json, source_id: str | None) -> CanonicalIdenti
 
 
 def _whatsapp_identity(
-    contact: Json, channel: str, source_id: str | None, region: str, aliases: list[Alias]
-) -> tuple[CanonicalIdentity | None, tuple[Note, ...]]:
-    """Prefers phone, then LID, then BSUID, and keeps the latter two as aliases."""
+    contact: Json, channel: str, source_id: str | None, written: str | None, aliases: list[Alias]
+) -> tuple[CanonicalIdentity | None, CanonicalIdentity | None, str | None, tuple[Note, ...]]:
+    """What WhatsApp names, the identity as far as it can be told here, the number as written, and notes.
+
+    Prefers phone, then LID, then BSUID, and keeps the latter two as aliases.
+    """
     identifier = text(contact.get("identifier")) or ""
     lid = try_identify(Source.WHATSAPP, identifier) if identifier.endswith(_LID_SERVERS) else None
     bsuid = _bsuid(source_id) or _bsuid(identifier)
     if lid is not None:
         aliases.append(Alias(AliasKind.WHATSAPP_LID, lid.external_id.removeprefix("lid:")))
+        if written is not None and written.lstrip("+") == lid.external_id.removeprefix("lid:"):
+            written, notes = None, (Note.LID_IN_PHONE_FIELD,)
+            return lid, lid, written, notes
     if bsuid is not None:
         aliases.append(Alias(AliasKind.WHATSAPP_BSUID, bsuid.external_id.removeprefix("bsuid:")))
-    phone, notes = _phone_identity(contact, channel, source_id, identifier, region, lid)
-    return phone or lid or bsuid, notes
-
-
-def _phone_identity(
-    contact: Json, channel: str, source_id: str | None, identifier: str, region: str, lid: CanonicalIdentity | None
-) -> tuple[CanonicalIdentity | None, tuple[Note, ...]]:
-    lid_digits = "" if lid is None else lid.external_id.removeprefix("lid:")
-    written = text(contact.get("phone_number"))
-    notes: tuple[Note, ...] = ()
-    if written is not None and lid_digits and written.lstrip("+") == lid_digits:
-        written, notes = None, (Note.LID_IN_PHONE_FIELD,)
-    phone = _phone(written, region)
     jid = try_identify(Source.WHATSAPP, identifier) if "@" in identifier and lid is None else None
-    if jid is not None and jid.phone is None:
-        jid = None
-    if phone is not None:
-        # Chatwoot leaves the identifier as it was when an agent corrects the phone.
-        disagrees = jid is not None and jid.key != phone.key
-        return phone, (*notes, Note.PHONE_DISAGREES) if disagrees else notes
-    return jid or _phone_of_contact_inbox(channel, source_id, region, lid is not None), notes
+    if jid is None or jid.phone is None:
+        jid = _number_of_contact_inbox(channel, source_id, lid is not None)
+    own, typed = jid or lid or bsuid, None if written is None else _typed(written)
+    # Chatwoot leaves the identifier as it was when an agent corrects the phone.
+    disagree = typed is not None and jid is not None and jid.key != typed.key
+    return own, typed or own, written, (Note.PHONE_DISAGREES,) if disagree else ()
 
 
-def _phone_of_contact_inbox(
-    channel: str, source_id: str | None, region: str, known_by_lid: bool
-) -> CanonicalIdentity | None:
+def _number_of_contact_inbox(channel: str, source_id: str | None, known_by_lid: bool) -> CanonicalIdentity | None:
     """Reads the source id: the phone's digits on WhatsApp Cloud, whatsapp:+digits on Twilio, random text elsewhere."""
     if source_id is None or known_by_lid:
         return None
     if source_id.isascii() and source_id.isdigit():
-        return _phone(f"+{source_id}", region, address=source_id) if channel == "Channel::Whatsapp" else None
-    if source_id.startswith(("+", "whatsapp:+")) or "@" in source_id:
-        return _phone(source_id, region)
-    return None
+        if channel != "Channel::Whatsapp":
+            return None
+        return _number(f"whatsapp:+{source_id}", address=source_id)
+    if source_id.startswith("+"):
+        return _number(f"whatsapp:{source_id}", address=source_id)
+    return _number(source_id, address=source_id) if source_id.startswith("whatsapp:+") or "@" in source_id else None
 
 
-def _phone(written: str | None, region: str, address: str | None = None) -> CanonicalIdentity | None:
-    if written is None:
-        return None
-    found = try_identify(Source.WHATSAPP, written, region)
+def _number(own_id: str, address: str) -> CanonicalIdentity | None:
+    found = try_identify(Source.WHATSAPP, own_id)
     if found is None or found.phone is None:
         return None
-    return found if address is None else CanonicalIdentity(found.source, found.kind, found.external_id, address)
+    return CanonicalIdentity(found.source, found.kind, found.external_id, address)
+
+
+def _typed(written: str) -> CanonicalIdentity | None:
+    """The number that somebody wrote with its country; without one, only identity can read it."""
+    found = None if lacks_country(written) else try_identify(Source.WHATSAPP, written)
+    return None if found is None or found.phone is None else found
 
 
 def _bsuid(candidate: str | None) -> CanonicalIdentity | None:
@@ -151,3 +154,16 @@ def _name(contact: Json) -> str | None:
 def _email(contact: Json) -> str | None:
     found = email(contact.get("email"))
     return None if found is None or found.endswith(_INVENTED_EMAIL_DOMAIN) else found
+
+
+def _username(contact: Json, source: Source | None) -> str | None:
+    """The account's name at the source: people know each other by it, and it may change hands."""
+    attributes = obj(contact.get("additional_attributes"))
+    profiles = obj(attributes.get("social_profiles"))
+    keys = _USERNAME_KEYS if source is None else (_USERNAME_KEYS[source is Source.WHATSAPP],)
+    found = [attributes.get(key) or profiles.get(profile) for key, profile in keys]
+    for candidate in (*found, attributes.get("username")):
+        username = (text(candidate) or "").removeprefix("@")
+        if _USERNAME.fullmatch(username):
+            return username
+    return None
