@@ -137,6 +137,7 @@ async def open_office(
     *,
     account_id: int | None = None,
     secret: str = SECRET,
+    region: str = "",
     inboxes: Collection[int] = (WHATSAPP_INBOX, INSTAGRAM_INBOX, PAGE_INBOX, EVOLUTION_INBOX),
     **fields: Any,
 ) -> Office:
@@ -144,7 +145,9 @@ async def open_office(
     account_id = account_id or next(_account_ids)
     access = world.as_service("cli").stub(AccessServiceStub)
     created = await access.CreateOrganization(
-        access_pb.CreateOrganizationRequest(name=f"Office {uuid4()}", admin_email=f"{uuid4().hex}@example.com")
+        access_pb.CreateOrganizationRequest(
+            name=f"Office {uuid4()}", admin_email=f"{uuid4().hex}@example.com", region=region
+        )
     )
     organization_id = UUID(created.organization.organization_id)
     acting = world.as_service("cli", organization_id)

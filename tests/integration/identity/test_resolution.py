@@ -129,6 +129,22 @@ async def test_fifty_parallel_resolves_of_one_new_person_make_one_contact(world:
 
 
 async def test_two_ids_with_one_new_phone_at_once_make_one_contact(world: World, shop: UUID) -> None:
+    phone = new_phone()
+    people = [
+        {"source": INSTAGRAM, "external_id": new_igsid(), "phone": phone},
+        {"source": WHATSAPP, "external_id": phone},
+    ]
+    async with await world.admin() as holder:
+        async with holder.transaction():
+            await holder.execute("lock table identity.contacts in share row exclusive mode")
+            calls = [asyncio.create_task(resolve_one(world, shop, **fields)) for fields in people]
+            await world.until_waiting_on_locks(2)
+        found = await asyncio.gather(*calls)
+    assert sorted(each.outcome for each in found) == [CREATED, FALLBACK_PHONE]
+    assert len({each.contact_id for each in found}) == 1
+
+
+async def test_two_ids_of_one_source_with_one_new_phone_at_once_are_two_people(world: World, shop: UUID) -> None:
     phone, igsids = new_phone(), [new_igsid(), new_igsid()]
     async with await world.admin() as holder:
         async with holder.transaction():
@@ -139,8 +155,32 @@ async def test_two_ids_with_one_new_phone_at_once_make_one_contact(world: World,
             ]
             await world.until_waiting_on_locks(2)
         found = await asyncio.gather(*calls)
-    assert sorted(each.outcome for each in found) == [CREATED, FALLBACK_PHONE]
-    assert len({each.contact_id for each in found}) == 1
+    assert [each.outcome for each in found] == [CREATED, CREATED]
+    assert len({each.contact_id for each in found}) == 2
+    assert len(await world.announced(IdentityConflictDetected, shop)) == 1
+
+
+@pytest.mark.req("ID-04")
+@pytest.mark.parametrize("apart", [True, False])
+@pytest.mark.parametrize("by", ["phone", "email"])
+async def test_one_weak_candidate_is_not_the_person_and_is_asked_about_once(
+    world: World, shop: UUID, by: str, apart: bool
+) -> None:
+    value = new_phone() if by == "phone" else f"{uuid4().hex}@example.com"
+    first = person(shop, source=INSTAGRAM, external_id=new_igsid(), **{by: value})
+    second = person(shop, source=INSTAGRAM, external_id=new_igsid(), **{by: value})
+    if apart:
+        known, other = [(await resolve(world, each))[0] for each in (first, second)]
+    else:
+        known, other = await resolve(world, first, second)
+    assert (known.outcome, other.outcome) == (CREATED, CREATED)
+    assert known.contact_id != other.contact_id
+    assert list(other.candidate_contact_ids) == [known.contact_id]
+    for _ in range(2):
+        again = await resolve(world, first, second)
+        assert [each.outcome for each in again] == [MATCHED, MATCHED]
+    (conflict,) = await world.announced(IdentityConflictDetected, shop)
+    assert (conflict.contact_id, list(conflict.candidate_contact_ids)) == (other.contact_id, [known.contact_id])
 
 
 async def test_a_profile_learnt_twice_at_once_loses_nothing(world: World, shop: UUID) -> None:
