@@ -74,15 +74,19 @@ def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
         connection.execute(f"alter role {READER_ROLE} set search_path = {search_path}".encode())
 
 
-def migrate_up(database_url: str, services: Sequence[str] = SERVICES, *, ids: Ids | None = None) -> list[Revision]:
+def migrate_up(
+    database_url: str, services: Sequence[str] = SERVICES, *, ids: Ids | None = None, simulated_clock: bool = False
+) -> list[Revision]:
     """Applies all that is missing; roles must be there. Answers where each service stands then.
 
-    A database that has no installation's id yet is given one from ``ids``.
+    A database that has no installation's id yet is given one from ``ids``; only then does ``simulated_clock`` count.
     """
     with open_connection(database_url) as connection:
         with connection.begin():
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({ROLES_LOCK})")
-            connection.exec_driver_sql(create_installation((ids or Uuid7Ids(SystemClock())).new()))
+            connection.exec_driver_sql(
+                create_installation((ids or Uuid7Ids(SystemClock())).new(), simulated_clock=simulated_clock)
+            )
         for service in services:
             with connection.begin():
                 connection.exec_driver_sql(create_schema(service))

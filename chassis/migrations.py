@@ -47,10 +47,11 @@ def create_schema(service: str) -> str:
     """
 
 
-def create_installation(installation_id: UUID) -> str:
+def create_installation(installation_id: UUID, *, simulated_clock: bool = False) -> str:
     """The chassis' own schema with the installation's id, where there is none yet.
 
-    It stays as it is from then on, also when everything else is taken back: the streams carry it.
+    It stays as it is from then on, also when everything else is taken back: the streams carry it. So does whether the
+    installation was made to run by a simulated clock, which upkeep then believes though the server's says otherwise.
     """
     return f"""
     create schema if not exists {CHASSIS_SCHEMA};
@@ -59,7 +60,10 @@ def create_installation(installation_id: UUID) -> str:
       installation_id uuid not null,
       constraint one_row check (singleton)
     );
-    insert into {CHASSIS_SCHEMA}.installation (installation_id) values ('{installation_id}') on conflict do nothing;
+    alter table {CHASSIS_SCHEMA}.installation
+      add column if not exists simulated_clock boolean not null default false;
+    insert into {CHASSIS_SCHEMA}.installation (installation_id, simulated_clock)
+      values ('{installation_id}', {str(simulated_clock).lower()}) on conflict do nothing;
     """
 
 
@@ -230,8 +234,16 @@ def create_chassis_tables(service: str) -> str:
            on conflict do nothing returning 1)
          select count(*) from requeued $$;
 
+    {maintain_by_the_clock(service)}
+    """
+
+
+def maintain_by_the_clock(service: str) -> str:
+    """Upkeep as it was first made: it believes the time it is given. See ``chassis.upkeep`` for what it is now."""
+    schema = service
+    return f"""
     -- Keeps partitions ready ahead of time, drops those that have expired, deletes expired rows.
-    create function {schema}.maintain(as_of timestamptz) returns void
+    create or replace function {schema}.maintain(as_of timestamptz) returns void
       language plpgsql security definer set search_path = pg_catalog as $$
     declare
       entry record; part record; start_time timestamptz; step interval; name text;

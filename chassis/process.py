@@ -20,7 +20,7 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from nats.errors import Error as NatsError
 
-from chassis import auth, outbox, rpc, sockets, streams, telemetry
+from chassis import auth, outbox, rpc, sockets, streams, telemetry, upkeep
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
@@ -398,14 +398,27 @@ class Process:
         """Hears of revoked keys by event, and asks identity for all of them every 20 s."""
         self._host.run("revocations", self._watch_revocations)
 
-    async def maintain_once(self) -> None:
-        """Keeps partitions and drops what has expired. Raises Aborted where somebody reads or keeps for long."""
+    async def maintain_once(self) -> str | None:
+        """Keeps partitions and drops what has expired; answers why it dropped nothing, see ``chassis.upkeep``.
+
+        Raises Aborted where somebody reads or keeps for long.
+        """
         async with self.database().transaction() as tx:
             # A new partition takes the whole table; who writes waits behind whoever waits for that.
             await tx.exec_driver_sql(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
             # Of two that find the same partition missing, the second would fail to make it.
             await tx.exec_driver_sql(f"select pg_advisory_xact_lock(hashtext('{self.service}.maintain'))")
-            await tx.exec_driver_sql(f"select {self.service}.maintain(%(now)s)", {"now": self.clock.now()})
+            answer = await tx.exec_driver_sql(f"select {self.service}.upkeep(%(now)s)", {"now": self.clock.now()})
+            refused: str | None = answer.scalar_one()
+        if refused is not None:
+            log = logger.error if refused == upkeep.CLOCK_DIFFERS else logger.info
+            log(
+                "maintenance_refused",
+                service=self.service,
+                reason=refused,
+                explanation=upkeep.EXPLANATIONS.get(refused, ""),
+            )
+        return refused
 
     async def _maintain_first(self) -> None:
         try:

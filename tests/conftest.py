@@ -78,7 +78,7 @@ async def template_url(servers: EmbeddedServers) -> str:
     await create_database(servers.database_url, TEMPLATE)
     passwords = {role(service): ROLE_PASSWORD for service in SERVICES} | {READER_ROLE: ROLE_PASSWORD}
     await asyncio.to_thread(migrate.create_roles, url, passwords)
-    await asyncio.to_thread(migrate.migrate_up, url, migrated_services())
+    await asyncio.to_thread(migrate.migrate_up, url, migrated_services(), simulated_clock=True)
     return url
 
 

@@ -42,6 +42,7 @@ LOOK_UPS = {
     "outbox_pending",
     "outbox_requeue",
     "maintain",
+    "upkeep",
     "installation_id",
 }
 """All that may look before an organization is known."""

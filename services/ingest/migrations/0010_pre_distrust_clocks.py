@@ -1,0 +1,27 @@
+"""Lets upkeep drop nothing that waits, and nothing at a time that is far from the server's and the newest row's."""
+
+from __future__ import annotations
+
+from alembic import op
+
+from chassis import upkeep
+
+revision = "ingest_0010"
+down_revision = "ingest_0009"
+branch_labels = None
+depends_on = None
+
+SERVICE = "ingest"
+
+WAITING = {"webhook_events": "held.state = 'PENDING'"}
+"""What was answered 200 and is not done yet stays, however old it is."""
+
+
+def upgrade() -> None:
+    """Replaces the function; who runs the release before calls the new one alike."""
+    op.get_bind().exec_driver_sql(upkeep.distrust_clocks(SERVICE, WAITING), execution_options={"no_parameters": True})
+
+
+def downgrade() -> None:
+    """Puts the function back that believed any time."""
+    op.get_bind().exec_driver_sql(upkeep.trust_clocks(SERVICE), execution_options={"no_parameters": True})
