@@ -60,14 +60,16 @@ lint: install ## Check form, types, layers and contracts.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check_generated.sh
 	$(BIN)/python tools/requirements.py --check
 	$(BIN)/python tools/cases.py --check
+	$(BIN)/python -m tools.settings --check
 
 format: install ## Bring code and contracts into form.
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
 
-generate: install ## Make gen/ from protos/.
+generate: install ## Make gen/ from protos/, and docs/settings.md from the settings.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/generate.sh
+	$(BIN)/python -m tools.settings
 
 requirements: install ## List every demand with the tests that show it: docs/requirements.md
 	$(BIN)/python tools/requirements.py

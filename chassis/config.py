@@ -8,11 +8,30 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Literal
 
-from pydantic import Field, SecretStr, field_validator, model_validator
+from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.addresses import AllowedHosts
 from chassis.migrations import SERVICES
+
+
+class SettingRefused(ValueError):
+    """A setting that is well written and cannot be used here and now; the message names its variable."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+        self.message = message
+
+
+def address_taken(variable: str, address: str) -> SettingRefused:
+    """Says which setting chose an address that nobody can listen on."""
+    return SettingRefused(
+        "ADDRESS_TAKEN",
+        f"{variable} is {address}, where nobody can listen: another program does already, or this machine has no such "
+        "address. Stop that program, or set it to another one.",
+    )
+
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -27,11 +46,13 @@ class Settings(BaseSettings):
     conversation_database_url: SecretStr | None = None
     outreach_database_url: SecretStr | None = None
     crm_database_url: SecretStr | None = None
-    """One URL per service, each with the service's own role."""
+    """``postgresql://…`` of one service, with the service's own role; needed where that service's target runs."""
 
     nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
+    """NATS 2.11 or newer with JetStream; an account of its own for each installation."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    keys_dir: Path = Path("keys")
+    """Nothing uses it yet."""
+    keys_dir: Path = Field(default=Path("keys"), validate_default=True)
     """Holds ``<issuer>.key`` of the targets that run here, ``<issuer>.pub`` of all, and ``encryption.json``."""
 
     grpc_address: str = "127.0.0.1:50051"
@@ -46,6 +67,7 @@ class Settings(BaseSettings):
 
     http_host: str = "127.0.0.1"
     http_port: int = Field(default=8080, ge=0, le=65535)
+    """Where the target gateway serves HTTP. 0 draws a free port."""
     trusted_proxies: str = ""
     """Addresses or networks, comma separated, of proxies that end TLS before the gateway and stand for many."""
     metrics_host: str = "127.0.0.1"
@@ -53,6 +75,7 @@ class Settings(BaseSettings):
     """The inner listener: /metrics, /readyz, /healthz. 0 draws a free port."""
 
     log_level: LogLevel = "info"
+    """debug, info, warning or error."""
     log_text: bool = False
     """Lets message texts into the logs; off by default, they are people's own words."""
     prepared_statements: bool = False
@@ -67,14 +90,16 @@ class Settings(BaseSettings):
     otlp_endpoint: str = ""
     """Where traces are sent by OTLP over gRPC; none are when empty."""
 
-    @model_validator(mode="after")
-    def _check_keys_dir(self) -> Settings:
-        if not self.keys_dir.is_dir():
+    @field_validator("keys_dir")
+    @classmethod
+    def _check_keys_dir(cls, directory: Path) -> Path:
+        # Of the field, not of the whole: what is wrong with others is told in the same breath.
+        if not directory.is_dir():
             raise ValueError(
-                f"PROSA_KEYS_DIR is {self.keys_dir}, which is no directory. Set it to the one that holds the key "
-                "files; `prosa keys create` fills it."
+                f"{directory} is no directory. Set it to the one that holds the key files; `prosa keys create` fills "
+                "it."
             )
-        return self
+        return directory
 
     @field_validator("allowed_hosts")
     @classmethod

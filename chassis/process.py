@@ -23,7 +23,7 @@ from nats.errors import Error as NatsError
 from chassis import auth, outbox, rpc, sockets, streams, telemetry, upkeep
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
-from chassis.config import Settings
+from chassis.config import Settings, address_taken
 from chassis.consumer import Consumer, Handler
 from chassis.crypto import Vault
 from chassis.db import Database
@@ -110,7 +110,10 @@ class Host:
                 ("grpc.http2.min_ping_interval_without_data_ms", 5_000),
             ],
         )
-        port = self._server.add_insecure_port(self.settings.grpc_address)
+        try:
+            port = self._server.add_insecure_port(self.settings.grpc_address)
+        except RuntimeError as error:
+            raise address_taken("PROSA_GRPC_ADDRESS", self.settings.grpc_address) from error
         host, _, wanted = self.settings.grpc_address.rpartition(":")
         if wanted == "0":
             self.grpc_address = f"{host}:{port}"
@@ -124,9 +127,13 @@ class Host:
         await self._server.start()
         for name, job in self._jobs.items():
             self._spawn(name, job)
-        runner, self.metrics_port = await start_inner_listener(
-            self.settings.metrics_host, self.settings.metrics_port, self.metrics.registry, self.readiness
-        )
+        host, wanted_port = self.settings.metrics_host, self.settings.metrics_port
+        try:
+            runner, self.metrics_port = await start_inner_listener(
+                host, wanted_port, self.metrics.registry, self.readiness
+            )
+        except OSError as error:
+            raise address_taken("PROSA_METRICS_HOST:PROSA_METRICS_PORT", f"{host}:{wanted_port}") from error
         self._runners.append(runner)
         for service in ["", *self._served]:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
@@ -232,7 +239,10 @@ class Host:
         """Serves HTTP on the sockets that this process inherited, else on its own; answers the port."""
         await runner.setup()
         self._runners.append(runner)
-        listening = sockets.inherited() or sockets.listen(host, port)
+        try:
+            listening = sockets.inherited() or sockets.listen(host, port)
+        except OSError as error:
+            raise address_taken("PROSA_HTTP_HOST:PROSA_HTTP_PORT", f"{host}:{port}") from error
         self.http_port = int(listening[0].getsockname()[1])
         await open_site(runner, listening).start()
         return self.http_port

@@ -26,6 +26,8 @@ class Endpoints:
     metrics_url: str
     grpc_address: str
     database_url: str
+    public_url: str = ""
+    """Where others reach it; empty where nobody named it."""
 
 
 async def describe(endpoints: Endpoints, calls: Calls, state: DemoState) -> dict[str, Any]:
@@ -34,6 +36,7 @@ async def describe(endpoints: Endpoints, calls: Calls, state: DemoState) -> dict
     ours = bool(organization_id) and organization_id == state.organization_id
     return {
         "url": endpoints.url,
+        **({"public_url": endpoints.public_url} if endpoints.public_url else {}),
         "metrics_url": endpoints.metrics_url,
         "grpc_address": endpoints.grpc_address,
         "database_url": endpoints.database_url,
@@ -85,7 +88,7 @@ async def _chatwoot(
         inboxes.setdefault(channel.source, channel.inbox_id)
     return {
         "account_id": connection.account_id or None,
-        "webhook_url": endpoints.url + connection.webhook_path,
+        "webhook_url": (endpoints.public_url or endpoints.url) + connection.webhook_path,
         "webhook_secret": state.webhook_secret if chosen is not None else None,
         "inboxes": {"whatsapp": inboxes.get(SOURCE_WHATSAPP), "instagram": inboxes.get(SOURCE_INSTAGRAM)},
     }

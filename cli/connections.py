@@ -11,7 +11,7 @@ import typer
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Kind, Org, choose
 from cli.failures import RED, Refused, operation
-from cli.home import read_bootstrap
+from cli.home import PUBLIC_VARIABLE, on_this_machine, public_url
 from cli.organizations import find_organization
 from cli.output import Json, answer, number_of, print_json, print_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
@@ -51,7 +51,7 @@ async def find_connection(calls: Calls, organization_id: str, wanted: str) -> pb
 
 def connection_row(item: pb.Connection) -> dict[str, Any]:
     """A connection as it is printed; it holds no secret."""
-    url = read_bootstrap().get("url", "")
+    url = public_url()
     return {
         "connection_id": item.connection_id,
         "name": item.name,
@@ -108,6 +108,11 @@ async def create(
         f"  secrets     {_secrets(made)}",
         "Next: `prosa channel create` for each inbox, then give the webhook's address to Chatwoot.",
     ]
+    if not row["webhook_url"] or on_this_machine(row["webhook_url"]):
+        lines.append(
+            f"A Chatwoot elsewhere does not reach that address: set {PUBLIC_VARIABLE} to where it reaches Prosa, and "
+            "`prosa connection list` tells the whole of it."
+        )
     answer(row, lines, as_json=as_json)
 
 
@@ -171,8 +176,8 @@ async def list_(org: Org, as_json: Json = False) -> None:
         print_json({"connections": rows})
     else:
         print_rows(
-            rows,
-            ["connection_id", "name", "account_id", "webhook_path", "secret_count", "unsigned_end_time"],
+            [row | {"webhook": row["webhook_url"] or row["webhook_path"]} for row in rows],
+            ["connection_id", "name", "account_id", "secret_count", "unsigned_end_time", "webhook"],
             empty="No connection yet.",
         )
 

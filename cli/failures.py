@@ -62,12 +62,13 @@ def end(error: Exception, *, as_json: bool) -> NoReturn:
 def describe(error: Exception) -> tuple[str, str, int]:
     """The reason for programs, the sentence for people and the exit code."""
     # Imported here: most commands never meet these, and gRPC alone takes a third of a second to load.
+    from chassis.config import SettingRefused
     from chassis.embedded.errors import EmbeddedError
     from chassis.errors import ProsaError
 
     if isinstance(error, Refused):
         return error.reason, error.message, error.exit_code
-    if isinstance(error, EmbeddedError):
+    if isinstance(error, (EmbeddedError, SettingRefused)):
         return error.reason, error.message, REFUSED
     if isinstance(error, ProsaError):
         return error.reason, error.message, RED
@@ -108,14 +109,18 @@ def _is_database_error(error: Exception) -> bool:
 def _invalid_settings(error: Exception) -> str | None:
     from pydantic import ValidationError
 
-    if not isinstance(error, ValidationError):
-        return None
+    return " ".join(invalid_settings(error)) if isinstance(error, ValidationError) else None
+
+
+def invalid_settings(error: Any) -> list[str]:
+    """A sentence for each variable that pydantic refuses."""
     problems = []
     for problem in error.errors():
         name = "_".join(str(part) for part in problem["loc"]).upper()
         said = str(problem["msg"]).removeprefix("Value error, ")
-        problems.append(f"PROSA_{name}: {said}" if name else said)
-    return " ".join(problem if problem.endswith(".") else f"{problem}." for problem in problems)
+        text = f"PROSA_{name}: {said}" if name else said
+        problems.append(text if text.endswith(".") else f"{text}.")
+    return problems
 
 
 def _first_line(error: Exception) -> str:

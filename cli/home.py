@@ -15,6 +15,7 @@ HOME_DEFAULT = "~/.local/share/prosa"
 HTTP_PORT_DEFAULT = 8080
 BOOTSTRAP = "bootstrap.json"
 DEMO = "demo.json"
+PUBLIC_VARIABLE = "PROSA_PUBLIC_URL"
 READER_VARIABLE = "PROSA_READER_DATABASE_URL"
 
 
@@ -49,6 +50,35 @@ def demo_organizations(environment: Mapping[str, str] | None = None) -> frozense
         return frozenset()
     known = content.get("organization_id") if isinstance(content, dict) else None
     return frozenset({known} if isinstance(known, str) and known else ())
+
+
+def public_url(environment: Mapping[str, str] | None = None) -> str:
+    """Where others reach it: PROSA_PUBLIC_URL, here or of the running `prosa up`, else its own address."""
+    values = os.environ if environment is None else environment
+    named = values.get(PUBLIC_VARIABLE, "")
+    if not named:
+        bootstrap = read_bootstrap(values)
+        return str(bootstrap.get("public_url") or bootstrap.get("url") or "")
+    return checked_public_url(named)
+
+
+def checked_public_url(text: str) -> str:
+    """An address that may stand before a path. Raises Refused for what cannot."""
+    parts = urlsplit(text)
+    if parts.scheme not in ("http", "https") or not parts.hostname or parts.query or parts.fragment or parts.username:
+        raise Refused(
+            f"{PUBLIC_VARIABLE} is no address of a website. Write it as Chatwoot shall call it, such as "
+            "https://prosa.example.com.",
+            reason="PUBLIC_URL_INVALID",
+            exit_code=REFUSED,
+        )
+    return text.rstrip("/")
+
+
+def on_this_machine(url: str) -> bool:
+    """Says whether nobody but this machine reaches the address."""
+    host = urlsplit(url).hostname or ""
+    return host == "localhost" or host.startswith("127.") or host == "::1"
 
 
 def keys_directory(environment: Mapping[str, str]) -> Path:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import os
 import signal
 from typing import Annotated
 
@@ -12,10 +13,10 @@ import typer
 import uvloop
 
 from chassis import open_files, telemetry
-from chassis.config import Settings
 from chassis.process import Host
 from cli import streams
 from cli.failures import RED, Refused, operation
+from cli.serving_settings import read_settings
 
 STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 GC_THRESHOLDS = (20_000, 20, 50)
@@ -39,7 +40,7 @@ async def run(target: str) -> None:
     from services.targets import chosen
 
     modules = chosen(target)
-    settings = Settings()
+    settings = read_settings(modules, os.environ)
     telemetry.configure_logging(settings.log_level, show_text=settings.log_text)
     open_files.warn_if_few(open_files.raise_open_files())
     traces = telemetry.configure_tracing(target, settings.otlp_endpoint)

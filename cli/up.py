@@ -27,7 +27,7 @@ from cli.demo import live, stand_in, state
 from cli.demo.furnish import furnish
 from cli.demo.guide import guide, typed
 from cli.failures import operation
-from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT
+from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT, PUBLIC_VARIABLE, checked_public_url
 from cli.metrics import MetricsPage
 from cli.migrate import passwords
 from cli.output import Json, print_json
@@ -97,6 +97,8 @@ class Up:
         self._console = Console(stderr=as_json, highlight=False, markup=False)
         self._url = f"http://{LOOPBACK}:{http_port}"
         self._begun = time.monotonic()
+        named = os.environ.get(PUBLIC_VARIABLE, "")
+        self._public_url = checked_public_url(named) if named else ""
         self._tasks: list[asyncio.Task[None]] = []
         self._closing = contextlib.AsyncExitStack()
         self._calls: Calls | None = None
@@ -208,6 +210,7 @@ class Up:
             metrics_url=f"http://{LOOPBACK}:{suite.ports[METRICS_PORT]}/metrics",
             grpc_address=address,
             database_url=suite.reader_database_url,
+            public_url=self._public_url,
         )
 
     def _reach(self, suite: Suite) -> Calls:

@@ -76,11 +76,13 @@ def require_http_port(port: int) -> None:
             if error.errno == errno.EACCES:
                 raise EmbeddedError(
                     "HTTP_PORT_FORBIDDEN",
-                    f"Port {port} needs more rights than this user has. Choose one above 1023 with --http-port.",
+                    f"Port {port} needs more rights than this user has. Choose one above 1023 with --http-port or "
+                    "PROSA_HTTP_PORT.",
                 ) from error
             raise EmbeddedError(
                 "HTTP_PORT_TAKEN",
-                f"Port {port} is taken by another program. Stop that one, or choose another port with --http-port.",
+                f"Port {port} is taken by another program. Stop that one, or choose another port with --http-port or "
+                "PROSA_HTTP_PORT.",
             ) from error
 
 

@@ -63,12 +63,18 @@ class Outcome:
 @app.callback()
 def smoke(
     context: typer.Context,
-    only: Annotated[str, typer.Option(help=f"Some of: {','.join(SCENARIOS)}.")] = "",
+    org: Annotated[
+        str, typer.Option("--org", help="The organization's id or name; SMOKE_ORGANIZATION_ID without it.")
+    ] = "",
+    only: Annotated[str, typer.Option(help=f"Some of: {', '.join(SCENARIOS)}.")] = "",
+    verbose: Annotated[
+        bool, typer.Option("--verbose", help="Print the rows of the verification queries as well.")
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Run the five scenarios against the installation that SMOKE_BASE_URL names."""
     if context.invoked_subcommand is None:
-        run_smoke(only=only, as_json=as_json)
+        run_smoke(org=org, only=only, verbose=verbose, as_json=as_json)
 
 
 @app.command("verify")
@@ -99,10 +105,12 @@ def variables(as_json: Json = False) -> None:
 
 
 @operation
-async def run_smoke(*, only: str, as_json: bool) -> None:
+async def run_smoke(*, org: str, only: str, verbose: bool, as_json: bool) -> None:
     """Runs the scenarios and prints what was seen; fails unless all of them passed."""
     chosen = choose(only)
     values = smoke_settings.variables(os.environ, Path.cwd())
+    if org:
+        values[smoke_settings.ORGANIZATION] = organization_id_of(reader_database_url(values), org)
     settings = smoke_settings.read(values)
     async with _access(settings, values) as access, Target(settings, access) as target:
         await _begin(target)
@@ -118,11 +126,12 @@ async def run_smoke(*, only: str, as_json: bool) -> None:
     if as_json:
         print_json({"passed": passed, "scenarios": [asdict(outcome) for outcome in outcomes], "queries": found})
     else:
-        print_readings(found)
-        print_line()
-        print_line(
-            f"{'PASS' if passed else 'FAIL'}  {sum(item.passed for item in outcomes)} of {len(outcomes)} scenarios"
-        )
+        if verbose:
+            print_readings(found)
+            print_line()
+        count = sum(outcome.passed for outcome in outcomes)
+        more = "" if verbose else "; --verbose shows the rows"
+        print_line(f"{'PASS' if passed else 'FAIL'}  {count} of {len(outcomes)} scenarios{more}")
     if not passed:
         raise typer.Exit(RED)
 
