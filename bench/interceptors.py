@@ -47,7 +47,7 @@ async def open_calls() -> AsyncIterator[tuple[Callable[[], Awaitable[Any]], Call
         organization_id = UUID(CONTACT.organization_id)
         try:
             yield (
-                lambda: stub.GetContact(request, metadata=rpc.for_organization(signer, organization_id), timeout=5.0),
+                lambda: stub.GetContact(request, metadata=rpc.for_organization(organization_id), timeout=5.0),
                 lambda: bare_stub.GetContact(request, timeout=5.0),
             )
         finally:

@@ -19,6 +19,7 @@ from uuid import UUID
 import jwt
 from cryptography.hazmat.primitives import serialization
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey, Ed25519PublicKey
+from jwt.types import Options
 
 from chassis.clock import Clock
 from chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
@@ -50,6 +51,8 @@ class Caller:
     issue_time: float
     """Seconds since 1970."""
     expire_time: float
+    audience: str = ""
+    """Of a service's token, the one service that shall believe it; a person's or a key's is passed on to all."""
 
     @property
     def service(self) -> str:
@@ -88,7 +91,7 @@ class TokenSigner:
         self._issuer = issuer
         self._key = key
         self._clock = clock
-        self._service_tokens: dict[UUID | None, tuple[float, str]] = {}
+        self._service_tokens: dict[tuple[str, UUID | None], tuple[float, str]] = {}
 
     def person_token(
         self, *, kind: Kind, principal: str, organization_id: UUID, role: int = 0, scopes: Iterable[str] = ()
@@ -107,16 +110,18 @@ class TokenSigner:
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM), PERSON_TOKEN_SECONDS
 
-    def service_token(self, organization_id: UUID | None = None) -> str:
-        """This service's own token, for one organization or for calls across them; kept for half its life."""
+    def service_token(self, audience: str, organization_id: UUID | None = None) -> str:
+        """This service's own token for calls to one other, for one organization or across them; kept for half its
+        life."""
         now = self._clock.now().timestamp()
-        kept = self._service_tokens.get(organization_id)
+        kept = self._service_tokens.get((audience, organization_id))
         if kept is not None and kept[0] > now:
             return kept[1]
         claims = {
             "iss": self._issuer,
             "sub": f"service:{self._issuer}",
             "kind": "service",
+            "aud": audience,
             "iat": int(now),
             "exp": int(now) + SERVICE_TOKEN_SECONDS,
         }
@@ -125,8 +130,20 @@ class TokenSigner:
         token = jwt.encode(claims, self._key, algorithm=ALGORITHM)
         if len(self._service_tokens) >= CACHED_TOKENS_MAX:
             self._service_tokens.clear()
-        self._service_tokens[organization_id] = (now + SERVICE_TOKEN_SECONDS / 2, token)
+        self._service_tokens[audience, organization_id] = (now + SERVICE_TOKEN_SECONDS / 2, token)
         return token
+
+
+def audience_of(method_name: str) -> str:
+    """The service that serves a method: ``identity`` of ``/prosa.identity.v1.AccessService/GetOrganization``."""
+    return method_name.lstrip("/").split(".")[1]
+
+
+def check_audience(method_name: str, current: Caller) -> None:
+    """Raises Unauthenticated TOKEN_INVALID for a service's token that was made for another service than the one called:
+    who is shown a token cannot go elsewhere with it."""
+    if current.kind == "service" and current.audience != audience_of(method_name):
+        raise Unauthenticated("TOKEN_INVALID", "The token was made for another service. Get a new one.")
 
 
 def token_expired() -> Unauthenticated:
@@ -175,13 +192,18 @@ class TokenVerifier:
             issuer = str(unverified["iss"])
             key = self._keys[issuer]
             # Times are asked of our own clock, which a test may move; see ``verify``.
-            claims = jwt.decode(token, key, algorithms=[ALGORITHM], options={"verify_exp": False, "verify_iat": False})
+            # For whom a token was made depends on what is called with it; see ``check_audience``.
+            unchecked: Options = {"verify_exp": False, "verify_iat": False, "verify_aud": False}
+            claims = jwt.decode(token, key, algorithms=[ALGORITHM], options=unchecked)
             kind, principal = claims["kind"], str(claims["sub"])
+            issue_time, expire_time = float(claims["iat"]), float(claims["exp"])
+            life = SERVICE_TOKEN_SECONDS if kind == "service" else PERSON_TOKEN_SECONDS
             if kind == "service":
                 believed = principal == f"service:{issuer}"
             else:
                 believed = kind in ("user", "key") and issuer == "identity" and principal.startswith(f"{kind}:")
-            if not believed:
+            # Nobody signs for longer, and a revocation is remembered for no longer.
+            if not believed or expire_time - issue_time > life:
                 raise refused
             return Caller(
                 kind=kind,
@@ -189,8 +211,9 @@ class TokenVerifier:
                 organization_id=UUID(claims["org"]) if "org" in claims else None,
                 role=int(claims.get("role", 0)),
                 scopes=frozenset(claims.get("scopes", ())),
-                issue_time=float(claims["iat"]),
-                expire_time=float(claims["exp"]),
+                issue_time=issue_time,
+                expire_time=expire_time,
+                audience=str(claims.get("aud", "")),
             )
         except (jwt.PyJWTError, KeyError, ValueError, TypeError):
             raise refused from None

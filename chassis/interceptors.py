@@ -202,6 +202,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             if scheme.lower() != "bearer" or not token:
                 raise Unauthenticated("TOKEN_INVALID", "The authorization must read: Bearer <token>.")
             caller = self._verifier.verify(token.strip())
+            auth.check_audience(method.name, caller)
             self._check_revoked(caller)
         auth.check_permission(method.permission, caller)
         auth.set_caller(caller)

@@ -11,7 +11,7 @@ import grpc.aio
 from grpc_status import rpc_status
 
 from chassis import context
-from chassis.auth import TokenSigner
+from chassis.auth import TokenSigner, audience_of
 from chassis.errors import DeadlineExceeded, ProsaError, Unavailable, from_status
 
 CALL_SECONDS = 10.0
@@ -20,6 +20,9 @@ HOP_SECONDS = 0.02
 """What each hop keeps of its own caller's deadline, so that it can still answer when the one below does not."""
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 """Above the largest webhook body, 32 MiB, with room for the rest of its batch."""
+
+_ACTING_FOR = "prosa-acting-for"
+"""Stays in this process: the channel signs for the organization instead of sending it."""
 
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
@@ -46,8 +49,16 @@ class _Completing:
 
     def _completed(self, details: grpc.aio.ClientCallDetails, *, bounded: bool) -> grpc.aio.ClientCallDetails:
         metadata = grpc.aio.Metadata(*(details.metadata or ()))
+        acting_for = metadata.get(_ACTING_FOR)
+        if acting_for is not None:
+            del metadata[_ACTING_FOR]
         if metadata.get("authorization") is None and self._signer is not None:
-            metadata.add("authorization", f"Bearer {self._signer.service_token()}")
+            # Declared as a text, and bytes in fact.
+            method = cast("str | bytes", details.method)
+            method = method.decode() if isinstance(method, bytes) else method
+            organization_id = None if acting_for is None else UUID(str(acting_for))
+            token = self._signer.service_token(audience_of(method), organization_id)
+            metadata.add("authorization", f"Bearer {token}")
         if (correlation := context.correlation_id.get()) and metadata.get("x-correlation-id") is None:
             metadata.add("x-correlation-id", correlation)
         if (parent := context.trace_parent.get()) and metadata.get("traceparent") is None:
@@ -87,9 +98,9 @@ def open_channel(address: str, signer: TokenSigner | None, *, bare: bool = False
     return grpc.aio.insecure_channel(address, options=CHANNEL_OPTIONS, interceptors=[] if bare else completing)
 
 
-def for_organization(signer: TokenSigner, organization_id: UUID) -> grpc.aio.Metadata:
-    """Metadata of a call that this service makes for one organization."""
-    return grpc.aio.Metadata(("authorization", f"Bearer {signer.service_token(organization_id)}"))
+def for_organization(organization_id: UUID) -> grpc.aio.Metadata:
+    """Metadata of a call that this service makes for one organization, over a channel that signs."""
+    return grpc.aio.Metadata((_ACTING_FOR, str(organization_id)))
 
 
 def error_of(error: grpc.aio.AioRpcError) -> ProsaError:

@@ -47,7 +47,7 @@ class Calls:
 
     def organization(self, organization_id: str) -> grpc.aio.Metadata:
         """Metadata of a call that is made for one organization."""
-        return rpc.for_organization(self._signer, UUID(organization_id))
+        return rpc.for_organization(UUID(organization_id))
 
     async def close(self) -> None:
         """Closes the channels."""

@@ -70,8 +70,8 @@ class Gate(Protocol):
 class ServiceTokens(Protocol):
     """Signs the gateway's own short tokens, as chassis.auth.TokenSigner does."""
 
-    def service_token(self, organization_id: UUID | None = None) -> str:
-        """Answers a token of the gateway, for one organization or for none."""
+    def service_token(self, audience: str, organization_id: UUID | None = None) -> str:
+        """Answers a token of the gateway for calls to one service, for one organization or for none."""
         ...
 
 

@@ -271,9 +271,10 @@ class Feed:
             await stream.close(_closing())
 
     def _subscribe(self, organization_id: UUID, after_position: int) -> Any:
+        token = self._tokens.service_token("ingest", organization_id)
         return self._stub.Subscribe(
             pb.SubscribeRequest(after_position=after_position),
-            metadata=(("authorization", f"Bearer {self._tokens.service_token(organization_id)}"),),
+            metadata=(("authorization", f"Bearer {token}"),),
             timeout=STREAM_CALL_TIMEOUT_SECONDS,
         )
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from chassis.auth import Revocations, TokenVerifier, check_permission
+from chassis.auth import Revocations, TokenVerifier, check_audience, check_permission
 from chassis.errors import InvalidArgument, PermissionDenied, Unavailable
 from chassis.interceptors import permission_of
 from gateway.credentials import Watcher
@@ -20,6 +20,7 @@ class TokenGate:
     def admit(self, token: str, rpc_path: str) -> Watcher:
         """Answers whose token it is. Raises Unauthenticated, PermissionDenied, or Unavailable REVOCATIONS_UNKNOWN."""
         caller = self._verifier.verify(token)
+        check_audience(rpc_path, caller)
         if caller.kind != "service":
             self._revocations.check(caller)
             if self._revocations.deaf:

@@ -20,6 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from chassis import rpc
+from chassis.auth import TokenSigner
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.db import Database
@@ -49,9 +50,21 @@ class FixedToken:
 
     token: str | None
 
-    def service_token(self) -> str | None:
+    def service_token(self, audience: str, organization_id: UUID | None = None) -> str | None:
         """The token."""
         return self.token
+
+
+@dataclass(frozen=True)
+class ServiceTokens:
+    """Signs as a service, always for the same organization or for none."""
+
+    signer: TokenSigner
+    organization_id: UUID | None
+
+    def service_token(self, audience: str, organization_id: UUID | None = None) -> str:
+        """A token for calls to one service."""
+        return self.signer.service_token(audience, self.organization_id)
 
 
 def role_url(database_url: str, service: str) -> str:
@@ -90,36 +103,40 @@ class World:
     settings: Settings
     host: Host
     clock: Clock
-    _channels: dict[str | None, grpc.aio.Channel] = field(default_factory=dict)
+    _channels: dict[FixedToken | ServiceTokens, grpc.aio.Channel] = field(default_factory=dict)
     _databases: dict[str, Database] = field(default_factory=dict)
     _pool: psycopg_pool.AsyncConnectionPool[Any] | None = None
 
     def as_service(self, name: str, organization_id: UUID | None = None) -> Act:
         """Acts as a service, for one organization or across them."""
-        return self._act(self.host.signer(name).service_token(organization_id))
+        return self._act(ServiceTokens(self.host.signer(name), organization_id))
 
     def as_user(self, organization_id: UUID, user_role: int = OWNER) -> Act:
         """Acts as a person with a role."""
         token, _ = self.host.signer("identity").person_token(
             kind="user", principal=f"user:{uuid4()}", organization_id=organization_id, role=user_role
         )
-        return self._act(token)
+        return self._act(FixedToken(token))
 
     def as_key(self, organization_id: UUID, *scopes: str) -> Act:
         """Acts as an API key with scopes."""
         token, _ = self.host.signer("identity").person_token(
             kind="key", principal=f"key:{uuid4()}", organization_id=organization_id, scopes=scopes
         )
-        return self._act(token)
+        return self._act(FixedToken(token))
 
     def as_nobody(self) -> Act:
         """Acts without a token."""
-        return self._act(None)
+        return self._act(FixedToken(None))
 
-    def _act(self, token: str | None) -> Act:
-        if token not in self._channels:
-            self._channels[token] = rpc.open_channel(self.host.grpc_address, FixedToken(token))  # type: ignore[arg-type]
-        return Act(self._channels[token])
+    def with_token(self, token: str) -> Act:
+        """Acts with a token of the test's own."""
+        return self._act(FixedToken(token))
+
+    def _act(self, tokens: FixedToken | ServiceTokens) -> Act:
+        if tokens not in self._channels:
+            self._channels[tokens] = rpc.open_channel(self.host.grpc_address, tokens)  # type: ignore[arg-type]
+        return Act(self._channels[tokens])
 
     def database(self, service: str) -> Database:
         """The database as the service's own role sees it."""

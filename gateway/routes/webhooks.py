@@ -248,10 +248,11 @@ class Door:
             self._bodies.let_go(body)
 
     async def _accept(self, webhooks: list[pb.Webhook]) -> list[pb.AcceptResult]:
+        token = self._tokens.service_token("ingest")
         answer = await self._stub.AcceptWebhooks(
             pb.AcceptWebhooksRequest(webhooks=webhooks),
             timeout=self._limits.call_timeout_seconds,
-            metadata=(("authorization", f"Bearer {self._tokens.service_token()}"),),
+            metadata=(("authorization", f"Bearer {token}"),),
             # A service that restarts is waited for as long as the provider waits: what is refused may not come again.
             wait_for_ready=True,
         )

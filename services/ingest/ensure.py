@@ -115,7 +115,7 @@ class Ensurer:
     async def _board(self, organization_id: UUID, board_key: str) -> str:
         try:
             board = await self._boards.GetBoard(
-                crm_pb.GetBoardRequest(board=board_key), metadata=rpc.for_organization(self._signer, organization_id)
+                crm_pb.GetBoardRequest(board=board_key), metadata=rpc.for_organization(organization_id)
             )
         except grpc.aio.AioRpcError as error:
             raise rpc.error_of(error) from error

@@ -41,7 +41,7 @@ def region_of(channel: grpc.aio.Channel, signer: TokenSigner) -> Callable[[UUID]
     async def ask(organization_id: UUID) -> str:
         try:
             organization = await stub.GetOrganization(
-                GetOrganizationRequest(), metadata=rpc.for_organization(signer, organization_id)
+                GetOrganizationRequest(), metadata=rpc.for_organization(organization_id)
             )
         except grpc.aio.AioRpcError as error:
             raise rpc.error_of(error) from error

@@ -142,7 +142,7 @@ async def _furnish(suite: Suite) -> tuple[str, str]:
                     name=f"Crash test {uuid4()}", admin_email=f"{uuid4().hex}@example.com"
                 )
             )
-            acting = rpc.for_organization(signer, UUID(created.organization.organization_id))
+            acting = rpc.for_organization(UUID(created.organization.organization_id))
             key = await access.CreateApiKey(
                 access_pb.CreateApiKeyRequest(name="reader", scopes=["events.read"]), metadata=acting
             )

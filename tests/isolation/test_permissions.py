@@ -19,6 +19,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chassis import auth, interceptors, process
 from chassis.auth import ALL_SCOPES, ISSUERS, PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS, TokenSigner
 from chassis.clock import Clock
+from chassis.migrations import SERVICES
 from prosa.v1 import options_pb2
 from tests.isolation.contracts import Rpc, all_rpcs, all_scopes
 from tests.world import ADMIN, AGENT, OWNER, VIEWER, World, error_info
@@ -37,6 +38,7 @@ class Somebody:
 
     name: str
     token: str | None
+    """None for nobody, and for a service, which has one for each service it calls."""
     role: int = 0
     scopes: frozenset[str] = frozenset()
     service: str = ""
@@ -47,7 +49,7 @@ class Somebody:
         """What the contract says, read anew and not by the code under test."""
         if permission.anonymous:
             return ALLOWED
-        if self.token is None:
+        if self.token is None and not self.service:
             return UNAUTHENTICATED
         if self.service:
             if self.service not in permission.services:
@@ -86,16 +88,18 @@ class Tokens:
         scopes = [(scope,) for scope in (*all_scopes(), ALL_SCOPES)]
         keys = [Somebody(f"key {given}", self.person(scopes=given), scopes=frozenset(given)) for given in [*scopes, ()]]
         services = [
-            Somebody(
-                f"service {issuer}{'' if bound else ' for nobody'}",
-                self._world.host.signer(issuer).service_token(self.organization_id if bound else None),
-                service=issuer,
-                bound=bound,
-            )
+            Somebody(f"service {issuer}{'' if bound else ' for nobody'}", None, service=issuer, bound=bound)
             for issuer in ISSUERS
             for bound in (True, False)
         ]
         return [Somebody("nobody", None), *people, *keys, *services]
+
+    def token_of(self, somebody: Somebody, rpc: Rpc) -> str | None:
+        """What they call an RPC with."""
+        if not somebody.service:
+            return somebody.token
+        signer = self._world.host.signer(somebody.service)
+        return signer.service_token(rpc.service, self.organization_id if somebody.bound else None)
 
 
 class Server:
@@ -133,9 +137,9 @@ class Server:
         finally:
             stream.cancel()
 
-    async def deviations(self, rpc: Rpc, everybody: list[Somebody]) -> list[str]:
+    async def deviations(self, rpc: Rpc, everybody: list[Somebody], tokens: Tokens) -> list[str]:
         """Where the answer is not what the contract says; empty where it is."""
-        outcomes = await asyncio.gather(*(self.outcome(rpc, somebody.token) for somebody in everybody))
+        outcomes = await asyncio.gather(*(self.outcome(rpc, tokens.token_of(who, rpc)) for who in everybody))
         return [
             f"{somebody.name}: {outcome} instead of {somebody.expected(rpc.permission)}"
             for somebody, outcome in zip(everybody, outcomes, strict=True)
@@ -188,13 +192,15 @@ def test_every_rpc_declares_who_may_call_it() -> None:
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)
-async def test_who_may_call_is_what_the_contract_declares(server: Server, everybody: list[Somebody], rpc: Rpc) -> None:
-    assert await server.deviations(rpc, everybody) == []
+async def test_who_may_call_is_what_the_contract_declares(
+    server: Server, everybody: list[Somebody], tokens: Tokens, rpc: Rpc
+) -> None:
+    assert await server.deviations(rpc, everybody, tokens) == []
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)
 async def test_an_rpc_without_its_permission_is_noticed(
-    server: Server, everybody: list[Somebody], rpc: Rpc, monkeypatch: pytest.MonkeyPatch
+    server: Server, everybody: list[Somebody], tokens: Tokens, rpc: Rpc, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     declared = interceptors.permission_of
     replacements = [None] if rpc.permission.anonymous else [None, EVERYBODY]
@@ -206,7 +212,7 @@ async def test_an_rpc_without_its_permission_is_noticed(
                 lambda name, now=replacement: now if name == rpc.name else declared(name),
             )
             server.forget_permissions()
-            assert await server.deviations(rpc, everybody), f"{replacement} went unnoticed"
+            assert await server.deviations(rpc, everybody, tokens), f"{replacement} went unnoticed"
     finally:
         server.forget_permissions()
 
@@ -219,6 +225,11 @@ class _Moved(Clock):
 
     def now(self) -> datetime:
         return datetime.now(UTC) + self.by
+
+
+def _claims_of_service(clock: Clock) -> dict[str, Any]:
+    now = int(clock.now().timestamp())
+    return {"iss": "crm", "sub": "service:crm", "kind": "service", "aud": "identity", "iat": now, "exp": now + 60}
 
 
 @pytest.fixture
@@ -236,7 +247,7 @@ def forgeries(world: World, tokens: Tokens) -> dict[str, str]:
     claims = jwt.decode(believed, options={"verify_signature": False})
     return {
         "an expired person's": tokens.person(role=OWNER, signer=TokenSigner("identity", identity, late)),
-        "an expired service's": TokenSigner("crm", crm, later).service_token(tokens.organization_id),
+        "an expired service's": TokenSigner("crm", crm, later).service_token("ingest", tokens.organization_id),
         "signed by a stranger": tokens.person(role=OWNER, signer=TokenSigner("identity", stranger, clock)),
         "by an unknown issuer": tokens.person(role=OWNER, signer=TokenSigner("nobody", stranger, clock)),
         "a service's for a person": tokens.person(role=OWNER, signer=TokenSigner("crm", crm, clock)),
@@ -245,6 +256,10 @@ def forgeries(world: World, tokens: Tokens) -> dict[str, str]:
             claims | {"iss": "crm", "kind": "service", "sub": "service:cli"}, crm, algorithm="EdDSA"
         ),
         "a person's for a service": jwt.encode(claims | {"kind": "service", "sub": "service:cli"}, identity, "EdDSA"),
+        "a service's that would live a year": jwt.encode(
+            _claims_of_service(clock) | {"exp": int(clock.now().timestamp()) + 365 * 86_400}, crm, algorithm="EdDSA"
+        ),
+        "a person's that would live a day": jwt.encode(claims | {"exp": claims["iat"] + 86_400}, identity, "EdDSA"),
         "signed by nobody": jwt.encode(claims, "", algorithm="none"),
         "signed by the public half": jwt.encode(claims, identity.public_key().public_bytes_raw(), "HS256"),
         "changed afterwards": believed[:-8] + ("A" * 8 if believed[-8:] != "A" * 8 else "B" * 8),
@@ -252,12 +267,24 @@ def forgeries(world: World, tokens: Tokens) -> dict[str, str]:
     }
 
 
+@pytest.mark.case("S13")
 async def test_a_token_that_cannot_be_believed_opens_nothing(server: Server, forgeries: dict[str, str]) -> None:
     refused = [rpc for rpc in RPCS if not rpc.permission.anonymous]
     for name, token in forgeries.items():
         outcomes = await asyncio.gather(*(server.outcome(rpc, token) for rpc in refused))
         opened = [rpc.name for rpc, outcome in zip(refused, outcomes, strict=True) if outcome != UNAUTHENTICATED]
         assert opened == [], name
+
+
+@pytest.mark.case("S13")
+async def test_a_service_s_token_for_one_service_opens_no_other(server: Server, world: World) -> None:
+    to_services = [rpc for rpc in RPCS if rpc.permission.services]
+    for rpc in to_services:
+        signer = world.host.signer(rpc.permission.services[0])
+        tokens = {name: signer.service_token(name, uuid4()) for name in (*SERVICES, "")}
+        outcomes = {name: await server.outcome(rpc, token) for name, token in tokens.items()}
+        assert outcomes.pop(rpc.service) != UNAUTHENTICATED, rpc.name
+        assert set(outcomes.values()) == {UNAUTHENTICATED}, rpc.name
 
 
 async def test_a_revoked_principal_is_refused_everywhere(server: Server, world: World, tokens: Tokens) -> None:

@@ -57,7 +57,7 @@ def stub(world: World, organization_id: UUID, *, left: float) -> Any:
     token, _ = signer.person_token(
         kind="user", principal="user:a", organization_id=organization_id, role=options_pb2.ROLE_OWNER
     )
-    return world._act(token).stub(EventServiceStub)
+    return world.with_token(token).stub(EventServiceStub)
 
 
 def reason(error: grpc.aio.AioRpcError) -> tuple[grpc.StatusCode, str]:

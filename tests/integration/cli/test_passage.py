@@ -19,7 +19,7 @@ from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import webhook_event_service_pb2 as events
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
-from tests.world import FixedToken, World, error_info
+from tests.world import ServiceTokens, World, error_info
 
 
 @pytest.fixture
@@ -35,8 +35,8 @@ async def address(world: World) -> AsyncIterator[str]:
 @pytest.fixture
 async def channel(world: World, address: str) -> AsyncIterator[grpc.aio.Channel]:
     """A channel on which the command line signs for an organization of its own."""
-    token = world.host.signer("cli").service_token(uuid4())
-    opened = rpc.open_channel(address, FixedToken(token))  # type: ignore[arg-type]
+    tokens = ServiceTokens(world.host.signer("cli"), uuid4())
+    opened = rpc.open_channel(address, tokens)  # type: ignore[arg-type]
     yield opened
     await opened.close()
 

@@ -205,7 +205,7 @@ class StandInFeed:
 class StandInTokens:
     """Signs nothing: says whose token it would be."""
 
-    def service_token(self, organization_id: UUID | None = None) -> str:
+    def service_token(self, audience: str, organization_id: UUID | None = None) -> str:
         return f"gateway.{organization_id}" if organization_id else "gateway"
 
 

@@ -72,7 +72,7 @@ async def test_a_person_may_watch_and_a_service_of_another_name_may_not(world: W
     token, _ = world.host.signer("identity").person_token(
         kind="user", principal="user:1", organization_id=office.organization_id, role=VIEWER
     )
-    strangers = world.host.signer("crm").service_token(office.organization_id)
+    strangers = world.host.signer("crm").service_token("ingest", office.organization_id)
     for bearer, status in ((token, 200), (strangers, 403), ("forged", 401)):
         headers = {"Authorization": f"Bearer {bearer}"}
         async with office.session.get(f"{office.url}/api/v1/stream", headers=headers) as stream:

@@ -105,7 +105,7 @@ async def test_who_is_revoked_reads_no_further(world: World, organization_id: UU
     token, _ = world.host.signer("identity").person_token(
         kind="key", principal=principal, organization_id=organization_id, scopes=[auth.ALL_SCOPES]
     )
-    stream = world._act(token).stub(EventServiceStub).Subscribe(pb.SubscribeRequest())
+    stream = world.with_token(token).stub(EventServiceStub).Subscribe(pb.SubscribeRequest())
     first = await stream.read()
     assert isinstance(first, pb.FeedEvent)
     assert first.heartbeat
