@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chassis.process import Process
+from chassis.references import contact_check
 from prosa.crm.v1.crm_service_pb2 import DESCRIPTOR
 from prosa.crm.v1.crm_service_pb2_grpc import add_CrmServiceServicer_to_server
 from prosa.identity.v1.events_pb2 import IdentityConflictDetected
@@ -13,7 +14,9 @@ from services.crm.servicer import CrmServicer
 async def start(process: Process) -> None:
     """Serves CrmService, relays its facts and makes identity's conflicts into tasks."""
     outbox, clock, ids = process.outbox(), process.clock, process.ids
-    servicer = CrmServicer(process.database(), outbox, process.requests(), clock, ids, process.relay())
+    servicer = CrmServicer(
+        process.database(), outbox, process.requests(), clock, ids, process.relay(), contact_check(process)
+    )
     process.serve(add_CrmServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["CrmService"].full_name)
     process.consume(
         "reconciliation_tasks",

@@ -17,6 +17,7 @@ from chassis.errors import NotFound, ProsaError, to_status
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
+from chassis.references import Check
 from chassis.requests import Requests
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
@@ -42,9 +43,11 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         clock: Clock,
         ids: Ids,
         wake: Callable[[], None],
+        check_contact: Check,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
         self._clock, self._ids, self._wake = clock, ids, wake
+        self._check_contact = check_contact
         self._ensurer = Ensurer(db, outbox, clock, ids, wake)
 
     async def BatchEnsureDeals(
@@ -129,6 +132,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
     ) -> pb.Deal:
         organization_id, now = auth.organization_id(), self._clock.now()
         contact_id = wire.to_uuid("contact_id", request.contact_id)
+        await self._check_contact(organization_id, contact_id)
         stage_id = wire.to_optional_uuid("stage_id", request.stage_id)
         value = None
         if request.HasField("value"):

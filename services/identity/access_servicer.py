@@ -18,6 +18,7 @@ from chassis.db import Database, Tx, scope
 from chassis.errors import (
     FailedPrecondition,
     InvalidArgument,
+    ResourceExhausted,
     Unauthenticated,
 )
 from chassis.ids import Ids
@@ -66,8 +67,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
         self._sign_in = sign_in
         self._key_places = Places(
-            reason="KEY_GUESSES_LIMITED",
-            message="Too many unknown API keys were tried from this network. Try again in a moment.",
+            refusal=_key_guesses_limited,
             total=access_domain.KEY_LOOKUPS_AT_ONCE_MAX,
             per_network=access_domain.KEY_LOOKUPS_PER_NETWORK_MAX,
             failures_free=access_domain.KEY_FAILURES_FREE,
@@ -255,6 +255,14 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                 for principal, moment in revoked
             ]
         )
+
+
+def _key_guesses_limited(seconds: int) -> ResourceExhausted:
+    return ResourceExhausted(
+        "KEY_GUESSES_LIMITED",
+        "Too many unknown API keys were tried from this network. Try again in a moment.",
+        retry_after_seconds=str(seconds),
+    )
 
 
 def _organization(organization: Organization) -> pb.Organization:

@@ -48,20 +48,22 @@ class _Network:
 
 
 class Places:
-    """The places to guess from: so many at work in all, so many a network, those of slow answers included."""
+    """The places to guess from: so many at work in all, so many a network, those of slow answers included.
+
+    ``refusal`` says in which words an attempt is refused, and after how many seconds it may be made again.
+    """
 
     def __init__(
         self,
         *,
-        reason: str,
-        message: str,
+        refusal: Callable[[int], ResourceExhausted],
         total: int,
         per_network: int,
         failures_free: int,
         window_seconds: float,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._reason, self._message = reason, message
+        self._refusal = refusal
         self._total, self._per_network = total, per_network
         self._failures_free, self._window_seconds = failures_free, window_seconds
         self._monotonic = monotonic
@@ -76,7 +78,7 @@ class Places:
         if self._working >= self._total or len(known.places) >= self._per_network:
             soonest = min((place.free_at for place in known.places), default=math.inf)
             wait = 1 if math.isinf(soonest) else max(1, math.ceil(soonest - now))
-            raise ResourceExhausted(self._reason, self._message, retry_after_seconds=str(wait))
+            raise self._refusal(wait)
         place = Place()
         known.places.append(place)
         self._working += 1

@@ -33,7 +33,6 @@ SIGN_INS_PER_NETWORK_MAX = 4
 KNOWN_SIGN_INS_AT_ONCE_MAX = 10
 """Beyond those, for people who signed in from the same network before."""
 KNOWN_SIGN_INS_PER_PERSON_MAX = 2
-_LIMITED = ("SIGN_IN_LIMITED", "Too many sign-ins at once, or too many with a wrong password. Try again in a moment.")
 
 Sleep = Callable[[float], Awaitable[None]]
 
@@ -100,11 +99,17 @@ class SignIn:
             return await access_store.signed_in_since(tx, email, network, since)
 
 
+def _limited(seconds: int) -> ResourceExhausted:
+    return ResourceExhausted(
+        "SIGN_IN_LIMITED",
+        "Too many sign-ins at once, or too many with a wrong password. Try again in a moment.",
+        retry_after_seconds=str(seconds),
+    )
+
+
 def _places(total: int, per_holder: int, failures_free: int) -> Places:
-    reason, message = _LIMITED
     return Places(
-        reason=reason,
-        message=message,
+        refusal=_limited,
         total=total,
         per_network=per_holder,
         failures_free=failures_free,

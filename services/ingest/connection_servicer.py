@@ -20,6 +20,7 @@ from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError,
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import read_page
+from chassis.references import Check
 from chassis.requests import Requests
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1 import connection_service_pb2_grpc as pb_grpc
@@ -66,12 +67,13 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         wake: Callable[[], None],
         changed: Callable[[], Awaitable[None]],
         chatwoot: ChatwootClient,
+        check_board: Check,
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
         self._db, self._outbox, self._requests, self._vault = db, outbox, requests, vault
         self._clock, self._ids, self._wake, self._changed = clock, ids, wake, changed
-        self._chatwoot, self._draw_key = chatwoot, draw_key
+        self._chatwoot, self._check_board, self._draw_key = chatwoot, check_board, draw_key
 
     async def CreateConnection(
         self,
@@ -212,6 +214,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             evolution_instance=_instance_name(request.evolution_instance),
             create_time=now,
         )
+        if channel.board_id is not None:
+            await self._check_board(organization_id, channel.board_id)
         async with self._db.transaction(organization_id) as tx:
             answer = await self._requests.claim(tx, organization_id, "CreateChannel", request, pb.Channel, now)
             if answer is not None:
@@ -234,6 +238,9 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         connection_id = wire.to_uuid("connection_id", request.connection_id)
         channel_id = wire.to_uuid("channel_id", request.channel_id)
         rules.something_named([field.name for field, _ in request.ListFields()])
+        board_id = wire.to_optional_uuid("board_id", request.board_id)
+        if board_id is not None:
+            await self._check_board(organization_id, board_id)
         async with self._db.transaction(organization_id) as tx:
             answer = await self._requests.claim(tx, organization_id, "UpdateChannel", request, pb.Channel, now)
             if answer is not None:

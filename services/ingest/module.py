@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from chassis.process import Process
+from chassis.references import board_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
@@ -50,6 +51,7 @@ async def start(process: Process) -> None:
             wake=wake_relay,
             changed=directory.announce_change,
             chatwoot=ChatwootClient(process.outgoing()),
+            check_board=board_check(process),
         ),
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
     )

@@ -8,8 +8,8 @@ from uuid import UUID
 import grpc.aio
 
 from chassis import rpc
-from chassis.auth import TokenSigner
 from chassis.process import Process
+from chassis.references import contact_check
 from prosa.identity.v1.access_service_pb2 import GetOrganizationRequest
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.outreach.v1.outreach_service_pb2 import DESCRIPTOR
@@ -26,7 +26,8 @@ async def start(process: Process) -> None:
         process.clock,
         process.ids,
         process.relay(),
-        region_of(process.channel("identity"), process.signer),
+        region_of(process.channel("identity")),
+        contact_check(process),
     )
     process.serve(
         add_OutreachServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["OutreachService"].full_name
@@ -34,7 +35,7 @@ async def start(process: Process) -> None:
     process.maintain()
 
 
-def region_of(channel: grpc.aio.Channel, signer: TokenSigner) -> Callable[[UUID], Awaitable[str]]:
+def region_of(channel: grpc.aio.Channel) -> Callable[[UUID], Awaitable[str]]:
     """Answers how an organization's region is asked of identity; asking raises what identity raises."""
     stub = AccessServiceStub(channel)
 

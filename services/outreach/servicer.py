@@ -14,6 +14,7 @@ from chassis.errors import NotFound
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from chassis.paging import read_page
+from chassis.references import Check
 from chassis.requests import Requests
 from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as pb
@@ -35,9 +36,11 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         ids: Ids,
         wake: Callable[[], None],
         region_of: Callable[[UUID], Awaitable[str]],
+        check_contact: Check,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
         self._clock, self._ids, self._wake, self._region_of = clock, ids, wake, region_of
+        self._check_contact = check_contact
 
     async def CreateSuppression(
         self,
@@ -46,6 +49,8 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
     ) -> pb.Suppression:
         organization_id, now = auth.organization_id(), self._clock.now()
         suppression = await self._read(request, organization_id)
+        if suppression.contact_id is not None:
+            await self._check_contact(organization_id, suppression.contact_id)
         async with self._db.transaction(organization_id) as tx:
             answer = await self._requests.claim(tx, organization_id, "CreateSuppression", request, pb.Suppression, now)
             if answer is not None:

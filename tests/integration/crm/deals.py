@@ -9,6 +9,7 @@ from uuid import UUID, uuid4
 from chassis.errors import from_status
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
+from tests.integration.identity.cast import given_contact
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -61,7 +62,8 @@ async def given_board(world: World, organization_id: UUID, name: str = "Vendas")
 async def given_deal(
     world: World, organization_id: UUID, contact_id: UUID, board: str = "", stage_id: str = "", title: str = "A mão"
 ) -> pb.Deal:
-    """A deal made by hand."""
+    """A deal made by hand, for a contact that is there."""
+    await given_contact(world, organization_id, contact_id)
     request = pb.CreateDealRequest(title=title, contact_id=str(contact_id), board=board, stage_id=stage_id)
     return await crm(world, organization_id).CreateDeal(request)
 

@@ -11,14 +11,16 @@ from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1.events_pb2 import DealCreated
 from prosa.v1 import options_pb2
 from tests.integration.crm.deals import crm, given_board, given_deal
+from tests.integration.identity.cast import given_contact
 from tests.world import World, error_info
 
-TARGETS = ("crm",)
+TARGETS = ("identity", "crm")
 
 
 async def test_a_deal_by_hand_is_kept_as_given_and_announced(world: World, organization_id: UUID) -> None:
     board = await given_board(world, organization_id)
-    stub, contact_id = crm(world, organization_id), uuid4()
+    stub = crm(world, organization_id)
+    contact_id = await given_contact(world, organization_id, uuid4())
     value = options_pb2.Money(minor_units=125_000, currency="BRL")
     deal = await stub.CreateDeal(
         pb.CreateDealRequest(
@@ -43,6 +45,17 @@ async def test_a_deal_by_hand_is_kept_as_given_and_announced(world: World, organ
     ]
 
 
+@pytest.mark.case("S13")
+async def test_a_contact_of_another_organization_gets_no_deal(world: World, organization_id: UUID) -> None:
+    await given_board(world, organization_id)
+    stub, theirs = crm(world, organization_id), await given_contact(world, uuid4(), uuid4())
+    for stranger in (theirs, uuid4()):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.CreateDeal(pb.CreateDealRequest(title="x", contact_id=str(stranger)))
+        assert error_info(refused.value).reason == "CONTACT_NOT_FOUND"
+    assert not (await stub.ListDeals(pb.ListDealsRequest())).deals
+
+
 async def test_a_deal_without_board_and_stage_begins_where_ensured_ones_do(world: World, organization_id: UUID) -> None:
     board = await given_board(world, organization_id)
     deal = await given_deal(world, organization_id, uuid4())
@@ -58,7 +71,8 @@ async def test_a_deal_made_in_a_closing_stage_is_closed(world: World, organizati
 
 async def test_a_retry_makes_no_second_deal(world: World, organization_id: UUID) -> None:
     await given_board(world, organization_id)
-    request = pb.CreateDealRequest(title="Um", contact_id=str(uuid4()), request_id=str(uuid4()))
+    contact_id = await given_contact(world, organization_id, uuid4())
+    request = pb.CreateDealRequest(title="Um", contact_id=str(contact_id), request_id=str(uuid4()))
     stub = crm(world, organization_id)
     assert await stub.CreateDeal(request) == await stub.CreateDeal(request)
     assert len((await stub.ListDeals(pb.ListDealsRequest())).deals) == 1
@@ -67,7 +81,7 @@ async def test_a_retry_makes_no_second_deal(world: World, organization_id: UUID)
 async def test_what_a_deal_refers_to_must_be_there(world: World, organization_id: UUID) -> None:
     board, other = await given_board(world, organization_id), await given_board(world, organization_id, "Outro")
     theirs = await given_board(world, uuid4())
-    contact_id = str(uuid4())
+    contact_id = str(await given_contact(world, organization_id, uuid4()))
     refusals = [
         (pb.CreateDealRequest(title="x", contact_id=contact_id, board="nenhum"), "BOARD_NOT_FOUND"),
         (pb.CreateDealRequest(title="x", contact_id=contact_id, board=theirs.board_id), "BOARD_NOT_FOUND"),

@@ -26,7 +26,7 @@ from tests.integration.crm.deals import (
 )
 from tests.world import World, error_info
 
-TARGETS = ("crm",)
+TARGETS = ("identity", "crm")
 
 PARALLEL = 50
 # The pool lets so many of the calls in at once; the others wait for a connection behind them.

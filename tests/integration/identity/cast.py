@@ -49,6 +49,17 @@ async def given_organization(world: World, region: str = "BR") -> UUID:
     return organization_id
 
 
+async def given_contact(world: World, organization_id: UUID, contact_id: UUID) -> UUID:
+    """A contact of the organization, under this id."""
+    async with await world.admin() as connection:
+        await connection.execute(
+            "insert into identity.contacts (organization_id, contact_id, name, phone, email, tags, version,"
+            " create_time, update_time) values (%s, %s, 'Ana', '', '', '{}', 1, %s, %s) on conflict do nothing",
+            [organization_id, contact_id, world.clock.now(), world.clock.now()],
+        )
+    return contact_id
+
+
 def contacts_of(world: World, organization_id: UUID) -> Any:
     """ContactService as the organization's owner calls it."""
     return world.as_user(organization_id, OWNER).stub(contact_grpc.ContactServiceStub)

@@ -23,10 +23,11 @@ from prosa.ingest.v1.events_pb2 import ChannelCreated, ConnectionCreated
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from services.ingest.connection_servicer import ACCESS_TOKEN_COLUMN
 from services.ingest.directory import SECRET_COLUMN
+from tests.integration.crm.deals import given_board
 from tests.integration.ingest.connections import INSTAGRAM, WHATSAPP, connections, given_channel, given_connection
 from tests.world import ADMIN, AGENT, VIEWER, World, error_info
 
-TARGETS = ("ingest",)
+TARGETS = ("identity", "crm", "ingest")
 
 
 async def live_secrets(world: World, connection: pb.Connection) -> list[str]:
@@ -229,9 +230,29 @@ async def test_the_door_hears_of_a_new_secret_at_once(world: World, organization
     assert signed.outcome == door_pb.ACCEPT_OUTCOME_ACCEPTED
 
 
+@pytest.mark.case("S13")
+async def test_a_board_of_another_organization_is_no_channel_s(world: World, organization_id: UUID) -> None:
+    made, theirs = await given_connection(world, organization_id), await given_board(world, uuid4())
+    stub = connections(world, organization_id)
+    request = pb.CreateChannelRequest(connection_id=made.connection_id, name="Vendas", source=INSTAGRAM, inbox_id=4)
+    channel = await stub.CreateChannel(request)
+    request.inbox_id = 5
+    for board_id in (theirs.board_id, str(uuid4())):
+        request.board_id = board_id
+        change = pb.UpdateChannelRequest(
+            connection_id=made.connection_id, channel_id=channel.channel_id, board_id=board_id
+        )
+        for call in (stub.CreateChannel(request), stub.UpdateChannel(change)):
+            with pytest.raises(grpc.aio.AioRpcError) as refused:
+                await call
+            assert error_info(refused.value).reason == "BOARD_NOT_FOUND"
+    listed = await stub.ListChannels(pb.ListChannelsRequest(connection_id=made.connection_id))
+    assert list(listed.channels) == [channel]
+
+
 async def test_a_channel_is_announced_and_takes_its_inbox_once(world: World, organization_id: UUID) -> None:
     made = await given_connection(world, organization_id)
-    board_id = str(uuid4())
+    board_id = (await given_board(world, organization_id)).board_id
     channel = await connections(world, organization_id).CreateChannel(
         pb.CreateChannelRequest(
             connection_id=made.connection_id,

@@ -20,10 +20,11 @@ from prosa.ingest.v1.events_pb2 import ChannelUpdated, ConnectionUpdated
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.connection_servicer import ACCESS_TOKEN_COLUMN
+from tests.integration.crm.deals import given_board
 from tests.integration.ingest.connections import INSTAGRAM, WHATSAPP, connections, given_channel, given_connection
 from tests.world import World, error_info
 
-TARGETS = ("ingest",)
+TARGETS = ("identity", "crm", "ingest")
 SECRET = "segredo-do-teste"
 
 
@@ -261,7 +262,7 @@ async def test_two_changes_at_the_same_moment_both_hold(world: World, organizati
 async def test_a_channel_changes_in_what_is_named(world: World, organization_id: UUID) -> None:
     made = await given_connection(world, organization_id)
     channel = await given_channel(world, made, 1, name="Vendas")
-    board_id = str(uuid4())
+    board_id = (await given_board(world, organization_id)).board_id
     changed = await update_channel(
         world, channel, source=INSTAGRAM, inbox_id=4, board_id=board_id, evolution_instance=" vendas-01 "
     )

@@ -13,7 +13,7 @@ from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1.events_pb2 import SuppressionCreated
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
-from tests.integration.identity.cast import given_organization
+from tests.integration.identity.cast import given_contact, given_organization
 from tests.world import VIEWER, World, error_info
 
 if TYPE_CHECKING:
@@ -29,9 +29,12 @@ def outreach(world: World, organization_id: UUID) -> OutreachServiceAsyncStub:
     return world.as_user(organization_id).stub(OutreachServiceStub)
 
 
-def whatsapp(external_id: str, reason: str = "") -> pb.CreateSuppressionRequest:
+def whatsapp(external_id: str, reason: str = "", contact_id: UUID | None = None) -> pb.CreateSuppressionRequest:
     return pb.CreateSuppressionRequest(
-        source=options_pb2.SOURCE_WHATSAPP, external_id=external_id, contact_id=str(uuid4()), reason=reason
+        source=options_pb2.SOURCE_WHATSAPP,
+        external_id=external_id,
+        contact_id="" if contact_id is None else str(contact_id),
+        reason=reason,
     )
 
 
@@ -120,13 +123,27 @@ async def test_a_retry_gets_the_first_answer_and_another_body_an_error(world: Wo
 
 async def test_suppressions_are_listed_newest_first_by_contact_and_page(world: World, organization_id: UUID) -> None:
     stub = outreach(world, organization_id)
-    made = [await stub.CreateSuppression(whatsapp(f"+551190000000{place}")) for place in range(1, 4)]
+    contacts = [await given_contact(world, organization_id, uuid4()) for _ in range(3)]
+    made = [
+        await stub.CreateSuppression(whatsapp(f"+551190000000{place}", contact_id=contact_id))
+        for place, contact_id in enumerate(contacts, 1)
+    ]
     first = await stub.ListSuppressions(pb.ListSuppressionsRequest(page_size=2))
     rest = await stub.ListSuppressions(pb.ListSuppressionsRequest(page_size=2, page_token=first.next_page_token))
     assert [*first.suppressions, *rest.suppressions] == made[::-1]
     assert rest.next_page_token == ""
     one = await stub.ListSuppressions(pb.ListSuppressionsRequest(contact_id=made[1].contact_id))
     assert list(one.suppressions) == [made[1]]
+
+
+@pytest.mark.case("S13")
+async def test_a_contact_of_another_organization_is_not_suppressed(world: World, organization_id: UUID) -> None:
+    stub, theirs = outreach(world, organization_id), await given_contact(world, uuid4(), uuid4())
+    for stranger in (theirs, uuid4()):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await stub.CreateSuppression(whatsapp("+5511900000001", contact_id=stranger))
+        assert error_info(refused.value).reason == "CONTACT_NOT_FOUND"
+    assert not (await stub.ListSuppressions(pb.ListSuppressionsRequest())).suppressions
 
 
 async def test_a_viewer_looks_and_suppresses_nobody(world: World, organization_id: UUID) -> None:

@@ -24,8 +24,7 @@ class Time:
 def places(time: Time, *, total: int = 100, per_network: int = 2, failures_free: int = 3) -> Places:
     """Places with small limits."""
     return Places(
-        reason="LIMITED",
-        message="Wait.",
+        refusal=lambda seconds: ResourceExhausted("LIMITED", "Wait.", retry_after_seconds=str(seconds)),
         total=total,
         per_network=per_network,
         failures_free=failures_free,

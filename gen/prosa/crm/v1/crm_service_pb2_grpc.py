@@ -111,7 +111,8 @@ class CrmServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateDeal(self, request, context):
-        """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND.
+        """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND CONTACT_NOT_FOUND,
+        BOARD_NOT_FOUND, STAGE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

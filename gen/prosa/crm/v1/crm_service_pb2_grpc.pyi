@@ -44,7 +44,9 @@ class CrmServiceStub:
     ListBoards: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListBoardsRequest, _crm_service_pb2.ListBoardsResponse]
     """Lists boards in their order."""
     CreateDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.CreateDealRequest, _crm_service_pb2.Deal]
-    """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND."""
+    """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND CONTACT_NOT_FOUND,
+    BOARD_NOT_FOUND, STAGE_NOT_FOUND.
+    """
     GetDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.GetDealRequest, _crm_service_pb2.Deal]
     """Answers one deal. Errors: NOT_FOUND DEAL_NOT_FOUND."""
     ListDeals: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListDealsRequest, _crm_service_pb2.ListDealsResponse]
@@ -68,7 +70,9 @@ class CrmServiceAsyncStub(CrmServiceStub):
     ListBoards: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListBoardsRequest, _crm_service_pb2.ListBoardsResponse]  # type: ignore[assignment]
     """Lists boards in their order."""
     CreateDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.CreateDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
-    """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND."""
+    """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND CONTACT_NOT_FOUND,
+    BOARD_NOT_FOUND, STAGE_NOT_FOUND.
+    """
     GetDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.GetDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
     """Answers one deal. Errors: NOT_FOUND DEAL_NOT_FOUND."""
     ListDeals: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListDealsRequest, _crm_service_pb2.ListDealsResponse]  # type: ignore[assignment]
@@ -119,7 +123,9 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _crm_service_pb2.CreateDealRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_service_pb2.Deal, _abc.Awaitable[_crm_service_pb2.Deal]]:
-        """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND BOARD_NOT_FOUND, STAGE_NOT_FOUND."""
+        """Opens a deal by hand; a contact may have several. Errors: NOT_FOUND CONTACT_NOT_FOUND,
+        BOARD_NOT_FOUND, STAGE_NOT_FOUND.
+        """
 
     @_abc_1.abstractmethod
     def GetDeal(

@@ -59,6 +59,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one board with another board_id."""
     ERROR_REASON_ITEM_REFUSED: _ErrorReason.ValueType  # 18
     """INVALID_ARGUMENT: an item of a batch cannot be stored, while the others were. Example: a text no column takes."""
+    ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 19
+    """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that CRM gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -100,4 +102,6 @@ ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 17
 """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one board with another board_id."""
 ERROR_REASON_ITEM_REFUSED: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT: an item of a batch cannot be stored, while the others were. Example: a text no column takes."""
+ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 19
+"""NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

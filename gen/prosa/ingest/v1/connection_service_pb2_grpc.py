@@ -136,7 +136,8 @@ class ConnectionServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateChannel(self, request, context):
-        """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN.
+        """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
+        INBOX_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -145,8 +146,8 @@ class ConnectionServiceServicer:
     def UpdateChannel(self, request, context):
         """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
         stays as it is. What is the same already is no change; a request that names nothing is refused.
-        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
-        NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN;
+        INVALID_ARGUMENT NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -57,12 +57,14 @@ class ConnectionServiceStub:
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
     """
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]
-    """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+    """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
+    INBOX_TAKEN.
+    """
     UpdateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateChannelRequest, _connection_service_pb2.Channel]
     """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
     stays as it is. What is the same already is no change; a request that names nothing is refused.
-    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
-    NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN;
+    INVALID_ARGUMENT NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
     """
     ListChannels: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]
     """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
@@ -99,12 +101,14 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
     """
     CreateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
-    """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+    """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
+    INBOX_TAKEN.
+    """
     UpdateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
     """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
     stays as it is. What is the same already is no change; a request that names nothing is refused.
-    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
-    NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+    Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN;
+    INVALID_ARGUMENT NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
     """
     ListChannels: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.ListChannelsRequest, _connection_service_pb2.ListChannelsResponse]  # type: ignore[assignment]
     """Lists channels, of one connection or of all. With find_one, the one active channel that matches; two are refused,
@@ -180,7 +184,9 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _connection_service_pb2.CreateChannelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_connection_service_pb2.Channel, _abc.Awaitable[_connection_service_pb2.Channel]]:
-        """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN."""
+        """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
+        INBOX_TAKEN.
+        """
 
     @_abc_1.abstractmethod
     def UpdateChannel(
@@ -190,8 +196,8 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_connection_service_pb2.Channel, _abc.Awaitable[_connection_service_pb2.Channel]]:
         """Changes a channel. What the request does not name stays; events are read by it from now on, and what was taken in
         stays as it is. What is the same already is no change; a request that names nothing is refused.
-        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN; INVALID_ARGUMENT
-        NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
+        Errors: NOT_FOUND CONNECTION_NOT_FOUND, CHANNEL_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS INBOX_TAKEN;
+        INVALID_ARGUMENT NOTHING_TO_CHANGE; ABORTED ETAG_STALE.
         """
 
     @_abc_1.abstractmethod

@@ -37,6 +37,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a page_size is below zero. Example: -1."""
     ERROR_REASON_PAGE_TOKEN_INVALID: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one contact with another's id."""
+    ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 8
+    """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that outreach gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -56,4 +58,6 @@ ERROR_REASON_PAGE_SIZE_INVALID: ErrorReason.ValueType  # 6
 """INVALID_ARGUMENT: a page_size is below zero. Example: -1."""
 ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one contact with another's id."""
+ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 8
+"""NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
