@@ -14,7 +14,7 @@ TEST_PROCESSES ?= 2
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test bench lint format generate requirements cases mutants chaos clean
+.PHONY: help install run test bench lint format generate requirements cases mutants chaos siege clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -48,6 +48,9 @@ chaos: install ## The crash test at full size: make chaos FAULTS=200 SEED=7
 
 mutants: install ## Plant every known bug, one at a time, and see the tests catch it: make mutants ONLY=relay
 	$(BIN)/python -m tests.mutants --jobs $(TEST_PROCESSES) $(if $(ONLY),--only '$(ONLY)')
+
+siege: install ## A flood of strangers at full size: 20,000 within a minute, at most 5,000 at once.
+	$(BIN)/python -m tests.siege
 
 lint: install ## Check form, types, layers and contracts.
 	$(BIN)/ruff check .

@@ -19,7 +19,7 @@ from chassis import auth, crypto, migrate, open_files, telemetry
 from chassis.clock import SystemClock
 from chassis.embedded.child import ChildSpec
 from chassis.embedded.ports import LOOPBACK
-from chassis.embedded.shapes import SERVICES, Shape, default_shape
+from chassis.embedded.shapes import RECEIVERS_MAX, SERVICES, Shape, default_shape
 from chassis.embedded.suite import READER_VARIABLE, Suite
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
@@ -53,6 +53,15 @@ def up(
     ] = HTTP_PORT_DEFAULT,
     demo: Annotated[bool, typer.Option("--demo", help="Make an organization and let conversations arrive.")] = False,
     shape: Annotated[str, typer.Option(help="Processes: auto, all, door or services.")] = AUTO,
+    receivers: Annotated[
+        int | None,
+        typer.Option(
+            envvar="PROSA_RECEIVERS",
+            min=1,
+            max=RECEIVERS_MAX,
+            help="Processes that receive, with the shape door; 2 from 4 cores on.",
+        ),
+    ] = None,
     as_json: Json = False,
 ) -> None:
     """Start everything: PostgreSQL, NATS, migrations and all services. Ctrl-C stops all of it."""
@@ -60,7 +69,7 @@ def up(
         raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
     chosen = default_shape() if shape == AUTO else Shape(shape)
     streams.when_nobody_reads(streams.stop_in_order)
-    asyncio.run(Up(home, http_port, chosen, demo=demo, as_json=as_json).run())
+    asyncio.run(Up(home, http_port, chosen, receivers=receivers, demo=demo, as_json=as_json).run())
 
 
 class WatchedSuite(Suite):
@@ -90,7 +99,9 @@ class WatchedSuite(Suite):
 class Up:
     """One run of the suite: what the supervisor does besides supervising."""
 
-    def __init__(self, home: Path, http_port: int, shape: Shape, *, demo: bool, as_json: bool) -> None:
+    def __init__(
+        self, home: Path, http_port: int, shape: Shape, *, receivers: int | None, demo: bool, as_json: bool
+    ) -> None:
         self._demo = demo
         self._as_json = as_json
         # With JSON, standard output is for the one document.
@@ -111,6 +122,7 @@ class Up:
             home,
             http_port,
             shape,
+            receivers=receivers,
             environment=os.environ,
             migrate=self._migrate,
             on_ready=self._on_ready,

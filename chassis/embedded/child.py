@@ -61,6 +61,8 @@ class ChildSpec:
     owns: Callable[[Sequence[str]], bool] = _owns_none
     needs: tuple[str, ...] = ()
     account: Account | None = None
+    # Descriptors of listening sockets that the supervisor keeps open, whatever becomes of the child.
+    listening: tuple[int, ...] = ()
     stop_signal: signal.Signals = signal.SIGTERM
     death_signal: signal.Signals = signal.SIGKILL
     stop_timeout_seconds: float = 10.0
@@ -68,13 +70,22 @@ class ChildSpec:
 
 
 def launched(
-    command: Iterable[str], *, account: Account | None = None, death_signal: signal.Signals = signal.SIGKILL
+    command: Iterable[str],
+    *,
+    account: Account | None = None,
+    death_signal: signal.Signals = signal.SIGKILL,
+    listening: Sequence[int] = (),
 ) -> tuple[str, ...]:
     """Wraps a command so that it runs as the account and dies with this process (on Linux), whatever kills this one.
 
     The wish to die is bound to the thread that spawns: spawn from the main thread, whose end is the process's.
     """
-    order = {**_identity(account), "death_signal": int(death_signal), "parent": os.getpid()}
+    order = {
+        **_identity(account),
+        "death_signal": int(death_signal),
+        "parent": os.getpid(),
+        "listening": list(listening),
+    }
     return (sys.executable, "-I", "-S", str(LAUNCHER), json.dumps(order), *command)
 
 

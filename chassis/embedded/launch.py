@@ -25,6 +25,8 @@ def main(arguments: list[str]) -> None:
     """Becomes the program in `arguments`; returns never, or raises OSError when it cannot be executed."""
     order = json.loads(arguments[0])
     command = arguments[1:]
+    if order.get("listening"):
+        hand_over(order["listening"])
     if order["uid"] is not None:
         become(order["uid"], order["gid"], walks=order["walks"])
     if "probe" in order:
@@ -37,6 +39,20 @@ def main(arguments: list[str]) -> None:
             sys.exit(EXIT_PARENT_GONE)
     os.umask(0o077)
     os.execvp(command[0], command)  # noqa: S606
+
+
+def hand_over(descriptors: list[int]) -> None:
+    """Gives the program its listening sockets as systemd would: from descriptor 3 on, and in the environment."""
+    import fcntl
+
+    first = 3
+    # Out of the way first: one of them may stand where another belongs.
+    moved = [fcntl.fcntl(descriptor, fcntl.F_DUPFD_CLOEXEC, first + len(descriptors)) for descriptor in descriptors]
+    for place, descriptor in enumerate(moved, start=first):
+        os.dup2(descriptor, place, inheritable=True)
+    for descriptor in set(descriptors) - set(range(first, first + len(descriptors))):
+        os.close(descriptor)
+    os.environ |= {"LISTEN_PID": str(os.getpid()), "LISTEN_FDS": str(len(descriptors))}
 
 
 def become(uid: int, gid: int, *, walks: bool) -> None:

@@ -20,6 +20,9 @@ READER_ROLE = "prosa_reader"
 REDIS_TARGETS: frozenset[str] = frozenset()
 """What uses Redis; nothing does yet. Where this is empty no Redis is started."""
 DOOR_CORES_MIN = 2
+RECEIVERS_CORES_MIN = 4
+"""With so many cores two processes receive, so that one goes on while the other is started again."""
+RECEIVERS_MAX = 8
 
 
 class Shape(StrEnum):
@@ -65,13 +68,19 @@ def default_shape(cores: int | None = None) -> Shape:
     return Shape.DOOR if (cores or os.cpu_count() or 1) >= DOOR_CORES_MIN else Shape.ALL
 
 
-def processes_of(shape: Shape) -> dict[str, tuple[str, ...]]:
+def default_receivers(cores: int | None = None) -> int:
+    """How many processes receive from the public port where those are processes of their own."""
+    return 2 if (cores or os.cpu_count() or 1) >= RECEIVERS_CORES_MIN else 1
+
+
+def processes_of(shape: Shape, receivers: int = 1) -> dict[str, tuple[str, ...]]:
     """The targets of each process, by the process's name."""
     match shape:
         case Shape.ALL:
             return {"all": TARGETS}
         case Shape.DOOR:
-            return {"door": (GATEWAY_TARGET, ACCEPT_TARGET), "rest": SERVICES}
+            names = ["door", *(f"door-{number}" for number in range(2, receivers + 1))]
+            return {**dict.fromkeys(names, (GATEWAY_TARGET, ACCEPT_TARGET)), "rest": SERVICES}
         case Shape.SERVICES:
             return {target: (target,) for target in TARGETS}
 
@@ -93,7 +102,9 @@ def app_environment(app: AppProcess, addresses: Addresses, caller: Mapping[str, 
             environment[database_variable(service)] = addresses.service_database_urls[service]
     for target in TARGETS:
         if target != GATEWAY_TARGET:
-            environment[f"PROSA_{target.upper().replace('-', '_')}_ADDRESS"] = addresses.grpc_address(target)
+            # What a process serves itself it calls there, also where a second one serves the same.
+            address = f"{LOOPBACK}:{app.grpc_port}" if target in app.targets else addresses.grpc_address(target)
+            environment[f"PROSA_{target.upper().replace('-', '_')}_ADDRESS"] = address
     environment |= {
         "PROSA_HOME": str(addresses.home),
         "PROSA_KEYS_DIR": str(addresses.home / "keys"),

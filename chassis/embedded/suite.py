@@ -4,10 +4,12 @@ import asyncio
 import contextlib
 import json
 import os
+import socket
 from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
 from functools import partial
 from pathlib import Path
 
+from chassis import sockets
 from chassis.embedded.child import ChildSpec, clear_records
 from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.home import Home, disk_free_bytes, require_http_port
@@ -16,6 +18,7 @@ from chassis.embedded.ports import LOOPBACK, choose_ports, keep_passwords
 from chassis.embedded.postgres import EmbeddedPostgres
 from chassis.embedded.redis import EmbeddedRedis
 from chassis.embedded.shapes import (
+    GATEWAY_TARGET,
     READER_ROLE,
     REDIS_TARGETS,
     SERVICES,
@@ -24,6 +27,7 @@ from chassis.embedded.shapes import (
     Shape,
     app_environment,
     database_variable,
+    default_receivers,
     default_shape,
     processes_of,
     role_of,
@@ -63,6 +67,7 @@ class Suite:
         http_port: int,
         shape: Shape | None = None,
         *,
+        receivers: int | None = None,
         environment: Mapping[str, str] | None = None,
         migrate: Hook = _nothing,
         on_ready: Hook = _nothing,
@@ -76,6 +81,7 @@ class Suite:
         self.directory = home.expanduser().absolute()
         self.http_port = http_port
         self.shape = shape or default_shape()
+        self.receivers = receivers or default_receivers()
         self.environment = dict(os.environ if environment is None else environment)
         self.database_url = self.environment.get("PROSA_DATABASE_URL", "")
         self.nats_url = self.environment.get("PROSA_NATS_URL", "")
@@ -97,6 +103,7 @@ class Suite:
         self._passwords: dict[str, str] = {}
         self._home: Home | None = None
         self._supervisor: Supervisor | None = None
+        self._listening: list[socket.socket] = []
 
     @property
     def supervisor(self) -> Supervisor:
@@ -138,6 +145,8 @@ class Suite:
         # Before any port is tried, because what a former run left may still hold it.
         await clear_records(self.directory / "run")
         require_http_port(self.http_port)
+        # Held here, so that who connects while a receiver is started again waits a moment and is not refused.
+        self._listening = sockets.listen(self.environment.get("PROSA_HTTP_HOST") or LOOPBACK, self.http_port)
         self._choose()
         servers = self._servers()
         apps = self._app_children([server.name for server in servers])
@@ -159,6 +168,8 @@ class Suite:
             if self._supervisor is not None:
                 await self._supervisor.stop()
         finally:
+            for listening in self._listening:
+                listening.close()
             self._home.close()
             self._home = None
 
@@ -176,7 +187,7 @@ class Suite:
         }
 
     def _choose(self) -> None:
-        processes = processes_of(self.shape)
+        processes = processes_of(self.shape, self.receivers)
         names = ["postgres", "nats", "redis", *self._extra_ports]
         names += [f"{process}.{kind}" for process in processes for kind in ("grpc", "metrics")]
         secrets_file = self.directory / "secrets.json"
@@ -243,11 +254,17 @@ class Suite:
                 environment=app_environment(app, addresses, self.environment),
                 ready=partial(answers_ready, app.metrics_port),
                 needs=tuple(needs),
+                listening=self._handed_to(app),
                 stop_timeout_seconds=APP_STOP_TIMEOUT_SECONDS,
                 ready_timeout_seconds=APP_READY_TIMEOUT_SECONDS,
             )
             for app in self.apps
         ]
+
+    def _handed_to(self, app: AppProcess) -> tuple[int, ...]:
+        if GATEWAY_TARGET not in app.targets:
+            return ()
+        return tuple(listening.fileno() for listening in self._listening)
 
     def _kill(self) -> None:
         if self._supervisor is not None:

@@ -359,7 +359,12 @@ class _Child:
         return f"ended with code {code}" if code >= 0 else f"ended by signal {signal.Signals(-code).name}"
 
     async def _spawn(self) -> asyncio.subprocess.Process:
-        command = launched(self.spec.command, account=self.spec.account, death_signal=self.spec.death_signal)
+        command = launched(
+            self.spec.command,
+            account=self.spec.account,
+            death_signal=self.spec.death_signal,
+            listening=self.spec.listening,
+        )
         with self._logs.append(self.spec.name) as output:
             # A session of its own, so that Ctrl-C in the terminal reaches the supervisor alone.
             self._process = await asyncio.create_subprocess_exec(
@@ -368,6 +373,7 @@ class _Child:
                 stdout=output,
                 stderr=output,
                 env=dict(self.spec.environment),
+                pass_fds=self.spec.listening,
                 start_new_session=True,
             )
         return self._process

@@ -17,7 +17,17 @@ from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.nats import nats_server
 from chassis.embedded.ports import free_port
 from chassis.embedded.redis import find_redis_server
-from chassis.embedded.shapes import TARGETS, Shape, default_shape, processes_of, with_role
+from chassis.embedded.shapes import (
+    TARGETS,
+    Addresses,
+    AppProcess,
+    Shape,
+    app_environment,
+    default_receivers,
+    default_shape,
+    processes_of,
+    with_role,
+)
 from chassis.embedded.suite import Suite
 from tests.integration.embedded.fakes import alive, descendants, fake_app, fake_child, line_of, program, until
 
@@ -214,6 +224,19 @@ def test_every_shape_runs_every_target_once() -> None:
         targets = [target for targets in processes_of(shape).values() for target in targets]
         assert sorted(targets) == sorted(TARGETS)
     assert (default_shape(1), default_shape(2)) == (Shape.ALL, Shape.DOOR)
+
+
+@pytest.mark.case("S12")
+def test_a_second_receiver_calls_what_it_serves_itself(tmp_path: Path) -> None:
+    processes = processes_of(Shape.DOOR, receivers=2)
+    assert {name for name, targets in processes.items() if "gateway" in targets} == {"door", "door-2"}
+    assert (default_receivers(2), default_receivers(4)) == (1, 2)
+    apps = tuple(AppProcess(name, targets, 100 + n, 200 + n) for n, (name, targets) in enumerate(processes.items()))
+    addresses = Addresses(tmp_path, 80, "", "", {}, apps)
+    for app in apps[:2]:
+        environment = app_environment(app, addresses, {})
+        assert environment["PROSA_INGEST_ACCEPT_ADDRESS"] == environment["PROSA_GRPC_ADDRESS"]
+        assert environment["PROSA_INGEST_ADDRESS"] == f"127.0.0.1:{apps[2].grpc_port}"
 
 
 def test_a_role_replaces_whoever_stood_in_the_url() -> None:
