@@ -10,7 +10,7 @@ import aiohttp
 import grpc
 import structlog
 from aiohttp import web
-from aiohttp.hdrs import METH_ALL, SERVER
+from aiohttp.hdrs import METH_ALL, METH_POST, SERVER
 from aiohttp.typedefs import Middleware
 from multidict import CIMultiDict, istr
 from prometheus_client import CollectorRegistry
@@ -40,7 +40,7 @@ from gateway.limits import (
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
-from gateway.metrics import HttpMetrics
+from gateway.metrics import HttpMetrics, WebhookMetrics
 from gateway.networks import network_of
 from gateway.routes.api import Allowances, Channels, add_api_routes
 from gateway.routes.docs import Docs
@@ -49,6 +49,7 @@ from gateway.routes.stream import LiveUpdates
 from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import Door, WebhookLimits
 from gateway.transcoding.plans import Plans
+from gateway.webhook_addresses import Address, read_address
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 
@@ -61,6 +62,9 @@ SLOW_SECONDS = 1.0
 _WEBHOOK_ROUTES = ("/webhooks/", "/api/chatwoot/webhook")
 _PROVING_ROUTES = ("/webhooks/", "/api/v1/")
 """Who gets more than an error there has shown a signature, a key or a password."""
+
+_ADDRESS: web.RequestKey[Address] = web.RequestKey("address", Address)
+_DOOR: web.AppKey[Door] = web.AppKey("door", Door)
 
 # A name that knows already how it compares: each answer carries it.
 _CORRELATION_ID = istr("X-Correlation-Id")
@@ -103,7 +107,7 @@ def make_app(parts: Parts) -> web.Application:
     """Builds the application. Rooms without a channel are left out, and so are the routes that need them."""
     metrics = HttpMetrics(parts.registry)
     app = web.Application(
-        middlewares=[_surrounding(metrics), _tell_problems],
+        middlewares=[_surrounding(metrics), _tell_problems, _forgiving_copies],
         client_max_size=API_BODY_BYTES_MAX,
         handler_args=HANDLER_ARGUMENTS,
     )
@@ -115,8 +119,15 @@ def make_app(parts: Parts) -> web.Application:
     add_api_routes(app, parts.channels, credentials, Allowances(parts.gate), plans, bodies, around)
     if "ingest" in parts.channels:
         ingest = parts.channels["ingest"]
-        door = Door(parts.channels.get("ingest_accept", ingest), parts.tokens, parts.clock, limits=parts.webhook_limits)
+        door = Door(
+            parts.channels.get("ingest_accept", ingest),
+            parts.tokens,
+            parts.clock,
+            WebhookMetrics(parts.registry),
+            limits=parts.webhook_limits,
+        )
         door.add_routes(app)
+        app[_DOOR] = door
         metrics.watch("prosa_webhooks_waiting", "Webhooks that wait for a call.", lambda: door.waiting)
         queue = {} if parts.stream_queue_events_max is None else {"queue_events_max": parts.stream_queue_events_max}
         feed = Feed(ingest, parts.tokens, plans, **queue)
@@ -156,7 +167,7 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
             protocol.connection.begun()
         resource = request.match_info.route.resource
         # The pattern, not the path: a path may hold a connection's key.
-        route = resource.canonical if resource is not None else ""
+        route = resource.canonical if resource is not None else _astray(request)
         # A method that nobody knows is somebody's invention, and would be a series of its own.
         method = request.method if request.method in METH_ALL else "OTHER"
         correlation_id, trace_parent = identify(request)
@@ -186,6 +197,25 @@ async def add_headers(request: web.Request, response: web.StreamResponse) -> Non
     headers[_CORRELATION_ID] = request.get(correlation_id_key, "")
     if isinstance(request.protocol, HttpHandler) and not isinstance(response, web.Response):
         request.protocol.connection.streaming()
+
+
+def _astray(request: web.Request) -> str:
+    """The route that is meant by a path which is none; empty where it is no webhook's."""
+    address = read_address(request.path) if request.method == METH_POST else None
+    if address is None:
+        return ""
+    request[_ADDRESS] = address
+    return address.route
+
+
+@web.middleware
+async def _forgiving_copies(request: web.Request, handler: Handler) -> web.StreamResponse:
+    """Takes webhooks whose address was copied with something around it: who gets a 404 does not send again."""
+    address = request.get(_ADDRESS)
+    door = request.app.get(_DOOR)
+    if address is None or door is None:
+        return await handler(request)
+    return await door.astray(request, address)
 
 
 @web.middleware

@@ -69,8 +69,27 @@ ACCEPT_BATCH_ITEMS_MAX = 100
 ACCEPT_BATCH_BYTES_MAX = 8 * 1024 * 1024
 ACCEPT_QUEUE_ITEMS_MAX = 2_000
 ACCEPT_QUEUE_BYTES_MAX = 128 * 1024 * 1024
+LARGE_BODY_BYTES = 256 * 1024
+"""Larger webhooks travel in calls of their own: what they cost does not keep the many small ones waiting."""
+LARGE_BATCH_ITEMS_MAX = 4
 WEBHOOK_HEADER_LENGTH_MAX = 4096
 CONNECTION_KEY_LENGTH_MAX = 128
+CONNECTION_BURST_BYTES = 64 * 1024 * 1024
+"""So much one connection may send at once; a thousand usual webhooks have some four megabytes."""
+CONNECTION_BYTES_PER_SECOND = 16 * 1024 * 1024
+CONNECTION_BUDGETS_MAX = 10_000
+UNPROVEN_BURST_BYTES = 64 * 1024 * 1024
+"""Of all that is sent to the legacy path and proves nothing. Beyond it only small bodies are read there."""
+UNPROVEN_BYTES_PER_SECOND = 4 * 1024 * 1024
+KEYS_KNOWN_MAX = 10_000
+KEYS_UNKNOWN_MAX = 10_000
+UNKNOWN_KEY_SECONDS = 5.0
+KEY_LOOKUP_BATCH_MAX = 100
+KEY_LOOKUPS_WAITING_MAX = 2_000
+"""Beyond it who guesses, and who was never heard of, is told to come again."""
+KEY_LOOKUP_TIMEOUT_SECONDS = 2.0
+NOT_STORED_CONNECTIONS_MAX = 1_000
+"""Connections of which it is counted apart how many webhooks could not be stored."""
 
 # Pages
 DOCS_ORIGINS_MAX = 16

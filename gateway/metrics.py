@@ -4,9 +4,58 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from prometheus_client import CollectorRegistry, Gauge, Histogram
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+
+from gateway.limits import NOT_STORED_CONNECTIONS_MAX
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+
+
+class WebhookMetrics:
+    """What became of webhooks that ingest never saw: sent to no connection's address, or not stored."""
+
+    def __init__(self, registry: CollectorRegistry | None = None) -> None:
+        registry = registry or CollectorRegistry()
+        self._addresses = Counter(
+            "prosa_webhook_addresses_unknown_total",
+            "Webhooks sent to an address that no connection has: its key is not known, or cannot be one.",
+            ["reason"],
+            registry=registry,
+        )
+        self._not_stored = Counter(
+            "prosa_webhooks_not_stored_total",
+            "Webhooks that were answered 503, by connection. Chatwoot does not send them again.",
+            ["connection_id"],
+            registry=registry,
+        )
+        self._since = Gauge(
+            "prosa_webhooks_not_stored_since_seconds",
+            "When the first of the webhooks came that were answered 503 since one was last stored; 0 where none was.",
+            ["connection_id"],
+            registry=registry,
+        )
+        self._failing: set[str] = set()
+        self._counted: set[str] = set()
+
+    def address_unknown(self, reason: str) -> None:
+        """Counts a webhook to an address that leads nowhere."""
+        self._addresses.labels(reason).inc()
+
+    def not_stored(self, connection_id: str, time_seconds: float) -> None:
+        """Counts a webhook that was answered 503, at a time by the clock."""
+        if connection_id not in self._counted and len(self._counted) >= NOT_STORED_CONNECTIONS_MAX:
+            connection_id = "others"
+        self._counted.add(connection_id)
+        self._not_stored.labels(connection_id).inc()
+        if connection_id not in self._failing:
+            self._failing.add(connection_id)
+            self._since.labels(connection_id).set(time_seconds)
+
+    def stored(self, connection_id: str) -> None:
+        """Says that the connection's webhooks are stored again."""
+        if self._failing and connection_id in self._failing:
+            self._failing.discard(connection_id)
+            self._since.labels(connection_id).set(0)
 
 
 class HttpMetrics:

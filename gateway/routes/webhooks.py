@@ -8,7 +8,6 @@ Chatwoot waits five and does not come back, so a 503 in time is worth more than 
 from __future__ import annotations
 
 import asyncio
-import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -23,6 +22,7 @@ from chassis.clock import Clock
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
 from gateway.bodies import Bodies
+from gateway.byte_budget import ByteBudgets
 from gateway.credentials import ServiceTokens, correlation_id_key, named_by_caller
 from gateway.limits import (
     ACCEPT_BATCH_BYTES_MAX,
@@ -33,12 +33,21 @@ from gateway.limits import (
     ACCEPT_QUEUE_BYTES_MAX,
     ACCEPT_QUEUE_ITEMS_MAX,
     CHATWOOT_BODY_BYTES_MAX,
-    CONNECTION_KEY_LENGTH_MAX,
+    CONNECTION_BUDGETS_MAX,
+    CONNECTION_BURST_BYTES,
+    CONNECTION_BYTES_PER_SECOND,
     EVOLUTION_BODY_BYTES_MAX,
+    LARGE_BATCH_ITEMS_MAX,
+    LARGE_BODY_BYTES,
+    UNPROVEN_BURST_BYTES,
+    UNPROVEN_BYTES_PER_SECOND,
     WEBHOOK_BYTES_IN_FLIGHT_MAX,
     WEBHOOK_DEADLINE_SECONDS,
     WEBHOOK_HEADER_LENGTH_MAX,
 )
+from gateway.metrics import WebhookMetrics
+from gateway.webhook_addresses import EVOLUTION_ROUTE, LEGACY_ROUTE, Address, read_key
+from gateway.webhook_keys import Named, WebhookKeys
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 
@@ -64,7 +73,7 @@ EVOLUTION_HEADERS = _names(
     "x-timestamp",
     "content-encoding",
 )
-_CONNECTION_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{CONNECTION_KEY_LENGTH_MAX}}}")
+_LEGACY = Named(pb.PROVIDER_CHATWOOT, "")
 _ITEM_OVERHEAD_BYTES = 256
 
 LEGACY_INVALID_TEXTS = {
@@ -88,6 +97,8 @@ class WebhookLimits:
     evolution_body_bytes_max: int = EVOLUTION_BODY_BYTES_MAX
     bytes_in_flight_max: int = WEBHOOK_BYTES_IN_FLIGHT_MAX
     queue_items_max: int = ACCEPT_QUEUE_ITEMS_MAX
+    connection_burst_bytes: int = CONNECTION_BURST_BYTES
+    connection_bytes_per_second: float = CONNECTION_BYTES_PER_SECOND
 
 
 _SECRETS_DIFFER = "the webhook's secret here and at the provider differ."
@@ -108,19 +119,34 @@ class Door:
     """Takes webhooks, hands them to ingest in batches, and answers the provider."""
 
     def __init__(
-        self, channel: grpc.aio.Channel, tokens: ServiceTokens, clock: Clock, limits: WebhookLimits | None = None
+        self,
+        channel: grpc.aio.Channel,
+        tokens: ServiceTokens,
+        clock: Clock,
+        metrics: WebhookMetrics,
+        limits: WebhookLimits | None = None,
     ) -> None:
         self._stub = IngestServiceStub(channel)
         self._tokens = tokens
         self._clock = clock
         self._limits = limits or WebhookLimits()
         self._bodies = Bodies(self._limits.bytes_in_flight_max)
-        self._batcher: Batcher[pb.Webhook, pb.AcceptResult] = Batcher(
+        self._metrics = metrics
+        self._keys = WebhookKeys(self._stub, tokens)
+        self._budgets = ByteBudgets(
+            self._limits.connection_burst_bytes, self._limits.connection_bytes_per_second, CONNECTION_BUDGETS_MAX
+        )
+        self._unproven = ByteBudgets(UNPROVEN_BURST_BYTES, UNPROVEN_BYTES_PER_SECOND, senders_max=1)
+        self._batcher = self._batches(flushers=ACCEPT_FLUSHERS, items_max=ACCEPT_BATCH_ITEMS_MAX)
+        self._large = self._batches(flushers=1, items_max=LARGE_BATCH_ITEMS_MAX)
+
+    def _batches(self, *, flushers: int, items_max: int) -> Batcher[pb.Webhook, pb.AcceptResult]:
+        return Batcher(
             self._accept,
             size_of=lambda webhook: len(webhook.body) + _ITEM_OVERHEAD_BYTES,
-            flushers=ACCEPT_FLUSHERS,
+            flushers=flushers,
             items_worth=ACCEPT_ITEMS_WORTH,
-            items_max=ACCEPT_BATCH_ITEMS_MAX,
+            items_max=items_max,
             bytes_max=ACCEPT_BATCH_BYTES_MAX,
             queue_items_max=self._limits.queue_items_max,
             queue_bytes_max=ACCEPT_QUEUE_BYTES_MAX,
@@ -140,24 +166,39 @@ class Door:
     @property
     def waiting(self) -> int:
         """How many webhooks wait for a call."""
-        return self._batcher.waiting
+        return self._batcher.waiting + self._large.waiting
+
+    async def astray(self, request: web.Request, address: Address) -> web.StreamResponse:
+        """A webhook to an address that was copied with something around it."""
+        if address.route == LEGACY_ROUTE:
+            return await self.legacy(request)
+        if address.route == EVOLUTION_ROUTE:
+            return await self._take(
+                request, pb.PROVIDER_EVOLUTION, address.key, EVOLUTION_HEADERS, self._limits.evolution_body_bytes_max
+            )
+        return await self._take(
+            request, pb.PROVIDER_CHATWOOT, address.key, CHATWOOT_HEADERS, self._limits.chatwoot_body_bytes_max
+        )
 
     async def chatwoot(self, request: web.Request) -> web.StreamResponse:
         """Chatwoot, to a connection's own address."""
         limit = self._limits.chatwoot_body_bytes_max
-        return await self._take(request, pb.PROVIDER_CHATWOOT, CHATWOOT_HEADERS, limit)
+        key = read_key(request.match_info["connection_key"])
+        return await self._take(request, pb.PROVIDER_CHATWOOT, key, CHATWOOT_HEADERS, limit)
 
     async def evolution(self, request: web.Request) -> web.StreamResponse:
         """Evolution, to a connection's own address, with or without the event's name behind it."""
         limit = self._limits.evolution_body_bytes_max
-        return await self._take(request, pb.PROVIDER_EVOLUTION, EVOLUTION_HEADERS, limit)
+        key = read_key(request.match_info["connection_key"])
+        return await self._take(request, pb.PROVIDER_EVOLUTION, key, EVOLUTION_HEADERS, limit)
 
     async def legacy(self, request: web.Request) -> web.StreamResponse:
         """Chatwoot, to the one address that all organizations shared; answers as that address always did."""
+        if not request.headers.get(CHATWOOT_HEADERS[0]):
+            # Nothing there is taken without a signature, so nothing has to be read to say so.
+            return _unproven()
         try:
-            result = await self._submit(
-                request, pb.PROVIDER_CHATWOOT, "", LEGACY_HEADERS, self._limits.chatwoot_body_bytes_max
-            )
+            result = await self._submit(request, _LEGACY, LEGACY_HEADERS, self._limits.chatwoot_body_bytes_max)
         except web.HTTPRequestEntityTooLarge:
             return web.json_response({"error": "Payload too large"}, status=413)
         except ProsaError as error:
@@ -171,7 +212,7 @@ class Door:
         if result.outcome == pb.ACCEPT_OUTCOME_NOT_FOUND:
             return web.json_response({"success": True, "ignored": "no_matching_tenant"})
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
-            return web.json_response({"error": "Invalid signature"}, status=401)
+            return _unproven()
         return web.json_response({"error": LEGACY_INVALID_TEXTS.get(result.reason, result.reason)}, status=400)
 
     async def legacy_liveness(self, request: web.Request) -> web.StreamResponse:
@@ -182,12 +223,18 @@ class Door:
         )
 
     async def _take(
-        self, request: web.Request, provider: pb.Provider.ValueType, headers: tuple[istr, ...], body_bytes_max: int
+        self,
+        request: web.Request,
+        provider: pb.Provider.ValueType,
+        key: str | None,
+        headers: tuple[istr, ...],
+        body_bytes_max: int,
     ) -> web.StreamResponse:
-        key = request.match_info["connection_key"]
-        if not _CONNECTION_KEY.fullmatch(key):
+        if key is None:
+            self._metrics.address_unknown("not_a_key")
             raise _no_connection()
-        result = await self._submit(request, provider, key, headers, body_bytes_max)
+        named = Named(provider, key)
+        result = await self._submit(request, named, headers, body_bytes_max)
         if result.outcome in _STORED:
             _answer_under(request, result.webhook_event_id)
             # Written by hand: an id needs no escaping, and there are very many of these.
@@ -200,50 +247,81 @@ class Door:
                 result.reason or "SIGNATURE_MISMATCH",
                 f"Invalid signature: {_WHY_REFUSED.get(result.reason, _SECRETS_DIFFER)}",
             )
-        raise _no_connection()
+        # It was known, so it was answered for; from now on it is not.
+        self._keys.forget(named)
+        raise self._unknown()
+
+    def _unknown(self) -> NotFound:
+        self._metrics.address_unknown("unknown_key")
+        return _no_connection()
 
     async def _submit(
-        self,
-        request: web.Request,
-        provider: pb.Provider.ValueType,
-        connection_key: str,
-        headers: tuple[istr, ...],
-        body_bytes_max: int,
+        self, request: web.Request, named: Named, headers: tuple[istr, ...], body_bytes_max: int
     ) -> pb.AcceptResult:
-        """Answers what became of the webhook. Raises Unavailable, or HTTPRequestEntityTooLarge."""
+        """Answers what became of the webhook. Raises NotFound, Unavailable, or HTTPRequestEntityTooLarge."""
         try:
-            if request.content.is_eof():
+            if request.content.is_eof() and (not named.key or self._keys.remembered(named)):
                 # Came whole, as nearly all do: only the batcher may keep it waiting, and that minds the time itself.
-                return await self._hand_in(request, provider, connection_key, headers, body_bytes_max)
-            async with asyncio.timeout(self._limits.deadline_seconds):
-                return await self._hand_in(request, provider, connection_key, headers, body_bytes_max)
+                result = await self._hand_in(request, named, headers, body_bytes_max)
+            else:
+                async with asyncio.timeout(self._limits.deadline_seconds):
+                    if named.key and not await self._keys.known(named):
+                        raise self._unknown()
+                    result = await self._hand_in(request, named, headers, body_bytes_max)
         except TimeoutError:
-            raise Unavailable("DEADLINE_EXCEEDED", "The webhook could not be stored in time; send it again.") from None
-        except grpc.aio.AioRpcError as error:
+            error: Unavailable = Unavailable(
+                "DEADLINE_EXCEEDED", "The webhook could not be stored in time; send it again."
+            )
+        except grpc.aio.AioRpcError as failed:
             # Refused to the gateway itself or not stored: to the provider it is all the same, it must come again.
-            log.warning("webhook not stored", code=error.code().name, details=error.details())
-            raise Unavailable("NOT_STORED", "The webhook could not be stored now; send it again.") from None
+            log.warning("webhook not stored", code=failed.code().name, details=failed.details())
+            error = Unavailable("NOT_STORED", "The webhook could not be stored now; send it again.")
+        except Unavailable as busy:
+            error = busy
+        else:
+            self._metrics.stored(self._name(named))
+            return result
+        self._metrics.not_stored(self._name(named), self._clock.now().timestamp())
+        raise error
+
+    def _name(self, named: Named) -> str:
+        """What the metric calls a connection: its id, which is no secret as its key is."""
+        return (self._keys.connection_id(named) or "unknown") if named.key else "legacy"
+
+    def _admit(self, request: web.Request, named: Named) -> None:
+        """Raises Unavailable where who sends has used up its share of what is read."""
+        size = request.content_length
+        if named.key:
+            admitted = self._budgets.take(named, size or 0)
+        else:
+            # Of what proves nothing, and is large or will not say how large it is, only so much is read.
+            small = request.content.is_eof() or (size is not None and size <= LARGE_BODY_BYTES)
+            admitted = small or not self._unproven.exhausted(named)
+        if not admitted:
+            raise Unavailable("OVERLOADED", "More is sent here than this address may send; send it again, slower.")
 
     async def _hand_in(
-        self,
-        request: web.Request,
-        provider: pb.Provider.ValueType,
-        connection_key: str,
-        headers: tuple[istr, ...],
-        body_bytes_max: int,
+        self, request: web.Request, named: Named, headers: tuple[istr, ...], body_bytes_max: int
     ) -> pb.AcceptResult:
+        self._admit(request, named)
         body = await self._bodies.read(request, body_bytes_max)
         try:
+            if named.key and request.content_length is None:
+                self._budgets.charge(named, len(body))
             webhook = pb.Webhook(
-                provider=provider,
-                connection_key=connection_key,
+                provider=named.provider,
+                connection_key=named.key,
                 headers=_kept(request.headers, headers),
                 body=body,
                 trace_parent=context.trace_parent.get(),
                 correlation_id=context.correlation_id.get(),
             )
             webhook.receive_time.FromDatetime(self._clock.now())
-            return await self._batcher.submit(webhook)
+            large = len(body) > LARGE_BODY_BYTES
+            result = await (self._large if large else self._batcher).submit(webhook)
+            if large and not named.key and result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
+                self._unproven.charge(named, len(body))
+            return result
         finally:
             self._bodies.let_go(body)
 
@@ -261,7 +339,13 @@ class Door:
         return list(answer.results)
 
     async def _close(self, _: web.Application) -> None:
-        await self._batcher.close()
+        for batcher in (self._batcher, self._large, self._keys):
+            await batcher.close()
+
+
+def _unproven() -> web.Response:
+    """The one answer of the legacy path to all that proves nothing."""
+    return web.json_response({"error": "Invalid signature"}, status=401)
 
 
 def _answer_under(request: web.Request, event_id: str) -> None:

@@ -5,10 +5,11 @@ Everything about one webhook is decided on its raw bytes. What is stored has the
 
 from __future__ import annotations
 
+import asyncio
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -23,14 +24,17 @@ from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
 from services.ingest.legacy_path import LegacyTarget, Proof, Refusal, read_target, unproved
-from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
+from services.ingest.limits import LARGE_BODY_BYTES, UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
 from services.ingest.providers.chatwoot import verify as chatwoot
 from services.ingest.providers.chatwoot.shape import ordering_key
 from services.ingest.providers.chatwoot.verify import Claim
+from services.ingest.providers.fields import crowded
 from services.ingest.unsigned import UnsignedLog
 
 EVENT_NAME_LENGTH_MAX = 100
+P = ParamSpec("P")
+T = TypeVar("T")
 
 _PROVIDERS = {number: name.removeprefix("PROVIDER_") for name, number in pb.Provider.items()}
 
@@ -95,6 +99,15 @@ class Door:
         self._wake_lanes = wake_lanes
         self._unsigned = UnsignedLog(db, clock)
 
+    async def resolve(self, keys: Sequence[pb.ConnectionKey]) -> list[str]:
+        """The id of each key's connection, empty where there is none."""
+        known = await self._directory.by_keys({item.key for item in keys})
+        found = [(known.get(item.key), _PROVIDERS.get(item.provider)) for item in keys]
+        return [
+            str(connection.id) if connection is not None and connection.provider == provider else ""
+            for connection, provider in found
+        ]
+
     async def accept(self, webhooks: Sequence[pb.Webhook]) -> list[pb.AcceptResult]:
         """One result per webhook, in their order; those answered ACCEPTED or DUPLICATE are committed."""
         known = await self._directory.by_keys({hook.connection_key for hook in webhooks if hook.connection_key})
@@ -121,7 +134,7 @@ class Door:
                     checks[place] = "CONNECTION_NOT_FOUND"
                     continue
                 connection = found
-                verdict = _check(hook, body, connection, now)
+                verdict = await _aside(body, _check, hook, body, connection, now)
                 check = verdict.check
                 if not verdict.accepted:
                     results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, check.value)
@@ -131,7 +144,7 @@ class Door:
                     )
                     continue
             checks[place] = _LABELS[check]
-            passed[place] = self._event(hook, body, connection, check, now)
+            passed[place] = await _aside(body, self._event, hook, body, connection, check, now)
         await self._store(passed, results)
         self._unsigned.note(
             {event.connection_id: event.organization_id for event in passed.values() if not event.signed}
@@ -151,7 +164,7 @@ class Door:
             claim = chatwoot.read_claim(hook.headers, now)
             if isinstance(claim, Claim):
                 # Whose it is stands in the body, so this is read before anybody has proved anything.
-                root = _parsed(bodies[place], UNPROVEN_MENDED_BYTES_MAX)
+                root = await _aside(bodies[place], _parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
                 claims[place] = claim, read_target(root, hook.headers)
             else:
                 decided[place] = unproved(claim)
@@ -165,7 +178,8 @@ class Door:
                 for found in (by_account.get(target.account_id), by_organization.get(target.organization_id))
                 for connection in found or ()
             }
-            decided[place] = target.choose(claim, bodies[place], candidates.values(), now)
+            body = bodies[place]
+            decided[place] = await _aside(body, target.choose, claim, body, list(candidates.values()), now)
         return decided
 
     async def _store(self, passed: Mapping[int, accept_store.NewEvent], results: list[pb.AcceptResult | None]) -> None:
@@ -211,6 +225,13 @@ class Door:
         )
 
 
+async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Does what takes the longer the larger a body is: off the event loop where it is large."""
+    if len(body) > LARGE_BODY_BYTES:
+        return await asyncio.to_thread(work, *args, **kwargs)
+    return work(*args, **kwargs)
+
+
 def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime) -> chatwoot.Verdict:
     legacy = None
     if connection.legacy_static_secret_end_time is not None and connection.secrets:
@@ -220,6 +241,8 @@ def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime)
 
 def _parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:
     """The body's JSON, or None where it is none: who is authentic may send what nobody can read."""
+    if crowded(body):
+        return None
     try:
         return read_json(body, mended_bytes_max)
     except JsonMalformed:

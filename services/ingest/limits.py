@@ -20,6 +20,12 @@ is tried: nobody makes the webhooks of others slower by claiming their account v
 LEGACY_CANDIDATES_PER_ACCOUNT_MAX = 1_000
 """Of all organizations together; beyond it the newest need their own addresses."""
 
+LARGE_BODY_BYTES = 256 * 1024
+"""Larger webhooks are checked, read and blanked off the event loop."""
+JSON_CONTAINERS_MAX = 100_000
+"""Of objects and lists in one webhook; a genuine one has some hundred. More would take seconds to read, in which
+nothing else runs: such a webhook is stored, and becomes a dead letter."""
+
 CHATWOOT_TIMEOUT_SECONDS = 4.0
 """Of one REST call to Chatwoot, from resolving its name to the last byte. Calls of one check run side by side."""
 CHATWOOT_ANSWER_BYTES_MAX = 4 * 1024 * 1024

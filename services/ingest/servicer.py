@@ -27,6 +27,11 @@ class IngestServicer(IngestServiceServicer):
     async def AcceptWebhooks(self, request: pb.AcceptWebhooksRequest, context: Any) -> pb.AcceptWebhooksResponse:
         return pb.AcceptWebhooksResponse(results=await self._door.accept(request.webhooks))
 
+    async def ResolveConnectionKeys(
+        self, request: pb.ResolveConnectionKeysRequest, context: Any
+    ) -> pb.ResolveConnectionKeysResponse:
+        return pb.ResolveConnectionKeysResponse(connection_ids=await self._door.resolve(request.connection_keys))
+
     async def EnsureContact(self, request: pb.EnsureContactRequest, context: Any) -> pb.EnsuredContact:
         if not request.request_id:
             return await self._ensurer.ensure(request)

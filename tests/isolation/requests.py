@@ -319,6 +319,12 @@ def _webhook(target: Party, caller: Party) -> Message:
     return ingest_service_pb2.AcceptWebhooksRequest(webhooks=[webhook])
 
 
+def _keys(target: Party, _caller: Party) -> Message:
+    """The target's key, which only the gateway may ask for."""
+    key = ingest_service_pb2.ConnectionKey(provider=ingest_service_pb2.PROVIDER_CHATWOOT, key=target.connection_key)
+    return ingest_service_pb2.ResolveConnectionKeysRequest(connection_keys=[key])
+
+
 def _place(target: Party) -> Message:
     return ingest_service_pb2.EnsureConversation(
         account_id=target.account_id, inbox_id=INSTAGRAM_INBOX, conversation_id=424242
@@ -330,6 +336,7 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
+    "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
 }
 """Requests that follow from no row: by whose things they name, and who sends them."""
 

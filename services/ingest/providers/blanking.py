@@ -1,4 +1,4 @@
-"""Taking secrets out of a raw body before it is stored, without changing any other byte.
+"""Taking secrets out of a raw body before it is stored, without changing any other byte: fields by name, users in URLs.
 
 The raw body is kept for replay, so everything but the values of secret fields must stay as it came. The scan reads
 bytes, not objects: it also works on bodies that are broken, and a normal body costs a few microseconds.
@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from chassis.json_reading import JsonMalformed, as_utf8, is_json, read_json
 
 BLANK = b'"[blanked]"'
+_BLANK_IN_TEXT = b"[blanked]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,15 +30,24 @@ CHATWOOT_SECRETS = SecretFields(
         b"token",  # pubsub_token, hmac_token, access_token, api_access_token, auth_token, bot_token, accessToken …
         b"secret",
         b"password",  # smtp_password, imap_password
-        *(b"apikey", b"api_key", b"api-key", b"private_key", b"privatekey"),
+        *(b"passwd", b"passphrase"),
+        *(
+            kind + separator + b"key"
+            for kind in (b"api", b"private", b"access", b"secret", b"signing", b"encryption", b"auth", b"jwt")
+            for separator in (b"", b"_", b"-")
+        ),
+        *(b"authorization", b"jwt", b"credential", b"credentials", b"cookie"),
         *(b"provider_config", b"provider_connection"),
     ),
-    needles=(b"token", b"secret", b"password", b"key", b"provider_con"),
+    needles=(
+        *(b"token", b"secret", b"passw", b"passphrase", b"key", b"provider_con"),
+        *(b"authorization", b"jwt", b"credential", b"cookie"),
+    ),
 )
 # `apikey` stands in every event, and app state events carry the key material of the account itself.
 EVOLUTION_SECRETS = SecretFields(
-    endings=(*CHATWOOT_SECRETS.endings, b"authorization", b"keydata", b"keyshare", b"keydistributionmessage"),
-    needles=(*CHATWOOT_SECRETS.needles, b"authorization"),  # the others hold "key"
+    endings=(*CHATWOOT_SECRETS.endings, b"keydata", b"keyshare", b"keydistributionmessage"),
+    needles=CHATWOOT_SECRETS.needles,  # they hold "key"
 )
 
 _COLON = re.compile(rb"\s*+:\s*+")
@@ -48,11 +58,11 @@ _STRING_OR_KEY = re.compile(rb"(" + _STRING_TOKEN + rb")(\s*+:\s*+)?+", re.DOTAL
 _ESCAPE_IN_STRING = re.compile(rb'\\u00(?:[^"\\]++|\\.)*+\\?+(?:"(\s*+:)?+|\Z)', re.DOTALL)
 _SCALAR = re.compile(rb"[^\s,\]}]++")
 _BRACKET_OR_STRING = re.compile(_STRING_TOKEN + rb"|[\[\]{}]", re.DOTALL)
-_ANY_ENDING = b"|".join(EVOLUTION_SECRETS.endings)
-_LOOSE = re.compile(
-    rb"(" + _ANY_ENDING + rb""")(['"\\]*+\s*+[=:]\s*+)("(?:[^"\\]++|\\.)*+"?|\\*+'[^']*+'?|[^\s&,;}]++)""",
-    re.IGNORECASE | re.DOTALL,
-)
+_LOOSE_VALUE = re.compile(rb"""['"\\]*+\s*+[=:]\s*+("(?:[^"\\]++|\\.)*+"?|\\*+'[^']*+'?|[^\s&,;}]++)""", re.DOTALL)
+_SLASHES = (b"://", rb":\/\/")
+_USERINFO_LENGTH_MAX = 512
+# A password may hold an at sign itself, and JSON may spell it as an escape.
+_USERINFO = re.compile(rb"((?:[^\s\"\\/?#<>]|\\u00[0-9a-fA-F]{2}){1,%d})(?=@|\\u0040)" % _USERINFO_LENGTH_MAX)
 _CLEAN_VALUES = frozenset({b"null", b'""', BLANK})
 
 
@@ -66,10 +76,57 @@ def blank_secrets(body: bytes, fields: SecretFields = CHATWOOT_SECRETS, *, reada
     starts = sorted(_values_by_name(body, fields))
     if b"\\u00" in body and any(escape[1] for escape in _ESCAPE_IN_STRING.finditer(body)):
         starts = list(_values_by_any_spelling(body, fields))
-    blanked = _replace(body, starts) if starts else body
+    blanked = _blank_users(_replace(body, starts) if starts else body)
     if readable is None:
         readable = is_json(body)
-    return blanked if readable else _LOOSE.sub(rb"\1\2" + BLANK, blanked)
+    return blanked if readable else _blank_loosely(blanked)
+
+
+def _blank_users(body: bytes) -> bytes:
+    """Takes out who signs in by a URL: "https://user:password@host/"."""
+    if b"@" not in body and b"\\u0040" not in body:
+        return body
+    spans = []
+    for slashes in _SLASHES:
+        found = body.find(slashes)
+        while found >= 0:
+            start = found + len(slashes)
+            user = _USERINFO.match(body, start)
+            if user is not None:
+                spans.append(user.span(1))
+            found = body.find(slashes, start)
+    return _put(body, sorted(spans), _BLANK_IN_TEXT)
+
+
+def _blank_loosely(body: bytes) -> bytes:
+    """Takes out whatever stands behind the name of a secret field in a body that is no JSON."""
+    small = body.lower()
+    # Names are looked for one by one: an expression for all of them would try each of them at every byte, and nothing
+    # else would run meanwhile.
+    ends = []
+    for ending in EVOLUTION_SECRETS.endings:
+        found = small.find(ending)
+        while found >= 0:
+            ends.append(found + len(ending))
+            found = small.find(ending, found + len(ending))
+    spans: list[tuple[int, int]] = []
+    done = 0
+    for end in sorted(ends):
+        value = _LOOSE_VALUE.match(body, end) if end >= done else None
+        if value is not None:
+            spans.append(value.span(1))
+            done = value.end()
+    return _put(body, spans, BLANK)
+
+
+def _put(body: bytes, spans: Iterable[tuple[int, int]], blank: bytes) -> bytes:
+    parts: list[bytes] = []
+    done = 0
+    for start, end in spans:
+        if start >= done:
+            parts += (body[done:start], blank)
+            done = end
+    return b"".join((*parts, body[done:])) if parts else body
 
 
 def _values_by_name(body: bytes, fields: SecretFields) -> Iterator[int]:

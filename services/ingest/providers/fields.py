@@ -11,6 +11,7 @@ from email.utils import parsedate_to_datetime
 from typing import Any
 
 from chassis.json_reading import JsonMalformed, read_json
+from services.ingest.limits import JSON_CONTAINERS_MAX
 from services.ingest.normal_form import Invalid, InvalidReason
 
 BODY_SIZE_MAX_BYTES = 32 * 1024 * 1024
@@ -45,6 +46,8 @@ def read_object(body: bytes) -> Json | Invalid:
     """Reads a body that must be one JSON object of bounded size and depth."""
     if len(body) > BODY_SIZE_MAX_BYTES:
         return Invalid(InvalidReason.TOO_LARGE, f"{len(body)} bytes")
+    if crowded(body):
+        return Invalid(InvalidReason.TOO_LARGE, f"more than {JSON_CONTAINERS_MAX} objects and lists")
     try:
         root = read_json(body)
     except JsonMalformed as error:
@@ -56,6 +59,11 @@ def read_object(body: bytes) -> Json | Invalid:
     if body.count(b"{") + body.count(b"[") > JSON_DEPTH_MAX and _too_deep(root):
         return Invalid(InvalidReason.TOO_DEEP, f"more than {JSON_DEPTH_MAX} levels")
     return root
+
+
+def crowded(body: bytes) -> bool:
+    """Whether a body may hold more objects and lists than anybody reads."""
+    return len(body) > JSON_CONTAINERS_MAX and body.count(b"{") + body.count(b"[") > JSON_CONTAINERS_MAX
 
 
 def _too_deep(root: Any) -> bool:

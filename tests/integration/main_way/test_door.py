@@ -164,6 +164,50 @@ async def test_nul_characters_reach_no_table(office: Office) -> None:
     assert messages["messages"][0]["text"] == "ab"
 
 
+@pytest.mark.case("S13")
+async def test_secrets_reach_no_stored_body(office: Office) -> None:
+    secret = "S3CRET-of-somebody"
+    names = ("Authorization", "jwt", "access_key", "provider_connection", "provider_config", "pubsub_token", "api_key")
+    body = sample(INCOMING) | dict.fromkeys(names, secret)
+    body["provider_connection"] = {"qr_data_url": secret, "more": [{"deep": secret}]}
+    body["content"] = f"see https://ana:{secret}@example.com/a and mail@example.com"
+    event = await office.deliver(body)
+    assert event["state"] == "PROCESSED"
+    assert secret.encode() not in event["body"]
+    kept = orjson.loads(event["body"])
+    assert {kept[name] for name in names} == {"[blanked]"}
+    assert kept["content"] == "see https://[blanked]@example.com/a and mail@example.com"
+
+
+@pytest.mark.case("S5")
+async def test_what_strangers_send_keeps_no_genuine_webhook_out(office: Office) -> None:
+    """Bodies of many empty lists take seconds to read: nobody reads them for whoever proves nothing."""
+    url = office.url
+    crowd = b"[" + b"[]," * (CHATWOOT_BODY_BYTES_MAX // 3 - 1) + b"1]"
+    now = int(office.world.clock.now().timestamp())
+    forged = signed_request(crowd, "somebody else's secret", "x", now)
+    targets = {url + "/webhooks/chatwoot/a-key-that-is-nobodys": 404, office.legacy_url: 401, office.webhook_url: 401}
+
+    async def attack(target: str) -> int:
+        async with office.session.post(target, data=io.BytesIO(crowd), headers=forged) as response:
+            return response.status
+
+    attacks = [asyncio.create_task(attack(target)) for target in targets for _ in range(4)]
+    answers = [await office.post(changed(sample(INCOMING), id=8000 + turn)) for turn in range(20)]
+    assert {status for status, _ in answers} == {200}
+    told = await asyncio.gather(*attacks, return_exceptions=True)
+    # Who sends on after its answer may find the connection closed.
+    assert {answer for answer in told if isinstance(answer, int)} <= {401, 404, 503}
+    assert await office.count("ingest.webhook_events") == 20
+
+
+@pytest.mark.case("S5")
+async def test_a_genuine_crowd_is_stored_and_is_a_dead_letter(office: Office) -> None:
+    body = b'{"event":"message_created","a":[' + b"[]," * 100_001 + b"1]}"
+    event = await office.deliver(body)
+    assert (event["state"], event["reason"], event["body"]) == ("DEAD_LETTER", "TOO_LARGE", body)
+
+
 @pytest.mark.parametrize("seed", range(3))
 async def test_mutated_bodies_are_answered_200_and_never_lost(office: Office, seed: int) -> None:
     draws = random.Random(seed)

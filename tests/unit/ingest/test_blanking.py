@@ -31,6 +31,16 @@ PLAIN_NAMES = st.text(alphabet='ab"\\\x00é{}[]:,\n', max_size=6)
         (b'{"token":"S3CRET","token":"S3CRET"}', b'{"token":"[blanked]","token":"[blanked]"}'),
         (b'{"pubsub\\u005ftoken":"S3CRET"}', b'{"pubsub\\u005ftoken":"[blanked]"}'),
         (b'{"\\u0073ecret":"S3CRET","a":"\\u003cb"}', b'{"\\u0073ecret":"[blanked]","a":"\\u003cb"}'),
+        (b'{"provider_connection":{"qr":"S3CRET"},"a":2}', b'{"provider_connection":"[blanked]","a":2}'),
+        (b'{"Authorization":"Bearer S3CRET","id":7}', b'{"Authorization":"[blanked]","id":7}'),
+        (b'{"jwt":"S3CRET","jwtKey":"S3CRET"}', b'{"jwt":"[blanked]","jwtKey":"[blanked]"}'),
+        (b'{"access_key":"S3CRET","AccessKey":"S3CRET"}', b'{"access_key":"[blanked]","AccessKey":"[blanked]"}'),
+        (b'{"aws_secret_key":"S3CRET","Cookie":"S3CRET"}', b'{"aws_secret_key":"[blanked]","Cookie":"[blanked]"}'),
+        (b'{"google_credentials":{"a":"S3CRET"}}', b'{"google_credentials":"[blanked]"}'),
+        (b'{"u":"see https://me:S3CRET@h/p?q=a@b"}', b'{"u":"see https://[blanked]@h/p?q=a@b"}'),
+        (b'{"u":"redis:\\/\\/:S3C\\u0026RET@h:1\\/0"}', b'{"u":"redis:\\/\\/[blanked]@h:1\\/0"}'),
+        (b'{"u":"https://S3CRET\\u0040h"}', b'{"u":"https://[blanked]\\u0040h"}'),
+        (b'{"u":"https://me:S3@CRET@h/"}', b'{"u":"https://[blanked]@h/"}'),
         (b'[{"x":{"api_access_token":"S3CRET"}}]', b'[{"x":{"api_access_token":"[blanked]"}}]'),
     ],
 )
@@ -50,6 +60,8 @@ def test_the_value_of_a_secret_field_is_replaced_and_nothing_else(before: bytes,
         b'{"pubsub_token":null,"secret":"","apikey" : null}',
         b'{"key":{"id":"3EB0","remoteJid":"5511900004821@s.whatsapp.net"}}',
         b'["token","secret"]',
+        b'{"email":"ana@example.com","u":"https://example.com/@ana","t":"a // b@c","k":"https://[::1]:80/a@b"}',
+        b'{"conversation_key":"whatsapp:+5511900004821","key":"a","attribute_key":"b"}',
     ],
 )
 def test_a_body_without_secrets_is_returned_as_it_is(body: bytes) -> None:
@@ -67,6 +79,9 @@ def test_a_body_without_secrets_is_returned_as_it_is(body: bytes) -> None:
         b"event=x\npubsub_token: S3CRET\n",
         b"{'pubsub_token': 'S3CRET'}",
         b"{pubsub_token: S3CRET}",
+        b"Authorization: S3CRET\nx",
+        b"{'jwt': 'S3CRET', 'access_key': 'S3CRET'}",
+        b"{'u': 'https://me:S3CRET@h'}",
         b'<token="S3CRET">',
         b'{"a":1}{"secret":"S3CRET"}',
         b'"{\\"pubsub_token\\":\\"S3CRET\\"}',
@@ -103,7 +118,10 @@ def test_whatever_a_secret_field_holds_the_rest_of_the_object_stays(value: objec
 
 @pytest.mark.parametrize(
     "piece",
-    [b"\\u00", b'"token":', b'{"a_token":{', b'"', b'ey"', b"\\", b"token=", b'api_key"\\', b'a\\"', b"token  "],
+    [
+        *(b"\\u00", b'"token":', b'{"a_token":{', b'"', b'ey"', b"\\", b"token=", b'api_key"\\', b'a\\"', b"token  "),
+        *(b"://", b"://a@", rb":\/\/a", b"token='", b"https://" + b"a" * 600),
+    ],
 )
 @pytest.mark.parametrize("start", [b"", b'{"a":"', b'{"token":{"', b'{"a\\u0041":"'])
 def test_the_time_grows_no_faster_than_the_body(start: bytes, piece: bytes) -> None:

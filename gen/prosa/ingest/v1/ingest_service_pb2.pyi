@@ -185,6 +185,72 @@ class AcceptWebhooksResponse(_message.Message):
 Global___AcceptWebhooksResponse: _TypeAlias = AcceptWebhooksResponse  # noqa: Y015
 
 @_typing.final
+class ConnectionKey(_message.Message):
+    """A key as the address of a webhook names it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    provider: Global___Provider.ValueType
+    key: _builtins.str
+    def __init__(
+        self,
+        *,
+        provider: Global___Provider.ValueType = ...,
+        key: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "provider", b"provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConnectionKey: _TypeAlias = ConnectionKey  # noqa: Y015
+
+@_typing.final
+class ResolveConnectionKeysRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_KEYS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def connection_keys(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConnectionKey]: ...
+    def __init__(
+        self,
+        *,
+        connection_keys: _abc.Iterable[Global___ConnectionKey] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_keys", b"connection_keys"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveConnectionKeysRequest: _TypeAlias = ResolveConnectionKeysRequest  # noqa: Y015
+
+@_typing.final
+class ResolveConnectionKeysResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_IDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def connection_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """In the order of the request; empty where no connection has the key."""
+
+    def __init__(
+        self,
+        *,
+        connection_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["connection_ids", b"connection_ids"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ResolveConnectionKeysResponse: _TypeAlias = ResolveConnectionKeysResponse  # noqa: Y015
+
+@_typing.final
 class AcceptResult(_message.Message):
     """What became of one webhook at the door."""
 

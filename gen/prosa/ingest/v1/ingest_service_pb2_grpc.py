@@ -40,6 +40,11 @@ class IngestServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksResponse.FromString,
                 _registered_method=True)
+        self.ResolveConnectionKeys = channel.unary_unary(
+                '/prosa.ingest.v1.IngestService/ResolveConnectionKeys',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysResponse.FromString,
+                _registered_method=True)
         self.EnsureContact = channel.unary_unary(
                 '/prosa.ingest.v1.IngestService/EnsureContact',
                 request_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsureContactRequest.SerializeToString,
@@ -54,6 +59,13 @@ class IngestServiceServicer:
     def AcceptWebhooks(self, request, context):
         """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
         After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ResolveConnectionKeys(self, request, context):
+        """Which connections have these keys: asked before a body is read, so that strangers' bodies never are.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -74,6 +86,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.AcceptWebhooks,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksResponse.SerializeToString,
+            ),
+            'ResolveConnectionKeys': grpc.unary_unary_rpc_method_handler(
+                    servicer.ResolveConnectionKeys,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysResponse.SerializeToString,
             ),
             'EnsureContact': grpc.unary_unary_rpc_method_handler(
                     servicer.EnsureContact,
@@ -109,6 +126,33 @@ class IngestService:
             '/prosa.ingest.v1.IngestService/AcceptWebhooks',
             prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.AcceptWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ResolveConnectionKeys(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.IngestService/ResolveConnectionKeys',
+            prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.ResolveConnectionKeysResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class IngestServiceStub:
     """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
     After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
     """
+    ResolveConnectionKeys: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.ResolveConnectionKeysRequest, _ingest_service_pb2.ResolveConnectionKeysResponse]
+    """Which connections have these keys: asked before a body is read, so that strangers' bodies never are."""
     EnsureContact: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
     Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
@@ -51,6 +53,8 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
     After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
     """
+    ResolveConnectionKeys: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.ResolveConnectionKeysRequest, _ingest_service_pb2.ResolveConnectionKeysResponse]  # type: ignore[assignment]
+    """Which connections have these keys: asked before a body is read, so that strangers' bodies never are."""
     EnsureContact: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]  # type: ignore[assignment]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
     Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
@@ -68,6 +72,14 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks and stores webhooks, in the order of the request; what is answered ACCEPTED or DUPLICATE is committed.
         After an RPC error send them again: what was stored nevertheless is answered DUPLICATE then.
         """
+
+    @_abc_1.abstractmethod
+    def ResolveConnectionKeys(
+        self,
+        request: _ingest_service_pb2.ResolveConnectionKeysRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.ResolveConnectionKeysResponse, _abc.Awaitable[_ingest_service_pb2.ResolveConnectionKeysResponse]]:
+        """Which connections have these keys: asked before a body is read, so that strangers' bodies never are."""
 
     @_abc_1.abstractmethod
     def EnsureContact(

@@ -1,0 +1,58 @@
+"""The addresses that providers were given, as people copied them: doubled slashes, blanks and quotes do no harm.
+
+Nothing in a connection's key can be mistaken for them, and who is answered 404 does not send again.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import NamedTuple
+from urllib.parse import unquote
+
+from gateway.limits import CONNECTION_KEY_LENGTH_MAX
+
+_KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{CONNECTION_KEY_LENGTH_MAX}}}", re.ASCII)
+_AROUND = re.compile(r"^[^A-Za-z0-9_-]+|[^A-Za-z0-9_-]+$", re.ASCII)
+_ADDRESS_BEHIND = re.compile(r"https?:.*", re.DOTALL)
+_UNQUOTINGS = 2
+"""A copied %20 becomes %2520 when it is pasted into a form that quotes it once more."""
+CHATWOOT_ROUTE = "/webhooks/chatwoot/{connection_key}"
+EVOLUTION_ROUTE = "/webhooks/evolution/{connection_key}"
+LEGACY_ROUTE = "/api/chatwoot/webhook"
+_ROUTES: dict[tuple[str, ...], str] = {
+    ("webhooks", "chatwoot"): CHATWOOT_ROUTE,
+    ("webhooks", "evolution"): EVOLUTION_ROUTE,
+}
+
+
+class Address(NamedTuple):
+    """Which of the webhook routes a path means, and whose; no key on the legacy one, or where there is none."""
+
+    route: str
+    key: str | None
+
+
+def read_key(text: str) -> str | None:
+    """The connection's key in a segment of a path, None where it holds nothing that could be one."""
+    if _KEY.fullmatch(text):
+        return text
+    key = _cleaned(text)
+    return key if _KEY.fullmatch(key) else None
+
+
+def read_address(path: str) -> Address | None:
+    """What a path that is no route means, None where it is no webhook's."""
+    segments = [segment for segment in map(_cleaned, path.split("/")) if segment]
+    named = tuple(segment.lower() for segment in segments[:3])
+    route = _ROUTES.get(named[:2])
+    if route is not None:
+        return Address(route, segments[2] if len(segments) > 2 and _KEY.fullmatch(segments[2]) else None)
+    return Address(LEGACY_ROUTE, None) if "/" + "/".join(named) == LEGACY_ROUTE else None
+
+
+def _cleaned(segment: str) -> str:
+    for _ in range(_UNQUOTINGS):
+        if "%" in segment:
+            segment = unquote(segment)
+    # An address that was pasted twice goes on behind the key with its beginning.
+    return _AROUND.sub("", _ADDRESS_BEHIND.sub("", segment))
