@@ -32,6 +32,11 @@ SERVICE_TOKEN_SECONDS = 120
 CLOCK_SKEW_SECONDS = 10
 CACHED_TOKENS_MAX = 10_000
 ALL_SCOPES = "*"
+SEND_CREDENTIALS = (
+    "Send the header X-Api-Key with an API key, or Authorization: Bearer with the token of a person who signed in "
+    "(POST /api/v1/sessions)."
+)
+"""What whoever brings nothing is told: which headers, not only that something is missing."""
 
 Kind = Literal["user", "key", "service"]
 
@@ -67,7 +72,7 @@ def caller() -> Caller:
     """Who is calling. Raises Unauthenticated outside of a call."""
     current = _caller.get()
     if current is None:
-        raise Unauthenticated("TOKEN_MISSING", "Sign in or send an API key.")
+        raise Unauthenticated("TOKEN_MISSING", SEND_CREDENTIALS)
     return current
 
 
@@ -224,7 +229,7 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None)
     if permission.anonymous:
         return
     if current is None:
-        raise Unauthenticated("TOKEN_MISSING", "Sign in or send an API key.")
+        raise Unauthenticated("TOKEN_MISSING", SEND_CREDENTIALS)
     if current.kind == "service":
         if current.service not in permission.services:
             raise PermissionDenied("SERVICE_NOT_ALLOWED", f"The service {current.service} may not call this.")

@@ -67,7 +67,7 @@ PROSA_NATS_URL=nats://prosa:…@nats.internal:4222
 PROSA_INGEST_ACCEPT_ADDRESS=10.0.0.11:50051
 
 # Only for `prosa migrate`, before each new version.
-PROSA_DATABASE_URL=postgresql://prosa_admin:…@db.internal:5432/prosa
+PROSA_DATABASE_URL=postgresql://postgres:…@db.internal:5432/prosa
 
 # The first machine, 10.0.0.11: prosa serve --target gateway,ingest-accept
 PROSA_GRPC_ADDRESS=10.0.0.11:50051

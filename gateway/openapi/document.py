@@ -17,6 +17,7 @@ from gateway.openapi.operations import (
     Operation,
     example_message,
     http_status,
+    request_example,
     status_phrase,
 )
 from gateway.openapi.schemas import Schema, Schemas
@@ -34,9 +35,10 @@ _BODY_ERRORS = ((408, "BODY_SLOW"), (413, "BODY_TOO_LARGE"), (415, "CONTENT_ENCO
 INTRODUCTION = """\
 The back office of a business that sells by conversation.
 
-Send `Authorization: Bearer <token>` or `X-Api-Key: <key>`. Field names are as here; empty fields are present in
-answers, and blank texts for numbers, times and enums count as absent in requests. Unknown fields are refused.
-Times are RFC 3339 in UTC. Lists take `page_size` and `page_token` and answer `next_page_token`, empty on the last page.
+Send `X-Api-Key: <key>`, or `Authorization: Bearer <token>` with the token of a person who signed in. Field names are as
+here; empty fields are present in answers, and blank texts for numbers, times and enums count as absent in requests.
+Unknown fields are refused. Times are RFC 3339 in UTC. Lists take `page_size` and `page_token` and answer
+`next_page_token`, empty on the last page.
 What creates something takes `request_id`, or an `Idempotency-Key` header of any text: a retry answers as the first
 call did.
 Errors are problem+json (RFC 9457); decide by `reason`. `X-Correlation-Id` is accepted, passed on and answered.\
@@ -102,7 +104,8 @@ def _operation(operation: Operation, schemas: Schemas) -> dict[str, Any]:
     if operation.anonymous:
         found["security"] = []
     if binding.body:
-        found["requestBody"] = {"required": True, "content": {_JSON: {"schema": _body_schema(operation, schemas)}}}
+        content = {"schema": _body_schema(operation, schemas), "example": request_example(operation)}
+        found["requestBody"] = {"required": True, "content": {_JSON: content}}
     found["responses"] = {
         "200": {
             "description": "Done.",

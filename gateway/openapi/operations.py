@@ -14,6 +14,7 @@ import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
 from gateway import problems
+from gateway.openapi import examples
 from gateway.openapi.comments import DeclaredError, comments, split_errors
 from gateway.openapi.schemas import example_of
 from gateway.transcoding.bindings import REQUEST_ID, Binding
@@ -140,14 +141,25 @@ def curl_example(operation: Operation, base_url: str = EXAMPLE_URL) -> str:
     path = re.sub(r"\{(\w+)\}", lambda match: str(example_of(fields[match[1]]) or match[1].upper()), binding.template)
     method = "" if binding.http_method == "GET" else f" -X {binding.http_method}"
     lines = [f"curl{method} {base_url}{path}"]
-    if not operation.anonymous:
+    if operation.scope:
         lines.append('  -H "X-Api-Key: $PROSA_API_KEY"')
+    elif not operation.anonymous:
+        # No key may do this, only somebody who has signed in.
+        lines.append('  -H "Authorization: Bearer $PROSA_TOKEN"')
     if binding.body:
-        body = {field.name: value for field in operation.body_fields if (value := _example_value(field)) is not None}
+        body = request_example(operation)
         lines.append("  -H 'Content-Type: application/json'")
         # Within single quotes a shell ends at the next one.
         lines.append(f"  -d '{json.dumps(body, ensure_ascii=False)}'".replace("\n", " "))
     return " \\\n".join(lines)
+
+
+def request_example(operation: Operation) -> dict[str, Any]:
+    """Answers a body that the operation takes."""
+    known = examples.REQUESTS.get(operation.binding.rpc.name)
+    if known is not None:
+        return known
+    return {field.name: value for field in operation.body_fields if (value := _example_value(field)) is not None}
 
 
 def example_message(descriptor: Descriptor, depth: int = 0) -> dict[str, Any]:

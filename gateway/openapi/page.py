@@ -21,6 +21,20 @@ from gateway.openapi.operations import (
 )
 from gateway.openapi.schemas import Schema, Schemas
 
+FIRST_CALL = "EnsureContact"
+GET_A_KEY = (
+    "1. Get a key. Whoever runs Prosa makes one, and sees it once: `prosa api-key create --name n8n --scope '*'`. With "
+    "`prosa up --demo` there is one already: `api_key` in its `bootstrap.json`. Over HTTP a person with the role "
+    "admin makes keys, by the token that signing in answers; a key cannot make keys:"
+)
+ENSURE_FIRST = (
+    "2. Ensure the contact. The contact, the deal and the canonical key of whoever wrote, in one call, as often as you "
+    "like:"
+)
+FOLLOW = "3. Follow what happens. Every fact comes once and in order; what went wrong is an error with a reason:"
+NESTED_DEPTH_MAX = 3
+"""So deep a request is shown where it is explained; what lies deeper stands among the types."""
+
 
 def render(operations: Sequence[Operation], style: str) -> str:
     """Answers the whole page."""
@@ -31,13 +45,15 @@ def render(operations: Sequence[Operation], style: str) -> str:
         '<!doctype html><html lang="en"><head><meta charset="utf-8">'
         '<meta name="viewport" content="width=device-width, initial-scale=1">'
         f"<title>Prosa API</title><style>{style}</style></head>"
-        f'<body><div class="layout">{_navigation(groups)}<main><h1>Prosa API</h1>{_introduction()}{body}'
-        f"{_by_hand()}{_general_errors(operations)}</main></div></body></html>"
+        f'<body><div class="layout">{_navigation(groups)}<main><h1>Prosa API</h1>'
+        f"{_introduction()}{_start_here(operations)}{body}"
+        f"{_by_hand()}{_types(schemas)}{_general_errors(operations)}</main></div></body></html>"
     )
 
 
 def _navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
     parts = ['<nav aria-label="Operations"><a href="/"><strong>prosa.</strong></a>']
+    parts.append('<h2>Begin</h2><ul><li><a href="#start">Start here</a></li></ul>')
     for name, members in groups:
         links = "".join(
             f'<li><a href="#{escape(item.operation_id)}">{escape(item.operation_id)}</a></li>' for item in members
@@ -46,13 +62,55 @@ def _navigation(groups: Iterable[tuple[str, list[Operation]]]) -> str:
     parts.append(
         '<h2>More</h2><ul><li><a href="#webhooks">Webhooks</a></li><li><a href="#oauth">OAuth 2</a></li>'
         '<li><a href="#live">Live updates</a></li>'
-        '<li><a href="#errors">Errors</a></li><li><a href="/api/openapi.json">OpenAPI 3.1</a></li></ul></nav>'
+        '<li><a href="#types">Types</a></li><li><a href="#errors">Errors</a></li>'
+        '<li><a href="/api/openapi.json">OpenAPI 3.1</a></li></ul></nav>'
     )
     return "".join(parts)
 
 
 def _introduction() -> str:
     return "".join(f"<p>{_text(part)}</p>" for part in INTRODUCTION.split("\n\n"))
+
+
+def _start_here(operations: Sequence[Operation]) -> str:
+    """Where a key comes from, and the call that nearly every flow makes first."""
+    ensure = next((item for item in operations if item.operation_id == FIRST_CALL), None)
+    if ensure is None:
+        return ""
+    answer = json.dumps(example_message(ensure.binding.rpc.output_type), indent=2, ensure_ascii=False)
+    return (
+        '<section class="group" id="start"><h2>Start here</h2>'
+        f"<p>{_text(GET_A_KEY)} {_link('CreateSession')}, {_link('CreateApiKey')}.</p>"
+        "<pre><code>PROSA_API_KEY=ncrm_…</code></pre>"
+        f"<p>{_text(ENSURE_FIRST)} {_link(FIRST_CALL)}.</p>"
+        f"<pre><code>{escape(curl_example(ensure))}</code></pre>"
+        f"<details><summary>The answer</summary><pre><code>{escape(answer)}</code></pre></details>"
+        f'<p>{_text(FOLLOW)} <a href="#live">Live updates</a>, <a href="#errors">errors</a>.</p></section>'
+    )
+
+
+def _link(operation_id: str) -> str:
+    return f'<a href="#{escape(operation_id)}">{escape(operation_id)}</a>'
+
+
+def _types(schemas: Schemas) -> str:
+    """Every message that a request or an answer holds, each once; those that hold others lead on to them."""
+    parts = []
+    # Asking for a field may add what lies in it: the list grows while it is gone through.
+    done: set[str] = set()
+    while left := sorted(set(schemas.components) - done):
+        done.update(left)
+        for name in left:
+            schema = schemas.components[name]
+            if "properties" not in schema:
+                continue
+            rows = [
+                (field, "", value, field in schema.get("required", ())) for field, value in schema["properties"].items()
+            ]
+            title = name.rpartition(".")[2]
+            parts.append((name, f'<article id="type-{escape(name)}">{_fields(title, rows, schemas)}</article>'))
+    body = "".join(text for _, text in sorted(parts))
+    return f'<section class="group" id="types"><h2>Types</h2>{body}</section>'
 
 
 def _group(name: str, members: list[Operation], schemas: Schemas) -> str:
@@ -78,7 +136,7 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     rows += [(field.name, "query", schemas.field(field), field.name in required) for field in binding.query_fields]
     rows += [(field.name, "body", schemas.field(field), field.name in required) for field in item.body_fields]
     if rows:
-        parts.append(_fields("Request", rows, schemas))
+        parts.append(_fields("Request", _with_nested(rows, schemas), schemas))
     output = binding.rpc.output_type
     answered = [(field.name, "", schemas.field(field), False) for field in output.fields]
     parts.append(_fields("Answer", answered, schemas))
@@ -103,14 +161,49 @@ def _title(group: str) -> str:
     return "CRM" if group == "Crm" else words.capitalize()
 
 
+def _with_nested(
+    rows: list[tuple[str, str, Schema, bool]], schemas: Schemas, depth: int = 0
+) -> list[tuple[str, str, Schema, bool]]:
+    """The rows, each followed by those of the message in it: "stages[].label"."""
+    found = []
+    for name, place, schema, required in rows:
+        found.append((name, place, schema, required))
+        component = _component(schema)
+        inner = schemas.components[component] if component else {}
+        if depth < NESTED_DEPTH_MAX and "properties" in inner:
+            prefix = f"{name}[]." if schema.get("type") == "array" else f"{name}."
+            nested = [
+                (prefix + field, place, value, field in inner.get("required", ()))
+                for field, value in inner["properties"].items()
+            ]
+            found += _with_nested(nested, schemas, depth + 1)
+    return found
+
+
+def _component(schema: Schema) -> str:
+    """The name of the component that a field holds, in a list or not; none for plain values."""
+    held = schema.get("items", schema)
+    held = held["anyOf"][0] if "anyOf" in held else held
+    return str(held.get("$ref", "")).rpartition("/")[2]
+
+
 def _fields(title: str, rows: list[tuple[str, str, Schema, bool]], schemas: Schemas) -> str:
     listed = "".join(
         f"<tr><td><code>{escape(name)}</code>{_required(required)}</td>"
-        f'<td class="soft">{escape(" · ".join(part for part in (place, _kind(schema, schemas)) if part))}</td>'
+        f'<td class="soft">{_linked(place, schema, schemas)}</td>'
         f"<td>{_text(str(schema.get('description', '')))}</td></tr>"
         for name, place, schema, required in rows
     )
     return f'<h4>{escape(title)}</h4><div class="wide"><table><tbody>{listed}</tbody></table></div>'
+
+
+def _linked(place: str, schema: Schema, schemas: Schemas) -> str:
+    """Where a value stands and what it is, leading to the type where it holds one."""
+    words = " · ".join(part for part in (place, _kind(schema, schemas)) if part)
+    component = _component(schema)
+    if component and "properties" in schemas.components[component]:
+        return f'<a href="#type-{escape(component)}">{escape(words)}</a>'
+    return escape(words)
 
 
 def _required(required: bool) -> str:

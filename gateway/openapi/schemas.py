@@ -7,6 +7,7 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from gateway.openapi import examples
 from gateway.openapi.comments import comments
 from gateway.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
 from gateway.transcoding.plans import FACT_MEMBER, FEED_EVENT
@@ -17,31 +18,6 @@ _F = FieldDescriptor
 _TIMESTAMP = "google.protobuf.Timestamp"
 _INT32 = (_F.TYPE_INT32, _F.TYPE_SINT32, _F.TYPE_SFIXED32, _F.TYPE_UINT32, _F.TYPE_FIXED32)
 _NUMERIC_RULES = ("int32", "int64", "uint32", "uint64", "sint32", "sint64", "float", "double")
-_EXAMPLES: dict[str, Any] = {
-    "source": "WHATSAPP",
-    "external_id": "+5511900004821",
-    "conversation_key": "whatsapp:+5511900004821",
-    "phone": "+5511900004821",
-    "email": "ana@example.com",
-    "name": "Ana",
-    "title": "Ana",
-    "tags": ["vip"],
-    "region": "BR",
-    "time_zone": "America/Sao_Paulo",
-    "currency": "BRL",
-    "minor_units": 12_900,
-    "color": "#2F6FED",
-    "page_size": 50,
-    "client_secret": "ncrm_…",
-    "grant_type": "client_credentials",
-    "base_url": "https://chat.example.com",
-    "key": "atendimento",
-    "board": "atendimento",
-    "handoff": "AI",
-    "types": ["prosa.conversation.v1.MessageReceived"],
-    "provider_conversation_id": "42",
-    "scopes": ["contacts.read", "contacts.write"],
-}
 
 
 class Schemas:
@@ -148,12 +124,14 @@ def example_of(field: FieldDescriptor) -> Any:
         return EXAMPLE_TIME if field.message_type.full_name == _TIMESTAMP else None
     if field.enum_type is not None:
         return next((name for number, name in sorted(short_enum_names(field.enum_type).items()) if number), None)
-    if field.type == _F.TYPE_STRING and field.name in _EXAMPLES:
-        example = _EXAMPLES[field.name]
-        return example if isinstance(example, list) == field.is_repeated else None
-    if field.type == _F.TYPE_STRING and names_an_id(field.name):
-        return [EXAMPLE_ID] if field.is_repeated else EXAMPLE_ID
-    example = _EXAMPLES.get(field.name)
+    message = field.containing_type.name if field.containing_type is not None else ""
+    example = examples.OF_MESSAGE.get((message, field.name), examples.VALUES.get(field.name))
+    if field.type == _F.TYPE_STRING:
+        if isinstance(example, list if field.is_repeated else str):
+            return example
+        if names_an_id(field.name):
+            return [EXAMPLE_ID] if field.is_repeated else EXAMPLE_ID
+        return None
     return example if isinstance(example, int) and field.type in (*_INT32, _F.TYPE_INT64) else None
 
 

@@ -11,10 +11,12 @@ import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from chassis.violations import broken_rules
 from gateway.openapi import document, page
 from gateway.openapi.comments import DeclaredError, comments, split_errors
-from gateway.openapi.operations import operations, path_name
+from gateway.openapi.operations import curl_example, example_message, operations, path_name, request_example
 from gateway.transcoding.bindings import bindings
+from gateway.transcoding.fields import EXAMPLE_ID
 from gateway.transcoding.plans import Plans
 
 OPERATIONS = operations(bindings(Plans()))
@@ -191,3 +193,47 @@ def test_the_page_has_a_command_to_copy_for_every_operation() -> None:
     html = page.render(OPERATIONS, "")
     assert len(re.findall(r"<pre><code>curl ", html)) >= len(OPERATIONS)
     assert "X-Api-Key: $PROSA_API_KEY" in html
+
+
+@pytest.mark.case("O12")
+def test_the_page_begins_with_a_key_and_the_call_that_is_made_first() -> None:
+    text = page.render(OPERATIONS, "")
+    start = text[text.index('id="start"') : text.index('class="group" id="contact"')]
+    assert text.index('id="start"') < text.index('class="operation"'), "before the first operation"
+    assert "prosa api-key create" in start
+    assert "/api/v1/contacts:ensure" in start
+    assert text.index('href="#start"') < text.index('href="#CreateContact"')
+
+
+@pytest.mark.case("O12")
+def test_every_type_that_a_request_or_an_answer_holds_is_shown() -> None:
+    text = page.render(OPERATIONS, "")
+    for name in ("conversation.inbox_id", "stages[].label", "value.minor_units"):
+        assert f"<code>{name}</code>" in text, name
+    for anchor in re.findall(r'href="#(type-[^"]+)"', text):
+        assert f'id="{anchor}"' in text, anchor
+    assert 'id="type-crm.Stage"' in text
+
+
+@pytest.mark.case("O12")
+def test_examples_are_bodies_that_the_contract_takes_sent_with_what_may_send_them() -> None:
+    plans = Plans()
+    for operation in OPERATIONS:
+        shown = curl_example(operation)
+        assert ("X-Api-Key" in shown) == bool(operation.scope), operation.operation_id
+        assert ("$PROSA_TOKEN" in shown) == (not operation.scope and not operation.anonymous), operation.operation_id
+        if operation.binding.body:
+            named = dict.fromkeys(operation.binding.path_fields, EXAMPLE_ID)
+            request = plans.of(operation.binding.rpc.input_type).decode(request_example(operation) | named)
+            assert broken_rules(request) == [], operation.operation_id
+
+
+@pytest.mark.case("O12")
+def test_an_example_of_an_answer_is_not_a_list_of_blanks() -> None:
+    ensured = next(item for item in OPERATIONS if item.operation_id == "EnsureContact")
+    shown = example_message(ensured.binding.rpc.output_type)
+    assert shown["outcome"] == "matched"
+    for operation in OPERATIONS:
+        example = example_message(operation.binding.rpc.output_type)
+        filled = [value for value in example.values() if value not in ("", None, [], {}, 0)]
+        assert filled or not example, operation.operation_id
