@@ -11,6 +11,7 @@ BIN := $(VENV)/bin
 SOURCES := bench chassis cli gateway sandbox services tests tools
 STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
+TEST_SECONDS ?= 3600
 FAULTS ?= 200
 SEED ?=
 
@@ -37,8 +38,8 @@ $(STAMP): requirements-dev.lock pyproject.toml
 run: install ## Start the whole suite with a demo organization and conversations that arrive.
 	@$(BIN)/prosa up --demo
 
-test: install ## Run every test.
-	$(BIN)/python -m pytest -n $(TEST_PROCESSES)
+test: install ## Run every test, for an hour at most; Ctrl-C ends it.
+	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 bench: install ## Measure every figure beside its own limit.
 	$(BIN)/python -m bench

@@ -13,14 +13,30 @@ from typing import Any, TypeVar
 from uuid import UUID
 
 import psycopg
+import structlog
 from psycopg.conninfo import make_conninfo
 from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
 
+from chassis.database_trouble import (
+    UNMIGRATED_STATES,
+    VERSION,
+    Target,
+    Trouble,
+    judge_version,
+    unmigrated,
+    why_not_connected,
+)
 from chassis.errors import Aborted, InvalidArgument, ProsaError, Unavailable
+from chassis.inner import NotReady
 from chassis.pool import Connection, Pool
 
 Answer = TypeVar("Answer")
+
+logger = structlog.get_logger(__name__)
+
+AWAY = "The database does not answer. Try again soon."
+"""All that callers are told; what is wrong is for the log and /readyz."""
 
 SCOPED = """scoped as materialized (
   select set_config('app.organization_ids', string_agg(distinct pending_organization_id::text, ','), true)
@@ -105,14 +121,27 @@ class Tx:
 class Database:
     """A service's own door to PostgreSQL, as its own role."""
 
-    def __init__(self, pool: Pool) -> None:
+    def __init__(self, pool: Pool, target: Target) -> None:
         self._pool = pool
+        self._target = target
+        self._trouble: Trouble | None = None
+        self._seen = False
+        """Whether the schema was once found to be one that this release works with."""
 
     @classmethod
     def connect(
-        cls, url: str, *, application_name: str = "prosa", pool_size: int = POOL_SIZE, prepared: bool = False
+        cls,
+        url: str,
+        *,
+        service: str = "",
+        application_name: str = "prosa",
+        pool_size: int = POOL_SIZE,
+        prepared: bool = False,
     ) -> Database:
-        """Opens a pool lazily. ``prepared`` allows prepared statements: not behind a pooler in transaction mode."""
+        """Opens a pool lazily. ``service`` is whose schema must be there; its setting named the URL.
+
+        ``prepared`` allows prepared statements: not behind a pooler in transaction mode.
+        """
         target = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         return cls(
             Pool(
@@ -123,7 +152,8 @@ class Database:
                     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                     "prepare_threshold": PREPARE_AFTER if prepared else None,
                 },
-            )
+            ),
+            Target.of(url, f"PROSA_{service.upper()}_DATABASE_URL" if service else "its URL", service),
         )
 
     @asynccontextmanager
@@ -135,6 +165,7 @@ class Database:
         try:
             connection = await self._begin(organization_ids)
         except (psycopg.Error, OSError) as error:
+            self._explain(error)
             raise translate(error) or error from error
         try:
             yield Tx(connection)
@@ -144,7 +175,7 @@ class Database:
                 raise RuntimeError(f"The transaction was not committed: {ended}.")
         except Exception as error:
             await self._roll_back(connection)
-            if (translated := translate(error)) is not None:
+            if (translated := translate(error) or await self._misfit(error, connection)) is not None:
                 raise translated from error
             raise
         except BaseException:
@@ -164,6 +195,7 @@ class Database:
         try:
             connection, result = await self._start(lambda connection: Tx(connection).exec_driver_sql(statement, given))
         except (psycopg.Error, OSError) as error:
+            self._explain(error)
             raise translate(error) or error from error
         await self._pool.give_back(connection)
         return result
@@ -207,6 +239,63 @@ class Database:
         async with self.transaction() as tx:
             await tx.exec_driver_sql("select 1")
 
+    async def check(self) -> None:
+        """Raises NotReady, saying why and what to do, unless the database can be worked with.
+
+        A schema that became newer under a running process is none of its matter: the next release's comes first, and
+        works with this one.
+        """
+        try:
+            async with self.transaction() as tx:
+                await self._look_at_schema(tx)
+        except Unavailable as error:
+            raise NotReady(self._trouble.sentence if self._trouble is not None else error.message) from error
+        if self._trouble is not None:
+            logger.info("database_usable", service=self._target.service)
+            self._trouble = None
+
+    async def _look_at_schema(self, tx: Tx) -> None:
+        if not self._target.service:
+            await tx.exec_driver_sql("select 1")
+            return
+        version = (await tx.exec_driver_sql(VERSION.format(service=self._target.service))).scalar()
+        trouble = judge_version(version, self._target) if version else unmigrated(self._target)
+        if trouble is None:
+            self._seen = True
+        elif not (self._seen and trouble.reason == "SCHEMA_NEWER"):
+            self._note(trouble)
+            raise Unavailable("STORE_UNAVAILABLE", AWAY)
+
+    async def _misfit(self, error: Exception, connection: Connection) -> ProsaError | None:
+        """The error to raise instead where a statement failed because the schema is not this release's."""
+        self._explain(error)
+        state = error.sqlstate if isinstance(error, psycopg.Error) else None
+        if state not in UNMIGRATED_STATES or not self._target.service or connection.closed:
+            return None
+        try:
+            found = await Tx(connection).exec_driver_sql(VERSION.format(service=self._target.service))
+            version = found.scalar()
+            trouble = judge_version(version, self._target) if version else unmigrated(self._target)
+        except psycopg.Error:
+            trouble = unmigrated(self._target)
+        if trouble is None:
+            # The schema is as it should be, so the fault is in our own statement.
+            return None
+        self._note(trouble)
+        return Unavailable("STORE_UNAVAILABLE", AWAY)
+
+    def _explain(self, error: BaseException) -> None:
+        translated = translate(error)
+        if isinstance(translated, Unavailable) and translated is not error:
+            self._note(why_not_connected(error, self._target))
+
+    def _note(self, trouble: Trouble) -> None:
+        if trouble == self._trouble:
+            return
+        self._trouble = trouble
+        log = logger.warning if trouble.passes else logger.error
+        log("database_unusable", service=self._target.service, reason=trouble.reason, explanation=trouble.sentence)
+
     async def close(self) -> None:
         """Closes every connection."""
         await self._pool.close()
@@ -227,7 +316,7 @@ def _joined(organization_ids: Iterable[UUID]) -> str:
 def translate(error: BaseException) -> ProsaError | None:
     """The error a caller can act on, or None where the fault is in our own statement."""
     if isinstance(error, OSError):
-        return Unavailable("STORE_UNAVAILABLE", "The database does not answer. Try again soon.")
+        return Unavailable("STORE_UNAVAILABLE", AWAY)
     if not isinstance(error, psycopg.Error):
         return None
     state = error.sqlstate
@@ -240,7 +329,7 @@ def translate(error: BaseException) -> ProsaError | None:
     # error without a state is a connection that was lost or never came to be. Any other is the driver's word on us.
     lost = state is None and isinstance(error, psycopg.OperationalError)
     if lost or (state is not None and state[:2] in {"08", "57", "53", "25"}):
-        return Unavailable("STORE_UNAVAILABLE", "The database does not answer. Try again soon.")
+        return Unavailable("STORE_UNAVAILABLE", AWAY)
     return None
 
 

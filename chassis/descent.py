@@ -11,7 +11,7 @@ from typing import Any
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
-from chassis.migrate import config_for, current_revision, downgrade, open_connection
+from chassis.migrate import config_for, connected, current_revision, downgrade
 from chassis.migrations import SERVICES, role
 
 OLDEST_SUPPORTED: Mapping[str, str] = {
@@ -78,7 +78,7 @@ class Sessions:
 
 def available(database_url: str, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
     """By service, the revisions that may be taken back, newest first: those above the oldest supported release's."""
-    with open_connection(database_url) as connection:
+    with connected(database_url) as connection:
         return {service: _above(service, OLDEST_SUPPORTED[service], connection) for service in services}
 
 
@@ -95,7 +95,7 @@ def plan(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> l
 
 def sessions(database_url: str) -> list[Sessions]:
     """Which services' roles are signed in to the database: while they are, what they need must not be taken away."""
-    with open_connection(database_url) as connection:
+    with connected(database_url) as connection:
         found = _rows(connection, _SESSIONS, [role(service) for service in SERVICES])
         return [Sessions(name, count) for name, count in found]
 
@@ -104,7 +104,7 @@ def losses(database_url: str, descents: Iterable[Descent]) -> list[Loss]:
     """What the ways down would take away, with how many rows. Each is gone in one transaction, which is taken back."""
     found: list[Loss] = []
     for descent in descents:
-        with open_connection(database_url) as connection:
+        with connected(database_url) as connection:
             before = _rows(connection, _COLUMNS, descent.service, _VERSIONS)
             with _within_one_transaction(connection):
                 downgrade(descent.service, descent.target, connection, in_one_transaction=True)
@@ -121,7 +121,7 @@ def losses(database_url: str, descents: Iterable[Descent]) -> list[Loss]:
 def migrate_to(database_url: str, descents: Iterable[Descent]) -> None:
     """Goes the ways down."""
     for descent in descents:
-        with open_connection(database_url) as connection:
+        with connected(database_url) as connection:
             downgrade(descent.service, descent.target, connection)
 
 

@@ -23,6 +23,7 @@ from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 
 from chassis.clock import SystemClock
+from chassis.database_trouble import SchemaNewer, known_versions, newer
 from chassis.ids import Ids, Uuid7Ids
 from chassis.migrations import READER_ROLE, SERVICES, create_installation, create_schema, owner, role
 
@@ -49,6 +50,11 @@ class Revision:
     def up_to_date(self) -> bool:
         """True when nothing is left to apply."""
         return self.current == self.head
+
+    @property
+    def newer(self) -> bool:
+        """True where a later release has migrated it."""
+        return bool(self.current) and self.current not in known_versions(self.service)
 
 
 def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
@@ -81,7 +87,8 @@ def migrate_up(
 
     A database that has no installation's id yet is given one from ``ids``; only then does ``simulated_clock`` count.
     """
-    with open_connection(database_url) as connection:
+    refuse_newer(revisions(database_url, services))
+    with connected(database_url) as connection:
         with connection.begin():
             connection.exec_driver_sql(f"select pg_advisory_xact_lock({ROLES_LOCK})")
             connection.exec_driver_sql(
@@ -94,12 +101,15 @@ def migrate_up(
                 command.upgrade(config_for(service, connection), "head")
             # Where nothing was to apply, the look at the version has left a transaction open.
             connection.rollback()
+            with connection.begin():
+                # So that the service can say whether the schema is one it works with.
+                connection.exec_driver_sql(f"grant select on {service}.alembic_version to {role(service)}")
     return revisions(database_url, services)
 
 
 def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Revision]:
     """Takes back the last steps of each service, never past its beginning."""
-    with open_connection(database_url) as connection:
+    with connected(database_url) as connection:
         for service in services:
             current = current_revision(service, connection)
             config = config_for(service, connection)
@@ -112,7 +122,7 @@ def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVIC
 
 def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Revision]:
     """Where each service stands, and where it should."""
-    with open_connection(database_url) as connection:
+    with connected(database_url) as connection:
         return [
             Revision(
                 service=service,
@@ -121,6 +131,13 @@ def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Rev
             )
             for service in services
         ]
+
+
+def refuse_newer(found: Sequence[Revision]) -> None:
+    """Raises SchemaNewer where a later release has migrated one of them."""
+    for revision in found:
+        if revision.newer:
+            raise SchemaNewer(newer("The database", revision.service, revision.current))
 
 
 def downgrade(service: str, target: str, connection: Connection, *, in_one_transaction: bool = False) -> None:
@@ -155,7 +172,7 @@ def config_for(service: str, connection: Connection) -> Config:
 
 
 @contextmanager
-def open_connection(database_url: str) -> Iterator[Connection]:
+def connected(database_url: str) -> Iterator[Connection]:
     """A connection for migrating, with limits on waiting; statements without parameters go out as they are written."""
     url = make_url(database_url).set(drivername="postgresql+psycopg")
     options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC"

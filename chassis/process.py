@@ -192,11 +192,12 @@ class Host:
             settings = self.settings
             database = Database.connect(
                 settings.database_url(service),
+                service=service,
                 application_name=f"prosa-{service}",
                 prepared=settings.prepared_statements,
             )
             self._databases[service] = database
-            self.readiness.add(f"postgres.{service}", database.ping)
+            self.readiness.add(f"postgres.{service}", database.check)
         return self._databases[service]
 
     def channel(self, issuer: str | None, address: str, *, bare: bool = False) -> grpc.aio.Channel:

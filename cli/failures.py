@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import functools
 import inspect
 import re
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Iterator
 from typing import Any, NoReturn, ParamSpec
 
 import typer
@@ -52,6 +53,31 @@ def operation(function: Callable[P, Awaitable[None] | None]) -> Callable[P, None
     return run
 
 
+@contextlib.contextmanager
+def database_of(url: str, variable: str) -> Iterator[None]:
+    """Says of a database that cannot be worked with which of all that can be wrong it is; `variable` named it."""
+    import psycopg
+    from sqlalchemy.exc import DBAPIError
+
+    from chassis.database_trouble import UNMIGRATED_STATES, Target, why_not_connected
+
+    try:
+        yield
+    except (psycopg.Error, DBAPIError) as error:
+        cause: Any = error.orig if isinstance(error, DBAPIError) else error
+        state = getattr(cause, "sqlstate", None)
+        if isinstance(cause, psycopg.OperationalError) and state is None:
+            trouble = why_not_connected(cause, Target.of(url, variable))
+            raise Refused(trouble.sentence, reason=trouble.reason) from error
+        if state in UNMIGRATED_STATES:
+            raise Refused(
+                f"The database of {variable} has not been migrated, or lacks rights ({_first_line(cause)}). Run `prosa"
+                " migrate`.",
+                reason="SCHEMA_MISSING",
+            ) from error
+        raise
+
+
 def end(error: Exception, *, as_json: bool) -> NoReturn:
     """Prints the error's sentence and leaves with its code."""
     reason, message, exit_code = describe(error)
@@ -63,9 +89,12 @@ def describe(error: Exception) -> tuple[str, str, int]:
     """The reason for programs, the sentence for people and the exit code."""
     # Imported here: most commands never meet these, and gRPC alone takes a third of a second to load.
     from chassis.config import SettingRefused
+    from chassis.database_trouble import SchemaNewer
     from chassis.embedded.errors import EmbeddedError
     from chassis.errors import ProsaError
 
+    if isinstance(error, SchemaNewer):
+        return "SCHEMA_NEWER", str(error), RED
     if isinstance(error, Refused):
         return error.reason, error.message, error.exit_code
     if isinstance(error, (EmbeddedError, SettingRefused)):
@@ -87,10 +116,11 @@ def describe(error: Exception) -> tuple[str, str, int]:
 
 
 def _understood(error: Exception) -> bool:
+    from chassis.database_trouble import SchemaNewer
     from chassis.embedded.errors import EmbeddedError
     from chassis.errors import ProsaError
 
-    known = isinstance(error, (EmbeddedError, ProsaError)) or _is_database_error(error)
+    known = isinstance(error, (EmbeddedError, ProsaError, SchemaNewer)) or _is_database_error(error)
     return known or _call_error(error) is not None or type(error).__module__.startswith("aiohttp")
 
 

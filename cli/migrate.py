@@ -14,7 +14,7 @@ import typer
 from chassis import descent
 from chassis import migrate as runner
 from chassis.migrations import READER_ROLE, SERVICES, role
-from cli.failures import REFUSED, Refused, operation
+from cli.failures import REFUSED, Refused, database_of, operation
 from cli.home import operator_database_url
 from cli.output import Json, number_of, print_json, print_note, print_rows
 
@@ -43,14 +43,16 @@ def migrate(
     """Bring the database of PROSA_DATABASE_URL to this version, or look whether it is."""
     plan = read_plan(words or [])
     database_url = operator_database_url(os.environ)
-    if check:
-        found = runner.revisions(database_url, plan.services)
-    elif plan.steps_down:
-        go_down(database_url, plan, yes=yes)
-        found = runner.revisions(database_url, plan.services)
-    else:
-        runner.create_roles(database_url, passwords(os.environ))
-        found = runner.migrate_up(database_url, plan.services)
+    with database_of(database_url, "PROSA_DATABASE_URL"):
+        if check:
+            found = runner.revisions(database_url, plan.services)
+        elif plan.steps_down:
+            go_down(database_url, plan, yes=yes)
+            found = runner.revisions(database_url, plan.services)
+        else:
+            runner.create_roles(database_url, passwords(os.environ))
+            found = runner.migrate_up(database_url, plan.services)
+    runner.refuse_newer(found)
     missing = [revision.service for revision in found if not revision.up_to_date]
     if as_json:
         print_json({"up_to_date": not missing, "services": [asdict(revision) for revision in found]})
@@ -66,6 +68,7 @@ def migrate(
 
 def go_down(database_url: str, plan: Plan, *, yes: bool) -> None:
     """Takes the steps back, if nobody is at work and whoever asked for it knows what is lost."""
+    runner.refuse_newer(runner.revisions(database_url, plan.services))
     available = {name: len(found) for name, found in descent.available(database_url, plan.services).items()}
     if plan.steps_down > max(available.values()):
         listed = ", ".join(f"{name} {count}" for name, count in available.items())

@@ -9,8 +9,8 @@ from typing import Annotated, Any
 import typer
 
 from cli.choosing import Org, choose
-from cli.failures import REFUSED, operation
-from cli.home import demo_organizations, reader_database_url
+from cli.failures import REFUSED, database_of, operation
+from cli.home import READER_VARIABLE, demo_organizations, reader_database_url
 from cli.output import Json, print_json, print_rows
 
 app = typer.Typer(help="Verification queries.", no_args_is_help=True)
@@ -123,7 +123,8 @@ def identity_log(org: Org, limit: Limit = None, as_json: Json = False) -> None:
 
 def _show(reading: Reading, org: str, limit: int | None, *, as_json: bool) -> None:
     database_url = reader_database_url(os.environ)
-    rows = read(database_url, reading, organization_id_of(database_url, org), limit)
+    with database_of(database_url, READER_VARIABLE):
+        rows = read(database_url, reading, organization_id_of(database_url, org), limit)
     if as_json:
         print_json({"rows": rows})
     else:

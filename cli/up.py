@@ -26,7 +26,7 @@ from cli.calls import PRINCIPAL, Calls
 from cli.demo import live, stand_in, state
 from cli.demo.furnish import furnish
 from cli.demo.guide import guide, typed
-from cli.failures import operation
+from cli.failures import database_of, operation
 from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT, PUBLIC_VARIABLE, checked_public_url
 from cli.metrics import MetricsPage
 from cli.migrate import passwords
@@ -276,8 +276,9 @@ class Up:
 def _migrate(suite: Suite) -> None:
     environment = suite.operator_environment()
     assert environment[READER_VARIABLE]
-    migrate.create_roles(suite.database_url, passwords(environment))
-    migrate.migrate_up(suite.database_url)
+    with database_of(suite.database_url, "PROSA_DATABASE_URL"):
+        migrate.create_roles(suite.database_url, passwords(environment))
+        migrate.migrate_up(suite.database_url)
 
 
 def _grpc_address(suite: Suite, service: str) -> str:

@@ -20,7 +20,7 @@ from pydantic import SecretStr
 from sqlalchemy.engine import make_url
 
 from chassis import rpc
-from chassis.auth import TokenSigner
+from chassis.auth import TokenSigner, audience_of
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.db import Database
@@ -103,7 +103,7 @@ class World:
     settings: Settings
     host: Host
     clock: Clock
-    _channels: dict[FixedToken | ServiceTokens, grpc.aio.Channel] = field(default_factory=dict)
+    _channel: grpc.aio.Channel | None = None
     _databases: dict[str, Database] = field(default_factory=dict)
     _pool: psycopg_pool.AsyncConnectionPool[Any] | None = None
 
@@ -134,9 +134,10 @@ class World:
         return self._act(FixedToken(token))
 
     def _act(self, tokens: FixedToken | ServiceTokens) -> Act:
-        if tokens not in self._channels:
-            self._channels[tokens] = rpc.open_channel(self.host.grpc_address, tokens)  # type: ignore[arg-type]
-        return Act(self._channels[tokens])
+        if self._channel is None:
+            # One for all: a connection each would take four files each, of which an ordinary user has 1024.
+            self._channel = rpc.open_channel(self.host.grpc_address, None)
+        return Act(self._channel, tokens)
 
     def database(self, service: str) -> Database:
         """The database as the service's own role sees it."""
@@ -210,8 +211,8 @@ class World:
         """Closes what was opened by acting."""
         if self._pool is not None:
             await self._pool.close()
-        for channel in self._channels.values():
-            await channel.close()
+        if self._channel is not None:
+            await self._channel.close()
         for database in self._databases.values():
             await database.close()
 
@@ -220,11 +221,34 @@ class World:
 class Act:
     """Calls as somebody."""
 
-    channel: grpc.aio.Channel
+    shared: grpc.aio.Channel
+    tokens: FixedToken | ServiceTokens
+
+    @property
+    def channel(self) -> grpc.aio.Channel:
+        """A channel on which every call is made as this somebody; it has what stubs ask of one."""
+        return self  # type: ignore[return-value]
 
     def stub(self, stub: Callable[[grpc.aio.Channel], Stub]) -> Stub:
         """A stub on which every call is made as this somebody."""
         return stub(self.channel)
+
+    def unary_unary(self, method: str, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        """A call that brings the token."""
+        return self._bringing(method, self.shared.unary_unary(method, *arguments, **options))
+
+    def unary_stream(self, method: str, *arguments: Any, **options: Any) -> Callable[..., Any]:
+        """A stream that brings the token."""
+        return self._bringing(method, self.shared.unary_stream(method, *arguments, **options))
+
+    def _bringing(self, method: str, call: Callable[..., Any]) -> Callable[..., Any]:
+        def bring(request: Message, *, metadata: Sequence[tuple[str, Any]] | None = None, **options: Any) -> Any:
+            brought = dict(metadata or ())
+            token = self.tokens.service_token(audience_of(method))
+            own = () if token is None or "authorization" in brought else (("authorization", f"Bearer {token}"),)
+            return call(request, metadata=grpc.aio.Metadata(*own, *brought.items()), **options)
+
+        return bring
 
 
 def error_info(error: grpc.aio.AioRpcError) -> ProsaError:
