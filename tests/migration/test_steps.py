@@ -15,7 +15,7 @@ from tests.migration.test_migrations import structure
 
 def _one_step_up(url: str, service: str) -> str:
     """Applies the next revision of a service; answers where it stands then."""
-    with migrate.open_connection(url) as connection:
+    with migrate.connected(url) as connection:
         with connection.begin():
             connection.exec_driver_sql(create_schema(service))
         command.upgrade(migrate.config_for(service, connection), "+1")
