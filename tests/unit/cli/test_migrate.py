@@ -49,5 +49,5 @@ def test_without_a_database_the_command_says_which_variable_it_wants() -> None:
 def test_a_database_that_does_not_answer_is_a_sentence_and_no_trace() -> None:
     result = prosa("migrate", "--check", environment={"PROSA_DATABASE_URL": "postgresql://nobody@127.0.0.1:1/none"})
     assert result.exit_code == 1
-    assert result.stderr.startswith("Error: The database refused")
+    assert result.stderr.startswith("Error: The database at 127.0.0.1:1 does not answer.")
     assert "Traceback" not in result.output
