@@ -9,7 +9,7 @@ import pytest
 
 from chassis.embedded.shapes import Shape
 from tests.chaos.correspondence import Correspondence, Said, draw_correspondences
-from tests.chaos.invariants import answers_in_time, processes_lived, unlike
+from tests.chaos.invariants import answers_in_time, behind_others, processes_lived, unlike
 from tests.chaos.plan import Kind, draw_plan, draw_short_plan, processes_of
 from tests.chaos.sender import Answer, Outages
 
@@ -76,6 +76,15 @@ def test_the_gateway_may_say_200_or_503_within_four_seconds(answer: Answer, hold
 def test_what_is_missing_out_of_order_or_there_twice_is_seen(found: dict[str, list[Said]], wrong: int) -> None:
     sent = [Correspondence("WHATSAPP", "+5511900000001", "1", said=[FIRST, SECOND])]
     assert len(unlike(found, sent)) == wrong
+
+
+@pytest.mark.parametrize(
+    ("transactions", "behind"),
+    [([7, 7, 9, 12], []), ([], []), ([7, 9, 8, 12], [2]), ([9, 9, 8, 8], [1, 2])],
+)
+def test_a_position_that_was_filled_behind_a_reader_is_seen(transactions: list[int], behind: list[int]) -> None:
+    feed = [{"position": place, "transaction": number} for place, number in enumerate(transactions, start=1)]
+    assert behind_others(feed) == behind
 
 
 def test_a_process_that_died_without_being_killed_is_seen() -> None:

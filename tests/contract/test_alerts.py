@@ -85,7 +85,9 @@ def test_every_alert_is_tried_firing_and_silent() -> None:
     assert sorted(case["alertname"] for case in ill["alert_rule_test"] if case["exp_alerts"]) == names
 
 
-@pytest.mark.skipif(shutil.which("promtool") is None, reason="promtool comes with Prometheus, which is not here")
+@pytest.mark.skipif(
+    shutil.which("promtool") is None, reason="promtool comes with Prometheus, which is not here; the CI installs it"
+)
 def test_promtool_sees_every_alert_fire_and_rest() -> None:
     run = subprocess.run(
         ["promtool", "test", "rules", "prosa.rules.test.yaml"], cwd=ALERTS, capture_output=True, text=True, check=False

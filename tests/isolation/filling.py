@@ -41,6 +41,8 @@ from tests.world import World, settings_for, start_world
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
 SHARED_PHONE = "+5511900007001"
+LATER = 1_000
+"""By how much a second message's id lies above the first one's."""
 SECOND_ACCOUNT = 100
 """How far an organization's second account lies from its first."""
 WHATSAPP, INSTAGRAM = options_pb2.SOURCE_WHATSAPP, options_pb2.SOURCE_INSTAGRAM
@@ -165,7 +167,9 @@ async def _receive(office: Office, name: str) -> None:
         sample("message_created.whatsapp_cloud.incoming"), content=f"Segredo de {name}", sender__name=f"Ana de {name}"
     )
     instagram = changed(sample("message_created.instagram_login.incoming_image"), sender__name=f"Rui de {name}")
-    for body in (whatsapp, instagram):
+    # Two messages in each conversation: a list of them has a second page.
+    again = [changed(body, id=body["id"] + LATER, content=f"Mais de {name}") for body in (whatsapp, instagram)]
+    for body in (whatsapp, instagram, *again):
         event = await office.deliver(body, secret=secret)
         assert event["state"] == "PROCESSED", event
     event = await office.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)

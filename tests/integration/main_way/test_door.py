@@ -13,7 +13,6 @@ import aiohttp
 import orjson
 import pytest
 
-from chassis.db import Database
 from gateway.limits import CHATWOOT_BODY_BYTES_MAX
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.directory import CHANGED_SUBJECT
@@ -152,7 +151,7 @@ async def test_what_nobody_can_read_is_accepted_and_becomes_a_dead_letter(
 ) -> None:
     event = await office.deliver(body)
     assert event["state"] == "DEAD_LETTER", event
-    assert event["reason"] in {reason, "MALFORMED_JSON", "TOO_DEEP"}
+    assert event["reason"] == reason
     _, listed = await office.get("/api/v1/webhook-events", state="DEAD_LETTER")
     assert [item["webhook_event_id"] for item in listed["webhook_events"]] == [str(event["id"])]
 
@@ -237,10 +236,7 @@ def _mutated(draws: random.Random, body: bytes) -> bytes:
         return body[:start] + body[start + draws.randrange(1, 40) :]
     values = list(re.finditer(rb'(?<=": )("[^"]*"|-?[0-9.]+|true|false|null)', body))
     chosen = draws.choice(values)
-    odd = draws.choice(
-        [b"null", b"[]", b"{}", b"-1", b'""', b'"\\u0000"', b"1e400", b"9" * 30, b'"' + b"x" * 5000 + b'"']
-    )
-    return body[: chosen.start()] + odd + body[chosen.end() :]
+    return body[: chosen.start()] + draws.choice(ODD_VALUES) + body[chosen.end() :]
 
 
 async def test_the_store_away_is_503_within_four_seconds_and_nothing_is_lost(
@@ -263,7 +259,6 @@ async def test_the_store_away_is_503_within_four_seconds_and_nothing_is_lost(
 
 async def test_the_door_answers_while_the_rest_of_the_house_is_away(office: Office) -> None:
     """Nothing behind the store is asked before the answer: a locked identity does not hold the 200."""
-    assert isinstance(office.world.database("identity"), Database)
     lock = await office.world.admin()
     async with lock, lock.transaction():
         await lock.execute("lock table identity.contact_identities in access exclusive mode")

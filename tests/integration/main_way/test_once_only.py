@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import base64
 from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from prosa.conversation.v1.events_pb2 import MessageReceived
 from tests.office import Office, changed, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
@@ -118,6 +120,8 @@ async def test_messages_of_one_conversation_keep_their_order(office: Office) -> 
     )
     assert rows
     _, feed = await office.get("/api/v1/feed", page_size="250", types="prosa.conversation.v1.MessageReceived")
-    positions = [event["position"] for event in feed["events"]]
-    assert positions == sorted(set(positions))
-    assert len(positions) == 30
+    told = [MessageReceived.FromString(base64.b64decode(event["payload"])) for event in feed["events"]]
+    assert [fact.message.text for fact in told] == heard
+    # As written, not as told: the newest comes first.
+    _, listed = await office.get(f"/api/v1/conversations/{told[0].conversation_id}/messages", page_size="100")
+    assert [message["text"] for message in listed["messages"]] == heard[::-1]
