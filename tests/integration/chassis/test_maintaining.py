@@ -30,6 +30,7 @@ async def test_upkeep_that_waits_for_a_long_reader_does_not_hold_up_writers(
     world = World(database_url, settings, host, host.clock)
     shelf = Shelf(world, organization_id)
     try:
+        await _forget_newest(world)
         async with await world.admin() as reader, reader.transaction():
             # As a backup reads.
             await reader.execute("lock table ingest.webhook_events in access share mode")
@@ -56,8 +57,7 @@ async def test_upkeep_by_two_at_once_makes_each_partition_once(
     await host.start({"ingest": QuietIngest().start})
     world = World(database_url, settings, host, host.clock)
     try:
-        async with await world.admin() as admin:
-            await admin.execute(b"drop table if exists " + _newest(host))
+        await _forget_newest(world)
         async with await world.admin() as reader, reader.transaction():
             # Both have to wait before they can make what both have found missing.
             await reader.execute("lock table ingest.webhook_events in access share mode")
@@ -88,6 +88,12 @@ async def test_what_expects_a_partition_is_served_once_it_is_there(
     finally:
         await world.close()
         await host.stop()
+
+
+async def _forget_newest(world: World) -> None:
+    """Lets upkeep have something to make, also where another test had it made before."""
+    async with await world.admin() as admin:
+        await admin.execute(b"drop table if exists " + _newest(world.host))
 
 
 def _newest(host: Host) -> bytes:

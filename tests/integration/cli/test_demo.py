@@ -6,10 +6,13 @@ import json
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import pytest
+import pytest_asyncio
 
 from chassis.crypto import Vault
+from chassis.embedded.servers import EmbeddedServers
 from cli import bootstrap
 from cli.calls import Calls
 from cli.demo import state
@@ -17,7 +20,9 @@ from cli.demo.furnish import furnish
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from services.ingest.connection_servicer import ACCESS_TOKEN_COLUMN
-from tests.world import World
+from tests.conftest import ALL_TARGETS, TEMPLATE, clear_streams, create_database
+from tests.isolation.filling import named_url
+from tests.world import World, settings_for, start_world
 
 ENDPOINTS = bootstrap.Endpoints(
     url="http://127.0.0.1:8080",
@@ -37,6 +42,27 @@ KEYS = {
     "chatwoot",
     "evolution",
 }
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def database_url(servers: EmbeddedServers, template_url: str) -> str:
+    """A migrated database of each test's own: a demo that another made would be found again."""
+    name = f"prosa_{uuid4().hex[:12]}"
+    await create_database(servers.database_url, name, TEMPLATE)
+    return named_url(servers.database_url, name)
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def world(servers: EmbeddedServers, database_url: str, keys_dir: Path) -> AsyncIterator[World]:
+    """All services, on that database."""
+    settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
+    await clear_streams(servers.nats_url)
+    running = await start_world(settings, database_url, ALL_TARGETS)
+    try:
+        yield running
+    finally:
+        await running.close()
+        await running.host.stop()
 
 
 @pytest.fixture
