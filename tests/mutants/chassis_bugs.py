@@ -11,6 +11,8 @@ OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
 OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
 OF_INSTALLATIONS = "tests/integration/chassis/test_installation.py"
 OF_LEASES = "tests/integration/chassis/test_leases.py"
+OF_TOKENS = "tests/integration/chassis/test_tokens_end.py"
+OF_UPKEEP = "tests/integration/chassis/test_upkeep.py"
 OF_FACTS = "tests/integration/main_way/test_facts_and_effects.py"
 
 MUTANTS = (
@@ -157,5 +159,65 @@ MUTANTS = (
         (
             "tests/unit/test_revocations.py::test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed",
         ),
+    ),
+    Mutant(
+        "the expiry of a token that was verified before is not looked at",
+        "chassis/auth.py",
+        "        known = self._kept.get(token)\n        if known is None:\n",
+        "        known = self._kept.get(token)\n        if known is not None:\n            return known\n"
+        "        if known is None:\n",
+        (f"{OF_TOKENS}::test_a_token_that_was_believed_before_is_refused_once_it_has_ended",),
+    ),
+    Mutant(
+        "a quiet stream outlives its token",
+        "chassis/interceptors.py",
+        "limit = asyncio.timeout(self._verifier.seconds_left(caller))",
+        "limit = asyncio.timeout(None)",
+        (f"{OF_TOKENS}::test_a_quiet_stream_ends_with_its_token",),
+    ),
+    Mutant(
+        "a busy stream outlives its token where the clock was set",
+        "chassis/interceptors.py",
+        "                # The clock may have been set since.\n                self._verifier.seconds_left(caller)\n",
+        "",
+        (f"{OF_TOKENS}::test_a_busy_stream_ends_with_its_token_though_the_clock_was_set",),
+    ),
+    Mutant(
+        "partitions are dropped one unit early",
+        "chassis/upkeep.py",
+        "<= least(as_of - entry.keep * step,",
+        "<= least(as_of - (entry.keep - 1) * step,",
+        (
+            f"{OF_UPKEEP}::test_a_day_is_dropped_when_its_last_row_is_old_enough_and_not_before",
+            f"{OF_UPKEEP}::test_a_month_is_dropped_when_its_last_row_is_old_enough_and_not_before",
+        ),
+    ),
+    Mutant(
+        "upkeep believes a time far from the newest row's",
+        "chassis/upkeep.py",
+        "      if as_of > newest + interval",
+        "      if false and as_of > newest + interval",
+        (f"{OF_UPKEEP}::test_a_time_far_from_the_newest_row_drops_nothing",),
+    ),
+    Mutant(
+        "an alarm for one who has gone ends all who wait",
+        "chassis/batching.py",
+        "((done := self._due[0][1]).done() or self._due[0][0] <= loop.time())",
+        "(done := self._due[0][1]) is not None",
+        ("tests/unit/gateway/test_batching.py::test_the_time_of_each_begins_when_it_comes",),
+    ),
+    Mutant(
+        "a stop while it starts leaves its jobs with their leases",
+        "cli/serve.py",
+        "            await host.stop()\n            return\n",
+        "            return\n",
+        ("tests/integration/cli/test_serving.py::test_sigterm_while_it_starts_ends_what_has_begun",),
+    ),
+    Mutant(
+        "the address that is connected is not judged",
+        "chassis/outgoing.py",
+        "        if not self._judge(str(place[0])) or (family == socket.AF_INET6 and place[3]):\n",
+        "        if False:\n",
+        ("tests/integration/chassis/test_outgoing.py::test_the_address_that_connects_is_judged_itself",),
     ),
 )

@@ -6,6 +6,8 @@ from tests.mutants.table import Mutant
 
 VERIFY = "services/ingest/providers/chatwoot/verify.py"
 OF_THE_FEED = "tests/integration/ingest/test_feed_positions.py"
+OF_THE_LEGACY_PATH = "tests/integration/main_way/test_legacy_path.py"
+OF_THE_WAY_IN = "tests/integration/main_way/test_door.py"
 OF_VERIFY = "tests/unit/ingest/test_chatwoot_verify.py"
 
 MUTANTS = (
@@ -52,5 +54,36 @@ MUTANTS = (
         "    if not signature:\n        return Verdict(Check.SIGNATURE_MISSING)",
         "    if not signature:\n        return Verdict(Check.UNSIGNED_ACCEPTED)",
         (f"{OF_VERIFY}::test_a_missing_signature_is_refused_where_a_secret_is_set",),
+    ),
+    Mutant(
+        "a delivery key is over the first 4 KiB of the body",
+        VERIFY,
+        "    digest = hashlib.sha256(body).hexdigest()\n",
+        "    digest = hashlib.sha256(body[:4096]).hexdigest()\n",
+        (f"{OF_THE_WAY_IN}::test_one_delivery_id_with_three_bodies_is_three_events",),
+    ),
+    Mutant(
+        "a delivery id alone is the delivery key",
+        VERIFY,
+        '        return f"id:{delivery_id}/{digest}"\n',
+        '        return f"id:{delivery_id}"\n',
+        (
+            f"{OF_THE_WAY_IN}::test_one_delivery_id_with_three_bodies_is_three_events",
+            f"{OF_VERIFY}::test_the_delivery_id_and_the_whole_body_are_the_delivery_key",
+        ),
+    ),
+    Mutant(
+        "a legacy webhook is the first claimant's",
+        "services/ingest/legacy_path.py",
+        "    return () if proving is None else holders[proving]\n",
+        "    return () if proving is None else [held for found in holders.values() for held in found][:1]\n",
+        (f"{OF_THE_LEGACY_PATH}::test_an_account_that_two_organizations_share_is_split_by_secret_and_by_inbox",),
+    ),
+    Mutant(
+        "unsigned webhooks are accepted without an end",
+        VERIFY,
+        "        unsigned = unsigned_end_time is not None and now < unsigned_end_time\n",
+        "        unsigned = True\n",
+        (f"{OF_VERIFY}::test_without_a_secret_everything_is_accepted_as_unsigned_for_a_time",),
     ),
 )

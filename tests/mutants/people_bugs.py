@@ -9,6 +9,7 @@ OF_RULE = "tests/unit/identity/test_resolution_rule.py"
 RECORD = "services/conversation/domain/record.py"
 OF_CONVERSATIONS = "tests/unit/conversation/test_conversations.py"
 OF_DEALS = "tests/integration/crm/test_ensure_deals.py"
+OF_PEOPLE = "tests/integration/main_way/test_people.py"
 OF_RECORD = "tests/integration/conversation/test_recording.py"
 
 MUTANTS = (
@@ -69,5 +70,33 @@ MUTANTS = (
         "        held = await ensure_store.claim(tx, proposed)\n",
         "        held = dict(proposed)\n",
         (f"{OF_DEALS}::test_fifty_parallel_first_messages_make_one_deal",),
+    ),
+    Mutant(
+        "an old mobile cannot begin with 6",
+        "chassis/canonical.py",
+        "(?P<old_mobile>[6-9]",
+        "(?P<old_mobile>[7-9]",
+        ("tests/unit/test_canonical.py::test_national_variants_of_one_number_are_one_identity",),
+    ),
+    Mutant(
+        "an e-mail joins whoever has an id of the source already",
+        RULE,
+        "return _apart(*contacts) if contacts[0] in found.sourced else Decision(outcome, contacts[0], link=True)",
+        "return Decision(outcome, contacts[0], link=True)",
+        (f"{OF_PEOPLE}::test_people_who_share_an_email_are_never_one",),
+    ),
+    Mutant(
+        "an ambiguous outcome teaches the contact",
+        RULE,
+        "        return self.make_contact or not (self.contested or self.outcome is Outcome.AMBIGUOUS)\n",
+        "        return True\n",
+        (f"{OF_PEOPLE}::test_a_number_that_becomes_anothers_changes_nobodys_profile",),
+    ),
+    Mutant(
+        "a weak match replaces what is kept",
+        RULE,
+        "return self.teaches and self.outcome not in (Outcome.FALLBACK_PHONE, Outcome.FALLBACK_EMAIL)",
+        "return self.teaches",
+        (f"{OF_PEOPLE}::test_a_weak_match_fills_gaps_and_replaces_nothing",),
     ),
 )
