@@ -56,6 +56,8 @@ class Party:
     organization_id: UUID
     admin_email: str
     api_key: str
+    spare_api_key_id: str
+    """A key that nobody calls with, and that may be revoked."""
     connection_key: str
     account_id: int
     webhook_secret: str
@@ -134,14 +136,13 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
             .CreateSession(access_pb.CreateSessionRequest(email=email, password="mistyped"))
         )
     access = world.as_service("cli", organization_id).stub(AccessServiceStub)
-    for wish in ("kept", "lost"):
-        key = await access.CreateApiKey(
+    keys = {
+        wish: await access.CreateApiKey(
             access_pb.CreateApiKeyRequest(name=f"{wish} key of {name}", scopes=["*"], request_id=str(uuid4()))
         )
-        if wish == "kept":
-            api_key = key.secret
-        else:
-            await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=key.api_key.api_key_id))
+        for wish in ("kept", "lost", "spare")
+    }
+    await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
     connections = world.as_user(organization_id).stub(ConnectionServiceStub)
     secret = f"{SECRET}-{name}"
     connection = await connections.CreateConnection(
@@ -155,8 +156,17 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
                 connection_id=connection.connection_id, name=f"{name} {inbox_id}", source=source, inbox_id=inbox_id
             )
         )
-    office = Office(world, organization_id, connection, api_key, session, account_id)
-    party = Party(name, organization_id, email, api_key, connection.connection_key, account_id, secret)
+    office = Office(world, organization_id, connection, keys["kept"].secret, session, account_id)
+    party = Party(
+        name,
+        organization_id,
+        email,
+        keys["kept"].secret,
+        keys["spare"].api_key.api_key_id,
+        connection.connection_key,
+        account_id,
+        secret,
+    )
     return office, party
 
 
@@ -174,6 +184,9 @@ async def _receive(office: Office, name: str) -> None:
         assert event["state"] == "PROCESSED", event
     event = await office.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
     assert event["state"] == "DEAD_LETTER", event
+    # With a reason that stays, also when the dead letter is replayed.
+    event = await office.deliver(sample("conversation_typing_on.agent"), secret=secret)
+    assert event["state"] == "IGNORED", event
 
 
 async def _work(world: World, party: Party, name: str) -> None:

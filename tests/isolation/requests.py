@@ -303,6 +303,11 @@ def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
 
+def _revoke(target: Party, _caller: Party) -> Message:
+    """The key that nobody calls with: what comes after has the other one still."""
+    return access_service_pb2.RevokeApiKeyRequest(api_key_id=target.spare_api_key_id)
+
+
 def _backfill(_target: Party, _caller: Party) -> Message:
     """For the one source it takes; whose contacts they are follows from the caller."""
     return contact_service_pb2.BackfillContactIdentitiesRequest(source=options_pb2.SOURCE_WHATSAPP)
@@ -335,6 +340,7 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
+    "prosa.identity.v1.RevokeApiKeyRequest": _revoke,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
 }

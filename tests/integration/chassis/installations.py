@@ -28,12 +28,12 @@ from chassis.relay import Relay
 from chassis.streams import StreamMessage, read_batch
 from chassis.telemetry import Metrics
 from prosa.crm.v1.events_pb2 import DealCreated
-from tests.world import role_url
+from tests.world import PATIENCE_SECONDS, role_url
 
 PUBLISHER, READER = "crm", "outreach"
 STREAM = stream_name(PUBLISHER)
 LOOK_SECONDS = 0.02
-WAIT_SECONDS = 30.0
+WAIT_SECONDS = PATIENCE_SECONDS
 CANCEL_AGAIN_SECONDS = 1.0
 RUNBOOK = Path(__file__).resolve().parents[3] / "docs" / "runbooks" / "README.md"
 

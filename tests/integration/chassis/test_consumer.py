@@ -33,7 +33,7 @@ SCHEMA = "crm"
 BUSY, QUIET = "conversation", "identity"
 FACT, OTHER_FACT = "prosa.identity.v1.ContactCreated", "prosa.identity.v1.ContactUpdated"
 ARRIVAL_SECONDS = 0.02
-READ_SECONDS_MAX = 10.0
+READ_SECONDS_MAX = 60.0
 
 
 @pytest_asyncio.fixture(loop_scope="session")

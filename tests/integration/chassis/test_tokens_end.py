@@ -23,12 +23,12 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub, add
 from prosa.v1 import options_pb2
 from services.ingest.feed import FeedReader
 from services.ingest.feed_servicer import FeedServicer
-from tests.world import World, error_info, settings_for
+from tests.world import PATIENCE_SECONDS, World, error_info, settings_for
 
 pytestmark = pytest.mark.case("S11")
 
 LIFE_SECONDS = PERSON_TOKEN_SECONDS + CLOCK_SKEW_SECONDS
-WAIT_SECONDS = 10.0
+WAIT_SECONDS = PATIENCE_SECONDS
 """Below the feed's heartbeat, which would otherwise be what looks at the token."""
 
 

@@ -19,7 +19,7 @@ from cli import serve
 from cli.failures import Refused
 from tests.world import settings_for
 
-STOP_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 60.0
 
 
 @pytest.fixture

@@ -20,7 +20,7 @@ from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.postgres import SOCKET_PATH_BYTES_MAX, EmbeddedPostgres
 from chassis.embedded.programs import INSTALLATION, PACKAGE, binaries_for
 from chassis.embedded.servers import EmbeddedServers, embedded_servers
-from tests.integration.embedded.fakes import alive, descendants, describe, line_of, program, status, until
+from tests.integration.embedded.fakes import WAIT_SECONDS, alive, descendants, describe, line_of, program, status, until
 
 
 async def count_starts(servers: EmbeddedServers) -> int:
@@ -94,7 +94,7 @@ async def test_a_frozen_server_answers_nothing_until_it_is_thawed(tmp_path: Path
             await until(lambda others=others: all(status(pid) in {"stopped", "zombie", "gone"} for pid in others))
         waiting = asyncio.create_task(psycopg.AsyncConnection.connect(servers.database_url))
         servers.postgres.thaw()
-        await (await asyncio.wait_for(waiting, 10)).close()
+        await (await asyncio.wait_for(waiting, WAIT_SECONDS)).close()
 
 
 async def test_a_start_after_everything_was_killed_finds_the_data(tmp_path: Path) -> None:

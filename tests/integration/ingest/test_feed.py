@@ -20,11 +20,11 @@ from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub, add_EventServiceServicer_to_server
 from services.ingest.feed import FeedReader
 from services.ingest.feed_servicer import FeedServicer
-from tests.world import World, error_info, settings_for
+from tests.world import PATIENCE_SECONDS, World, error_info, settings_for
 
 COMMON, RARE = "prosa.conversation.v1.MessageReceived", "prosa.crm.v1.BoardCreated"
 NOW = SystemClock().now()
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = PATIENCE_SECONDS
 
 
 class Feed:

@@ -17,11 +17,11 @@ from chassis.db import Tx
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 from services.ingest import feed, feed_servicer
-from tests.world import World
+from tests.world import PATIENCE_SECONDS, World
 
 TARGETS = ("ingest",)
 RARE, OTHER = "prosa.crm.v1.DealWon", "prosa.conversation.v1.MessageReceived"
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = PATIENCE_SECONDS
 
 
 class Looks:

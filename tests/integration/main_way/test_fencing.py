@@ -9,8 +9,9 @@ import pytest
 
 from services.ingest import worker
 from tests.office import Office, sample
+from tests.world import PATIENCE_SECONDS
 
-WAIT_SECONDS = 15.0
+WAIT_SECONDS = PATIENCE_SECONDS
 FREED = "update ingest.leases set expire_time = '-infinity' where name like 'lane.%%' returning name"
 TAKEN = (
     "update ingest.leases set holder = %s, fence = fence + 1, expire_time = 'infinity' where name like 'lane.%%'"

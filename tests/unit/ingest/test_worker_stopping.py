@@ -15,7 +15,7 @@ from chassis.clock import SystemClock
 from services.ingest import lanes, worker
 from services.ingest.worker import Worker, WorkerMetrics
 
-STOP_SECONDS_MAX = 5.0
+STOP_SECONDS_MAX = 60.0
 
 
 class _Database:
