@@ -25,6 +25,8 @@ from tests.world import World
 TEXT_LENGTH_MIN = 6
 """Shorter texts say nothing: they are words of the suite's own."""
 REFUSED = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED)
+TOLD_BYTES = 200
+"""How much of an answer is shown that should have been another."""
 PASSED = (grpc.StatusCode.OK, grpc.StatusCode.NOT_FOUND)
 
 
@@ -95,7 +97,7 @@ class Cases:
         code, told = await _outcome(rpc, channel, sent)
         allowed = PASSED if _open(rpc, who) else REFUSED
         if code not in ((*PASSED, *REFUSED) if rpc.permission.anonymous else allowed):
-            found.append(f"answered {code.name}")
+            found.append(f"answered {code.name} {told[:TOLD_BYTES]!r}")
         given = set(_leaves(sent)) & self._only_a
         mentioned = {value for value in self._only_a - given - self._echoed if value.encode() in told}
         if mentioned:
