@@ -10,12 +10,15 @@ from pathlib import Path
 from typing import Annotated, Any, cast
 
 import typer
+from typer._click.exceptions import ClickException  # Typer's own copy; it exports only what derives from it
 from typer.core import TyperGroup
 from typer.main import get_command, get_group
 
 from cli import streams
+from cli.output import print_error
 
 DISTRIBUTION = "prosa-suite"
+PROGRAM = "prosa"
 
 NOUNS = {
     "up": "cli.up:up",
@@ -111,7 +114,18 @@ def main() -> None:
     """Runs the command line."""
     sys.argv[1:] = map(readable, sys.argv[1:])
     streams.prepare()
-    app(prog_name="prosa")
+    if "--json" not in sys.argv:
+        app(prog_name=PROGRAM)
+        return
+    try:
+        code = app(prog_name=PROGRAM, standalone_mode=False)
+    except ClickException as error:
+        # Words that no command takes: whoever asked for JSON reads standard output here too.
+        print_error("COMMAND_INVALID", error.format_message(), as_json=True)
+        code = error.exit_code
+    except typer.Abort:
+        code = 1
+    sys.exit(code if isinstance(code, int) else 0)
 
 
 if __name__ == "__main__":

@@ -27,6 +27,11 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("PROSA_HTTP_PORT", "`8080`", "`prosa up`: its public port, as `--http-port`."),
     (
+        "PROSA_RECEIVERS",
+        "by the number of cores",
+        "`prosa up`: processes that receive, as `--receivers`.",
+    ),
+    (
         "PROSA_PUBLIC_URL",
         "the address of `prosa up`",
         "Where others reach Prosa, such as `https://prosa.example.com`: webhook addresses are printed with it.",

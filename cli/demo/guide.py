@@ -31,6 +31,7 @@ def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "", comman
         yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}  (POST /api/v1/sessions)"
     if stand_in_url:
         yield from _examples(url, home, stand_in_url, command)
+        yield "Out of the demo: `prosa up` without --demo; commands mean your organization as soon as there is one."
     yield ""
     yield "Ctrl-C stops everything."
 

@@ -11,8 +11,8 @@ from chassis.config import Settings
 from tools import settings as tool
 
 ROOT = Path(__file__).resolve().parents[2]
-NO_SETTINGS = re.compile(r"PROSA_(SANDBOX_\w*|API_KEY|[A-Z_]*_|COMPLETE)")
-"""What the demo hands to its own process, a shell's own variable in an example, and beginnings of names."""
+NO_SETTINGS = re.compile(r"PROSA_(SANDBOX_\w*|API_KEY|TOKEN|[A-Z_]*_)")
+"""What the demo hands to its own process, what examples keep in a shell, and beginnings of names."""
 
 
 @pytest.mark.case("O11")

@@ -91,5 +91,9 @@ async def test_where_nothing_runs_the_place_is_told_and_what_names_it(operator: 
     mistyped = await operator.prosa("conection", "list")
     assert mistyped.code == 2
     assert "Did you mean 'connection'?" in mistyped.err
+    for program in (("conection", "list", "--json"), ("events", "list", "--no-such", "--json")):
+        told = await operator.prosa(*program)
+        assert (told.code, told.err) == (2, "")
+        assert told.document["error"]["reason"] == "COMMAND_INVALID"
     completed = await operator.prosa(_PROSA_COMPLETE="complete_bash", COMP_WORDS="prosa conn", COMP_CWORD="1")
     assert completed.out.split() == ["connection"]
