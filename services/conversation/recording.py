@@ -3,74 +3,228 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import FailedPrecondition, InvalidArgument
+from chassis.errors import FailedPrecondition, InvalidArgument, NotFound
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from prosa.conversation.v1 import conversation_service_pb2 as pb
-from services.conversation import store
+from services.conversation import reaction_store, store
 from services.conversation.domain.conversation import Conversation, ConversationKey
-from services.conversation.domain.message import Direction, Message, MessageKey
-from services.conversation.domain.record import Item, new_conversation, new_message, record
-from services.conversation.store import KnownMessage
-from services.conversation.translation import facts_of, recorded_to_pb, to_uuid
+from services.conversation.domain.message import (
+    Direction,
+    Message,
+    MessageKey,
+    MessageReport,
+    ReactionReport,
+)
+from services.conversation.domain.message import is_other as is_other_message
+from services.conversation.domain.reaction import Reaction, change_reaction, new_reaction
+from services.conversation.domain.record import Change, Item, is_other, new_conversation, new_message, record
+from services.conversation.store import KnownMessage, MessageKeyRow, SourceKey, week_of
+from services.conversation.translation import facts_of, reaction_fact, recorded_to_pb, to_uuid
 
 
 @dataclass(slots=True)
 class Fold:
     """What a batch makes of the rows that were loaded for it."""
 
-    conversations: dict[ConversationKey, Conversation]
-    messages: dict[MessageKey, KnownMessage]
+    conversations: dict[ConversationKey, list[Conversation]]
+    """The last that had each key first."""
+    messages: dict[MessageKey, list[KnownMessage]]
+    """By the provider's id, the last that had it first."""
+    sources: dict[SourceKey, list[KnownMessage]]
+    """By the network's id, as heard of lately."""
+    reactions: dict[MessageKey, Reaction]
     facts: list[Fact] = field(default_factory=list)
-    made: dict[ConversationKey, Conversation] = field(default_factory=dict)
+    made: dict[str, Conversation] = field(default_factory=dict)
     changed: dict[str, Conversation] = field(default_factory=dict)
     advanced: dict[str, Conversation] = field(default_factory=dict)
     """Changed by nothing but messages; ``changed`` holds those of which more is to be written."""
     added: dict[str, Message] = field(default_factory=dict)
+    keys: list[MessageKeyRow] = field(default_factory=list)
     amended: dict[str, Message] = field(default_factory=dict)
+    copies: dict[str, tuple[Message, int]] = field(default_factory=dict)
+    reacted: dict[MessageKey, Reaction] = field(default_factory=dict)
 
     def take(self, item: Item, new_id: Callable[[], str], now: datetime) -> pb.RecordedItem:
         """Folds one item in. Raises what is wrong with it; the batch is then to be given up and halved."""
-        place = item.key
-        conversation = self.conversations.get(place)
+        conversation = self.conversation_of(item)
         created = conversation is None
         if conversation is None:
-            conversation = new_conversation(item, new_id(), now)
-        known = fresh = None
-        key = item.message_key
-        if key is not None and item.message is not None:
-            known = self.messages.get(key)
+            if item.known_conversation_only:
+                raise NotFound(
+                    "CONVERSATION_NOT_FOUND", "Nobody was found for the event, nor is its conversation known."
+                )
+            conversation = new_conversation(item, new_id(), now, self._next_generation(item.key))
+        if item.message is not None and item.message.reaction is not None:
+            return self._take_reaction(conversation, item, item.message, item.message.reaction, created, now)
+        known, copied = self._known(item, conversation)
+        key, told = item.message_key, item.message
+        fresh = None
+        if key is not None and told is not None:
             if known is None:
-                if item.message.direction is Direction.UNSPECIFIED:
+                if told.direction is Direction.UNSPECIFIED:
                     raise InvalidArgument("DIRECTION_MISSING", "A message not heard of before must have a direction.")
-                fresh = new_message(item, item.message, conversation.conversation_id, new_id(), now)
-            elif known.conversation_id != conversation.conversation_id:
+                fresh = new_message(item, told, conversation.conversation_id, new_id(), now)
+            elif copied:
+                self._copy(key, known, told)
+            elif known.conversation_id != conversation.conversation_id and not _is_alias(known, told):
                 raise FailedPrecondition(
                     "MESSAGE_OF_OTHER_CONVERSATION",
                     "The channel's message of this id belongs to another conversation.",
                     conversation_id=str(known.conversation_id),
                 )
-        kept = None if known is None else known.message
+        if known is not None and known.conversation_id != conversation.conversation_id:
+            # A copy that came into another conversation of the same person: that one's row is not ours to change.
+            item = replace(item, message=None)
+            kept = None
+        else:
+            kept = None if known is None else known.message
         change = record(conversation, item, kept, fresh, created=created, now=now)
         message_id = None if known is None else known.message_id
-        if fresh is not None and key is not None:
+        if fresh is not None and key is not None and told is not None:
             message_id = fresh.message_id
-            self.messages[key] = KnownMessage(conversation.conversation_id, message_id, fresh)
-            self.added[message_id] = fresh
+            self._add(key, fresh, told, conversation, now)
         elif kept is not None and change.message_noted and kept.message_id not in self.added:
             self.amended[kept.message_id] = kept
-        if created:
-            self.conversations[place] = self.made[place] = conversation
-        elif change.noted and place not in self.made:
-            more = change.conversation_updated or change.handoff_changed
-            (self.changed if more else self.advanced)[conversation.conversation_id] = conversation
+        self._note(conversation, change, created=created)
         self.facts.extend(facts_of(conversation, change, item.cause_id))
+        alias = known is not None and told is not None and _is_alias(known, told)
+        return recorded_to_pb(conversation, change, message_id, copied=copied or alias)
+
+    def conversation_of(self, item: Item) -> Conversation | None:
+        """The conversation that an item is of: under one id the provider may have had several, one after the other."""
+        candidates = [
+            conversation
+            for conversation in self.conversations.get(item.key, ())
+            if not is_other(conversation, item, self._kept_in(conversation, item))
+        ]
+        for conversation in candidates:
+            if item.provider_create_time is not None and conversation.provider_create_time == item.provider_create_time:
+                return conversation
+        return candidates[0] if candidates else None
+
+    def _kept_in(self, conversation: Conversation, item: Item) -> Message | None:
+        """What is kept in a conversation under the id of the item's message."""
+        if item.message_key is None:
+            return None
+        for known in self.messages.get(item.message_key, ()):
+            if known.conversation_id == conversation.conversation_id:
+                return known.message
+        return None
+
+    def _known(self, item: Item, conversation: Conversation) -> tuple[KnownMessage | None, bool]:
+        """The message that an item tells of, if it was heard of before, and whether under no such id until now."""
+        key, told = item.message_key, item.message
+        if key is None or told is None:
+            return None, False
+        for known in self.messages.get(key, ()):
+            if known.message is None or not is_other_message(known.message, told):
+                return known, False
+        if told.network_message_id:
+            for known in self.sources.get((key[0], key[1], told.network_message_id), ()):
+                here = known.conversation_id == conversation.conversation_id
+                same_person = here or (item.contact_id is not None and known.contact_id == item.contact_id)
+                if same_person and known.message is not None and known.message.direction is told.direction:
+                    return known, True
+        return None, False
+
+    def _copy(self, key: MessageKey, known: KnownMessage, told: MessageReport) -> None:
+        """Lets one more id lead to a known message. Another text is an edit, the same one is counted."""
+        message = known.message
+        assert message is not None
+        generation = self._next_message_generation(key)
+        row = MessageKeyRow(*key, message.conversation_id, message.message_id, message.create_time, generation, "", 0)
+        self.keys.append(row)
+        under_key = KnownMessage(message.conversation_id, message.message_id, message, generation)
+        self.messages.setdefault(key, []).insert(0, under_key)
+        if message.deleted or told.text in ("", message.text, message.original_text):
+            counted = self.copies.get(message.message_id, (message, 0))[1] + 1
+            self.copies[message.message_id] = message, counted
+            message.copy_count += 1
+
+    def _add(
+        self, key: MessageKey, fresh: Message, told: MessageReport, conversation: Conversation, now: datetime
+    ) -> None:
+        generation = self._next_message_generation(key)
+        network_id = told.network_message_id
+        self.keys.append(
+            MessageKeyRow(
+                *key,
+                fresh.conversation_id,
+                fresh.message_id,
+                fresh.create_time,
+                generation,
+                network_id,
+                week_of(now) if network_id else 0,
+            )
+        )
+        known = KnownMessage(
+            fresh.conversation_id, fresh.message_id, fresh, generation, contact_id=conversation.contact_id
+        )
+        self.messages.setdefault(key, []).insert(0, known)
+        if network_id:
+            self.sources.setdefault((key[0], key[1], network_id), []).append(known)
+        self.added[fresh.message_id] = fresh
+
+    def _take_reaction(
+        self,
+        conversation: Conversation,
+        item: Item,
+        told: MessageReport,
+        report: ReactionReport,
+        created: bool,
+        now: datetime,
+    ) -> pb.RecordedItem:
+        key = item.organization_id, item.channel_id, told.provider_message_id
+        target = self._target(item, report)
+        target_id = "" if target is None or target.message is None else target.message.provider_message_id
+        reaction = self.reactions.get(key)
+        if reaction is None:
+            reaction = new_reaction(key, told, report, conversation.conversation_id, target_id, item.cause_id)
+            self.reactions[key] = reaction
+            news = True
+        else:
+            news = change_reaction(reaction, told, report)
+        if news:
+            self.reacted[key] = reaction
+        change = record(
+            conversation, replace(item, message=None), None, None, created=created, now=now, reaction_changed=news
+        )
+        self._note(conversation, change, created=created)
+        self.facts.extend(facts_of(conversation, change, item.cause_id))
+        message_id = "" if target is None else target.message_id
+        if news:
+            self.facts.append(reaction_fact(conversation, reaction, message_id, item.cause_id))
         return recorded_to_pb(conversation, change, message_id)
+
+    def _target(self, item: Item, report: ReactionReport) -> KnownMessage | None:
+        by_key = self.messages.get((item.organization_id, item.channel_id, report.target_provider_message_id), [])
+        by_source = self.sources.get((item.organization_id, item.channel_id, report.target_source_id), [])
+        return next(iter([*by_key, *by_source]), None)
+
+    def _note(self, conversation: Conversation, change: Change, *, created: bool) -> None:
+        place = conversation.conversation_id
+        if created:
+            self.conversations.setdefault(conversation.key, []).insert(0, conversation)
+            self.made[place] = conversation
+        elif change.noted and place not in self.made:
+            more = change.conversation_updated or change.handoff_changed or change.evidence_learnt
+            (self.changed if more else self.advanced)[place] = conversation
+
+    def _next_generation(self, key: ConversationKey) -> int:
+        return max((conversation.generation + 1 for conversation in self.conversations.get(key, ())), default=0)
+
+    def _next_message_generation(self, key: MessageKey) -> int:
+        return max((known.generation + 1 for known in self.messages.get(key, ())), default=0)
+
+
+def _is_alias(known: KnownMessage, told: MessageReport) -> bool:
+    return known.message is not None and known.message.provider_message_id != told.provider_message_id
 
 
 class Recorder:
@@ -89,7 +243,7 @@ class Recorder:
         now = self._clock.now()
         await self._ensure_months(item.message.create_time for item in items if item.message is not None)
         async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
-            fold = await _load(tx, items)
+            fold = await _load(tx, items, now)
             recorded = [fold.take(item, self._new_id, now) for item in items]
             await self._write(tx, fold, now)
         if fold.facts:
@@ -101,10 +255,12 @@ class Recorder:
 
         Raises Aborted where somebody else made it at the same moment: the caller tries again.
         """
-        fold = await _load(tx, [item])
+        fold = await _load(tx, [item], now)
         fold.take(item, self._new_id, now)
         await self._write(tx, fold, now)
-        return fold.conversations[item.key]
+        conversation = fold.conversation_of(item)
+        assert conversation is not None, "an item leaves its conversation behind"
+        return conversation
 
     def _new_id(self) -> str:
         return str(self._ids.new())
@@ -115,8 +271,11 @@ class Recorder:
         await store.advance_conversations(
             tx, [conversation for place, conversation in fold.advanced.items() if place not in fold.changed]
         )
-        await store.insert_messages(tx, list(fold.added.values()))
+        await store.insert_messages(tx, list(fold.added.values()), fold.keys)
         await store.update_messages(tx, list(fold.amended.values()))
+        # Those that were added just now hold their count already.
+        await store.count_copies(tx, [copied for place, copied in fold.copies.items() if place not in fold.added])
+        await reaction_store.write_reactions(tx, list(fold.reacted.values()))
         await self._outbox.add(tx, fold.facts, now)
 
     async def _ensure_months(self, moments: Iterable[datetime]) -> None:
@@ -128,7 +287,24 @@ class Recorder:
             self._months.add(month)
 
 
-async def _load(tx: Tx, items: Sequence[Item]) -> Fold:
+async def _load(tx: Tx, items: Sequence[Item], now: datetime) -> Fold:
     conversations = await store.lock_conversations(tx, {item.key for item in items})
-    keys = {key for item in items if (key := item.message_key) is not None}
-    return Fold(conversations, await store.load_messages(tx, keys))
+    keys: set[MessageKey] = set()
+    sources: set[SourceKey] = set()
+    reactions: set[MessageKey] = set()
+    for item in items:
+        told = item.message
+        if told is None:
+            continue
+        place = item.organization_id, item.channel_id
+        if told.reaction is None:
+            keys.add((*place, told.provider_message_id))
+            sources.add((*place, told.network_message_id))
+        else:
+            reactions.add((*place, told.provider_message_id))
+            keys.add((*place, told.reaction.target_provider_message_id))
+            sources.add((*place, told.reaction.target_source_id))
+    by_key, by_source = await store.load_messages(
+        tx, [key for key in keys if key[2]], [key for key in sources if key[2]], now
+    )
+    return Fold(conversations, by_key, by_source, await reaction_store.load_reactions(tx, reactions))

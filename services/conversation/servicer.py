@@ -22,7 +22,7 @@ from chassis.paging import Page, read_page
 from chassis.requests import Requests
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
-from services.conversation import store
+from services.conversation import reaction_store, store
 from services.conversation.domain.conversation import Conversation, ConversationKey, Source, display_id
 from services.conversation.domain.record import Item
 from services.conversation.recording import Recorder
@@ -32,6 +32,7 @@ from services.conversation.translation import (
     conversation_to_pb,
     message_to_pb,
     read_item,
+    write_reaction,
 )
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -134,8 +135,15 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             await _find(tx, organization_id, conversation_id)
             found = await store.list_messages(tx, organization_id, conversation_id, page)
+            reactions = await reaction_store.reactions_of(
+                tx, organization_id, conversation_id, [message.provider_message_id for message in found]
+            )
         shown, token = page.cut(found, lambda last: (last.create_time.isoformat(), last.message_id))
-        return pb.ListMessagesResponse(messages=map(message_to_pb, shown), next_page_token=token)
+        response = pb.ListMessagesResponse(messages=map(message_to_pb, shown), next_page_token=token)
+        for message in response.messages:
+            for reaction in reactions.get(message.provider_message_id, ()):
+                write_reaction(message.reactions.add(), reaction)
+        return response
 
 
 def _key(given: pb.RecordItem) -> ConversationKey:

@@ -25,10 +25,24 @@ from services.conversation.domain.conversation import (
     HandoffSource,
     Source,
 )
-from services.conversation.domain.message import Attachment, Author, Direction, Message, MessageKey, MessageState
+from services.conversation.domain.message import (
+    Attachment,
+    Author,
+    Direction,
+    ExpiringAttachment,
+    Message,
+    MessageKey,
+    MessageState,
+    SubmittedValue,
+)
 
 EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 """Everything written before lies in one partition."""
+
+
+SourceKey = tuple[str, str, str]
+"""Organization, channel, network's message id: what several messages of the provider may have been told under."""
+WEEK_SECONDS = 7 * 24 * 3600
 
 
 @dataclass(slots=True)
@@ -39,6 +53,32 @@ class KnownMessage:
     message_id: str
     message: Message | None
     """None where its content was let go with its month."""
+    generation: int = 0
+    """How many other messages had the id before that it is known by."""
+    contact_id: str | None = None
+    """Of its conversation, where it was found by the network's id."""
+
+
+@dataclass(slots=True)
+class MessageKeyRow:
+    """An id of the provider that leads to a message; the fields are the table's columns, in their order."""
+
+    organization_id: str
+    channel_id: str
+    provider_message_id: str
+    conversation_id: str
+    message_id: str
+    create_time: datetime
+    """The message's own: it finds the month that it lies in."""
+    generation: int
+    provider_source_id: str
+    """The network's id, where the message was first heard of under this id; empty for copies."""
+    source_week: int
+
+
+def week_of(moment: datetime) -> int:
+    """The week that the network's id of a message is kept under."""
+    return int(moment.timestamp()) // WEEK_SECONDS
 
 
 _UUID, _TEXT, _TIME, _BIGINT = "uuid", "text", "timestamptz", "bigint"
@@ -60,6 +100,8 @@ _CONVERSATION_TYPES: Mapping[str, str] = {
     "provider_update_time_us": _BIGINT,
     "handoff_time": _TIME,
     "last_message_time": _TIME,
+    "generation": "int",
+    "provider_create_time": _TIME,
 }
 _MESSAGE_TYPES: Mapping[str, str] = {
     "message_id": _UUID,
@@ -71,19 +113,35 @@ _MESSAGE_TYPES: Mapping[str, str] = {
     "attachments": "jsonb",
     "deleted": "boolean",
     "content_time_us": _BIGINT,
+    "deleted_by_contact": "boolean",
+    "submitted_values": "jsonb",
+    "copy_count": "int",
+    "told_time_us": _BIGINT,
+}
+_KEY_TYPES: Mapping[str, str] = {
+    "organization_id": _UUID,
+    "channel_id": _UUID,
+    "conversation_id": _UUID,
+    "message_id": _UUID,
+    "create_time": _TIME,
+    "generation": "int",
+    "source_week": "int",
 }
 _CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
 _MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
-_CONVERSATION_FIXED = ("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time")
+_CONVERSATION_FIXED = (
+    *("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time", "generation"),
+)
 _MESSAGE_CHANGING = (
     *("author", "state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
-    *("deleted", "in_reply_to", "author_name", "content_time_us"),
+    *("deleted", "in_reply_to", "author_name", "content_time_us", "deleted_by_contact", "submitted_values"),
+    "told_time_us",
 )
 
 
-def _recordset(columns: Iterable[str], types: Mapping[str, str]) -> str:
+def _recordset(columns: Iterable[str], types: Mapping[str, str], parameter: str = "rows") -> str:
     declared = ", ".join(f"{column} {types.get(column, _TEXT)}" for column in columns)
-    return f"json_to_recordset(%(rows)s::json) as given ({declared})"
+    return f"json_to_recordset(%({parameter})s::json) as given ({declared})"
 
 
 def _names(columns: Iterable[str]) -> str:
@@ -110,7 +168,8 @@ select {_READ_CONVERSATION}
 from unnest(%(organization_ids)b::text[]::uuid[], %(provider_ids)b::text[], %(connection_ids)b::text[]::uuid[])
   as wanted (organization_id, provider_conversation_id, connection_id)
 join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
-order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
+order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
+  conversations.generation desc
 for update of conversations
 """
 
@@ -122,7 +181,7 @@ on conflict on constraint conversations_provider_key do nothing
 
 # A row that is held is found again by its natural key: the way that was taken to lock it is fresh in memory, while the
 # primary key of some old conversation would have to be fetched for this alone.
-_CONVERSATION_KEY = ("organization_id", "provider_conversation_id", "connection_id")
+_CONVERSATION_KEY = ("organization_id", "provider_conversation_id", "connection_id", "generation")
 _CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
 ADVANCING = (
     *("version", "update_time", "activity_time", "unread_count", "provider_update_time_us", "last_message_time"),
@@ -162,24 +221,38 @@ order by listed.activity_time desc, listed.conversation_id desc
 """
 
 # A key outlives a message whose content was let go with its month: the row then reads null but for the key.
-_KEY_COUNT = 5
+_KEY_COUNT = 8
+_KEY_READ = """message_keys.organization_id::text, message_keys.channel_id::text,
+  message_keys.conversation_id::text, message_keys.message_id::text, message_keys.generation"""
+_THEIR_MESSAGE = """left join conversation.messages on messages.conversation_id = message_keys.conversation_id
+  and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id"""
+# By both of their ids at once. What is known by the network's id says whose conversation it is in.
 _LOAD_MESSAGES = f"""
-select message_keys.organization_id::text, message_keys.channel_id::text, message_keys.provider_message_id,
-  message_keys.conversation_id::text, message_keys.message_id::text, {_READ_MESSAGE}
+select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {_READ_MESSAGE}
 from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[], %(provider_ids)b::text[])
   as wanted (organization_id, channel_id, provider_message_id)
 join conversation.message_keys using (organization_id, channel_id, provider_message_id)
-left join conversation.messages on messages.conversation_id = message_keys.conversation_id
-  and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id
+{_THEIR_MESSAGE}
+union all
+select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {_READ_MESSAGE}
+from unnest(%(source_organization_ids)b::text[]::uuid[], %(source_channel_ids)b::text[]::uuid[],
+    %(source_ids)b::text[])
+  as wanted (organization_id, channel_id, provider_source_id)
+cross join unnest(%(source_weeks)b::int[]) as recent (source_week)
+join conversation.message_keys using (source_week, organization_id, channel_id, provider_source_id)
+{_THEIR_MESSAGE}
+join conversation.conversations on conversations.conversation_id = message_keys.conversation_id
+where message_keys.provider_source_id <> ''
 """
 
-_KEY_COLUMNS = ("organization_id", "channel_id", "provider_message_id", "conversation_id", "message_id", "create_time")
+_KEY_COLUMNS = tuple(field.name for field in fields(MessageKeyRow))
 _INSERT_MESSAGES = f"""
-with given as (select * from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}),
-keys as (
-  insert into conversation.message_keys ({_names(_KEY_COLUMNS)}) select {_names(_KEY_COLUMNS)} from given
+with keys as (
+  insert into conversation.message_keys ({_names(_KEY_COLUMNS)})
+  select {_names(_KEY_COLUMNS)} from {_recordset(_KEY_COLUMNS, _KEY_TYPES, "keys")}
 )
-insert into conversation.messages ({_MESSAGE_NAMES}) select {_MESSAGE_NAMES} from given
+insert into conversation.messages ({_MESSAGE_NAMES})
+select {_MESSAGE_NAMES} from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}
 """
 
 _MESSAGE_PLACE = ("conversation_id", "create_time", "message_id", "organization_id")
@@ -190,8 +263,18 @@ where {" and ".join(f"messages.{column} = given.{column}" for column in _MESSAGE
 """
 
 
-async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[ConversationKey, Conversation]:
-    """Those of the conversations that exist, their rows held until commit."""
+# Another conversation's message is counted up too, under no lock but the row's own.
+_COUNT_COPIES = """
+update conversation.messages set copy_count = messages.copy_count + given.copies
+from json_to_recordset(%(rows)s::json) as given (
+  conversation_id uuid, create_time timestamptz, message_id uuid, copies int)
+where messages.conversation_id = given.conversation_id and messages.create_time = given.create_time
+  and messages.message_id = given.message_id
+"""
+
+
+async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[ConversationKey, list[Conversation]]:
+    """Those of the conversations that exist, the last that had each key first, their rows held until commit."""
     if not keys:
         return {}
     organization_ids, provider_ids, connection_ids = zip(*keys, strict=True)
@@ -203,8 +286,10 @@ async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[
             "connection_ids": list(connection_ids),
         },
     )
-    found = [_conversation(row) for row in rows]
-    return {conversation.key: conversation for conversation in found}
+    found: dict[ConversationKey, list[Conversation]] = {}
+    for conversation in map(_conversation, rows):
+        found.setdefault(conversation.key, []).append(conversation)
+    return found
 
 
 async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
@@ -236,32 +321,67 @@ async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -
         await tx.exec_driver_sql(_ADVANCE_CONVERSATIONS, {"rows": _json(rows)})
 
 
-async def load_messages(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKey, KnownMessage]:
-    """Of the messages that are known, whose they are, and what is kept of them; no lock but the conversation's."""
-    if not keys:
-        return {}
-    organization_ids, channel_ids, provider_ids = zip(*keys, strict=True)
+async def load_messages(
+    tx: Tx, keys: Collection[MessageKey], source_keys: Collection[SourceKey], now: datetime
+) -> tuple[dict[MessageKey, list[KnownMessage]], dict[SourceKey, list[KnownMessage]]]:
+    """Of the messages that are known, whose they are, and what is kept of them; no lock but the conversation's.
+
+    By the provider's ids, the last that had each first; and by the network's ids, as heard of lately.
+    """
+    if not keys and not source_keys:
+        return {}, {}
     rows: Iterable[Sequence[Any]] = await tx.exec_driver_sql(
         _LOAD_MESSAGES,
         {
-            "organization_ids": list(organization_ids),
-            "channel_ids": list(channel_ids),
-            "provider_ids": list(provider_ids),
+            "organization_ids": [key[0] for key in keys],
+            "channel_ids": [key[1] for key in keys],
+            "provider_ids": [key[2] for key in keys],
+            "source_organization_ids": [key[0] for key in source_keys],
+            "source_channel_ids": [key[1] for key in source_keys],
+            "source_ids": [key[2] for key in source_keys],
+            "source_weeks": [week_of(now), week_of(now) - 1],
         },
     )
-    found: dict[MessageKey, KnownMessage] = {}
+    by_key: dict[MessageKey, list[KnownMessage]] = {}
+    by_source: dict[SourceKey, list[KnownMessage]] = {}
+    # Two rows of one message are one object: what changes it is seen by either.
+    messages: dict[str, Message] = {}
     for row in rows:
-        key_columns, columns = row[:_KEY_COUNT], row[_KEY_COUNT:]
-        organization_id, channel_id, provider_id, conversation_id, message_id = key_columns
-        message = None if columns[0] is None else _message(columns)
-        found[organization_id, channel_id, provider_id] = KnownMessage(conversation_id, message_id, message)
-    return found
+        columns = row[_KEY_COUNT:]
+        is_source, named, contact_id, organization_id, channel_id, conversation_id, message_id, generation = row[
+            :_KEY_COUNT
+        ]
+        message = None
+        if columns[0] is not None:
+            message = messages.get(message_id)
+            if message is None:
+                message = messages[message_id] = _message(columns)
+        known = KnownMessage(conversation_id, message_id, message, generation, contact_id)
+        (by_source if is_source else by_key).setdefault((organization_id, channel_id, named), []).append(known)
+    for found in by_key.values():
+        found.sort(key=lambda known: -known.generation)
+    return by_key, by_source
 
 
-async def insert_messages(tx: Tx, messages: Sequence[Message]) -> None:
-    """Adds messages and their natural keys."""
-    if messages:
-        await tx.exec_driver_sql(_INSERT_MESSAGES, {"rows": _json(messages)})
+async def insert_messages(tx: Tx, messages: Sequence[Message], keys: Sequence[MessageKeyRow]) -> None:
+    """Adds messages, and ids of the provider that lead to messages."""
+    if messages or keys:
+        await tx.exec_driver_sql(_INSERT_MESSAGES, {"rows": _json(messages), "keys": _json(keys)})
+
+
+async def count_copies(tx: Tx, copies: Sequence[tuple[Message, int]]) -> None:
+    """Notes how many times more messages were told."""
+    if copies:
+        rows = [
+            {
+                "conversation_id": message.conversation_id,
+                "create_time": message.create_time,
+                "message_id": message.message_id,
+                "copies": count,
+            }
+            for message, count in sorted(copies, key=lambda copied: copied[0].message_id)
+        ]
+        await tx.exec_driver_sql(_COUNT_COPIES, {"rows": _json(rows)})
 
 
 async def update_messages(tx: Tx, messages: Sequence[Message]) -> None:
@@ -368,8 +488,14 @@ def _message(row: Sequence[Any]) -> Message:
     message.direction = Direction(message.direction)
     message.author = Author(message.author)
     message.state = MessageState(message.state)
-    message.attachments = [Attachment(**attachment) for attachment in row[_ATTACHMENTS_PLACE]]
+    message.attachments = [_attachment(attachment) for attachment in message.attachments]  # type: ignore[arg-type]
+    if message.submitted_values:
+        message.submitted_values = [SubmittedValue(**answer) for answer in message.submitted_values]  # type: ignore[arg-type]
     return message
 
 
-_ATTACHMENTS_PLACE = _MESSAGE_COLUMNS.index("attachments")
+def _attachment(kept: dict[str, Any]) -> Attachment:
+    if "expire_time" not in kept:
+        return Attachment(**kept)
+    moment = kept.pop("expire_time")
+    return ExpiringAttachment(**kept, expire_time=None if moment is None else datetime.fromisoformat(moment))

@@ -26,10 +26,14 @@ from services.conversation.domain.message import (
     Attachment,
     Author,
     Direction,
+    ExpiringAttachment,
     Message,
     MessageReport,
     MessageState,
+    ReactionReport,
+    SubmittedValue,
 )
+from services.conversation.domain.reaction import Reaction
 from services.conversation.domain.record import Change, Item
 
 KNOWN_IDS_MAX = 10_000
@@ -101,6 +105,9 @@ def read_item(given: pb.RecordItem, now: datetime) -> Item:
         message=_read_message(given.message, receive_time) if given.HasField("message") else None,
         cause_id=given.cause_id,
         receive_time=receive_time,
+        provider_create_time=_moment(given.provider_create_time) if given.HasField("provider_create_time") else None,
+        provider_contact_source_id=given.provider_contact_source_id,
+        known_conversation_only=given.known_conversation_only,
     )
 
 
@@ -127,7 +134,7 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         author=_AUTHORS.get(given.author, Author.UNSPECIFIED),
         text=given.text,
         content_type=given.content_type,
-        attachments=[Attachment(file.type, file.url, file.name, file.size) for file in given.attachments],
+        attachments=[_read_attachment(file) for file in given.attachments],
         state=_MESSAGE_STATES.get(given.state, MessageState.UNSPECIFIED),
         error_message=given.error_message,
         deleted=given.deleted,
@@ -135,7 +142,27 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         author_name=given.author_name,
         create_time=create_time,
         author_settled=given.author_settled,
+        told_time_us=_us(given.create_time) if given.HasField("create_time") else 0,
+        network_message_id=given.network_message_id,
+        deleted_by_contact=given.deleted_by_contact,
+        submitted_values=[SubmittedValue(answer.name, answer.title, answer.value) for answer in given.submitted_values],
+        reaction=_read_reaction(given.reaction) if given.HasField("reaction") else None,
     )
+
+
+def _read_attachment(file: pb.Attachment) -> Attachment:
+    if not file.expiring:
+        return Attachment(file.type, file.url, file.name, file.size)
+    moment = _moment(file.expire_time) if file.HasField("expire_time") else None
+    return ExpiringAttachment(file.type, file.url, file.name, file.size, moment)
+
+
+def _read_reaction(given: pb.ReactionReport) -> ReactionReport:
+    return ReactionReport(given.target_provider_message_id, given.target_source_id, given.removed)
+
+
+def _us(stamp: Timestamp) -> int:
+    return stamp.seconds * 1_000_000 + stamp.nanos // 1_000
 
 
 def _source(number: int) -> Source:
@@ -195,16 +222,53 @@ def _write_message(told: pb.Message, message: Message) -> None:
     told.text = message.text
     told.content_type = message.content_type
     for file in message.attachments:
-        told.attachments.add(type=file.type, url=file.url, name=file.name, size=file.size)
+        written = told.attachments.add(type=file.type, url=file.url, name=file.name, size=file.size)
+        if isinstance(file, ExpiringAttachment):
+            written.expiring = True
+            if file.expire_time is not None:
+                wire.write_timestamp(written.expire_time, file.expire_time)
     told.state = _MESSAGE_STATE_NUMBERS[message.state]
     told.error_message = message.error_message
     told.deleted = message.deleted
     told.in_reply_to = message.in_reply_to
     told.author_name = message.author_name
     wire.write_timestamp(told.create_time, message.create_time)
+    told.deleted_by_contact = message.deleted_by_contact
+    told.copy_count = message.copy_count
+    for answer in message.submitted_values:
+        told.submitted_values.add(name=answer.name, title=answer.title, value=answer.value)
 
 
-def recorded_to_pb(conversation: Conversation, change: Change, message_id: str | None) -> pb.RecordedItem:
+def write_reaction(told: pb.Reaction, reaction: Reaction) -> None:
+    """A reaction for the wire, in its place."""
+    told.provider_message_id = reaction.provider_message_id
+    told.text = reaction.text
+    told.direction = _DIRECTION_NUMBERS[reaction.direction]
+    told.author = _AUTHOR_NUMBERS[reaction.author]
+    told.author_name = reaction.author_name
+    told.removed = reaction.removed
+    wire.write_timestamp(told.create_time, reaction.create_time)
+
+
+def reaction_fact(conversation: Conversation, reaction: Reaction, message_id: str, cause_id: str) -> Fact:
+    """What a reaction makes known."""
+    told = events_pb2.MessageReactionChanged(
+        organization_id=conversation.organization_id,
+        contact_id=conversation.contact_id or "",
+        conversation_id=conversation.conversation_id,
+        conversation_key=conversation.conversation_key,
+        message_id=message_id,
+        provider_message_id=reaction.target_provider_message_id,
+        version=conversation.version,
+        cause_id=cause_id,
+    )
+    write_reaction(told.reaction, reaction)
+    return Fact(to_uuid(conversation.organization_id), told, cause_id)
+
+
+def recorded_to_pb(
+    conversation: Conversation, change: Change, message_id: str | None, *, copied: bool = False
+) -> pb.RecordedItem:
     """What became of an item."""
     return pb.RecordedItem(
         conversation_id=conversation.conversation_id,
@@ -214,6 +278,8 @@ def recorded_to_pb(conversation: Conversation, change: Change, message_id: str |
         unchanged=not change.visible,
         deal_id=conversation.deal_id or "",
         handoff=_HANDOFF_NUMBERS[conversation.handoff_mode],
+        message_copied=copied,
+        contact_id=conversation.contact_id or "",
     )
 
 

@@ -198,6 +198,9 @@ class ConversationState:
     unread_count: int
     # Epoch seconds with microseconds. An event with a smaller value than the one stored is stale and changes no state.
     updated_at: float | None
+    # What never changes of it, and tells it from another one that gets its id after the provider was put back.
+    created_at: datetime | None = None
+    contact_source_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -209,11 +212,33 @@ class Attachment:
     size_bytes: int | None = None
     latitude: float | None = None
     longitude: float | None = None
+    # The network keeps it, not the provider, and only for a while; until when, where that can be told.
+    expiring: bool = False
+    expire_time: datetime | None = None
+
+
+class SubmittedValue(NamedTuple):
+    """What the contact answered in a form of a message."""
+
+    name: str
+    title: str
+    value: str
+
+
+class Reaction(NamedTuple):
+    """What a message is on that is nothing but an emoji on another one."""
+
+    target_message_id: str | None
+    target_source_id: str | None
+    removed: bool
 
 
 @dataclass(slots=True)
 class MessageRecord:
-    """One message. Its natural key is channel and message_id; source_id is not unique (edits reuse it)."""
+    """One message. Its natural key is channel and message_id, as long as nothing contradicts that it is the same.
+
+    Several messages of the provider may be one of the network: copies and edits, by their network_id.
+    """
 
     message_id: str
     source_id: str | None
@@ -231,6 +256,17 @@ class MessageRecord:
     # Of outbound messages, where this event tells; None leaves the stored one, and rank decides between two.
     status: MessageStatus | None
     external_error: str | None
+    # The source id where it is known to be the network's own; what callers of an API put there may be anything.
+    network_id: str | None = None
+    deleted_by_contact: bool = False
+    submitted_values: tuple[SubmittedValue, ...] = ()
+    # Present when it is no message to read or answer, but an emoji on one.
+    reaction: Reaction | None = None
+
+    @property
+    def wants_answer(self) -> bool:
+        """Whether the contact says something in it."""
+        return self.direction is Direction.INBOUND and not self.deleted and self.reaction is None
 
 
 @dataclass(slots=True)
@@ -254,11 +290,7 @@ class NormalEvent:
         """
         if self.kind is EventKind.CONVERSATION_CREATED:
             return True
-        return (
-            self.kind is EventKind.MESSAGE_CREATED
-            and self.message is not None
-            and self.message.direction is Direction.INBOUND
-        )
+        return self.kind is EventKind.MESSAGE_CREATED and self.message is not None and self.message.wants_answer
 
 
 @dataclass(frozen=True, slots=True)

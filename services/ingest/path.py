@@ -21,7 +21,7 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest import report
-from services.ingest.normal_form import AliasKind, ChannelInfo, Direction, EventKind, InvalidReason, NormalEvent, Person
+from services.ingest.normal_form import AliasKind, ChannelInfo, EventKind, InvalidReason, NormalEvent, Person
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceAsyncStub
@@ -149,8 +149,7 @@ def _ensures_deal(journey: Journey) -> bool:
     event, message = journey.event, journey.event.message
     if event.kind is not EventKind.MESSAGE_UPDATED or message is None or message.create_time is None:
         return event.ensures_deal
-    told_first = message.direction is Direction.INBOUND and not message.deleted
-    return told_first and journey.receive_time - message.create_time <= OVERTAKEN_WITHIN
+    return message.wants_answer and journey.receive_time - message.create_time <= OVERTAKEN_WITHIN
 
 
 def _going(journeys: Iterable[Journey]) -> Iterable[Journey]:

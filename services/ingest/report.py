@@ -75,6 +75,9 @@ def write_item(item: pb.RecordItem, journey: Journey) -> None:
     item.contact_name = person.name or ""
     item.contact_phone = person.phone or (contact.phone if contact and person.needs_region else "")
     item.cause_id = journey.event_id
+    item.provider_contact_source_id = state.contact_source_id or ""
+    if state.created_at is not None and state.created_at <= _latest(journey.receive_time):
+        wire.write_timestamp(item.provider_create_time, state.created_at)
     wire.write_timestamp(item.receive_time, journey.receive_time)
     if state.status is not None:
         _write_state(item.conversation, state, state.status, journey.receive_time)
@@ -109,17 +112,28 @@ def _write_message(report: pb.MessageReport, message: MessageRecord, receive_tim
     report.text = message.text or ""
     report.content_type = message.content_type
     for attachment in message.attachments:
-        report.attachments.add(
+        written = report.attachments.add(
             type=attachment.type,
             url=attachment.url or "",
             name=attachment.name or "",
             size=attachment.size_bytes or 0,
+            expiring=attachment.expiring,
         )
+        if attachment.expire_time is not None:
+            wire.write_timestamp(written.expire_time, attachment.expire_time)
     if message.status is not None:
         report.state = _MESSAGE_STATES[message.status]
     report.error_message = message.external_error or ""
     report.deleted = message.deleted
     report.in_reply_to = message.in_reply_to or ""
+    report.network_message_id = message.network_id or ""
+    report.deleted_by_contact = message.deleted_by_contact
+    for answer in message.submitted_values:
+        report.submitted_values.add(name=answer.name, title=answer.title, value=answer.value)
+    if message.reaction is not None:
+        report.reaction.target_provider_message_id = message.reaction.target_message_id or ""
+        report.reaction.target_source_id = message.reaction.target_source_id or ""
+        report.reaction.removed = message.reaction.removed
     # Where nothing tells when it was written, it stays unsaid, and the time of arrival is taken for it.
     if message.create_time is not None and message.create_time <= _latest(receive_time):
         wire.write_timestamp(report.create_time, message.create_time)

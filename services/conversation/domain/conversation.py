@@ -89,6 +89,12 @@ class Conversation:
     last_message_preview: str = ""
     last_message_direction: Direction = Direction.UNSPECIFIED
     last_provider_message_id: str = ""
+    generation: int = 0
+    """How many other conversations had its id at the provider before it."""
+    provider_create_time: datetime | None = None
+    """When the provider made it; None while it has not said."""
+    provider_contact_source_id: str = ""
+    """The network's id of the contact, as the conversation hangs on it; empty while the provider has not said."""
 
     @property
     def key(self) -> ConversationKey:

@@ -6,7 +6,7 @@ Ids are texts in their canonical form: as objects they would cost more than all 
 from __future__ import annotations
 
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from enum import StrEnum
 
 
@@ -43,6 +43,11 @@ STATE_RANK = {
     MessageState.READ: 4,
 }
 
+SAME_TIME_US = 2_000_000
+"""Some forms of one time are written to the second, others to the microsecond."""
+CLOCKS_APART = timedelta(minutes=10)
+"""Nobody hears of a thing before it is made, but for clocks that differ."""
+
 MessageKey = tuple[str, str, str]
 """Organization, channel, provider's message id: what makes a message one."""
 
@@ -56,6 +61,23 @@ class Attachment:
     name: str
     size: int
     """Bytes; 0 when unknown."""
+
+
+@dataclass(slots=True)
+class ExpiringAttachment(Attachment):
+    """A file that the network keeps, and only for a while."""
+
+    expire_time: datetime | None = None
+    """Until when; None when nothing tells."""
+
+
+@dataclass(slots=True)
+class SubmittedValue:
+    """One answer in a form."""
+
+    name: str
+    title: str
+    value: str
 
 
 @dataclass(slots=True)
@@ -87,10 +109,26 @@ class Message:
     author_name: str = ""
     content_time_us: int = 0
     """The provider's update time of the report that the content is of; 0 when it had none."""
+    deleted_by_contact: bool = False
+    submitted_values: list[SubmittedValue] = field(default_factory=list)
+    """What the contact answered in a form of this message."""
+    copy_count: int = 0
+    """How many times more the provider told it, under other ids of its own."""
+    told_time_us: int = 0
+    """When the provider says it was written, as it said it, in microseconds since 1970; 0 where it did not say."""
 
     @property
     def key(self) -> MessageKey:
         return self.organization_id, self.channel_id, self.provider_message_id
+
+
+@dataclass(slots=True)
+class ReactionReport:
+    """What one event said of a reaction; the rest stands in its message report."""
+
+    target_provider_message_id: str
+    target_source_id: str
+    removed: bool
 
 
 @dataclass(slots=True)
@@ -112,6 +150,13 @@ class MessageReport:
     create_time: datetime
     author_settled: bool = False
     """False where it leaves room for doubt who wrote it: then what is kept stays."""
+    told_time_us: int = 0
+    network_message_id: str = ""
+    """The network's own id of it; empty when nothing tells."""
+    deleted_by_contact: bool = False
+    submitted_values: list[SubmittedValue] = field(default_factory=list)
+    reaction: ReactionReport | None = None
+    """Present when it is no message but an emoji on one."""
 
 
 @dataclass(slots=True)
@@ -130,26 +175,58 @@ def amend(message: Message, told: MessageReport, told_us: int) -> Amendment:
 
     An update may come before the creation, and only that one may settle who wrote it: whoever settles it is believed.
     """
-    before = (message.author, message.state, message.error_message, message.deleted, *_content(message))
-    time_before = message.content_time_us
-    if told.author_settled and told.author is not Author.UNSPECIFIED:
+    before = _shown(message)
+    author_before, time_before = message.author, message.content_time_us
+    # An id of its own was given to the copy that an edit made, or to one more copy of the same.
+    copied = told.provider_message_id != message.provider_message_id
+    if told.author_settled and told.author is not Author.UNSPECIFIED and not copied:
         message.author = told.author
     if STATE_RANK[told.state] > STATE_RANK[message.state]:
         message.state = told.state
         message.error_message = told.error_message if told.state is MessageState.FAILED else ""
     elif told.state is message.state is MessageState.FAILED:
         message.error_message = told.error_message or message.error_message
-    if told.deleted:
+    if told.deleted and _deletes(message, told, copied=copied):
         message.deleted = True
-        message.text, message.original_text, message.attachments = "", None, []
-    elif not message.deleted:
-        _take_content(message, told, told_us)
-    updated = (message.author, message.state, message.error_message, message.deleted, *_content(message)) != before
+        message.text, message.original_text, message.attachments, message.submitted_values = "", None, [], []
+        message.deleted_by_contact = message.deleted_by_contact or told.deleted_by_contact
+    elif not message.deleted and not told.deleted:
+        if not copied or told.text not in ("", message.text, message.original_text):
+            _take_content(message, told, told_us)
+        message.submitted_values = told.submitted_values or message.submitted_values
+    learnt = not message.told_time_us and told.told_time_us > 0 and not copied
+    if learnt:
+        message.told_time_us = told.told_time_us
+    updated = _shown(message) != before
     return Amendment(
         updated=updated,
-        noted=updated or message.content_time_us != time_before,
-        author_changed=message.author is not before[0],
+        noted=updated or learnt or message.content_time_us != time_before,
+        author_changed=message.author is not author_before,
     )
+
+
+def _deletes(message: Message, told: MessageReport, *, copied: bool) -> bool:
+    """Staff who tidy copies away leave the message; its contact, or who deletes the copy that edited it, means it."""
+    return not copied or told.deleted_by_contact or message.original_text is not None
+
+
+def is_other(kept: Message, told: MessageReport) -> bool:
+    """Whether what is told is another thing than what is kept under its id: its evidence contradicts it.
+
+    A provider that was put back from a backup gives ids again. What it tells of one message never changes: who wrote to
+    whom, when it was written, and under which id the network brought what came in.
+    """
+    if Direction.UNSPECIFIED not in (told.direction, kept.direction) and told.direction is not kept.direction:
+        return True
+    other_in_network = kept.direction is Direction.INBOUND and bool(
+        told.network_message_id and kept.provider_source_id and told.network_message_id != kept.provider_source_id
+    )
+    # A copy was written at the provider when it came there, which is another time each.
+    if other_in_network or told.provider_message_id != kept.provider_message_id:
+        return other_in_network
+    if kept.told_time_us and told.told_time_us:
+        return abs(kept.told_time_us - told.told_time_us) > SAME_TIME_US
+    return told.told_time_us > 0 and told.create_time > kept.record_time + CLOCKS_APART
 
 
 def _take_content(message: Message, told: MessageReport, told_us: int) -> None:
@@ -172,8 +249,15 @@ def _take_content(message: Message, told: MessageReport, told_us: int) -> None:
     message.content_time_us = max(message.content_time_us, told_us)
 
 
-def _content(message: Message) -> tuple[object, ...]:
+def _shown(message: Message) -> tuple[object, ...]:
+    """All that a reader can tell."""
     return (
+        message.author,
+        message.state,
+        message.error_message,
+        message.deleted,
+        message.deleted_by_contact,
+        message.submitted_values,
         message.text,
         message.attachments,
         message.content_type,

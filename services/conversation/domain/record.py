@@ -23,6 +23,8 @@ from services.conversation.domain.conversation import (
     preview,
 )
 from services.conversation.domain.message import (
+    CLOCKS_APART,
+    SAME_TIME_US,
     Author,
     Direction,
     Message,
@@ -31,6 +33,7 @@ from services.conversation.domain.message import (
     MessageState,
     amend,
 )
+from services.conversation.domain.message import is_other as is_other_message
 
 HANDOFF_LABEL = "atendimento-humano"
 """The provider's label that gives a conversation to a person; taking it away gives it back to automation."""
@@ -38,6 +41,7 @@ LABEL_REASON = f"The label {HANDOFF_LABEL} was set."
 LABEL_GONE_REASON = f"The label {HANDOFF_LABEL} was taken away."
 ECHO_REASON = "A person answered in the native app."
 
+SAME_TIME = timedelta(microseconds=SAME_TIME_US)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _PROVISIONAL_KEYS = ("whatsapp:lid:", "whatsapp:bsuid:")
 
@@ -65,6 +69,12 @@ class Item:
     message: MessageReport | None
     cause_id: str
     receive_time: datetime
+    provider_create_time: datetime | None = None
+    """When the provider made the conversation."""
+    provider_contact_source_id: str = ""
+    """The network's id of the contact, as the conversation hangs on it."""
+    known_conversation_only: bool = False
+    """Nobody was found for the event: it counts only in a conversation that is known."""
 
     @property
     def key(self) -> ConversationKey:
@@ -87,6 +97,8 @@ class Change:
     handoff_changed: bool = False
     message_created: bool = False
     message_updated: bool = False
+    reaction_changed: bool = False
+    evidence_learnt: bool = False
     noted: bool = False
     """The conversation's row is to be written, though perhaps only to remember how new the report was."""
     message_noted: bool = False
@@ -100,10 +112,11 @@ class Change:
             or self.handoff_changed
             or self.message_created
             or self.message_updated
+            or self.reaction_changed
         )
 
 
-def new_conversation(item: Item, conversation_id: str, now: datetime) -> Conversation:
+def new_conversation(item: Item, conversation_id: str, now: datetime, generation: int = 0) -> Conversation:
     """A conversation of which nothing is known but its place; ``record`` fills in the rest."""
     return Conversation(
         conversation_id=conversation_id,
@@ -115,7 +128,33 @@ def new_conversation(item: Item, conversation_id: str, now: datetime) -> Convers
         create_time=now,
         update_time=now,
         activity_time=now,
+        generation=generation,
     )
+
+
+def is_other(conversation: Conversation, item: Item, kept: Message | None) -> bool:
+    """Whether an item is of another conversation than the one that has its id, and of somebody else.
+
+    A provider that was put back from a backup gives ids again. What never changes of a conversation tells: when it was
+    made, the network's id that it hangs on, and its messages, of which ``kept`` has the id of the item's. One person's
+    two conversations under one id may well be one thread; a merge of two contacts leaves all of this as it was. Where
+    nobody was found for the item, it may be anybody.
+    """
+    if item.contact_id is None:
+        somebody_else = item.known_conversation_only
+    else:
+        somebody_else = conversation.contact_id is not None and item.contact_id != conversation.contact_id
+    if not somebody_else:
+        return False
+    made, told = conversation.provider_create_time, item.provider_create_time
+    if told is not None and abs(told - made if made else timedelta(0)) > SAME_TIME:
+        return True
+    if told is not None and made is None and told > conversation.create_time + CLOCKS_APART:
+        return True
+    hangs_on = conversation.provider_contact_source_id
+    if hangs_on and item.provider_contact_source_id not in ("", hangs_on):
+        return True
+    return kept is not None and item.message is not None and is_other_message(kept, item.message)
 
 
 def new_message(item: Item, told: MessageReport, conversation_id: str, message_id: str, now: datetime) -> Message:
@@ -143,20 +182,32 @@ def new_message(item: Item, told: MessageReport, conversation_id: str, message_i
         in_reply_to=told.in_reply_to,
         author_name=told.author_name,
         content_time_us=0 if item.report is None else item.report.update_time_us,
+        deleted_by_contact=told.deleted_by_contact,
+        submitted_values=[] if deleted else told.submitted_values,
+        told_time_us=told.told_time_us,
     )
 
 
 def record(
-    conversation: Conversation, item: Item, kept: Message | None, fresh: Message | None, *, created: bool, now: datetime
+    conversation: Conversation,
+    item: Item,
+    kept: Message | None,
+    fresh: Message | None,
+    *,
+    created: bool,
+    now: datetime,
+    reaction_changed: bool | None = None,
 ) -> Change:
     """Changes the conversation, and the message if it is kept, by what the item says.
 
     ``kept`` is the item's message where it is known, ``fresh`` the new one where it is not; both are None for an item
     without a message, and for a message that is known but whose content was let go. ``created`` says that the
-    conversation is new with this item.
+    conversation is new with this item; ``reaction_changed`` that it is of a reaction, which is nothing to read, and
+    whether it is news.
     """
     report, told = item.report, item.message
     change = Change(message=fresh or kept, conversation_created=created, message_created=fresh is not None)
+    change.reaction_changed = reaction_changed or False
     known_us = conversation.provider_update_time_us
     told_us = known_us if report is None else report.update_time_us
     written = fresh
@@ -166,6 +217,7 @@ def record(
         written = kept if amendment.author_changed else None
     # A known message that tells nothing new is a repetition, and so is all that came with it.
     repeated = told is not None and not change.message_created and not change.message_updated
+    repeated = repeated or reaction_changed is False
     newest = fresh is not None and is_newest(conversation, fresh)
     newer = told_us > known_us
     same = told_us == known_us
@@ -183,7 +235,10 @@ def record(
         _take_state(conversation, report, item, now)
         change.noted = newer
         conversation.provider_update_time_us = told_us
-    _count_unread(conversation, report, fresh, newer=newer, newest=newest)
+    change.evidence_learnt = _learn(conversation, item)
+    change.noted = change.noted or change.evidence_learnt
+    if reaction_changed is None:
+        _count_unread(conversation, report, fresh, newer=newer, newest=newest)
     if fresh is not None and newest:
         make_last(conversation, fresh)
     elif change.message_updated and kept is not None and is_last(conversation, kept):
@@ -203,6 +258,14 @@ def record(
         conversation.update_time = now
         change.noted = True
     return change
+
+
+def _learn(conversation: Conversation, item: Item) -> bool:
+    """Fills in the evidence of which conversation it is; it never changes."""
+    before = conversation.provider_create_time, conversation.provider_contact_source_id
+    conversation.provider_create_time = conversation.provider_create_time or item.provider_create_time
+    conversation.provider_contact_source_id = conversation.provider_contact_source_id or item.provider_contact_source_id
+    return before != (conversation.provider_create_time, conversation.provider_contact_source_id)
 
 
 def link(conversation: Conversation, item: Item, *, current: bool) -> None:

@@ -277,6 +277,10 @@ class Message(_message.Message):
     IN_REPLY_TO_FIELD_NUMBER: _builtins.int
     AUTHOR_NAME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DELETED_BY_CONTACT_FIELD_NUMBER: _builtins.int
+    COPY_COUNT_FIELD_NUMBER: _builtins.int
+    SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
+    REACTIONS_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     conversation_id: _builtins.str
     organization_id: _builtins.str
@@ -296,11 +300,23 @@ class Message(_message.Message):
     in_reply_to: _builtins.str
     """The provider's id of the quoted message."""
     author_name: _builtins.str
+    deleted_by_contact: _builtins.bool
+    """Deleted by the contact, not by the staff."""
+    copy_count: _builtins.int
+    """How many times more the provider told it, under other ids of its own."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp:
         """When the provider says it was written."""
+
+    @_builtins.property
+    def submitted_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmittedValue]:
+        """What the contact answered in a form of this message."""
+
+    @_builtins.property
+    def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
+        """Each person's newest reaction that was not taken back; only lists of messages hold them."""
 
     def __init__(
         self,
@@ -321,14 +337,91 @@ class Message(_message.Message):
         in_reply_to: _builtins.str = ...,
         author_name: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        deleted_by_contact: _builtins.bool = ...,
+        copy_count: _builtins.int = ...,
+        submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
+        reactions: _abc.Iterable[Global___Reaction] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "create_time", b"create_time", "deleted", b"deleted", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "state", b"state", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "copy_count", b"copy_count", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reactions", b"reactions", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class SubmittedValue(_message.Message):
+    """One answer in a form."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    TITLE_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """The field's name; empty where the form has but one."""
+    title: _builtins.str
+    """What the contact saw."""
+    value: _builtins.str
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        title: _builtins.str = ...,
+        value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "title", b"title", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SubmittedValue: _TypeAlias = SubmittedValue  # noqa: Y015
+
+@_typing.final
+class Reaction(_message.Message):
+    """An emoji on a message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DIRECTION_FIELD_NUMBER: _builtins.int
+    AUTHOR_FIELD_NUMBER: _builtins.int
+    AUTHOR_NAME_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    provider_message_id: _builtins.str
+    """Chatwoot's id of the reaction itself."""
+    text: _builtins.str
+    """The emoji; empty once it is taken back."""
+    direction: Global___MessageDirection.ValueType
+    author: Global___MessageAuthor.ValueType
+    author_name: _builtins.str
+    removed: _builtins.bool
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was made."""
+
+    def __init__(
+        self,
+        *,
+        provider_message_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        direction: Global___MessageDirection.ValueType = ...,
+        author: Global___MessageAuthor.ValueType = ...,
+        author_name: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        removed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["author", b"author", "author_name", b"author_name", "create_time", b"create_time", "direction", b"direction", "provider_message_id", b"provider_message_id", "removed", b"removed", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reaction: _TypeAlias = Reaction  # noqa: Y015
 
 @_typing.final
 class Attachment(_message.Message):
@@ -340,6 +433,8 @@ class Attachment(_message.Message):
     URL_FIELD_NUMBER: _builtins.int
     NAME_FIELD_NUMBER: _builtins.int
     SIZE_FIELD_NUMBER: _builtins.int
+    EXPIRING_FIELD_NUMBER: _builtins.int
+    EXPIRE_TIME_FIELD_NUMBER: _builtins.int
     type: _builtins.str
     """"image", "audio", "video", "file", "location", "contact", …"""
     url: _builtins.str
@@ -347,6 +442,12 @@ class Attachment(_message.Message):
     name: _builtins.str
     size: _builtins.int
     """Bytes; 0 when unknown."""
+    expiring: _builtins.bool
+    """True where the network, not the provider, keeps it, and only for a while."""
+    @_builtins.property
+    def expire_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when; absent when nothing tells."""
+
     def __init__(
         self,
         *,
@@ -354,10 +455,12 @@ class Attachment(_message.Message):
         url: _builtins.str = ...,
         name: _builtins.str = ...,
         size: _builtins.int = ...,
+        expiring: _builtins.bool = ...,
+        expire_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "size", b"size", "type", b"type", "url", b"url"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expire_time", b"expire_time", "expiring", b"expiring", "name", b"name", "size", b"size", "type", b"type", "url", b"url"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -418,6 +521,10 @@ class MessageReport(_message.Message):
     AUTHOR_NAME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     AUTHOR_SETTLED_FIELD_NUMBER: _builtins.int
+    NETWORK_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    DELETED_BY_CONTACT_FIELD_NUMBER: _builtins.int
+    SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
     provider_message_id: _builtins.str
     provider_source_id: _builtins.str
     direction: Global___MessageDirection.ValueType
@@ -431,10 +538,21 @@ class MessageReport(_message.Message):
     author_name: _builtins.str
     author_settled: _builtins.bool
     """False where the event leaves room for doubt who wrote it: then an author that is known already stays."""
+    network_message_id: _builtins.str
+    """The network's own id, where the provider's source id is known to be one. What a conversation hears under it again,
+    whatever the provider's id, is the same message. Empty when nothing tells.
+    """
+    deleted_by_contact: _builtins.bool
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def submitted_values(self) -> _containers.RepeatedCompositeFieldContainer[Global___SubmittedValue]: ...
+    @_builtins.property
+    def reaction(self) -> Global___ReactionReport:
+        """Present when it is no message but an emoji on one."""
+
     def __init__(
         self,
         *,
@@ -452,14 +570,47 @@ class MessageReport(_message.Message):
         author_name: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         author_settled: _builtins.bool = ...,
+        network_message_id: _builtins.str = ...,
+        deleted_by_contact: _builtins.bool = ...,
+        submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
+        reaction: Global___ReactionReport | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "reaction", b"reaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "state", b"state", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "network_message_id", b"network_message_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reaction", b"reaction", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MessageReport: _TypeAlias = MessageReport  # noqa: Y015
+
+@_typing.final
+class ReactionReport(_message.Message):
+    """What one event said of a reaction; the rest stands in its message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TARGET_PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    TARGET_SOURCE_ID_FIELD_NUMBER: _builtins.int
+    REMOVED_FIELD_NUMBER: _builtins.int
+    target_provider_message_id: _builtins.str
+    """The provider's id of the message that it is on; may be empty."""
+    target_source_id: _builtins.str
+    """The network's id of that message; may be empty."""
+    removed: _builtins.bool
+    def __init__(
+        self,
+        *,
+        target_provider_message_id: _builtins.str = ...,
+        target_source_id: _builtins.str = ...,
+        removed: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["removed", b"removed", "target_provider_message_id", b"target_provider_message_id", "target_source_id", b"target_source_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReactionReport: _TypeAlias = ReactionReport  # noqa: Y015
 
 @_typing.final
 class RecordItem(_message.Message):
@@ -486,6 +637,9 @@ class RecordItem(_message.Message):
     RECEIVE_TIME_FIELD_NUMBER: _builtins.int
     PROVIDER_URL_FIELD_NUMBER: _builtins.int
     INBOX_NAME_FIELD_NUMBER: _builtins.int
+    PROVIDER_CREATE_TIME_FIELD_NUMBER: _builtins.int
+    PROVIDER_CONTACT_SOURCE_ID_FIELD_NUMBER: _builtins.int
+    KNOWN_CONVERSATION_ONLY_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     connection_id: _builtins.str
     channel_id: _builtins.str
@@ -509,6 +663,12 @@ class RecordItem(_message.Message):
     provider_url: _builtins.str
     """The conversation's address in Chatwoot's pages, when known."""
     inbox_name: _builtins.str
+    provider_contact_source_id: _builtins.str
+    """The network's id of the contact, as the conversation hangs on it."""
+    known_conversation_only: _builtins.bool
+    """True where nobody was found for the event: it is recorded only in a conversation that is known already.
+    Else NOT_FOUND CONVERSATION_NOT_FOUND.
+    """
     @_builtins.property
     def conversation(self) -> Global___ConversationReport:
         """Absent when the event says nothing of the conversation's state."""
@@ -520,6 +680,12 @@ class RecordItem(_message.Message):
     @_builtins.property
     def receive_time(self) -> _timestamp_pb2.Timestamp:
         """When the webhook event was received."""
+
+    @_builtins.property
+    def provider_create_time(self) -> _timestamp_pb2.Timestamp:
+        """When the provider made the conversation. With provider_contact_source_id it tells a conversation from an earlier one
+        that had its id before the provider was put back from a backup.
+        """
 
     def __init__(
         self,
@@ -543,10 +709,13 @@ class RecordItem(_message.Message):
         receive_time: _timestamp_pb2.Timestamp | None = ...,
         provider_url: _builtins.str = ...,
         inbox_name: _builtins.str = ...,
+        provider_create_time: _timestamp_pb2.Timestamp | None = ...,
+        provider_contact_source_id: _builtins.str = ...,
+        known_conversation_only: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "message", b"message", "receive_time", b"receive_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["conversation", b"conversation", "message", b"message", "provider_create_time", b"provider_create_time", "receive_time", b"receive_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "cause_id", b"cause_id", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "contact_phone", b"contact_phone", "conversation", b"conversation", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "inbox_id", b"inbox_id", "inbox_name", b"inbox_name", "message", b"message", "organization_id", b"organization_id", "provider_contact_id", b"provider_contact_id", "provider_conversation_id", b"provider_conversation_id", "provider_url", b"provider_url", "receive_time", b"receive_time", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "cause_id", b"cause_id", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "contact_phone", b"contact_phone", "conversation", b"conversation", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "inbox_id", b"inbox_id", "inbox_name", b"inbox_name", "known_conversation_only", b"known_conversation_only", "message", b"message", "organization_id", b"organization_id", "provider_contact_id", b"provider_contact_id", "provider_contact_source_id", b"provider_contact_source_id", "provider_conversation_id", b"provider_conversation_id", "provider_create_time", b"provider_create_time", "provider_url", b"provider_url", "receive_time", b"receive_time", "source", b"source"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -565,6 +734,8 @@ class RecordedItem(_message.Message):
     UNCHANGED_FIELD_NUMBER: _builtins.int
     DEAL_ID_FIELD_NUMBER: _builtins.int
     HANDOFF_FIELD_NUMBER: _builtins.int
+    MESSAGE_COPIED_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     message_id: _builtins.str
     """Empty when the item had no message."""
@@ -575,6 +746,10 @@ class RecordedItem(_message.Message):
     deal_id: _builtins.str
     """The deal the conversation has now."""
     handoff: Global___HandoffMode.ValueType
+    message_copied: _builtins.bool
+    """True when the message was heard of before under another id of the provider."""
+    contact_id: _builtins.str
+    """The contact the conversation has now."""
     def __init__(
         self,
         *,
@@ -585,10 +760,12 @@ class RecordedItem(_message.Message):
         unchanged: _builtins.bool = ...,
         deal_id: _builtins.str = ...,
         handoff: Global___HandoffMode.ValueType = ...,
+        message_copied: _builtins.bool = ...,
+        contact_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_created", b"conversation_created", "conversation_id", b"conversation_id", "deal_id", b"deal_id", "handoff", b"handoff", "message_created", b"message_created", "message_id", b"message_id", "unchanged", b"unchanged"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_created", b"conversation_created", "conversation_id", b"conversation_id", "deal_id", b"deal_id", "handoff", b"handoff", "message_copied", b"message_copied", "message_created", b"message_created", "message_id", b"message_id", "unchanged", b"unchanged"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

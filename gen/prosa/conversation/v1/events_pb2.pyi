@@ -190,7 +190,7 @@ Global___MessageSent: _TypeAlias = MessageSent  # noqa: Y015
 
 @_typing.final
 class MessageUpdated(_message.Message):
-    """A message was delivered, read, failed, edited or deleted."""
+    """A message was delivered, read, failed, edited, answered in its form or deleted."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -221,6 +221,54 @@ class MessageUpdated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MessageUpdated: _TypeAlias = MessageUpdated  # noqa: Y015
+
+@_typing.final
+class MessageReactionChanged(_message.Message):
+    """An emoji was put on a message, changed or taken back: no message, and nothing to answer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    PROVIDER_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    REACTION_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    CAUSE_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    contact_id: _builtins.str
+    conversation_id: _builtins.str
+    conversation_key: _builtins.str
+    message_id: _builtins.str
+    """Empty when the message was never heard of."""
+    provider_message_id: _builtins.str
+    """The provider's id of the message; may be empty."""
+    version: _builtins.int
+    cause_id: _builtins.str
+    @_builtins.property
+    def reaction(self) -> _conversation_service_pb2.Reaction: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
+        conversation_key: _builtins.str = ...,
+        message_id: _builtins.str = ...,
+        provider_message_id: _builtins.str = ...,
+        reaction: _conversation_service_pb2.Reaction | None = ...,
+        version: _builtins.int = ...,
+        cause_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["reaction", b"reaction"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause_id", b"cause_id", "contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "reaction", b"reaction", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageReactionChanged: _TypeAlias = MessageReactionChanged  # noqa: Y015
 
 @_typing.final
 class HandoffChanged(_message.Message):

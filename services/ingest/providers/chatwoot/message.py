@@ -1,5 +1,6 @@
 """One Chatwoot message: whether it is ours at all, who wrote it, and what it says."""
 
+from datetime import datetime
 from typing import Any
 
 from services.ingest.normal_form import (
@@ -13,7 +14,10 @@ from services.ingest.normal_form import (
     MessageRecord,
     MessageStatus,
     Note,
+    Reaction,
 )
+from services.ingest.providers.chatwoot.media import expiry
+from services.ingest.providers.chatwoot.submitted import read_submitted
 from services.ingest.providers.fields import (
     TEXT_LENGTH_MAX,
     URL_LENGTH_MAX,
@@ -33,6 +37,9 @@ from services.ingest.providers.fields import (
 ATTACHMENTS_MAX = 30
 ERROR_LENGTH_MAX = 1000
 EVOLUTION_SOURCE_ID_PREFIX = "WAID:"
+
+# Cloud and 360dialog, Evolution, Instagram and Messenger in their present and their older form.
+_NETWORK_IDS = ("wamid.", EVOLUTION_SOURCE_ID_PREFIX, "aWdf", "m_", "mid.")
 
 # A text at the root of an event, an integer in messages[0], in REST and in the legacy form.
 _TYPES = {
@@ -67,11 +74,13 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
     sender = obj(root.get("sender"))
     inbound = _message_type(root) == "incoming"
     author, settled = (Author.CONTACT, True) if inbound else _author(root, attributes, sender, created)
-    deleted = flag(attributes.get("deleted"))
+    by_contact = flag(attributes.get("deleted_by_contact"))
+    deleted = flag(attributes.get("deleted")) or by_contact
     create_time = instant(root.get("created_at"))
+    source_id = identifier(root.get("source_id"))
     record = MessageRecord(
         message_id=message_id,
-        source_id=identifier(root.get("source_id")),
+        source_id=source_id,
         direction=Direction.INBOUND if inbound else Direction.OUTBOUND,
         author=author,
         author_settled=settled,
@@ -79,12 +88,16 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         # What stands in a deleted message is a notice in the language of the installation.
         text=None if deleted else text(root.get("content"), TEXT_LENGTH_MAX),
         content_type=text(root.get("content_type")) or "text",
-        attachments=() if deleted else _attachments(root.get("attachments")),
+        attachments=() if deleted else _attachments(root.get("attachments"), attributes, create_time),
         create_time=create_time,
         in_reply_to=number(attributes.get("in_reply_to")),
         deleted=deleted,
         status=None if inbound else _status(root, conversation, message_id),
         external_error=text(attributes.get("external_error"), ERROR_LENGTH_MAX),
+        network_id=source_id if source_id is not None and source_id.startswith(_NETWORK_IDS) else None,
+        deleted_by_contact=by_contact,
+        submitted_values=() if deleted else read_submitted(attributes),
+        reaction=_reaction(attributes, deleted=deleted) if flag(attributes.get("is_reaction")) else None,
     )
     return record, _notes(root, attributes, record)
 
@@ -133,12 +146,21 @@ def _status(root: Json, conversation: Json, message_id: str) -> MessageStatus | 
     return None
 
 
-def _attachments(value: Any) -> tuple[Attachment, ...]:
-    return tuple(_attachment(item) for item in items(value)[:ATTACHMENTS_MAX] if isinstance(item, dict))
+def _reaction(attributes: Json, *, deleted: bool) -> Reaction:
+    """What an emoji is on; where neither id tells, it is still no message."""
+    target = number(attributes.get("in_reply_to"))
+    return Reaction(target, identifier(attributes.get("in_reply_to_external_id")), removed=deleted)
 
 
-def _attachment(item: Json) -> Attachment:
+def _attachments(value: Any, attributes: Json, create_time: datetime | None) -> tuple[Attachment, ...]:
+    return tuple(
+        _attachment(item, attributes, create_time) for item in items(value)[:ATTACHMENTS_MAX] if isinstance(item, dict)
+    )
+
+
+def _attachment(item: Json, attributes: Json, create_time: datetime | None) -> Attachment:
     address = url(item.get("data_url"))
+    expiring, expire_time = expiry(item, address, attributes, create_time)
     title = text(item.get("fallback_title"))
     return Attachment(
         type=text(item.get("file_type")) or "file",
@@ -148,6 +170,8 @@ def _attachment(item: Json) -> Attachment:
         size_bytes=count(item.get("file_size")) or None,
         latitude=coordinate(item.get("coordinates_lat")),
         longitude=coordinate(item.get("coordinates_long")),
+        expiring=expiring,
+        expire_time=expire_time,
     )
 
 

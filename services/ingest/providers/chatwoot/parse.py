@@ -288,4 +288,6 @@ def _state(conversation: Json, inbox_id: str, account_id: str | None) -> Convers
         assignee_name=text(obj(meta.get("assignee")).get("name")),
         unread_count=min(count(conversation.get("unread_count")), UNREAD_MAX),
         updated_at=epoch(conversation.get("updated_at")),
+        created_at=instant(conversation.get("created_at")),
+        contact_source_id=_source_id(conversation),
     )

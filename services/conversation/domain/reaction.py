@@ -1,0 +1,69 @@
+"""Reactions: an emoji on a message. No message of its own: nothing to answer, nothing unread. No I/O, no clock."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+
+from services.conversation.domain.message import Author, Direction, MessageKey, MessageReport, ReactionReport
+
+TEXT_LENGTH_MAX = 64
+"""One emoji may be put together of a dozen characters."""
+
+
+@dataclass(slots=True)
+class Reaction:
+    """A reaction as it is kept; the fields are the table's columns, in their order."""
+
+    organization_id: str
+    channel_id: str
+    provider_message_id: str
+    """The provider's id of the reaction itself."""
+    conversation_id: str
+    target_provider_message_id: str
+    """The provider's id of the message that it is on; empty where that was never heard of."""
+    direction: Direction
+    author: Author
+    author_name: str
+    text: str
+    removed: bool
+    create_time: datetime
+    cause_id: str
+
+    @property
+    def key(self) -> MessageKey:
+        return self.organization_id, self.channel_id, self.provider_message_id
+
+
+def new_reaction(
+    key: MessageKey, told: MessageReport, report: ReactionReport, conversation_id: str, target: str, cause_id: str
+) -> Reaction:
+    """A reaction heard of for the first time."""
+    return Reaction(
+        organization_id=key[0],
+        channel_id=key[1],
+        provider_message_id=key[2],
+        conversation_id=conversation_id,
+        target_provider_message_id=target or report.target_provider_message_id,
+        direction=told.direction,
+        author=told.author,
+        author_name=told.author_name,
+        text="" if report.removed else told.text[:TEXT_LENGTH_MAX],
+        removed=report.removed,
+        create_time=told.create_time,
+        cause_id=cause_id,
+    )
+
+
+def change_reaction(kept: Reaction, told: MessageReport, report: ReactionReport) -> bool:
+    """Changes a known reaction, and answers whether that is news. What was taken back stays so, in whatever order."""
+    if kept.removed:
+        return False
+    if report.removed:
+        kept.removed, kept.text = True, ""
+        return True
+    text = told.text[:TEXT_LENGTH_MAX]
+    if not text or text == kept.text:
+        return False
+    kept.text = text
+    return True

@@ -1,0 +1,80 @@
+"""Let several conversations and messages have had one id of the provider, and find messages by the network's id.
+
+Everything is built beside what runs and swapped in by name: the release before inserts on the constraint of that name,
+and its rows are of generation 0.
+"""
+
+from __future__ import annotations
+
+from alembic import op
+
+from chassis import migrations
+
+revision = "conversation_0008"
+down_revision = "conversation_0007"
+branch_labels = None
+depends_on = None
+
+SERVICE = "conversation"
+
+KEYS = (
+    (
+        "conversations",
+        "conversations_provider_key",
+        "unique",
+        "organization_id, provider_conversation_id, connection_id",
+        "provider_conversation_id",
+    ),
+    (
+        "message_keys",
+        "message_keys_pkey",
+        "primary key",
+        "organization_id, channel_id, provider_message_id",
+        "provider_message_id",
+    ),
+)
+# A copy comes within days. Whose week leads grows at one place, however many messages there are; without it each
+# message would touch a page of its own of an index over all of them.
+BY_SOURCE = (
+    "create index concurrently message_keys_by_source on conversation.message_keys"
+    " (source_week, organization_id, channel_id, provider_source_id) where provider_source_id <> ''"
+)
+
+
+def swap_key(table: str, constraint: str, kind: str, columns: str) -> None:
+    """Builds the constraint's index over other columns beside what runs, and puts it in its place."""
+    run = op.get_bind().exec_driver_sql
+    # A build that was interrupted leaves an invalid index behind.
+    run(f"drop index concurrently if exists conversation.{constraint}_next")
+    run(f"create unique index concurrently {constraint}_next on conversation.{table} ({columns})")
+    run(
+        f"alter table conversation.{table} drop constraint if exists {constraint},"
+        f" add constraint {constraint} {kind} using index {constraint}_next"
+    )
+
+
+def upgrade() -> None:
+    """Adds the generation to both natural keys."""
+    with op.get_context().autocommit_block():
+        run = op.get_bind().exec_driver_sql
+        for table, constraint, kind, columns, _ in KEYS:
+            swap_key(table, constraint, kind, f"{columns}, generation")
+        run("drop index concurrently if exists conversation.message_keys_by_source")
+        run(BY_SOURCE)
+
+
+def downgrade() -> None:
+    """Takes the generation out again; what had an id after something else keeps it with the generation behind it."""
+    with op.get_context().autocommit_block():
+        run = op.get_bind().exec_driver_sql
+        run("drop index concurrently if exists conversation.message_keys_by_source")
+        for table, constraint, kind, columns, named in KEYS:
+            # Whoever is no superuser migrates as a member of the owner, who otherwise sees no row.
+            run(f"drop policy if exists renaming on conversation.{table}")
+            run(f"create policy renaming on conversation.{table} to {migrations.owner(SERVICE)} using (true)")
+            run(
+                f"update conversation.{table} set {named} = {named} || '~' || generation, generation = 0"
+                " where generation > 0"
+            )
+            run(f"drop policy renaming on conversation.{table}")
+            swap_key(table, constraint, kind, columns)
