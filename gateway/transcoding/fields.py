@@ -166,8 +166,7 @@ def is_blank(value: object) -> bool:
 
 def _read_text(value: object) -> str:
     if type(value) is str:
-        # NUL is nobody's letter: it comes from fields of fixed width, and PostgreSQL takes none.
-        return value.replace("\x00", "") if "\x00" in value else value
+        return value
     raise wrong(f'must be a text, such as "Ana"; got {kind(value)}')
 
 

@@ -100,7 +100,7 @@ _CONVERSATION_TYPES: Mapping[str, str] = {
     "provider_update_time_us": _BIGINT,
     "handoff_time": _TIME,
     "last_message_time": _TIME,
-    "generation": "int",
+    "generation": _BIGINT,
     "provider_create_time": _TIME,
 }
 _MESSAGE_TYPES: Mapping[str, str] = {
@@ -115,7 +115,7 @@ _MESSAGE_TYPES: Mapping[str, str] = {
     "content_time_us": _BIGINT,
     "deleted_by_contact": "boolean",
     "submitted_values": "jsonb",
-    "copy_count": "int",
+    "copy_count": _BIGINT,
     "told_time_us": _BIGINT,
 }
 _KEY_TYPES: Mapping[str, str] = {
@@ -124,8 +124,8 @@ _KEY_TYPES: Mapping[str, str] = {
     "conversation_id": _UUID,
     "message_id": _UUID,
     "create_time": _TIME,
-    "generation": "int",
-    "source_week": "int",
+    "generation": _BIGINT,
+    "source_week": _BIGINT,
 }
 _CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
 _MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
@@ -238,7 +238,7 @@ select true, message_keys.provider_source_id, conversations.contact_id::text, {_
 from unnest(%(source_organization_ids)b::text[]::uuid[], %(source_channel_ids)b::text[]::uuid[],
     %(source_ids)b::text[])
   as wanted (organization_id, channel_id, provider_source_id)
-cross join unnest(%(source_weeks)b::int[]) as recent (source_week)
+cross join unnest(%(source_weeks)b::bigint[]) as recent (source_week)
 join conversation.message_keys using (source_week, organization_id, channel_id, provider_source_id)
 {_THEIR_MESSAGE}
 join conversation.conversations on conversations.conversation_id = message_keys.conversation_id

@@ -179,7 +179,8 @@ async def _receive(office: Office, name: str) -> None:
     instagram = changed(sample("message_created.instagram_login.incoming_image"), sender__name=f"Rui de {name}")
     # Two messages in each conversation: a list of them has a second page.
     again = [changed(body, id=body["id"] + LATER, content=f"Mais de {name}") for body in (whatsapp, instagram)]
-    for body in (whatsapp, instagram, *again):
+    reaction = changed(whatsapp, id=5121, content="👍", content_attributes={"is_reaction": True, "in_reply_to": 5120})
+    for body in (whatsapp, instagram, *again, reaction):
         event = await office.deliver(body, secret=secret)
         assert event["state"] == "PROCESSED", event
     event = await office.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
@@ -347,7 +348,12 @@ async def _leave_waiting(world: World, office: Office, party: Party) -> None:
         )
     )
     status, answer = await office.post(
-        changed(sample("message_created.whatsapp_cloud.incoming"), id=777001, content=f"Espera em {party.name}"),
+        changed(
+            sample("message_created.whatsapp_cloud.incoming"),
+            id=777001,
+            source_id=None,
+            content=f"Espera em {party.name}",
+        ),
         secret=party.webhook_secret,
     )
     assert status == 200, answer

@@ -7,7 +7,7 @@ import os
 import sys
 from pathlib import Path
 from typing import Any
-from uuid import UUID
+from uuid import UUID, uuid4
 
 import psycopg
 import pytest
@@ -191,6 +191,29 @@ async def test_the_order_of_conversations_is_filled_in_for_those_that_are_there(
     await asyncio.to_thread(migrate.migrate_up, url, ["conversation"])
     with connect(url) as admin:
         assert rows(admin, orders[1]) == conversations
+
+
+async def test_going_down_keeps_what_had_an_id_after_something_else(new_database: NewDatabase, filled: Filled) -> None:
+    url = await new_database(filled.name)
+    kept = {"conversations": "provider_conversation_id", "message_keys": "provider_message_id"}
+    with connect(url) as admin:
+        for table in kept:
+            admin.execute(
+                f"""
+                insert into conversation.{table}
+                select (jsonb_populate_record(one, '{{"generation": 1, "conversation_id": "{uuid4()}"}}')).*
+                from conversation.{table} one limit 1
+                """.encode()
+            )
+    counts = row_counts(url)
+    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 7, ["conversation"])
+    assert row_counts(url) == counts
+    with connect(url) as admin:
+        for table, named in kept.items():
+            found = rows(admin, f"select {named} as id from conversation.{table} where {named} like '%~1'")
+            assert len(found) == 1
+    await asyncio.to_thread(migrate.migrate_up, url, ["conversation"])
+    assert row_counts(url) == counts
 
 
 async def test_going_up_twice_changes_nothing(new_database: NewDatabase, filled: Filled) -> None:

@@ -22,19 +22,19 @@ SERVICE = "conversation"
 
 COLUMNS = {
     "conversations": {
-        "generation": "int not null default 0",
+        "generation": "bigint not null default 0",
         "provider_create_time": "timestamptz",
         "provider_contact_source_id": "text not null default ''",
     },
     "message_keys": {
-        "generation": "int not null default 0",
+        "generation": "bigint not null default 0",
         "provider_source_id": "text not null default ''",
-        "source_week": "int not null default 0",
+        "source_week": "bigint not null default 0",
     },
     "messages": {
         "deleted_by_contact": "boolean not null default false",
         "submitted_values": "jsonb not null default '[]'",
-        "copy_count": "int not null default 0",
+        "copy_count": "bigint not null default 0",
         "told_time_us": "bigint not null default 0",
     },
 }
@@ -59,8 +59,6 @@ create table conversation.message_reactions (
   constraint message_reactions_author_known check (
     author in ('UNSPECIFIED', 'CONTACT', 'AGENT', 'BOT', 'AUTOMATION', 'NATIVE_APP'))
 );
-create index message_reactions_by_target
-  on conversation.message_reactions (conversation_id, target_provider_message_id);
 """
 
 

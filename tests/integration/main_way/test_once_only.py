@@ -105,7 +105,7 @@ async def test_an_inbox_that_is_no_channel_is_ignored_with_its_reason(office: Of
 
 async def test_messages_of_one_conversation_keep_their_order(office: Office) -> None:
     for number in range(30):
-        body = changed(sample(INCOMING), id=800_000 + number, content=f"{number}")
+        body = changed(sample(INCOMING), id=800_000 + number, source_id=f"wamid.8{number}", content=f"{number}")
         body["conversation"]["messages"] = []
         status, answer = await office.post(body)
         assert status == 200

@@ -27,7 +27,10 @@ async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(o
     blocked = await world.admin()
     async with blocked, blocked.transaction():
         await blocked.execute("lock table conversation.conversations in access exclusive mode")
-        bodies = [changed(sample(INCOMING), id=910_000 + number, content=f"{number}") for number in range(EVENTS)]
+        bodies = [
+            changed(sample(INCOMING), id=910_000 + number, source_id=f"wamid.{number}", content=f"{number}")
+            for number in range(EVENTS)
+        ]
         answers = await asyncio.gather(*(office.post(body) for body in bodies))
         assert {status for status, _ in answers} == {200}
         await watch.look()

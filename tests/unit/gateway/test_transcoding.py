@@ -33,10 +33,8 @@ from prosa.v1 import options_pb2
 PLANS = Plans()
 DESCRIPTORS = {descriptor.full_name: descriptor for descriptor in message_descriptors()}
 TEXTS = st.text(st.characters(exclude_categories=["Cs"]), max_size=20)
-# What JSON refuses as an id, and the NUL it leaves out, are tested on their own.
-SAFE_TEXTS = TEXTS.filter(
-    lambda text: "\x00" not in text and text.strip() not in ("undefined", "null", "[object Object]")
-)
+# What JSON refuses as an id is tested on its own.
+SAFE_TEXTS = TEXTS.filter(lambda text: text.strip() not in ("undefined", "null", "[object Object]"))
 MOMENTS = st.builds(
     lambda seconds, micros: Timestamp(seconds=seconds, nanos=micros * 1000),
     st.integers(-62_135_596_800, 253_402_300_799),

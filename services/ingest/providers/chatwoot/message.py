@@ -1,5 +1,6 @@
 """One Chatwoot message: whether it is ours at all, who wrote it, and what it says."""
 
+import re
 from datetime import datetime
 from typing import Any
 
@@ -38,6 +39,8 @@ ATTACHMENTS_MAX = 30
 ERROR_LENGTH_MAX = 1000
 EVOLUTION_SOURCE_ID_PREFIX = "WAID:"
 
+# Forks that speak WhatsApp Web themselves write the bare id of its key.
+_KEY_ID = re.compile(r"[0-9A-F]{16,40}", re.ASCII)
 # Cloud and 360dialog, Evolution, Instagram and Messenger in their present and their older form.
 _NETWORK_IDS = ("wamid.", EVOLUTION_SOURCE_ID_PREFIX, "aWdf", "m_", "mid.")
 
@@ -94,7 +97,7 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         deleted=deleted,
         status=None if inbound else _status(root, conversation, message_id),
         external_error=text(attributes.get("external_error"), ERROR_LENGTH_MAX),
-        network_id=source_id if source_id is not None and source_id.startswith(_NETWORK_IDS) else None,
+        network_id=_network_id(source_id),
         deleted_by_contact=by_contact,
         submitted_values=() if deleted else read_submitted(attributes),
         reaction=_reaction(attributes, deleted=deleted) if flag(attributes.get("is_reaction")) else None,
@@ -144,6 +147,13 @@ def _status(root: Json, conversation: Json, message_id: str) -> MessageStatus | 
         if isinstance(status, str) and number(newest.get("id")) == message_id:
             return _STATUSES.get(status)
     return None
+
+
+def _network_id(source_id: str | None) -> str | None:
+    """The source id where it can be nothing but the network's own."""
+    if source_id is None or not (source_id.startswith(_NETWORK_IDS) or _KEY_ID.fullmatch(source_id)):
+        return None
+    return source_id
 
 
 def _reaction(attributes: Json, *, deleted: bool) -> Reaction:
