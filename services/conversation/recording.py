@@ -20,6 +20,7 @@ from services.conversation.domain.message import (
     MessageKey,
     MessageReport,
     ReactionReport,
+    is_copy,
 )
 from services.conversation.domain.message import is_other as is_other_message
 from services.conversation.domain.reaction import Reaction, change_reaction, new_reaction
@@ -129,7 +130,7 @@ class Fold:
             for known in self.sources.get((key[0], key[1], told.network_message_id), ()):
                 here = known.conversation_id == conversation.conversation_id
                 same_person = here or (item.contact_id is not None and known.contact_id == item.contact_id)
-                if same_person and known.message is not None and known.message.direction is told.direction:
+                if same_person and known.message is not None and is_copy(known.message, told):
                     return known, True
         return None, False
 

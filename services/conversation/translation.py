@@ -144,6 +144,7 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         author_settled=given.author_settled,
         told_time_us=_us(given.create_time) if given.HasField("create_time") else 0,
         network_message_id=given.network_message_id,
+        edits_keep_network_id=given.edits_keep_network_id,
         deleted_by_contact=given.deleted_by_contact,
         submitted_values=[SubmittedValue(answer.name, answer.title, answer.value) for answer in given.submitted_values],
         reaction=_read_reaction(given.reaction) if given.HasField("reaction") else None,

@@ -258,6 +258,8 @@ class MessageRecord:
     external_error: str | None
     # The source id where it is known to be the network's own; what callers of an API put there may be anything.
     network_id: str | None = None
+    # Where edits come as messages of their own, under the network's id of what was edited.
+    edits_keep_network_id: bool = False
     deleted_by_contact: bool = False
     submitted_values: tuple[SubmittedValue, ...] = ()
     # Present when it is no message to read or answer, but an emoji on one.

@@ -153,6 +153,8 @@ class MessageReport:
     told_time_us: int = 0
     network_message_id: str = ""
     """The network's own id of it; empty when nothing tells."""
+    edits_keep_network_id: bool = False
+    """The provider makes another message of an edit, under the network's id of what was edited."""
     deleted_by_contact: bool = False
     submitted_values: list[SubmittedValue] = field(default_factory=list)
     reaction: ReactionReport | None = None
@@ -208,6 +210,13 @@ def amend(message: Message, told: MessageReport, told_us: int) -> Amendment:
 def _deletes(message: Message, told: MessageReport, *, copied: bool) -> bool:
     """Staff who tidy copies away leave the message; its contact, or who deletes the copy that edited it, means it."""
     return not copied or told.deleted_by_contact or message.original_text is not None
+
+
+def is_copy(kept: Message, told: MessageReport) -> bool:
+    """Whether what is told under another id of the provider, and the same one of the network, is what is kept."""
+    if kept.direction is not told.direction:
+        return False
+    return kept.deleted or told.edits_keep_network_id or told.text in (kept.text, kept.original_text)
 
 
 def is_other(kept: Message, told: MessageReport) -> bool:

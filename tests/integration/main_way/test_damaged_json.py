@@ -5,7 +5,6 @@ from __future__ import annotations
 import orjson
 import pytest
 
-from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
 from tests.integration.main_way.test_ensure import ENSURE
 from tests.office import Office, sample
 
@@ -89,11 +88,9 @@ async def test_a_webhook_in_utf_16_is_kept_without_its_secrets(office: Office) -
     assert b"cwExPubSub" not in event["body"].replace(b"\0", b"")
 
 
-@pytest.mark.parametrize("padding", [0, UNPROVEN_MENDED_BYTES_MAX])
-async def test_the_legacy_address_reads_what_is_damaged_up_to_a_size(office: Office, padding: int) -> None:
-    body = office.encoded(sample(INCOMING)).replace(b"bom dia", rb"\ud83d" + b" " * padding)
+async def test_the_legacy_address_reads_what_is_damaged(office: Office) -> None:
+    body = office.encoded(sample(INCOMING)).replace(b"bom dia", rb"\ud83d")
     assert rb"\ud83d" in body
     async with office.session.post(f"{office.url}/api/chatwoot/webhook", data=body) as response:
-        # Nobody has proved anything here: whether it was read shows in what it is refused for.
-        refused = (await response.json(content_type=None)).get("error", "")
-    assert ("signature" in refused.lower() or response.status == 401) is (padding == 0)
+        # Whose it is was read, so it lacks nothing but a signature.
+        assert response.status == 401

@@ -23,6 +23,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.MessageReceived": "conversation.messages",
     "conversation.v1.MessageSent": "conversation.messages",
     "conversation.v1.MessageUpdated": "conversation.messages",
+    "conversation.v1.MessageReactionChanged": "conversation.message_reactions",
     "crm.v1.BoardCreated": "crm.boards",
     "crm.v1.DealCreated": "crm.deals",
     "crm.v1.ReconciliationTaskOpened": "crm.reconciliation_tasks",

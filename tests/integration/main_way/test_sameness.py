@@ -107,6 +107,18 @@ class TestOneMessageToldSeveralTimes:
         assert [message["text"] for message in await messages(office, event["conversation_id"])] == ["Apagado?"]
         assert await facts(office) == [f"MessageReceived: {body['content']}", "MessageReceived: Apagado?"]
 
+    async def test_another_text_under_one_id_of_meta_is_another_message(self, office: Office) -> None:
+        body = sample(INCOMING)
+        texts = ("Oi", "Oi", "Tudo bem?")
+        delivered = [await office.deliver(copy_of(body, place, content=text)) for place, text in enumerate(texts)]
+        found = await messages(office, delivered[0]["conversation_id"])
+        assert [(message["text"], message["copy_count"]) for message in found] == [("Oi", 1), ("Tudo bem?", 0)]
+
+    async def test_a_fork_that_writes_the_bare_id_of_whatsapp_is_read_like_the_others(self, office: Office) -> None:
+        body = changed(sample(COPIED), source_id="3EB0C7D1A9F24E5B8A6012")
+        delivered = [await office.deliver(copy_of(body, place)) for place in range(3)]
+        assert [message["copy_count"] for message in await messages(office, delivered[0]["conversation_id"])] == [2]
+
     @pytest.mark.parametrize("source_id", [None, "campanha-black-friday", "1"])
     async def test_what_is_no_id_of_the_network_makes_nothing_the_same(
         self, office: Office, source_id: str | None

@@ -525,6 +525,7 @@ class MessageReport(_message.Message):
     DELETED_BY_CONTACT_FIELD_NUMBER: _builtins.int
     SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
     REACTION_FIELD_NUMBER: _builtins.int
+    EDITS_KEEP_NETWORK_ID_FIELD_NUMBER: _builtins.int
     provider_message_id: _builtins.str
     provider_source_id: _builtins.str
     direction: Global___MessageDirection.ValueType
@@ -543,6 +544,10 @@ class MessageReport(_message.Message):
     whatever the provider's id, is the same message. Empty when nothing tells.
     """
     deleted_by_contact: _builtins.bool
+    edits_keep_network_id: _builtins.bool
+    """True where the provider makes another message of an edit, under the network's id of what was edited. Where not,
+    another text under that id is another message: nothing is lost in doubt.
+    """
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     @_builtins.property
@@ -574,10 +579,11 @@ class MessageReport(_message.Message):
         deleted_by_contact: _builtins.bool = ...,
         submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
         reaction: Global___ReactionReport | None = ...,
+        edits_keep_network_id: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "reaction", b"reaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "network_message_id", b"network_message_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reaction", b"reaction", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "edits_keep_network_id", b"edits_keep_network_id", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "network_message_id", b"network_message_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reaction", b"reaction", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -42,7 +42,8 @@ EVOLUTION_SOURCE_ID_PREFIX = "WAID:"
 # Forks that speak WhatsApp Web themselves write the bare id of its key.
 _KEY_ID = re.compile(r"[0-9A-F]{16,40}", re.ASCII)
 # Cloud and 360dialog, Evolution, Instagram and Messenger in their present and their older form.
-_NETWORK_IDS = ("wamid.", EVOLUTION_SOURCE_ID_PREFIX, "aWdf", "m_", "mid.")
+_META_IDS = ("wamid.", "aWdf", "m_", "mid.")
+_NETWORK_IDS = (EVOLUTION_SOURCE_ID_PREFIX, *_META_IDS)
 
 # A text at the root of an event, an integer in messages[0], in REST and in the legacy form.
 _TYPES = {
@@ -98,6 +99,8 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         status=None if inbound else _status(root, conversation, message_id),
         external_error=text(attributes.get("external_error"), ERROR_LENGTH_MAX),
         network_id=_network_id(source_id),
+        # Through Meta no edit comes under the old id, and Chatwoot itself drops what comes twice.
+        edits_keep_network_id=source_id is not None and not source_id.startswith(_META_IDS),
         deleted_by_contact=by_contact,
         submitted_values=() if deleted else read_submitted(attributes),
         reaction=_reaction(attributes, deleted=deleted) if flag(attributes.get("is_reaction")) else None,
