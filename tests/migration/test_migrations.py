@@ -206,7 +206,7 @@ async def test_going_down_keeps_what_had_an_id_after_something_else(new_database
                 """.encode()
             )
     counts = row_counts(url)
-    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 7, ["conversation"])
+    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 8, ["conversation"])
     assert row_counts(url) == counts
     with connect(url) as admin:
         for table, named in kept.items():

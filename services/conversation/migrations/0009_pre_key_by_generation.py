@@ -10,8 +10,8 @@ from alembic import op
 
 from chassis import migrations
 
-revision = "conversation_0008"
-down_revision = "conversation_0007"
+revision = "conversation_0009"
+down_revision = "conversation_0008"
 branch_labels = None
 depends_on = None
 

@@ -13,8 +13,8 @@ from alembic import op
 
 from chassis import migrations
 
-revision = "conversation_0007"
-down_revision = "conversation_0006"
+revision = "conversation_0008"
+down_revision = "conversation_0007"
 branch_labels = None
 depends_on = None
 
