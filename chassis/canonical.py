@@ -151,6 +151,7 @@ def readings(text: str, region: str) -> tuple[str, ...]:
     return tuple(dict.fromkeys(phone for phone in (_home(compact, region), _abroad(compact)) if phone is not None))
 
 
+@lru_cache(maxsize=PHONE_CACHE_ENTRIES_MAX)
 def lacks_country(text: str) -> bool:
     """Whether a text is a number without its country, which only the region of its organization completes."""
     compact = _compact(text.strip().removeprefix("whatsapp:"))

@@ -70,6 +70,8 @@ class Person:
     """The source that was written through, also where no id of it is known."""
     unproven: bool = False
     """The external id is none that is believed: it may find who is known by it, and make nobody."""
+    typed: bool = False
+    """A caller says all this, and not the provider: no reference that a caller names changes anybody's number."""
     username: str = ""
     removed_phone: str = ""
     removed_email: str = ""
@@ -429,7 +431,9 @@ def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
     found.carriers = [holder for phone in person.phones() for holder in shelf.by_phone.get(phone, ())]
     found.email_contacts = list(shelf.by_email.get(person.email, ())) if person.email else ()
     phone = is_phone_key(person.source, person.external_id)
-    kind, most = (PHONES, PHONES_PER_CONTACT_MAX) if phone else (person.source, IDS_PER_CONTACT_MAX)
+    kind, most = (
+        (PHONES, PHONES_PER_CONTACT_MAX) if phone and not person.typed else (person.source, IDS_PER_CONTACT_MAX)
+    )
     referenced = {link.contact_id for link in found.aliases}
     found.owned = {stand_in.contact_id for stand_in in found.stand_ins} | {
         link.contact_id

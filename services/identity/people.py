@@ -78,6 +78,7 @@ def read_person(message: pb.Person, organization_id: UUID, region: str, blocked:
         cause_id=clean(message.cause_id),
         channel=source.value if source is not None else "",
         unproven=unproven,
+        typed=message.external_id_typed,
         username=clean(message.username).removeprefix("@"),
         removed_phone=_removed_phone(message.removed_phone, region) if message.removed_phone else "",
         removed_email=read_email(message.removed_email) if message.removed_email else "",

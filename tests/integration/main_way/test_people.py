@@ -231,6 +231,22 @@ async def test_what_is_not_taken_over_is_answered(office: Office) -> None:
     assert answer["ignored_fields"] == []
 
 
+async def test_a_reference_that_a_caller_names_for_everybody_joins_nobody(office: Office) -> None:
+    named = {"account_id": office.account_id, "inbox_id": 21, "contact_id": 1}
+    found = []
+    for number in range(3):
+        asked_for = {
+            "source": "WHATSAPP",
+            "external_id": f"+55119000083{number:02d}",
+            "conversation": named | {"conversation_id": 8300 + number},
+        }
+        status, answer = await office.send(ENSURE, asked_for)
+        assert status == 200, answer
+        found.append(answer)
+    assert len({answer["contact_id"] for answer in found}) == 3
+    assert {answer["outcome"] for answer in found} == {"created"}
+
+
 # Ambiguity changes nobody.
 
 
