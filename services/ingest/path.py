@@ -35,6 +35,8 @@ OVERTAKEN_WITHIN = timedelta(minutes=1)
 """How long after a message was written its update may come before its creation."""
 UNNAMED = "EXTERNAL_ID_INVALID"
 """What identity answers where nothing names the person."""
+CONVERSATION_NOT_FOUND = "CONVERSATION_NOT_FOUND"
+"""What conversation answers where an event that names nobody is of no conversation that is known."""
 EARLIER_ITEM_FAILED = "EARLIER_ITEM_FAILED"
 """What conversation answers for what comes after a failed item of the same conversation."""
 
@@ -63,6 +65,8 @@ class Journey:
     """Overrides the channel's source: that of typed_id."""
     typed_id: str = ""
     """The person's id as a caller typed it, which may come without its country."""
+    unnamed: ProsaError | None = None
+    """What is wrong unless the conversation is known: nobody was found for the event."""
     held_back: bool = field(default=False)
     """True when an earlier event of the same key failed in this run: this one must wait for it."""
 
@@ -136,6 +140,8 @@ class Path:
         for journey, result in zip(journeys, answer.results, strict=True):
             if result.HasField("error"):
                 journey.error = _error(result.error)
+                if journey.unnamed is not None and journey.error.reason == CONVERSATION_NOT_FOUND:
+                    journey.error = journey.unnamed
             else:
                 journey.recorded = result.item
 
@@ -176,7 +182,8 @@ def _end_unresolved(journey: Journey, error: ProsaError) -> None:
         # A contact event that names nobody: ignored, as those of everybody who never wrote.
         journey.contact = identity_pb.ResolvedContact(outcome=identity_pb.RESOLUTION_OUTCOME_NOT_FOUND)
     else:
-        journey.error = InvalidArgument(
+        # Its conversation is a reference too: where that is known, the event is recorded in it.
+        journey.unnamed = InvalidArgument(
             InvalidReason.NO_VALID_IDENTITY.value,
             "Neither a number nor an id of the source names the person, and no reference of the provider is known.",
         )

@@ -75,6 +75,7 @@ def write_item(item: pb.RecordItem, journey: Journey) -> None:
     item.contact_name = person.name or ""
     item.contact_phone = person.phone or (contact.phone if contact and person.needs_region else "")
     item.cause_id = journey.event_id
+    item.known_conversation_only = journey.unnamed is not None
     item.provider_contact_source_id = state.contact_source_id or ""
     if state.created_at is not None and state.created_at <= _latest(journey.receive_time):
         wire.write_timestamp(item.provider_create_time, state.created_at)

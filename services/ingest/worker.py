@@ -243,7 +243,7 @@ class Worker:
                 journeys[0].error = _own_error(error)
                 return
             for journey in journeys:
-                journey.error, journey.held_back = None, False
+                journey.error, journey.unnamed, journey.held_back = None, None, False
             middle = len(journeys) // 2
             first, second = journeys[:middle], journeys[middle:]
             await self._travel(first)
@@ -264,7 +264,7 @@ class Worker:
         return Done(
             item,
             "PROCESSED",
-            contact_id=(contact.contact_id if contact else "") or None,
+            contact_id=(contact.contact_id if contact else recorded.contact_id if recorded else "") or None,
             conversation_id=(recorded.conversation_id if recorded else "") or None,
             deal_id=(recorded.deal_id if recorded else journey.deal.deal_id if journey.deal else "") or None,
             message_id=(recorded.message_id if recorded else "") or None,

@@ -250,3 +250,32 @@ class TestAnotherThingUnderAUsedId:
         for webhook_event_id in ids[:3]:
             assert (await office.done(webhook_event_id))["state"] == "PROCESSED"
         assert sorted(await facts(office)) == [f"MessageReceived: parte {place}" for place in range(3)]
+
+
+@pytest.mark.case("F03")
+class TestAKnownConversation:
+    async def test_it_takes_what_names_nobody_any_more_by_whatever_reference(self, office: Office) -> None:
+        body = sample(COPIED)
+        first = await office.deliver(body)
+        nameless = copy_of(body, 1, source_id="WAID:3EB0OUTRA", content="Ainda aqui")
+        # Not even the references of the person are known: all that is left is the conversation itself.
+        nameless["conversation"]["meta"]["sender"] |= {"id": 9152, "phone_number": None, "identifier": None}
+        nameless["conversation"]["contact_inbox"]["contact_id"] = 9152
+        nameless["sender"] |= {"id": 9152, "phone_number": None, "identifier": None}
+        del nameless["conversation"]["contact_inbox"]["source_id"]
+        event = await office.deliver(nameless)
+        assert (event["state"], event["conversation_id"]) == ("PROCESSED", first["conversation_id"]), event
+        assert event["contact_id"] == first["contact_id"]
+        resolved = {**nameless["conversation"], "event": "conversation_status_changed", "status": "resolved"}
+        resolved["updated_at"] += 60
+        await office.deliver(resolved)
+        _, conversation = await office.get(f"/api/v1/conversations/{first['conversation_id']}")
+        assert (conversation["state"], conversation["contact_id"]) == ("RESOLVED", str(first["contact_id"]))
+        assert await facts(office) == [f"MessageReceived: {body['content']}", "MessageReceived: Ainda aqui"]
+        assert await office.count("identity.contacts") == 1
+
+        # Another conversation, or another one under its id, says nothing of who it is.
+        for changes in ({"conversation__id": 9_999}, {"conversation__created_at": 1784550001 + 7_200}):
+            stranger = await office.deliver(changed(nameless, id=9_000_001, source_id="WAID:3EB0ALHEIA", **changes))
+            assert (stranger["state"], stranger["reason"]) == ("DEAD_LETTER", "NO_VALID_IDENTITY"), stranger
+        assert len(await facts(office)) == 2
