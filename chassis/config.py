@@ -69,7 +69,11 @@ class Settings(BaseSettings):
     http_port: int = Field(default=8080, ge=0, le=65535)
     """Where the target gateway serves HTTP. 0 draws a free port."""
     trusted_proxies: str = ""
-    """Addresses or networks, comma separated, of proxies that end TLS before the gateway and stand for many."""
+    """Addresses or networks, comma separated, of proxies that end TLS before the gateway and say in X-Forwarded-For for
+    whom they speak. Where one is named, plain HTTP is served to it and to this machine alone."""
+    tls_certificate: Path | None = None
+    tls_key: Path | None = None
+    """PEM files with which the gateway speaks HTTPS and nothing else; needed where no proxy ends TLS before it."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """The inner listener: /metrics, /readyz, /healthz. 0 draws a free port."""

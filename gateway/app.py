@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
 
 import aiohttp
 import grpc
@@ -17,9 +17,10 @@ from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
 from chassis.context import carried, client_network
-from chassis.errors import ProsaError
+from chassis.errors import PermissionDenied, ProsaError
 from chassis.telemetry import span
 from gateway import problems
+from gateway.acceptance import Acceptance
 from gateway.bodies import Bodies
 from gateway.credentials import (
     ApiKeys,
@@ -40,6 +41,7 @@ from gateway.limits import (
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
+from gateway.listening.peers import Peers
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from gateway.networks import network_of
 from gateway.routes.api import Allowances, Channels, add_api_routes
@@ -67,7 +69,7 @@ _ADDRESS: web.RequestKey[Address] = web.RequestKey("address", Address)
 _DOOR: web.AppKey[Door] = web.AppKey("door", Door)
 
 # A name that knows already how it compares: each answer carries it.
-_CORRELATION_ID = istr("X-Correlation-Id")
+_CORRELATION_ID, _FORWARDED_FOR = istr("X-Correlation-Id"), istr("X-Forwarded-For")
 _SECURITY_HEADERS = CIMultiDict(
     {
         "X-Content-Type-Options": "nosniff",
@@ -99,6 +101,8 @@ class Parts:
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
+    peers: Peers = field(default_factory=Peers)
+    acceptance: Acceptance | None = None
     # Where metrics are kept; a registry of the application's own when not given.
     registry: CollectorRegistry | None = None
 
@@ -107,7 +111,12 @@ def make_app(parts: Parts) -> web.Application:
     """Builds the application. Rooms without a channel are left out, and so are the routes that need them."""
     metrics = HttpMetrics(parts.registry)
     app = web.Application(
-        middlewares=[_surrounding(metrics), _tell_problems, _forgiving_copies],
+        middlewares=[
+            _surrounding(metrics, parts.peers),
+            _tell_problems,
+            *_plain_http_refused(parts.peers),
+            _forgiving_copies,
+        ],
         client_max_size=API_BODY_BYTES_MAX,
         handler_args=HANDLER_ARGUMENTS,
     )
@@ -125,6 +134,7 @@ def make_app(parts: Parts) -> web.Application:
             parts.clock,
             WebhookMetrics(parts.registry),
             limits=parts.webhook_limits,
+            acceptance=parts.acceptance,
         )
         door.add_routes(app)
         app[_DOOR] = door
@@ -156,7 +166,21 @@ def exchange_over(channel: grpc.aio.Channel) -> Exchange:
     return exchange
 
 
-def _surrounding(metrics: HttpMetrics) -> Middleware:
+def _plain_http_refused(peers: Peers) -> Sequence[Middleware]:
+    """Where a proxy is named that ends TLS, nobody passes it by: keys would travel in clear."""
+    if not peers.proxies:
+        return ()
+
+    @web.middleware
+    async def refuse(request: web.Request, handler: Handler) -> web.StreamResponse:
+        if not request.secure and not peers.near(request.remote or ""):
+            raise PermissionDenied("TLS_REQUIRED", "Plain HTTP is not served here; use the address with https.")
+        return await handler(request)
+
+    return (refuse,)
+
+
+def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
     """Gives each request its ids, a span, a line in the log and a place in the metrics."""
 
     @web.middleware
@@ -172,7 +196,8 @@ def _surrounding(metrics: HttpMetrics) -> Middleware:
         method = request.method if request.method in METH_ALL else "OTHER"
         correlation_id, trace_parent = identify(request)
         if not route.startswith(_WEBHOOK_ROUTES):
-            client_network.set(network_of(request.remote))
+            client = peers.client(request.remote, request.headers.get(_FORWARDED_FOR))
+            client_network.set(network_of(client))
         with carried(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)
             seconds = time.monotonic() - started

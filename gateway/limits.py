@@ -118,4 +118,6 @@ STREAM_RECONNECT_SECONDS_MIN = 0.2
 STREAM_RECONNECT_SECONDS_MAX = 5.0
 
 # Readiness
+NOT_STORED_SECONDS = 15.0
+"""How long a webhook that could not be stored says that the next one cannot be either."""
 ROOM_CHECK_TIMEOUT_SECONDS = 1.5

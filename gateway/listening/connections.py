@@ -27,7 +27,8 @@ from gateway.limits import (
     SWEEP_SECONDS,
 )
 from gateway.listening.connection import Connection, Stage
-from gateway.listening.peers import Peers, network_of
+from gateway.listening.peers import Peers
+from gateway.networks import network_of
 
 log = structlog.get_logger("gateway.connections")
 

@@ -21,6 +21,7 @@ from chassis.batching import Batcher
 from chassis.clock import Clock
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
+from gateway.acceptance import Acceptance
 from gateway.bodies import Bodies
 from gateway.byte_budget import ByteBudgets
 from gateway.credentials import ServiceTokens, correlation_id_key, named_by_caller
@@ -125,10 +126,12 @@ class Door:
         clock: Clock,
         metrics: WebhookMetrics,
         limits: WebhookLimits | None = None,
+        acceptance: Acceptance | None = None,
     ) -> None:
         self._stub = IngestServiceStub(channel)
         self._tokens = tokens
         self._clock = clock
+        self._acceptance = acceptance or Acceptance()
         self._limits = limits or WebhookLimits()
         self._bodies = Bodies(self._limits.bytes_in_flight_max)
         self._metrics = metrics
@@ -327,13 +330,19 @@ class Door:
 
     async def _accept(self, webhooks: list[pb.Webhook]) -> list[pb.AcceptResult]:
         token = self._tokens.service_token("ingest")
-        answer = await self._stub.AcceptWebhooks(
-            pb.AcceptWebhooksRequest(webhooks=webhooks),
-            timeout=self._limits.call_timeout_seconds,
-            metadata=(("authorization", f"Bearer {token}"),),
-            # A service that restarts is waited for as long as the provider waits: what is refused may not come again.
-            wait_for_ready=True,
-        )
+        try:
+            answer = await self._stub.AcceptWebhooks(
+                pb.AcceptWebhooksRequest(webhooks=webhooks),
+                timeout=self._limits.call_timeout_seconds,
+                metadata=(("authorization", f"Bearer {token}"),),
+                # A service that restarts is waited for as long as the provider waits: what is refused may not come
+                # again.
+                wait_for_ready=True,
+            )
+        except grpc.aio.AioRpcError:
+            self._acceptance.not_stored()
+            raise
+        self._acceptance.stored()
         # One line a batch: the ids under which the other rooms log the same webhooks.
         log.info("webhooks_answered", correlation_ids=[result.webhook_event_id for result in answer.results])
         return list(answer.results)

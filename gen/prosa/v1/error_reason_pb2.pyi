@@ -179,6 +179,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: _ErrorReason.ValueType  # 75
     """INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
+    ERROR_REASON_TLS_REQUIRED: _ErrorReason.ValueType  # 76
+    """PERMISSION_DENIED: plain HTTP past the proxy that ends TLS. Example: the gateway's own address from another machine."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -340,4 +342,6 @@ month after it was made.
 """
 ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 75
 """INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
+ERROR_REASON_TLS_REQUIRED: ErrorReason.ValueType  # 76
+"""PERMISSION_DENIED: plain HTTP past the proxy that ends TLS. Example: the gateway's own address from another machine."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
