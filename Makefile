@@ -1,4 +1,5 @@
-# Prosa: what a developer and the CI call. Everything happens in .venv; nothing else of the machine is touched.
+# Prosa: what a developer and the CI call. Everything happens in .venv; nothing else of the machine is touched, but for a
+# copy of PostgreSQL's programs in /var/lib where root installs in a folder that PostgreSQL's user may not enter.
 .DEFAULT_GOAL := help
 SHELL := /bin/sh
 
@@ -30,9 +31,10 @@ $(STAMP): requirements-dev.lock pyproject.toml
 		echo "$(PYTHON) is too old: Prosa needs Python 3.11 or newer." >&2; exit 1; }
 	@"$(PYTHON)" -c 'import ensurepip, venv' 2>/dev/null || { \
 		echo "$(PYTHON) cannot make virtual environments. On Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
-	"$(PYTHON)" -m venv $(VENV)
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --require-hashes -r requirements-dev.lock
-	$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
+	@echo "Installing into $(VENV), once …"
+	@"$(PYTHON)" -m venv $(VENV)
+	@$(BIN)/python tools/install.py requirements-dev.lock
+	@$(BIN)/python -m pip install --quiet --disable-pip-version-check --no-deps --no-build-isolation --editable .
 	@touch $(STAMP)
 
 run: install ## Start the whole suite with a demo organization and conversations that arrive.

@@ -56,7 +56,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
 )
 
 ONE_MACHINE = """\
-# /etc/prosa.env of the unit in deploy/: `prosa up` brings PostgreSQL, NATS and Redis itself.
+# /etc/prosa.env of the unit in deploy/: `prosa up` brings PostgreSQL and NATS itself.
 PROSA_PUBLIC_URL=https://prosa.example.com
 PROSA_TRUSTED_PROXIES=127.0.0.1
 PROSA_LOG_LEVEL=info
