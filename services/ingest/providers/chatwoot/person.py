@@ -4,11 +4,14 @@ Names are never looked at for an identity: they may be a phone, a business-scope
 """
 
 import re
+from functools import lru_cache
 
 from chassis.canonical import CanonicalIdentity, Source, is_bsuid, lacks_country, try_identify
 from services.ingest.normal_form import Alias, AliasKind, Note, Person
 from services.ingest.providers.fields import Json, email, obj, text
 
+PEOPLE_CACHED_MAX = 16_384
+"""Whoever writes now writes several messages, each of which names them anew; an entry costs about 500 bytes."""
 CONTROL_PHONE = "+123456"
 _GROUP_SERVERS = ("@g.us", "@broadcast", "@newsletter")
 _LID_SERVERS = ("@lid", "@hosted.lid")
@@ -123,6 +126,7 @@ def _number_of_contact_inbox(channel: str, source_id: str | None, known_by_lid: 
     return _number(source_id, address=source_id) if source_id.startswith("whatsapp:+") or "@" in source_id else None
 
 
+@lru_cache(maxsize=PEOPLE_CACHED_MAX)
 def _number(own_id: str, address: str) -> CanonicalIdentity | None:
     found = try_identify(Source.WHATSAPP, own_id)
     if found is None or found.phone is None:
@@ -130,6 +134,7 @@ def _number(own_id: str, address: str) -> CanonicalIdentity | None:
     return CanonicalIdentity(found.source, found.kind, found.external_id, address)
 
 
+@lru_cache(maxsize=PEOPLE_CACHED_MAX)
 def _typed(written: str) -> CanonicalIdentity | None:
     """The number that somebody wrote with its country; without one, only identity can read it."""
     found = None if lacks_country(written) else try_identify(Source.WHATSAPP, written)
@@ -159,6 +164,8 @@ def _email(contact: Json) -> str | None:
 def _username(contact: Json, source: Source | None) -> str | None:
     """The account's name at the source: people know each other by it, and it may change hands."""
     attributes = obj(contact.get("additional_attributes"))
+    if not attributes:
+        return None
     profiles = obj(attributes.get("social_profiles"))
     keys = _USERNAME_KEYS if source is None else (_USERNAME_KEYS[source is Source.WHATSAPP],)
     found = [attributes.get(key) or profiles.get(profile) for key, profile in keys]
