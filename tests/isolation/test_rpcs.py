@@ -13,6 +13,7 @@ RPCS = sorted(all_rpcs(), key=lambda rpc: (not rpc.reads, rpc.name))
 
 @pytest.mark.req("ID-12", "ID-22")
 @pytest.mark.parametrize("rpc", RPCS, ids=str)
+@pytest.mark.case("O15")
 async def test_b_learns_and_changes_nothing_of_a(cases: Cases, rpc: Rpc) -> None:
     assert await cases.leaks(rpc) == []
     assert await cases.own_call(rpc) == []

@@ -32,6 +32,7 @@ async def given_contact(world: World, organization_id: str, phone: str) -> str:
 
 
 @pytest.mark.req("ID-10")
+@pytest.mark.case("O15")
 async def test_a_dry_run_counts_the_first_run_creates_and_the_second_creates_none(
     operator: Operator, world: World
 ) -> None:

@@ -39,6 +39,7 @@ def serving(
     return choose
 
 
+@pytest.mark.case("O15")
 async def test_sigterm_ends_it_gracefully(serving: Callable[[Start], None]) -> None:
     started, ended = asyncio.Event(), asyncio.Event()
 
@@ -61,6 +62,7 @@ async def test_sigterm_ends_it_gracefully(serving: Callable[[Start], None]) -> N
     assert ended.is_set()
 
 
+@pytest.mark.case("O15")
 async def test_sigterm_while_it_starts_ends_what_has_begun(
     serving: Callable[[Start], None], monkeypatch: pytest.MonkeyPatch
 ) -> None:

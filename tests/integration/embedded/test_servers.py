@@ -83,6 +83,7 @@ async def test_postgres_recovers_from_a_killed_postmaster_whose_backends_are_fro
         assert await count_starts(servers) == 1
 
 
+@pytest.mark.case("O15")
 async def test_a_frozen_server_answers_nothing_until_it_is_thawed(tmp_path: Path) -> None:
     async with embedded_servers(tmp_path) as servers:
         for handle in (servers.postgres, servers.nats, servers.redis):

@@ -6,9 +6,12 @@ import contextlib
 import os
 import signal
 
+import pytest
+
 from tests.integration.embedded.fakes import line_of, program
 
 
+@pytest.mark.case("O15")
 async def test_a_child_collects_no_channel_of_its_parents_before_it_becomes_its_program() -> None:
     """It would spin for ever, and its parent would wait for it where no signal reaches."""
     async with program("run_spawning") as process:

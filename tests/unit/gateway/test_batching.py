@@ -191,6 +191,7 @@ async def test_who_is_not_answered_in_time_is_told_so_whether_it_waits_or_is_awa
     assert recorder.batches == [["away", "also away"], ["again"]]
 
 
+@pytest.mark.case("O15")
 async def test_the_time_of_each_begins_when_it_comes(held_time: HeldTime) -> None:
     recorder = Recorder()
     subject = batcher(recorder, wait_seconds_max=WAIT_SECONDS)
