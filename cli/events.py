@@ -17,7 +17,7 @@ from cli.choosing import Org
 from cli.connections import find_connection
 from cli.failures import RED, REFUSED, Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer, for_people, number_of, print_json, print_line, print_rows
+from cli.output import Json, number_of, print_fields, print_json, print_line, print_rows
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
 
@@ -134,8 +134,12 @@ async def show(
         )
     row = event_row(found)
     body = found.body_text or f"({len(found.body)} bytes that are no text)"
-    lines = [f"{name:<17} {value}" for name, value in for_people(row).items() if value is not None]
-    answer(row | {"body": body}, [*lines, "", body], as_json=as_json)
+    if as_json:
+        print_json(row | {"body": body})
+        return
+    print_fields(row)
+    print_line()
+    print_line(body)
 
 
 @app.command("replay")
@@ -203,9 +207,11 @@ async def _replay_one(calls: Calls, webhook_event_id: str, org: str, *, as_json:
     row = event_row(after)
     # What had no outcome before, such as a dead letter, can only gain by it.
     changed = [name for name in _RESULTS if before[name] is not None and row[name] != before[name]]
-    lines = [f"{name:<17} {value}" for name, value in for_people(row).items() if value is not None]
-    lines.append(f"Changed: {', '.join(changed)}" if changed else "The same result as before.")
-    answer(row | {"same_result": not changed}, lines, as_json=as_json)
+    if as_json:
+        print_json(row | {"same_result": not changed})
+    else:
+        print_fields(row)
+        print_line(f"Changed: {', '.join(changed)}" if changed else "The same result as before.")
     if changed or after.state == pb.WEBHOOK_EVENT_STATE_DEAD_LETTER:
         raise typer.Exit(RED)
 

@@ -123,6 +123,23 @@ def for_people(row: Row) -> dict[str, Any]:
     }
 
 
+def print_fields(row: Row) -> None:
+    """Prints a row's filled fields, one below the other; what is longer than the terminal goes on between words."""
+    limit = shutil.get_terminal_size((COLUMNS_DEFAULT, 0)).columns
+    filled = {name: _text(value) for name, value in for_people(row).items() if value is not None}
+    name_width = max((len(name) for name in filled), default=0) + 2
+    for name, text in filled.items():
+        for line in textwrap.wrap(
+            text,
+            limit,
+            initial_indent=name.ljust(name_width),
+            subsequent_indent=" " * name_width,
+            break_long_words=False,
+            break_on_hyphens=False,
+        ):
+            print_line(line)
+
+
 def _text(value: object) -> str:
     if value is None:
         return ""

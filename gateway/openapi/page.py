@@ -81,7 +81,7 @@ def _start_here(operations: Sequence[Operation]) -> str:
     return (
         '<section class="group" id="start"><h2>Start here</h2>'
         f"<p>{_text(GET_A_KEY)} {_link('CreateSession')}, {_link('CreateApiKey')}.</p>"
-        "<pre><code>PROSA_API_KEY=ncrm_…</code></pre>"
+        "<pre><code>PROSA_API_KEY=ncrm_…\nPROSA_TOKEN=eyJ…    # of CreateSession: for what no key may do</code></pre>"
         f"<p>{_text(ENSURE_FIRST)} {_link(FIRST_CALL)}.</p>"
         f"<pre><code>{escape(curl_example(ensure))}</code></pre>"
         f"<details><summary>The answer</summary><pre><code>{escape(answer)}</code></pre></details>"
