@@ -18,7 +18,14 @@ VERSION = "select version_num from {service}.alembic_version"
 UNMIGRATED_STATES = frozenset({"3F000", "42501", "42703", "42883", "42P01"})
 """What PostgreSQL answers where a schema, a table, a column, a function or a right to them is missing."""
 _MAKES_THE_ROLE = ", or run `prosa migrate` with {variable} set, which makes the role and gives it this password"
+SEES_ALL = "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
+SEES_ALL_ROWS = "the role sees the rows of every organization"
 _REFUSALS = (
+    (
+        SEES_ALL_ROWS,
+        "DATABASE_ROLE_UNBOUND",
+        "The role {role} is bound by no row-level security. Name the service's own role in {variable}{or_make}.",
+    ),
     (
         r"password authentication failed|no password supplied|authentication method",
         "DATABASE_PASSWORD_REFUSED",

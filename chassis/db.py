@@ -19,6 +19,8 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
 
 from chassis.database_trouble import (
+    SEES_ALL,
+    SEES_ALL_ROWS,
     UNMIGRATED_STATES,
     VERSION,
     Target,
@@ -118,6 +120,13 @@ class Tx:
         return Result(*await self._connection.statements.run(statement, parameters))
 
 
+async def _admit_bound_role(connection: Connection) -> None:
+    """A role that row-level security does not bind would show every organization the rows of all others."""
+    rows, _ = await connection.statements.run(SEES_ALL, None)
+    if rows[0][0]:
+        raise psycopg.OperationalError(SEES_ALL_ROWS)
+
+
 class Database:
     """A service's own door to PostgreSQL, as its own role."""
 
@@ -152,6 +161,7 @@ class Database:
                     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                     "prepare_threshold": PREPARE_AFTER if prepared else None,
                 },
+                admit=_admit_bound_role if service else None,
             ),
             Target.of(url, f"PROSA_{service.upper()}_DATABASE_URL" if service else "its URL", service),
         )

@@ -11,6 +11,7 @@ from typing import Any
 from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
+from chassis.database_trouble import SEES_ALL
 from chassis.migrate import config_for, connected, current_revision, downgrade
 from chassis.migrations import SERVICES, role
 
@@ -41,7 +42,6 @@ _CHANGED_ROWS = """
 select coalesce(pg_partition_root(relid), relid)::regclass::text as name, sum(n_tup_del)::bigint, sum(n_tup_upd)::bigint
 from pg_stat_xact_user_tables where schemaname = %s and relname <> %s
 group by 1 having sum(n_tup_del) + sum(n_tup_upd) > 0 order by 1"""
-_SEES_ALL = "select rolsuper or rolbypassrls from pg_roles where rolname = current_user"
 _ESTIMATE = """
 select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class
 where oid in (select relid from pg_partition_tree(%s::regclass) union select %s::regclass)"""
@@ -134,7 +134,7 @@ def _above(service: str, oldest: str, connection: Connection) -> list[str]:
 
 def _gone(connection: Connection, before: Sequence[Any], after: set[Any]) -> list[Loss]:
     left = {table for table, _ in after}
-    sees_all = bool(_rows(connection, _SEES_ALL)[0][0])
+    sees_all = bool(_rows(connection, SEES_ALL)[0][0])
     tables = dict.fromkeys(table for table, _ in before if table not in left)
     lost = [Loss("table", table, _count(connection, table, "*", exact=sees_all), sees_all) for table in tables]
     for table, column in before:

@@ -10,7 +10,7 @@ import asyncio
 import contextlib
 import os
 import select
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any
 
@@ -122,12 +122,24 @@ class Connection(psycopg.AsyncConnection[Any]):
 
 
 class Pool:
-    """At most ``size`` connections; who finds none free waits for at most ``wait_seconds``."""
+    """At most ``size`` connections; who finds none free waits for at most ``wait_seconds``.
 
-    def __init__(self, url: str, *, size: int, wait_seconds: float, options: Mapping[str, Any]) -> None:
+    ``admit`` looks at each new connection first, and raises psycopg.OperationalError for one that must not be used.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        size: int,
+        wait_seconds: float,
+        options: Mapping[str, Any],
+        admit: Callable[[Connection], Awaitable[None]] | None = None,
+    ) -> None:
         self._url = url
         self._options = dict(options)
         self._wait_seconds = wait_seconds
+        self._admit = admit
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
         self._generations: dict[Connection, int] = {}
@@ -153,12 +165,22 @@ class Pool:
                     return connection, False
                 await self._discard(connection)
             generation = self._generation
-            connection = await Connection.connect(self._url, autocommit=True, **self._options)
+            connection = await self._connect()
         except BaseException:
             self._slots.release()
             raise
         self._generations[connection] = generation
         return connection, True
+
+    async def _connect(self) -> Connection:
+        connection = await Connection.connect(self._url, autocommit=True, **self._options)
+        if self._admit is not None:
+            try:
+                await self._admit(connection)
+            except BaseException:
+                await connection.close()
+                raise
+        return connection
 
     async def give_back(self, connection: Connection) -> None:
         """Takes a connection back; one that is broken or in the middle of something is closed."""

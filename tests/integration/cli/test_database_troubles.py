@@ -112,13 +112,14 @@ TROUBLES = {
     "DATABASE_MISSING": "There is no database prosa_nowhere",
     "DATABASE_HOST_UNKNOWN": "Nobody knows a host nowhere.invalid",
     "DATABASE_AWAY": f"127.0.0.1:{AWAY_PORT} does not answer. If that lasts: see whether PostgreSQL runs there",
+    "DATABASE_ROLE_UNBOUND": "The role prosa is bound by no row-level security. Name the service's own role",
     "SCHEMA_MISSING": "has not been migrated for crm. Run `prosa migrate`",
     "SCHEMA_BEHIND": "is older than this release: crm stands at crm_0001",
     "SCHEMA_NEWER": "is newer than this release: crm stands at crm_9999",
 }
 
 
-@pytest.mark.case("O4")
+@pytest.mark.case("O4", "S13")
 @pytest.mark.parametrize("reason", TROUBLES)
 async def test_log_and_readiness_say_which_trouble_it_is_and_what_to_do(
     reason: str, servers: EmbeddedServers, database: URL, keys_dir: Path, tmp_path: Path
@@ -131,6 +132,8 @@ async def test_log_and_readiness_say_which_trouble_it_is_and_what_to_do(
             url = url.set(database="prosa_nowhere")
         case "DATABASE_HOST_UNKNOWN":
             url = url.set(host="nowhere.invalid")
+        case "DATABASE_ROLE_UNBOUND":
+            url = database
         case "DATABASE_AWAY":
             url = url.set(port=AWAY_PORT)
         case "SCHEMA_MISSING":
