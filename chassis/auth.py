@@ -6,7 +6,6 @@ Every process is given all public halves, so that nobody waits for identity to b
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -22,6 +21,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey,
 from jwt.types import Options
 
 from chassis.clock import Clock
+from chassis.crypto import write_whole
 from chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from prosa.v1 import options_pb2
 
@@ -298,9 +298,7 @@ def create_key_files(keys_dir: Path, issuers: Sequence[str] = ISSUERS) -> None:
             pem = Ed25519PrivateKey.generate().private_bytes(
                 serialization.Encoding.PEM, serialization.PrivateFormat.PKCS8, serialization.NoEncryption()
             )
-            descriptor = os.open(private_path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-            with os.fdopen(descriptor, "wb") as file:
-                file.write(pem)
+            write_whole(private_path, pem)
         public = load_private_key(keys_dir, issuer).public_key()
         (keys_dir / f"{issuer}.pub").write_bytes(
             public.public_bytes(serialization.Encoding.PEM, serialization.PublicFormat.SubjectPublicKeyInfo)

@@ -20,6 +20,7 @@ from chassis.json_reading import read_json
 
 KEY_FILE = "encryption.json"
 _KEY_BYTES = 32
+_KEY_ID_BYTES = 6
 _NONCE_BYTES = 12
 _SEPARATOR = b":"
 
@@ -40,7 +41,7 @@ class Vault:
 
     @classmethod
     def load(cls, keys_dir: Path) -> Vault:
-        """Reads ``encryption.json``: ``{"current": "k1", "keys": {"k1": "<base64 of 32 bytes>"}}``."""
+        """Reads ``encryption.json``: ``{"current": "k…", "keys": {"k…": "<base64 of 32 bytes>"}}``."""
         content = read_json((keys_dir / KEY_FILE).read_bytes())
         keys = {key_id: base64.b64decode(value) for key_id, value in content["keys"].items()}
         return cls(keys, content["current"])
@@ -64,15 +65,37 @@ class Vault:
             raise SealBroken("The secret was sealed for another place or has been altered.") from None
 
 
+def read_key_ids(keys_dir: Path) -> set[str]:
+    """The ids of the keys in ``encryption.json``; none where there is no such file."""
+    try:
+        return set(orjson.loads((keys_dir / KEY_FILE).read_bytes())["keys"])
+    except FileNotFoundError:
+        return set()
+
+
 def create_key_file(keys_dir: Path) -> None:
     """Draws the first encryption key, unless there is one."""
     path = keys_dir / KEY_FILE
     if path.exists():
         return
+    # Drawn too: under a fixed id a key that was lost and its successor would look like one and the same.
+    key_id = f"k{os.urandom(_KEY_ID_BYTES).hex()}"
     key = base64.b64encode(os.urandom(_KEY_BYTES)).decode()
-    descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-    with os.fdopen(descriptor, "wb") as file:
-        file.write(orjson.dumps({"current": "k1", "keys": {"k1": key}}))
+    write_whole(path, orjson.dumps({"current": key_id, "keys": {key_id: key}}))
+
+
+def write_whole(path: Path, content: bytes) -> None:
+    """A new file of mode 0600, there as a whole or not at all. Raises FileExistsError where there is one."""
+    draft = path.with_name(f".{path.name}.{os.getpid()}")
+    descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
+    try:
+        with os.fdopen(descriptor, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        os.link(draft, path)
+    finally:
+        draft.unlink()
 
 
 def _associated_data(organization_id: UUID, column: str) -> bytes:

@@ -20,6 +20,7 @@ from google.protobuf.message import Message
 from grpc_status import rpc_status
 
 from chassis import auth, context
+from chassis.crypto import SealBroken
 from chassis.db import translate
 from chassis.errors import (
     DeadlineExceeded,
@@ -219,6 +220,11 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             raise error
         if isinstance(error, TimeoutError):
             return DeadlineExceeded("DEADLINE_EXCEEDED", "It could not be done in the time that was given.")
+        if isinstance(error, SealBroken):
+            logger.error("secret_unreadable", method=method.name, error=str(error))
+            return Unavailable(
+                "SECRET_UNREADABLE", "A kept secret cannot be opened with this installation's keys. Tell its operator."
+            )
         refusal = error if isinstance(error, ProsaError) else _translated(error)
         if refusal is not None:
             logger.info("rpc_refused", method=method.name, reason=refusal.reason, code=refusal.code.name)

@@ -41,14 +41,18 @@ def create(
     directory: Annotated[Path | None, typer.Option(help="Where; PROSA_KEYS_DIR, else the home's keys.")] = None,
     as_json: Json = False,
 ) -> None:
-    """Draw the key files that are missing; those that are there stay as they are."""
-    from chassis import auth, crypto
+    """Draw the key files that are missing; those that are there stay as they are.
+
+    None is drawn where PROSA_DATABASE_URL, if it is set, names a database that needs a lost one.
+    """
+    from chassis import keys
 
     place = directory or keys_directory(os.environ)
     before = {path.name for path in place.glob("*")} if place.is_dir() else set()
     try:
-        auth.create_key_files(place)
-        crypto.create_key_file(place)
+        keys.create_keys(place, os.environ.get("PROSA_DATABASE_URL", ""))
+    except keys.KeysLost as error:
+        raise Refused(str(error), reason="KEYS_LOST") from error
     except OSError as error:
         raise Refused(
             f"Key files cannot be kept in {place} ({error.strerror}). Choose another place with --directory.",

@@ -15,9 +15,10 @@ import structlog
 import typer
 from rich.console import Console
 
-from chassis import auth, crypto, migrate, open_files, telemetry
+from chassis import auth, keys, migrate, open_files, telemetry
 from chassis.clock import SystemClock
 from chassis.embedded.child import ChildSpec
+from chassis.embedded.errors import EmbeddedError
 from chassis.embedded.ports import LOOPBACK
 from chassis.embedded.shapes import RECEIVERS_MAX, SERVICES, Shape, default_shape
 from chassis.embedded.suite import READER_VARIABLE, Suite
@@ -158,8 +159,10 @@ class Up:
 
     async def _migrate(self, suite: Suite) -> None:
         self._say(f"  servers are ready ({self._elapsed()})")
-        auth.create_key_files(suite.directory / "keys")
-        crypto.create_key_file(suite.directory / "keys")
+        try:
+            await asyncio.to_thread(keys.create_keys, suite.directory / "keys", suite.database_url)
+        except keys.KeysLost as error:
+            raise EmbeddedError("KEYS_LOST", str(error)) from error
         await asyncio.to_thread(_migrate, suite)
         self._say(f"  the database is up to date ({self._elapsed()})")
 

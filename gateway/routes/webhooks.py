@@ -214,6 +214,9 @@ class Door:
             return web.json_response({"success": True, "ignored": result.reason})
         if result.outcome == pb.ACCEPT_OUTCOME_NOT_FOUND:
             return web.json_response({"success": True, "ignored": "no_matching_tenant"})
+        if result.outcome == pb.ACCEPT_OUTCOME_UNAVAILABLE:
+            problem = problems.from_error(_cannot_check())
+            return web.json_response({"error": problem.detail}, status=problem.status, headers=dict(problem.headers))
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
             return _unproven()
         return web.json_response({"error": LEGACY_INVALID_TEXTS.get(result.reason, result.reason)}, status=400)
@@ -245,6 +248,8 @@ class Door:
             return web.Response(body=answer.encode(), headers=_JSON)
         if result.outcome == pb.ACCEPT_OUTCOME_IGNORED:
             return web.json_response({"success": True, "ignored": result.reason})
+        if result.outcome == pb.ACCEPT_OUTCOME_UNAVAILABLE:
+            raise _cannot_check()
         if result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
             raise Unauthenticated(
                 result.reason or "SIGNATURE_MISMATCH",
@@ -363,6 +368,10 @@ def _answer_under(request: web.Request, event_id: str) -> None:
         log.info("webhook_stored", webhook_event_id=event_id)
     else:
         request[correlation_id_key] = event_id
+
+
+def _cannot_check() -> Unavailable:
+    return Unavailable("SECRET_UNREADABLE", "The signature cannot be checked just now; send it again.")
 
 
 def _no_connection() -> NotFound:

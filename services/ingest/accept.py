@@ -23,7 +23,7 @@ from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
-from services.ingest.legacy_path import LegacyTarget, Proof, Refusal, read_target, unproved
+from services.ingest.legacy_path import UNCHECKED, LegacyTarget, Proof, Refusal, read_target, unproved
 from services.ingest.limits import LARGE_BODY_BYTES, UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
 from services.ingest.providers.chatwoot import verify as chatwoot
@@ -44,6 +44,7 @@ _LABELS = {
     chatwoot.Check.UNSIGNED_ACCEPTED: "unsigned_accepted",
 }
 """What the metric calls the checks that let a webhook in."""
+_PROVED = (chatwoot.Check.AUTHENTIC, chatwoot.Check.AUTHENTIC_STATIC)
 
 logger = structlog.get_logger(__name__)
 
@@ -136,6 +137,9 @@ class Door:
                 connection = found
                 verdict = await _aside(body, _check, hook, body, connection, now)
                 check = verdict.check
+                if connection.unreadable and check not in _PROVED:
+                    results[place], checks[place] = UNCHECKED.result, UNCHECKED.check
+                    continue
                 if not verdict.accepted:
                     results[place] = _refused(pb.ACCEPT_OUTCOME_UNAUTHENTICATED, check.value)
                     checks[place] = check.value

@@ -5,7 +5,6 @@ Kept in memory for a few seconds, because every webhook asks; a change is announ
 
 from __future__ import annotations
 
-import os
 import time
 from collections import OrderedDict
 from collections.abc import Collection, Mapping
@@ -18,8 +17,9 @@ import structlog
 
 from chassis import streams
 from chassis.canonical import Source
-from chassis.crypto import SealBroken, Vault
+from chassis.crypto import KEY_FILE, SealBroken, Vault
 from chassis.db import Database, Tx, scope
+from chassis.inner import NotReady
 from services.ingest.connection_rules import server_of, unsigned_end_time
 from services.ingest.limits import LEGACY_CANDIDATES_PER_ACCOUNT_MAX, LEGACY_CANDIDATES_PER_ORGANIZATION_MAX
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
@@ -31,7 +31,6 @@ UNKNOWN_KEEP_SECONDS = 1.0
 """How long an unknown key stays unknown: whoever guesses keys does not reach the database each time."""
 CHANGED_SUBJECT = "prosa.wake.ingest.connections"
 SECRET_COLUMN = "connection_secrets.secret"  # noqa: S105 - the name of a column
-UNKNOWN_SECRET_BYTES = 32
 
 logger = structlog.get_logger(__name__)
 
@@ -45,11 +44,13 @@ class Connection:
     provider: str
     key: str
     secrets: tuple[str, ...]
-    """Live webhook secrets, the newest first; at most two."""
+    """Live webhook secrets that can be opened, the newest first; at most two."""
     legacy_static_secret_end_time: datetime | None
     unsigned_end_time: datetime
     """Until when unsigned webhooks are accepted on its own address, as long as it has no secret."""
     context: ConnectionContext
+    unreadable: bool = False
+    """Whether a live secret cannot be opened: what the others do not prove cannot be judged then."""
 
 
 class Directory:
@@ -61,6 +62,7 @@ class Directory:
         self._nats = nats
         self._by_key: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, Connection]] = OrderedDict()
+        self._unreadable: set[UUID] = set()
         # By account or organization: the ids of connections with their organizations'.
         self._candidates: OrderedDict[int | UUID, tuple[float, dict[UUID, UUID]]] = OrderedDict()
 
@@ -204,12 +206,18 @@ class Directory:
         ids = {"ids": sorted(organizations)}
         connections = (await tx.exec_driver_sql("select * from ingest.connections where id = any (%(ids)b)", ids)).all()
         secrets: dict[UUID, list[str]] = {}
+        unreadable: set[UUID] = set()
         for row in await tx.exec_driver_sql(
             "select connection_id, organization_id, secret_sealed from ingest.connection_secrets"
             " where connection_id = any (%(ids)b) order by id desc",
             ids,
         ):
-            secrets.setdefault(row.connection_id, []).append(self._opened(row))
+            opened = self._opened(row)
+            if opened is None:
+                unreadable.add(row.connection_id)
+            else:
+                secrets.setdefault(row.connection_id, []).append(opened)
+        self._unreadable = (self._unreadable - set(organizations)) | unreadable
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
         for row in await tx.exec_driver_sql(
             "select id, connection_id, source, inbox_id, board_id, evolution_instance from ingest.channels"
@@ -230,6 +238,7 @@ class Directory:
                 provider=row.provider,
                 key=row.connection_key,
                 secrets=tuple(secrets.get(row.id, ())),
+                unreadable=row.id in unreadable,
                 legacy_static_secret_end_time=row.legacy_static_secret_end_time,
                 unsigned_end_time=unsigned_end_time(None, row.unsigned_end_time, row.create_time),
                 context=ConnectionContext(
@@ -242,14 +251,22 @@ class Directory:
             for row in connections
         }
 
-    def _opened(self, row: Any) -> str:
-        """A webhook secret; where it cannot be opened, one that nobody knows: its connection then takes no webhook
-        signed with it, and the others that are looked up with it go on."""
+    async def check_secrets(self) -> None:
+        """Raises NotReady while a secret of a connection that was looked up cannot be opened."""
+        if self._unreadable:
+            raise NotReady(
+                f"Webhook secrets of {len(self._unreadable)} connections cannot be opened with the keys in {KEY_FILE}, "
+                f"among them {min(self._unreadable)}: its webhooks are answered 503. Put the file back that they were "
+                "sealed with, or add the secrets anew."
+            )
+
+    def _opened(self, row: Any) -> str | None:
+        """A webhook secret, or None where it cannot be opened: the others that are looked up with it go on."""
         try:
             opened = self._vault.open(row.secret_sealed, organization_id=row.organization_id, column=SECRET_COLUMN)
         except SealBroken as error:
             logger.warning("connection_secret_unreadable", connection_id=str(row.connection_id), error=str(error))
-            return os.urandom(UNKNOWN_SECRET_BYTES).hex()
+            return None
         return opened.decode()
 
     async def _sharing(self, tx: Tx, servers: dict[UUID, str]) -> set[UUID]:

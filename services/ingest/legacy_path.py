@@ -41,6 +41,11 @@ class Refusal:
     check: str
 
 
+UNREADABLE = "SECRET_UNREADABLE"
+UNCHECKED = Refusal(pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_UNAVAILABLE, reason=UNREADABLE), UNREADABLE)
+"""The answer where a signature cannot be checked: its sender may be genuine, and is not told that it was wrong."""
+
+
 @dataclass(frozen=True, slots=True)
 class LegacyTarget:
     """What a legacy webhook says of where it belongs. Anybody may say anything."""
@@ -56,8 +61,11 @@ class LegacyTarget:
 
     def choose(self, claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Proof | Refusal:
         """The one connection whose secret made the webhook's signature and that is meant."""
+        candidates = list(candidates)
         proved = _proved(claim, body, candidates, now)
         if not proved:
+            if any(connection.unreadable for connection in candidates):
+                return UNCHECKED
             return unproved(Check.SIGNATURE_MISMATCH)
         if self.root is None:
             return _invalid("JSON_MALFORMED")

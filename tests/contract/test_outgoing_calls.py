@@ -11,6 +11,8 @@ ROOT = Path(__file__).parents[2]
 GUARD = "chassis/outgoing.py"
 MODULES = {"httpx", "requests", "urllib.request", "urllib3", "http.client", "aiohttp.client", "aiohttp.connector"}
 NAMES = {"ClientSession", "TCPConnector", "open_connection", "create_connection", "urlopen"}
+OURS = {"chassis", "migrate"}
+"""Whose functions of these names open something else: a connection to the database of the installation."""
 TO_OUR_OWN = {
     "chassis/embedded/nats.py",
     "chassis/embedded/redis.py",
@@ -23,10 +25,11 @@ def calls_of(path: Path) -> set[str]:
     """What of a file could open a connection by itself."""
     found = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-        if isinstance(node, ast.Attribute) and node.attr in NAMES:
+        if isinstance(node, ast.Attribute) and node.attr in NAMES and ast.unparse(node.value) not in OURS:
             found.add(node.attr)
         elif isinstance(node, ast.ImportFrom):
-            found |= {alias.name for alias in node.names if alias.name in NAMES}
+            if (node.module or "").partition(".")[0] not in OURS:
+                found |= {alias.name for alias in node.names if alias.name in NAMES}
             found |= {node.module or ""} & MODULES
         elif isinstance(node, ast.Import):
             found |= {alias.name for alias in node.names} & MODULES

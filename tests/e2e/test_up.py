@@ -20,6 +20,7 @@ import psycopg
 import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
+from chassis.crypto import KEY_FILE
 from chassis.embedded.ports import LOOPBACK
 from chassis.embedded.shapes import Shape
 from cli.readings import READINGS
@@ -85,6 +86,14 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
     assert await suite.end(signal.SIGTERM) == 0
     assert suite.processes() == []
     assert not suite.bootstrap_file.exists()
+
+    lost = suite.home / "keys" / KEY_FILE
+    kept = lost.read_bytes()
+    lost.unlink()
+    code, out, _ = await suite.run("up", "--json", "--shape", Shape.DOOR)
+    assert (code, json.loads(out)["error"]["reason"]) == (2, "KEYS_LOST")
+    assert not lost.exists(), "no key takes the place of one that secrets are sealed with"
+    lost.write_bytes(kept)
 
 
 async def test_a_taken_port_is_refused_with_a_way_out(suite: Suite) -> None:

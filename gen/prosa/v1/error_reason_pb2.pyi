@@ -181,6 +181,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
     ERROR_REASON_TLS_REQUIRED: _ErrorReason.ValueType  # 76
     """PERMISSION_DENIED: plain HTTP past the proxy that ends TLS. Example: the gateway's own address from another machine."""
+    ERROR_REASON_SECRET_UNREADABLE: _ErrorReason.ValueType  # 77
+    """UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
+    operator puts it back.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -344,4 +348,8 @@ ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 75
 """INVALID_ARGUMENT: bare digits that are one number at home and another abroad, such as 51987651101 in Brazil."""
 ERROR_REASON_TLS_REQUIRED: ErrorReason.ValueType  # 76
 """PERMISSION_DENIED: plain HTTP past the proxy that ends TLS. Example: the gateway's own address from another machine."""
+ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 77
+"""UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
+operator puts it back.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -100,6 +100,7 @@ async def test_one_delivery_id_with_three_bodies_is_three_events(office: Office)
     assert await office.count("conversation.messages") == 3
 
 
+@pytest.mark.case("S6")
 async def test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other(
     world: World, session: aiohttp.ClientSession
 ) -> None:
@@ -113,7 +114,8 @@ async def test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_ot
     await world.host.nats.publish(CHANGED_SUBJECT, b"")
     await world.host.nats.flush()
     answers = await asyncio.gather(*(office.post(office.encoded(sample(INCOMING))) for office in (broken, sound)))
-    assert [status for status, _ in answers] == [401, 200]
+    assert [status for status, _ in answers] == [503, 200]
+    assert answers[0][1]["reason"] == "SECRET_UNREADABLE"
     assert (await sound.done(answers[1][1]["webhook_event_id"]))["state"] == "PROCESSED"
     # What was let in before is processed all the same.
     assert (await broken.send(f"/api/v1/webhook-events/{event['id']}:replay", {}))[0] == 200

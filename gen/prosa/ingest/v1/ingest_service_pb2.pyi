@@ -57,6 +57,8 @@ class _AcceptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AcceptO
     """The authenticity check failed."""
     ACCEPT_OUTCOME_INVALID: _AcceptOutcome.ValueType  # 6
     """Legacy path only: nobody can say whose it is."""
+    ACCEPT_OUTCOME_UNAVAILABLE: _AcceptOutcome.ValueType  # 7
+    """Its signature cannot be checked just now: a secret of its connection cannot be opened. Not stored; 503 over HTTP."""
 
 class AcceptOutcome(_AcceptOutcome, metaclass=_AcceptOutcomeEnumTypeWrapper):
     """What became of a webhook at the door."""
@@ -73,6 +75,8 @@ ACCEPT_OUTCOME_UNAUTHENTICATED: AcceptOutcome.ValueType  # 5
 """The authenticity check failed."""
 ACCEPT_OUTCOME_INVALID: AcceptOutcome.ValueType  # 6
 """Legacy path only: nobody can say whose it is."""
+ACCEPT_OUTCOME_UNAVAILABLE: AcceptOutcome.ValueType  # 7
+"""Its signature cannot be checked just now: a secret of its connection cannot be opened. Not stored; 503 over HTTP."""
 Global___AcceptOutcome: _TypeAlias = AcceptOutcome  # noqa: Y015
 
 @_typing.final
