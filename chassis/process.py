@@ -46,6 +46,7 @@ CANCEL_AGAIN_SECONDS = 1.0
 NATS_RECONNECT_SECONDS = 0.5
 NATS_PING_SECONDS = 3
 NATS_CONNECT_SECONDS = 3
+NATS_REFUSES = "authorization violation"
 NATS_AWAITED_SECONDS = 5.0
 """How long a start waits for NATS to answer or to refuse; everything but facts on their way goes on without it."""
 
@@ -75,6 +76,8 @@ class Host:
         self.verifier = auth.TokenVerifier(auth.load_public_keys(settings.keys_dir), self.clock)
         self.nats = streams.Client()
         self._nats_answered = asyncio.Event()
+        self._nats_said = ""
+        """What went wrong last; empty while it is connected."""
         self.grpc_address = settings.grpc_address
         self.metrics_port = 0
         self.http_port = 0
@@ -271,6 +274,7 @@ class Host:
         """Connects for as long as that takes; from then on the client reconnects by itself."""
 
         async def on_error(error: Exception) -> None:
+            self._nats_said = str(error)
             if self._nats_answered.is_set():
                 logger.info("nats_error", error=repr(error))
             else:
@@ -290,7 +294,14 @@ class Host:
         await asyncio.Event().wait()
 
     async def _check_nats(self) -> None:
-        if not self.nats.is_connected:
+        waiting = "Webhooks are stored; facts wait in PostgreSQL until then."
+        if self.nats.is_connected:
+            self._nats_said = ""
+            if not self.nats.has_jetstream:
+                raise NotReady(f"NATS has JetStream off. Turn it on in the server's configuration. {waiting}")
+        elif NATS_REFUSES in self._nats_said.lower():
+            raise NotReady(f"NATS refuses the user or password of PROSA_NATS_URL. Correct it and start anew. {waiting}")
+        else:
             raise NotReady("NATS does not answer. Webhooks are stored; facts wait in PostgreSQL until it is back.")
 
 

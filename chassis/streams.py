@@ -56,6 +56,11 @@ class Client(Nats):
         self._ever_connected = False
         self._awaited: list[tuple[str, Callback]] = []
 
+    @property
+    def has_jetstream(self) -> bool:
+        """Whether the server that is connected keeps streams, by its own word."""
+        return bool(self._server_info.get("jetstream"))
+
     async def connect(self, *arguments: Any, **options: Any) -> None:
         """Connects, however long that takes, and then subscribes to what was asked for meanwhile."""
         await super().connect(*arguments, **options)
