@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import Counter as Counts
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import timedelta
 from typing import Any
 from uuid import UUID
@@ -43,6 +43,11 @@ _OUTCOMES: Mapping[int, str] = {
     number: name.removeprefix("RESOLUTION_OUTCOME_").lower() for name, number in identity_pb.ResolutionOutcome.items()
 }
 """How a contact was found, as an event's detail tells it."""
+
+Claim = Callable[[Sequence[int]], Awaitable[list[Pending]]]
+"""Answers what may be processed of some lanes, oldest first."""
+Process = Callable[[Sequence[Pending]], Awaitable[None]]
+"""Takes a batch to its end."""
 
 logger = structlog.get_logger(__name__)
 
@@ -91,9 +96,15 @@ class Worker:
         nats: streams.Client,
         metrics: WorkerMetrics,
         wake_relay: Callable[[], None],
+        lanes: Lanes | None = None,
+        claim: Claim | None = None,
+        process: Process | None = None,
     ) -> None:
+        """``lanes``, ``claim`` and ``process`` are its own unless somebody else holds, queues or does the work."""
         self._db = db
-        self._lanes = Lanes(db, leases)
+        self._lanes = lanes or Lanes(db, leases)
+        self._claim = claim or self._claim_events
+        self._process = process or self._process_events
         self._leases = leases
         self._directory = directory
         self._path = path
@@ -179,18 +190,18 @@ class Worker:
         for event in self._woken:
             event.set()
 
-    async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
+    async def _claim_events(self, lanes: Sequence[int]) -> list[Pending]:
         async with self._db.transaction() as tx:
             found = await outcomes.claim(tx, lanes, self._clock.now(), BATCH_MAX)
             return await outcomes.load(tx, found) if found else []
 
-    async def _process(self, batch: Sequence[Pending]) -> None:
+    async def _process_events(self, batch: Sequence[Pending]) -> None:
         connections = await self._directory.by_ids({item.connection_id: item.organization_id for item in batch})
         ended, journeys = self._read(batch, connections)
         first = batch[0]
         # A batch runs under the trace of its first event; the correlation id is each event's own.
         with context.carried(first.correlation_id, first.trace_parent):
-            await self._travel([journey for _, journey in journeys])
+            await travel_in_halves(self._path, [journey for _, journey in journeys])
         ended.extend(outcome for item, journey in journeys if (outcome := self._end(item, journey)) is not None)
         await self._write(
             batch,
@@ -229,28 +240,6 @@ class Worker:
                 )
                 journeys.append((item, journey))
         return ended, journeys
-
-    async def _travel(self, journeys: Sequence[Journey]) -> None:
-        """All as one; where a step fails as a whole and for good, in halves, until the bad one stands alone."""
-        if not journeys:
-            return
-        try:
-            await self._path.travel(journeys)
-        except (Unavailable, DeadlineExceeded, Aborted):
-            raise
-        except Exception as error:
-            if len(journeys) == 1:
-                journeys[0].error = _own_error(error)
-                return
-            for journey in journeys:
-                journey.error, journey.unnamed, journey.held_back = None, None, False
-            middle = len(journeys) // 2
-            first, second = journeys[:middle], journeys[middle:]
-            await self._travel(first)
-            failed = {journey.ordering_key for journey in first if journey.error or journey.held_back}
-            for journey in second:
-                journey.held_back = journey.ordering_key in failed
-            await self._travel([journey for journey in second if not journey.held_back])
 
     def _end(self, item: Pending, journey: Journey) -> Done | Retry | None:
         """How an event's journey ended; None where it waits for an earlier one of its conversation."""
@@ -309,6 +298,29 @@ def _tell_dead_letters(dead: Sequence[Done]) -> None:
         correlation_ids=[item.pending.correlation_id for item in dead],
         webhook_event_ids=[str(item.pending.event_id) for item in dead],
     )
+
+
+async def travel_in_halves(path: Path, journeys: Sequence[Journey]) -> None:
+    """All as one; where a step fails as a whole and for good, in halves, until the bad one stands alone."""
+    if not journeys:
+        return
+    try:
+        await path.travel(journeys)
+    except (Unavailable, DeadlineExceeded, Aborted):
+        raise
+    except Exception as error:
+        if len(journeys) == 1:
+            journeys[0].error = _own_error(error)
+            return
+        for journey in journeys:
+            journey.error, journey.unnamed, journey.held_back = None, None, False
+        middle = len(journeys) // 2
+        first, second = journeys[:middle], journeys[middle:]
+        await travel_in_halves(path, first)
+        failed = {journey.ordering_key for journey in first if journey.error or journey.held_back}
+        for journey in second:
+            journey.held_back = journey.ordering_key in failed
+        await travel_in_halves(path, [journey for journey in second if not journey.held_back])
 
 
 def _own_error(error: Exception) -> ProsaError:

@@ -17,7 +17,7 @@ from services.ingest.lanes import Lanes
 from services.ingest.normal_form import NormalEvent
 from services.ingest.outcomes import Pending
 from services.ingest.path import Journey
-from services.ingest.worker import BATCH_MAX, CALM_BATCH, Worker, WorkerMetrics
+from services.ingest.worker import BATCH_MAX, CALM_BATCH, Worker, WorkerMetrics, travel_in_halves
 from tests.unit.ingest.samples import INCOMING, read_sample
 
 TURNS = 50
@@ -53,13 +53,14 @@ class _Nats:
         self.wake = callback
 
 
-class _Bench(Worker):
-    """A worker whose queue is a list of batches, and which notes how often it looked."""
+class _Bench:
+    """A worker whose queue is a list of batches, and notes of how often it looked and what it took."""
 
     def __init__(self, batches: list[list[Pending]]) -> None:
         self.nats = _Nats()
         unused = cast("Any", SimpleNamespace(holder="a"))
-        super().__init__(
+        self.lanes = _Lanes()
+        self.worker = Worker(
             db=unused,
             leases=unused,
             directory=unused,
@@ -69,15 +70,17 @@ class _Bench(Worker):
             nats=cast("Any", self.nats),
             metrics=WorkerMetrics(CollectorRegistry()),
             wake_relay=lambda: None,
+            lanes=cast("Lanes", self.lanes),
+            claim=self.claim,
+            process=self.process,
         )
-        self._lanes = cast("Lanes", _Lanes())
         self.batches = batches
         self.claims = 0
         self.done: list[int] = []
         self.together: list[int] = []
         self.hold: asyncio.Event | None = None
 
-    async def _claim(self, lanes: Sequence[int]) -> list[Pending]:
+    async def claim(self, lanes: Sequence[int]) -> list[Pending]:
         self.claims += 1
         await asyncio.sleep(0)
         for batch in self.batches:
@@ -86,8 +89,8 @@ class _Bench(Worker):
                 return batch
         return []
 
-    async def _process(self, batch: Sequence[Pending]) -> None:
-        self.together.append(len(cast("_Lanes", self._lanes).busy))
+    async def process(self, batch: Sequence[Pending]) -> None:
+        self.together.append(len(self.lanes.busy))
         if self.hold is not None:
             await self.hold.wait()
         self.done.append(len(batch))
@@ -100,7 +103,7 @@ async def _turns() -> None:
 
 async def test_a_worker_that_finds_nothing_rests_until_it_is_woken() -> None:
     worker = _Bench([])
-    running = asyncio.create_task(worker.run())
+    running = asyncio.create_task(worker.worker.run())
     await _turns()
     assert worker.claims == 1
 
@@ -112,7 +115,7 @@ async def test_a_worker_that_finds_nothing_rests_until_it_is_woken() -> None:
 
 async def test_a_worker_looks_again_after_a_batch_as_more_may_have_come_meanwhile() -> None:
     worker = _Bench([_batch(3), _batch(2)])
-    running = asyncio.create_task(worker.run())
+    running = asyncio.create_task(worker.worker.run())
     await _turns()
     assert worker.done == [3, 2]
     assert worker.claims == 3
@@ -123,7 +126,7 @@ async def test_a_crowded_worker_takes_two_batches_at_once_and_a_calm_one_takes_o
     even, odd = _batch(BATCH_MAX, lane=0), _batch(BATCH_MAX, lane=1)
     worker = _Bench([_batch(BATCH_MAX, lane=0), even, odd])
     worker.hold = asyncio.Event()
-    running = asyncio.create_task(worker.run())
+    running = asyncio.create_task(worker.worker.run())
     await _turns()
     # The first batch was full: its lane is busy, and the other strand has begun beside it.
     assert worker.together == [1, 2]
@@ -158,15 +161,13 @@ class _Path:
 
 
 async def test_an_event_that_meets_a_fault_of_ours_fails_alone_and_the_worker_goes_on() -> None:
-    worker = _Bench([])
     event = read_sample(INCOMING)
     assert isinstance(event, NormalEvent)
     journeys = [
         Journey(str(uuid4()), str(UUID(int=1)), str(UUID(int=2)), datetime(2026, 11, 3, 12, tzinfo=UTC), event, key)
         for key in ("a", "b", "b", "c", "d")
     ]
-    worker._path = cast("Any", _Path(journeys[1]))
-    await worker._travel(journeys)
+    await travel_in_halves(cast("Any", _Path(journeys[1])), journeys)
     assert [journey.error and journey.error.reason for journey in journeys] == [None, "ITEM_REFUSED", None, None, None]
     assert [journey.held_back for journey in journeys] == [False, False, True, False, False]
 
