@@ -10,7 +10,41 @@ OF_THE_LEGACY_PATH = "tests/integration/main_way/test_legacy_path.py"
 OF_THE_WAY_IN = "tests/integration/main_way/test_door.py"
 OF_VERIFY = "tests/unit/ingest/test_chatwoot_verify.py"
 
+OF_FAILING = "tests/integration/main_way/test_failing_again.py"
+OF_SAMENESS = "tests/integration/main_way/test_sameness.py"
+TRIED_FIVE_TIMES = (
+    f"{OF_FAILING}::test_an_event_is_tried_five_times_holds_back_its_own_conversation_and_is_then_a_dead_letter"
+)
+
 MUTANTS = (
+    Mutant(
+        "an event that fails is tried for ever",
+        "services/ingest/worker.py",
+        "attempts >= ATTEMPTS_MAX",
+        "attempts >= 1_000 * ATTEMPTS_MAX",
+        (TRIED_FIVE_TIMES,),
+    ),
+    Mutant(
+        "a dead letter does not say what it failed with",
+        "services/ingest/worker.py",
+        'return Done(item, "DEAD_LETTER", error.reason, error.message)',
+        'return Done(item, "DEAD_LETTER", "ITEM_REFUSED", error.message)',
+        (TRIED_FIVE_TIMES,),
+    ),
+    Mutant(
+        "every copy of a message is a message",
+        "services/conversation/recording.py",
+        "        if told.network_message_id:\n",
+        "        if False:\n",
+        (f"{OF_SAMENESS}::TestOneMessageToldSeveralTimes",),
+    ),
+    Mutant(
+        "a message is the same whenever it was written",
+        "services/conversation/domain/message.py",
+        "        return abs(kept.told_time_us - told.told_time_us) > SAME_TIME_US\n",
+        "        return False\n",
+        (f"{OF_SAMENESS}::TestAnotherThingUnderAUsedId",),
+    ),
     Mutant(
         "a worker does not check its fencing numbers",
         "services/ingest/worker.py",
