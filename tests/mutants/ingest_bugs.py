@@ -36,14 +36,19 @@ MUTANTS = (
         "services/conversation/recording.py",
         "        if told.network_message_id:\n",
         "        if False:\n",
-        (f"{OF_SAMENESS}::TestOneMessageToldSeveralTimes",),
+        (
+            (
+                f"{OF_SAMENESS}::TestOneMessageToldSeveralTimes::"
+                "test_five_copies_are_one_message_and_another_text_is_its_edit"
+            ),
+        ),
     ),
     Mutant(
         "a message is the same whenever it was written",
         "services/conversation/domain/message.py",
         "        return abs(kept.told_time_us - told.told_time_us) > SAME_TIME_US\n",
         "        return False\n",
-        (f"{OF_SAMENESS}::TestAnotherThingUnderAUsedId",),
+        (f"{OF_SAMENESS}::TestAnotherThingUnderAUsedId::test_a_restored_chatwoot_overwrites_nobody_and_loses_nothing",),
     ),
     Mutant(
         "a worker does not check its fencing numbers",
