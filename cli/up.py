@@ -68,6 +68,11 @@ def up(
     """Start everything: PostgreSQL, NATS, migrations and all services. Ctrl-C stops all of it."""
     if shape != AUTO and shape not in list(Shape):
         raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
+    if demo and os.environ.get("PROSA_TLS_CERTIFICATE"):
+        raise typer.BadParameter(
+            "The demo's Chatwoot knows plain HTTP alone: unset PROSA_TLS_CERTIFICATE and PROSA_TLS_KEY.",
+            param_hint="--demo",
+        )
     chosen = default_shape() if shape == AUTO else Shape(shape)
     streams.when_nobody_reads(streams.stop_in_order)
     asyncio.run(Up(home, http_port, chosen, receivers=receivers, demo=demo, as_json=as_json).run())
@@ -107,7 +112,8 @@ class Up:
         self._as_json = as_json
         # With JSON, standard output is for the one document.
         self._console = Console(stderr=as_json, highlight=False, markup=False)
-        self._url = f"http://{LOOPBACK}:{http_port}"
+        scheme = "https" if os.environ.get("PROSA_TLS_CERTIFICATE") else "http"
+        self._url = f"{scheme}://{LOOPBACK}:{http_port}"
         self._begun = time.monotonic()
         named = os.environ.get(PUBLIC_VARIABLE, "")
         self._public_url = checked_public_url(named) if named else ""

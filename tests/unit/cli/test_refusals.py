@@ -98,3 +98,12 @@ def test_the_public_port_may_be_called_port() -> None:
 )
 def test_the_smoke_shows_what_was_answered_as_it_was_said(body: object, told: str) -> None:
     assert said(body) == told
+
+
+@pytest.mark.case("S13")
+def test_the_demo_says_that_it_goes_with_no_certificate(tmp_path: Path) -> None:
+    environment = {"PROSA_HOME": str(tmp_path / "home"), "PROSA_TLS_CERTIFICATE": "/etc/prosa/certificate.pem"}
+    result = prosa("up", "--demo", environment=environment)
+    assert result.exit_code == 2
+    assert "PROSA_TLS_CERTIFICATE" in result.output
+    assert not (tmp_path / "home").exists()
