@@ -44,11 +44,11 @@ MUTANTS = (
         (f"{OF_RECORD}::test_a_stale_report_changes_no_state",),
     ),
     Mutant(
-        "an echo told again undoes a resume",
+        "an echo of before a resume undoes it",
         RECORD,
-        "        written = kept if amendment.author_changed else None\n",
-        "        written = kept\n",
-        (f"{OF_CONVERSATIONS}::test_an_echo_told_again_after_a_resume_does_not_hand_over_again",),
+        "        and (conversation.handoff_time is None or message.create_time >= conversation.handoff_time)\n",
+        "",
+        (f"{OF_CONVERSATIONS}::test_an_echo_of_before_the_resume_told_late_does_not_hand_over",),
     ),
     Mutant(
         "an older message told late becomes the newest",
