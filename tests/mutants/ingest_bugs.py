@@ -119,6 +119,23 @@ MUTANTS = (
         (f"{OF_THE_LEGACY_PATH}::test_an_account_that_two_organizations_share_is_split_by_secret_and_by_inbox",),
     ),
     Mutant(
+        "provider_connection stays in stored bodies",
+        "services/ingest/providers/blanking.py",
+        '        *(b"provider_config", b"provider_connection"),\n',
+        '        *(b"provider_config",),\n',
+        (
+            f"{OF_THE_WAY_IN}::test_secrets_reach_no_stored_body",
+            "tests/unit/ingest/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",
+        ),
+    ),
+    Mutant(
+        "a stranger's body is read before its key is asked for",
+        "gateway/routes/webhooks.py",
+        "                    if named.key and not await self._keys.known(named):\n",
+        "                    if not named:\n",
+        ("tests/integration/gateway/test_webhook_addresses.py::test_a_stranger_is_answered_before_the_body",),
+    ),
+    Mutant(
         "unsigned webhooks are accepted without an end",
         VERIFY,
         "        unsigned = unsigned_end_time is not None and now < unsigned_end_time\n",
