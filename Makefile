@@ -65,7 +65,7 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/buf breaking --against protos/released.binpb
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/check_generated.sh
 	$(BIN)/python tools/requirements.py --check
-	$(BIN)/python tools/cases.py --check
+	$(BIN)/python tools/cases.py --check --strict
 	$(BIN)/python -m tools.settings --check
 
 format: install ## Bring code and contracts into form.

@@ -32,6 +32,20 @@ MUTANTS = (
         (TRIED_FIVE_TIMES,),
     ),
     Mutant(
+        "an event that is tried again holds back nothing",
+        "services/ingest/migrations/0001_pre_create_ingest.py",
+        "and held.sequence <= queued.sequence)",
+        "and held.sequence = queued.sequence)",
+        (TRIED_FIVE_TIMES,),
+    ),
+    Mutant(
+        "provider_connection is not blanked",
+        "services/ingest/providers/blanking.py",
+        '*(b"provider_config", b"provider_connection"),',
+        'b"provider_config",',
+        ("tests/unit/ingest/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",),
+    ),
+    Mutant(
         "every copy of a message is a message",
         "services/conversation/recording.py",
         "        if told.network_message_id:\n",
