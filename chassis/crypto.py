@@ -7,6 +7,7 @@ everything was sealed anew with the current one.
 from __future__ import annotations
 
 import base64
+import hmac
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -36,6 +37,8 @@ class Vault:
         self, keys: Mapping[str, bytes], current: str, random_bytes: Callable[[int], bytes] = os.urandom
     ) -> None:
         self._ciphers = {key_id: AESGCM(key) for key_id, key in keys.items()}
+        self.fingerprints = {key_id: _fingerprint(key) for key_id, key in keys.items()}
+        """By which a key is known again, and which tell nothing of it."""
         self._current = current
         self._random_bytes = random_bytes
 
@@ -96,6 +99,10 @@ def write_whole(path: Path, content: bytes) -> None:
         os.link(draft, path)
     finally:
         draft.unlink()
+
+
+def _fingerprint(key: bytes) -> bytes:
+    return hmac.digest(key, b"fingerprint of an encryption key", "sha256")
 
 
 def _associated_data(organization_id: UUID, column: str) -> bytes:

@@ -31,6 +31,7 @@ from chassis.errors import ProsaError
 from chassis.ids import Ids, Uuid7Ids
 from chassis.inner import NotReady, Readiness, start_inner_listener
 from chassis.interceptors import ServerInterceptor
+from chassis.keys import Fingerprints
 from chassis.leases import Leases
 from chassis.outbox import Outbox
 from chassis.outgoing import Outgoing
@@ -328,8 +329,12 @@ class Process:
         return self._host.database(service or self.service)
 
     def vault(self) -> Vault:
-        """Seals and opens secrets at rest."""
-        return Vault.load(self.settings.keys_dir)
+        """Seals and opens secrets at rest, with the keys that the service has always done so with."""
+        vault = Vault.load(self.settings.keys_dir)
+        fingerprints = Fingerprints(self.database(), self.service, self.settings.keys_dir, vault, self.clock)
+        self._host.prepare(fingerprints.compare_first)
+        self.readiness.add(f"keys.{self.service}", fingerprints.check)
+        return vault
 
     def outgoing(self) -> Outgoing:
         """Calls addresses that somebody else gave us."""

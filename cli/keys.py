@@ -61,3 +61,28 @@ def create(
     created = sorted(path.name for path in place.glob("*") if path.name not in before)
     lines = [f"{place}: {len(created)} files created." if created else f"{place}: everything was there."]
     answer({"directory": str(place), "created": created}, lines, as_json=as_json)
+
+
+@app.command("export")
+@operation
+def export(
+    directory: Annotated[Path, typer.Argument(help="A new folder, for the processes of these targets alone.")],
+    target: Annotated[str, typer.Option(help="A comma separated list of targets, as `prosa serve` takes them.")],
+    source: Annotated[Path | None, typer.Option(help="From where; PROSA_KEYS_DIR, else the home's keys.")] = None,
+    as_json: Json = False,
+) -> None:
+    """Copy only the key files that some targets need: what a process cannot read, nobody takes from it."""
+    from chassis import keys
+    from services.targets import chosen
+
+    place = source or keys_directory(os.environ)
+    try:
+        services = {name.partition("-")[0] for name in chosen(target)}
+        copied = keys.export_keys(place, directory, services)
+    except ValueError as error:
+        raise Refused(str(error), reason="TARGET_UNKNOWN") from error
+    except OSError as error:
+        named = error.filename or directory
+        raise Refused(f"Key files cannot be copied: {named} ({error.strerror}).", reason="KEYS_NOT_KEPT") from error
+    lines = [f"{directory}: {', '.join(copied)}"]
+    answer({"directory": str(directory), "files": copied}, lines, as_json=as_json)

@@ -13,6 +13,7 @@ import typer
 import uvloop
 
 from chassis import open_files, telemetry
+from chassis.keys import KeysLost
 from chassis.process import Host
 from cli import streams
 from cli.failures import RED, Refused, operation
@@ -62,6 +63,9 @@ async def run(target: str) -> None:
             return
         try:
             await starting
+        except KeysLost as error:
+            await host.stop()
+            raise Refused(str(error), reason="KEYS_LOST") from error
         except Exception:
             logger.exception("start_failed")
             await host.stop()

@@ -9,6 +9,7 @@ from pydantic import ValidationError
 
 from chassis.config import Settings
 from chassis.crypto import KEY_FILE
+from chassis.keys import SEALING
 from cli.failures import REFUSED, Refused, invalid_settings
 
 NO_DATABASE = frozenset({"gateway"})
@@ -40,7 +41,7 @@ def read_settings(targets: Iterable[str], environment: Mapping[str, str]) -> Set
 
 def _missing_keys(directory: Path, services: Iterable[str]) -> list[str]:
     wanted = [f"{service}.key" for service in services]
-    if "ingest" in services:
+    if SEALING & set(services):
         wanted.append(KEY_FILE)
     missing = [name for name in wanted if not (directory / name).exists()]
     if not missing:

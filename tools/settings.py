@@ -63,7 +63,7 @@ PROSA_LOG_LEVEL=info
 """
 
 OWN_SERVERS = """\
-# Of every process and of `prosa migrate`. Keys: `prosa keys create`, once, then the same folder for all.
+# Of every process and of `prosa migrate`. Keys: `prosa keys create`, once; then `prosa keys export` for each.
 PROSA_KEYS_DIR=/etc/prosa/keys
 PROSA_NATS_URL=nats://prosa:…@nats.internal:4222
 {databases}
@@ -169,7 +169,9 @@ Variables `SMOKE_…`: [smoke.md](smoke.md).
 
 `prosa migrate` makes each role, with the password that stands in the service's own URL. Every target but the gateway
 needs its service's URL (`ingest-accept` that of ingest); every target needs its service's key file in `PROSA_KEYS_DIR`,
-and ingest `encryption.json` too. `prosa keys create` draws them all: one key each for {", ".join(ISSUERS)}.
+and identity and ingest `encryption.json` too. `prosa keys create` draws them all, one key each for
+{", ".join(ISSUERS)}. `prosa keys export --target crm DIRECTORY` copies what one target
+needs and no more: a process that cannot read the others' keys cannot speak for them.
 
 | service | variable | role |
 | --- | --- | --- |

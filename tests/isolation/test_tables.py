@@ -32,6 +32,7 @@ TECHNICAL_TABLES = {
     "alembic_version": "where the schema's migrations stand",
     "consumer_cursors": "how far a consumer has read a stream",
     "expiring_tables": "which tables are swept",
+    "key_fingerprints": "by which keys of secrets are known again",
     "leases": "what may run only once",
     "partitioned_tables": "which tables are partitioned",
     "relay_state": "how far the stream has come",

@@ -7,16 +7,19 @@ import os
 import signal
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
 import pytest
 
 import services.targets
 from chassis import process as process_module
 from chassis import telemetry
+from chassis.auth import ISSUERS
 from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Process, Start
 from cli import serve
 from cli.failures import Refused
+from tests.unit.cli.running import prosa
 from tests.world import settings_for
 
 STOP_SECONDS_MAX = 60.0
@@ -166,3 +169,34 @@ async def test_a_module_that_cannot_start_ends_the_process(serving: Callable[[St
     with pytest.raises(ValueError, match="PROSA_CRM_DATABASE_URL"):
         async with asyncio.timeout(STOP_SECONDS_MAX):
             await serve.run("crm")
+
+
+@pytest.mark.case("S13")
+async def test_a_process_needs_and_is_given_no_keys_but_its_own(
+    servers: EmbeddedServers, database_url: str, keys_dir: Path, tmp_path: Path
+) -> None:
+    own = tmp_path / "keys"
+    from_all = ("--source", str(keys_dir))
+    exported = prosa("keys", "export", str(own), "--target", "crm", *from_all)
+    assert exported.exit_code == 0, exported.stdout
+    assert private_keys(own) == {"crm.key"}
+    settings = settings_for(database_url, servers.nats_url, servers.redis_url, own)
+    host = process_module.Host(settings)
+    await host.start({"crm": services.targets.TARGETS["crm"]})
+    await host.stop()
+    with pytest.raises(FileNotFoundError):
+        process_module.Host(settings).signer("identity")
+    # Nothing that is there is written over.
+    again = prosa("keys", "export", str(own), "--target", "crm,ingest", *from_all)
+    assert again.exit_code != 0
+    assert private_keys(own) == {"crm.key"}
+    receiver = tmp_path / "receiver"
+    assert prosa("keys", "export", str(receiver), "--target", "ingest-accept,gateway", *from_all).exit_code == 0
+    assert private_keys(receiver) == {"encryption.json", "gateway.key", "ingest.key"}
+
+
+def private_keys(directory: Path) -> set[str]:
+    """The names of what only its owner may read; the public halves of all are there as well."""
+    assert {path.stem for path in directory.glob("*.pub")} == set(ISSUERS)
+    assert {path.stat().st_mode & 0o777 for path in directory.iterdir()} == {0o600}
+    return {path.name for path in directory.iterdir() if path.suffix != ".pub"}

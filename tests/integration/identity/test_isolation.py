@@ -123,6 +123,7 @@ async def test_every_table_of_an_organization_forces_row_level_security(world: W
         "alembic_version",
         "consumer_cursors",
         "expiring_tables",
+        "key_fingerprints",
         "leases",
         "partitioned_tables",
         "relay_state",

@@ -2,17 +2,23 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import uuid4
 
 import aiohttp
+import orjson
+import psycopg
 import pytest
 import pytest_asyncio
+from sqlalchemy.engine import make_url
 
+import services.ingest.module
 from chassis import auth, crypto
 from chassis.embedded.servers import EmbeddedServers
-from chassis.keys import sealed_key_ids
+from chassis.keys import KeysLost, sealed_key_ids
+from chassis.process import Host
 from sandbox.chatwoot.signing import signed_request
 from tests.conftest import ALL_TARGETS
 from tests.office import SECRET, Office, open_office, sample
@@ -27,6 +33,7 @@ SAMPLE = "message_created.whatsapp_cloud.incoming"
 @pytest_asyncio.fixture(loop_scope="session")
 async def office(servers: EmbeddedServers, database_url: str, tmp_path: Path) -> AsyncIterator[Office]:
     """An organization in an installation with keys of its own."""
+    await forget_fingerprints(database_url)
     auth.create_key_files(tmp_path)
     crypto.create_key_file(tmp_path)
     settings = settings_for(database_url, servers.nats_url, servers.redis_url, tmp_path)
@@ -64,6 +71,8 @@ async def test_a_genuine_webhook_that_cannot_be_checked_is_answered_503_and_read
     kept = (keys / crypto.KEY_FILE).read_bytes()
     (keys / crypto.KEY_FILE).unlink()
     crypto.create_key_file(keys)
+    # As if nobody had ever noted the keys: a process that knows of them does not even start, see below.
+    await forget_fingerprints(office.world.database_url)
     world = await restarted(office)
     try:
         now = at(office, world)
@@ -87,6 +96,7 @@ async def test_a_genuine_webhook_that_cannot_be_checked_is_answered_503_and_read
         await world.close()
         await world.host.stop()
     (keys / crypto.KEY_FILE).write_bytes(kept)
+    await forget_fingerprints(office.world.database_url)
     world = await restarted(office)
     try:
         assert (await at(office, world).post(sample(SAMPLE)))[0] == 200
@@ -94,6 +104,47 @@ async def test_a_genuine_webhook_that_cannot_be_checked_is_answered_503_and_read
     finally:
         await world.close()
         await world.host.stop()
+
+
+async def forget_fingerprints(database_url: str) -> None:
+    """The installation has worked with no key yet."""
+    url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
+    async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
+        for service in ("identity", "ingest"):
+            await admin.execute(f"delete from {service}.key_fingerprints".encode())
+
+
+async def test_a_process_with_another_key_file_does_not_start(office: Office) -> None:
+    keys = office.world.settings.keys_dir
+    kept = orjson.loads((keys / crypto.KEY_FILE).read_bytes())
+    await forget_fingerprints(office.world.database_url)
+    world = await restarted(office)
+    await world.host.stop()
+    other = {key_id: base64.b64encode(bytes(32)).decode() for key_id in kept["keys"]}
+    for content in ({**kept, "keys": other}, {"current": "k2", "keys": {"k2": next(iter(other.values()))}}):
+        (keys / crypto.KEY_FILE).write_bytes(orjson.dumps(content))
+        with pytest.raises(KeysLost) as refused:
+            await start_ingest(office)
+        assert kept["current"] in str(refused.value)
+        assert "Put the file back from a backup" in str(refused.value)
+    # One more key, and the old one still there: that is how keys are changed.
+    grown = {"current": "k2", "keys": {**kept["keys"], "k2": next(iter(other.values()))}}
+    (keys / crypto.KEY_FILE).write_bytes(orjson.dumps(grown))
+    await start_ingest(office)
+    rows = await office.world.rows("select distinct key_id from ingest.key_fingerprints order by 1")
+    assert [row["key_id"] for row in rows] == sorted(grown["keys"])
+    (keys / crypto.KEY_FILE).write_bytes(orjson.dumps(kept))
+    with pytest.raises(KeysLost):
+        await start_ingest(office)
+
+
+async def start_ingest(office: Office) -> None:
+    """A process of ingest alone, started and stopped. Raises what starting it raises."""
+    host = Host(office.world.settings, clock=office.world.clock)
+    try:
+        await host.start({"ingest": services.ingest.module.start})
+    finally:
+        await host.stop()
 
 
 async def legacy(office: Office) -> int:
