@@ -5,22 +5,11 @@ from __future__ import annotations
 import asyncio
 
 import pytest
-from alembic import command
 
 from chassis import migrate
-from chassis.migrations import SERVICES, create_schema
+from chassis.migrations import SERVICES
 from tests.migration.conftest import NewDatabase
-from tests.migration.test_migrations import structure
-
-
-def _one_step_up(url: str, service: str) -> str:
-    """Applies the next revision of a service; answers where it stands then."""
-    with migrate.connected(url) as connection:
-        with connection.begin():
-            connection.exec_driver_sql(create_schema(service))
-        command.upgrade(migrate.config_for(service, connection), "+1")
-    (revision,) = migrate.revisions(url, [service])
-    return revision.current
+from tests.migration.test_migrations import one_step_up, structure
 
 
 @pytest.mark.req("ID-11")
@@ -33,7 +22,7 @@ async def test_a_step_down_leaves_exactly_what_stood_before_the_step_up(
     await asyncio.to_thread(migrate.migrate_up, url, [])
     stood = {}
     while True:
-        current = await asyncio.to_thread(_one_step_up, url, service)
+        current = await asyncio.to_thread(one_step_up, url, service)
         stood[current] = structure(url)
         (revision,) = migrate.revisions(url, [service])
         if revision.up_to_date:

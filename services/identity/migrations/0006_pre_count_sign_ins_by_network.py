@@ -25,7 +25,7 @@ def upgrade() -> None:
     -- By a hash of e-mail and network, so that nobody can read here who tried to sign in, and from where.
     create table identity.sign_in_attempts (
       attempt_hash bytea primary key,
-      attempt_count int not null,
+      attempt_count bigint not null,
       window_start timestamptz not null,
       success_time timestamptz
     );
