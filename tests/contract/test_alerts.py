@@ -18,7 +18,7 @@ from chassis.clock import SystemClock
 from chassis.telemetry import Metrics
 from cli.metrics import children, merge
 from gateway.listening.connections import Connections
-from gateway.metrics import HttpMetrics
+from gateway.metrics import HttpMetrics, WebhookMetrics
 from services.ingest.accept import DoorMetrics
 from services.ingest.queue_watch import QueueWatch
 from services.ingest.worker import WorkerMetrics
@@ -38,6 +38,7 @@ def labels() -> dict[str, set[str]]:
     """The labels of every metric that is served, by its name without the suffix of a sample."""
     metrics = Metrics(CollectorRegistry())
     HttpMetrics(metrics.registry)
+    WebhookMetrics(metrics.registry)
     Connections(registry=metrics.registry, monotonic=float)
     DoorMetrics(metrics.registry)
     WorkerMetrics(metrics.registry)

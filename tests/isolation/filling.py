@@ -58,6 +58,7 @@ class Party:
     api_key: str
     spare_api_key_id: str
     """A key that nobody calls with, and that may be revoked."""
+    connection_id: str
     connection_key: str
     account_id: int
     webhook_secret: str
@@ -163,6 +164,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         email,
         keys["kept"].secret,
         keys["spare"].api_key.api_key_id,
+        connection.connection_id,
         connection.connection_key,
         account_id,
         secret,

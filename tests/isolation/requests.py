@@ -346,5 +346,10 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
 }
 """Requests that follow from no row: by whose things they name, and who sends them."""
 
+TOLD: Mapping[str, Callable[[Party], str]] = {
+    "prosa.ingest.v1.ResolveConnectionKeysRequest": lambda target: target.connection_id
+}
+"""What a service may be told of the target by a request that holds the target's secret: its answer, and no more."""
+
 PARTS: Mapping[str, Callable[[Party], Message]] = {"prosa.ingest.v1.EnsureConversation": _place}
 """Parts of requests that name something by several fields."""

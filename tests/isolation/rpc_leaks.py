@@ -19,7 +19,7 @@ from google.rpc import status_pb2
 from tests.isolation.catalogue import Connection, Table, rows
 from tests.isolation.contracts import Rpc
 from tests.isolation.filling import Filled
-from tests.isolation.requests import BUILDERS, RequestMaker
+from tests.isolation.requests import BUILDERS, TOLD, RequestMaker
 from tests.world import World
 
 TEXT_LENGTH_MIN = 6
@@ -99,6 +99,8 @@ class Cases:
         if code not in ((*PASSED, *REFUSED) if rpc.permission.anonymous else allowed):
             found.append(f"answered {code.name} {told[:TOLD_BYTES]!r}")
         given = set(_leaves(sent)) & self._only_a
+        if who.startswith("service") and (answer := TOLD.get(sent.DESCRIPTOR.full_name)):
+            given.add(answer(self._filled.a))
         mentioned = {value for value in self._only_a - given - self._echoed if value.encode() in told}
         if mentioned:
             found.append(f"tells {sorted(mentioned)[:3]}")

@@ -85,6 +85,7 @@ async def test_a_body_becomes_the_request_and_the_answer_shows_empty_fields(gate
                 "conversation_key": "",
                 "address": "",
                 "create_time": None,
+                "username": "",
             }
         ],
     }
