@@ -17,7 +17,7 @@ from chassis.errors import Aborted
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as pb
-from services.identity import backfill_store, facts, resolution_store
+from services.identity import backfill_store, facts, resolution_log, resolution_store
 from services.identity.backfill_domain import Batch, Claims, Standing
 from services.identity.directory import Changes, Conflict, Person, Resolution
 from services.identity.domain import WHATSAPP, Contact, Identity, Outcome, conversation_key
@@ -78,7 +78,7 @@ class Backfiller:
         await resolution_store.write(tx, gathered.changes, now)
         announcements = facts.facts_of(gathered.changes, now)
         await self._outbox.add(tx, announcements, now)
-        await resolution_store.log(tx, gathered.log, self._ids.new, now)
+        await resolution_log.add(tx, gathered.log, self._ids.new, now)
         return batch, bool(announcements)
 
     def _gather(self, batch: Batch, people: dict[str, Person], held: dict[UUID, Contact], now: datetime) -> _Gathered:
