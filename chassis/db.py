@@ -7,6 +7,8 @@ a query without it, or with an emptied one, finds nothing (see ``chassis.migrati
 from __future__ import annotations
 
 import contextlib
+import random
+import time
 from collections.abc import AsyncIterator, Awaitable, Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from typing import Any, TypeVar
@@ -31,7 +33,7 @@ from chassis.database_trouble import (
 )
 from chassis.errors import Aborted, InvalidArgument, ProsaError, Unavailable
 from chassis.inner import NotReady
-from chassis.pool import Connection, Pool
+from chassis.pool import Connection, Lifetime, Pool
 
 Answer = TypeVar("Answer")
 
@@ -51,6 +53,10 @@ is joined to ``scoped`` tells them."""
 POOL_SIZE = 16
 POOL_WAIT_SECONDS = 3.0
 CONNECT_TIMEOUT_SECONDS = 3
+CONNECTION_SECONDS_MAX = 3_600.0
+"""A connection is used no longer: its server keeps what it learnt, and the name may lead to another server by now."""
+CONNECTION_SPREAD = 0.2
+"""The part of it that is drawn for each, so that those that were made together are not replaced together."""
 IDLE_IN_TRANSACTION_TIMEOUT = "10s"
 """A frozen process loses its transaction, and the locks with it, after this long; leases rely on it."""
 PREPARE_AFTER = 3
@@ -104,20 +110,58 @@ class Result:
         return self.one()[0]
 
 
+class TransactionMisused(RuntimeError):
+    """A fault in our own code, which no caller can mend; the message says what to change."""
+
+
+_AT_ONCE = (
+    "Two statements were to run at once on one transaction. Await each before the next, or give each a transaction."
+)
+_STILL_RUNNING = "The transaction was to be committed while a statement of it still ran. Await every statement in it."
+_OVER = "The transaction is over: its connection serves another one. Run every statement inside of it."
+
+
 class Tx:
     """An open transaction. Only a servicer, a consumer or a job opens one; all below takes it as its first argument.
 
-    Its statements run one after the other, each awaited before the next.
+    Its statements run one after the other, each awaited before the next; else it raises TransactionMisused and nothing
+    of it is committed, though nobody minded.
     """
 
-    __slots__ = ("_connection",)
+    __slots__ = ("_connection", "_misuse", "_running")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._running = False
+        self._misuse: str | None = None
+        """Why no statement is taken any more."""
 
     async def exec_driver_sql(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
-        return Result(*await self._connection.statements.run(statement, parameters))
+        if self._running:
+            self._misuse = _AT_ONCE
+        if self._misuse is not None:
+            raise TransactionMisused(self._misuse)
+        self._running = True
+        try:
+            return Result(*await self._connection.statements.run(statement, parameters))
+        finally:
+            self._running = False
+
+    async def _commit(self) -> None:
+        if self._misuse is None and self._running:
+            self._misuse = _STILL_RUNNING
+        if self._misuse is not None:
+            raise TransactionMisused(self._misuse)
+        # From here on nothing may come between.
+        self._misuse = _OVER
+        ended = await self._connection.statements.command(b"commit")
+        if ended != "COMMIT":
+            # PostgreSQL answers so where a statement had failed and nobody minded.
+            raise RuntimeError(f"The transaction was not committed: {ended}.")
+
+    def _end(self) -> None:
+        self._misuse = self._misuse or _OVER
 
 
 async def _admit_bound_role(connection: Connection) -> None:
@@ -146,10 +190,13 @@ class Database:
         application_name: str = "prosa",
         pool_size: int = POOL_SIZE,
         prepared: bool = False,
+        draw: Callable[[], float] = random.random,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> Database:
         """Opens a pool lazily. ``service`` is whose schema must be there; its setting named the URL.
 
-        ``prepared`` allows prepared statements: not behind a pooler in transaction mode.
+        ``prepared`` allows prepared statements: not behind a pooler in transaction mode. ``draw`` gives numbers from 0
+        to 1.
         """
         target = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
         return cls(
@@ -157,6 +204,7 @@ class Database:
                 make_conninfo(target, application_name=application_name, keepalives_idle=10, tcp_user_timeout=10_000),
                 size=pool_size,
                 wait_seconds=POOL_WAIT_SECONDS,
+                lifetime=Lifetime(CONNECTION_SECONDS_MAX, CONNECTION_SPREAD, draw, monotonic),
                 options={
                     "connect_timeout": CONNECT_TIMEOUT_SECONDS,
                     "prepare_threshold": PREPARE_AFTER if prepared else None,
@@ -177,19 +225,19 @@ class Database:
         except (psycopg.Error, OSError) as error:
             self._explain(error)
             raise translate(error) or error from error
+        tx = Tx(connection)
         try:
-            yield Tx(connection)
-            ended = await connection.statements.command(b"commit")
-            if ended != "COMMIT":
-                # PostgreSQL answers so where a statement had failed and nobody minded.
-                raise RuntimeError(f"The transaction was not committed: {ended}.")
+            yield tx
+            await tx._commit()  # noqa: SLF001 who holds a transaction is not to end it
         except Exception as error:
+            tx._end()  # noqa: SLF001
             await self._roll_back(connection)
             if (translated := translate(error) or await self._misfit(error, connection)) is not None:
                 raise translated from error
             raise
         except BaseException:
             # Whoever is cancelled cannot wait for a rollback; the connection takes its transaction with it.
+            tx._end()  # noqa: SLF001
             await connection.close()
             raise
         finally:
@@ -238,6 +286,10 @@ class Database:
                 raise
 
     async def _roll_back(self, connection: Connection) -> None:
+        if connection.pgconn.transaction_status == TransactionStatus.ACTIVE:
+            # Somebody runs a statement on it beside its own transaction: it serves nobody again.
+            await connection.interrupt()
+            return
         with contextlib.suppress(psycopg.Error, OSError):
             if not connection.closed and connection.pgconn.transaction_status in _OPEN:
                 await connection.statements.command(b"rollback")

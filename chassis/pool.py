@@ -1,7 +1,7 @@
 """A few connections to PostgreSQL, handed out one at a time; psycopg's own, for a statement should cost what it does.
 
-Connections are made when they are needed and kept as long as they are sound. A server that went away takes all of them
-with it: the first that is found broken lets go of every connection made before.
+Connections are made when they are needed and kept as long as they are sound and not too old. A server that went away
+takes all of them with it: the first that is found broken lets go of every connection made before.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ import os
 import select
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
-from typing import Any
+from typing import Any, NamedTuple
 
 import psycopg
 import structlog
@@ -49,23 +49,32 @@ class Connection(psycopg.AsyncConnection[Any]):
         return Statements(self)
 
     async def wait(self, gen: PQGen[RV], interval: float = 0.0, timeout: float | None = None) -> RV:
-        """Waits for the server for as long as the caller does. A cancellation asks it to hold no lock for nobody."""
+        """Waits for the server for as long as the caller does. A cancellation asks it to hold no lock for nobody.
+
+        Raises NotSupportedError where a timeout is given: the caller's own, by ``asyncio.timeout``, is what counts.
+        """
+        if timeout is not None:
+            raise psycopg.NotSupportedError("This connection waits without a timeout; use asyncio.timeout around it.")
         try:
             return await self._run(gen)
         except asyncio.CancelledError:
             if self.pgconn.transaction_status == TransactionStatus.ACTIVE:
-                try:
-                    await self.cancel_safe(timeout=CANCEL_SECONDS)
-                except (psycopg.Error, OSError) as error:
-                    logger.info("statement_left_behind", error=str(error))
-                finally:
-                    self._forget_socket()
-                    self.pgconn.finish()
+                await self.interrupt()
             raise
 
+    async def interrupt(self) -> None:
+        """Closes it in the middle of a statement, and asks the server to give that up and hold no lock for nobody."""
+        try:
+            await self.cancel_safe(timeout=CANCEL_SECONDS)
+        except (psycopg.Error, OSError) as error:
+            logger.info("statement_left_behind", error=str(error))
+        finally:
+            self._fail_waiting()
+            self.pgconn.finish()
+
     async def close(self) -> None:
-        """Closes it."""
-        self._forget_socket()
+        """Closes it. Raises OperationalError at whoever waits for a statement on it."""
+        self._fail_waiting()
         await super().close()
 
     async def _run(self, gen: PQGen[RV]) -> RV:
@@ -114,11 +123,37 @@ class Connection(psycopg.AsyncConnection[Any]):
         if self._awaited is not None and not self._awaited.done():
             self._awaited.set_result(ready)
 
+    def _fail_waiting(self) -> None:
+        """Nothing will come any more: who still waits would wait for ever."""
+        if self._awaited is not None and not self._awaited.done():
+            self._awaited.set_exception(psycopg.OperationalError("the connection was closed during a statement"))
+        self._forget_socket()
+
     def _forget_socket(self) -> None:
         if self._watched is not None:
             asyncio.get_running_loop().remove_reader(self._watched)
             os.close(self._watched)
             self._watched = None
+
+
+class Lifetime(NamedTuple):
+    """How long a connection is used. Those that were made together end apart: each at a time that is drawn."""
+
+    seconds_max: float
+    spread: float
+    """The part of it that is drawn: of 0.2, a fifth."""
+    draw: Callable[[], float]
+    """A number from 0 to 1."""
+    monotonic: Callable[[], float]
+
+    def end(self) -> float:
+        """When a connection that is made now has been used for long enough."""
+        return self.monotonic() + self.seconds_max * (1.0 - self.spread * self.draw())
+
+
+class _Made(NamedTuple):
+    generation: int
+    end: float
 
 
 class Pool:
@@ -133,16 +168,18 @@ class Pool:
         *,
         size: int,
         wait_seconds: float,
+        lifetime: Lifetime,
         options: Mapping[str, Any],
         admit: Callable[[Connection], Awaitable[None]] | None = None,
     ) -> None:
         self._url = url
         self._options = dict(options)
         self._wait_seconds = wait_seconds
+        self._lifetime = lifetime
         self._admit = admit
         self._slots = asyncio.Semaphore(size)
         self._idle: list[Connection] = []
-        self._generations: dict[Connection, int] = {}
+        self._made: dict[Connection, _Made] = {}
         self._generation = 0
 
     async def take(self) -> tuple[Connection, bool]:
@@ -164,12 +201,12 @@ class Pool:
                 if self._sound(connection):
                     return connection, False
                 await self._discard(connection)
-            generation = self._generation
+            made = _Made(self._generation, self._lifetime.end())
             connection = await self._connect()
         except BaseException:
             self._slots.release()
             raise
-        self._generations[connection] = generation
+        self._made[connection] = made
         return connection, True
 
     async def _connect(self) -> Connection:
@@ -183,8 +220,12 @@ class Pool:
         return connection
 
     async def give_back(self, connection: Connection) -> None:
-        """Takes a connection back; one that is broken or in the middle of something is closed."""
+        """Takes a connection back; one that is broken, too old or in the middle of something is closed."""
         try:
+            for idle in [idle for idle in self._idle if not self._sound(idle)]:
+                # What lies below the others may not be taken for hours.
+                self._idle.remove(idle)
+                await self._discard(idle)
             if self._sound(connection) and connection.pgconn.transaction_status == TransactionStatus.IDLE:
                 self._idle.append(connection)
             else:
@@ -203,9 +244,15 @@ class Pool:
             await self._discard(self._idle.pop())
 
     def _sound(self, connection: Connection) -> bool:
-        return not connection.closed and self._generations.get(connection) == self._generation
+        made = self._made.get(connection)
+        return (
+            made is not None
+            and made.generation == self._generation
+            and made.end > self._lifetime.monotonic()
+            and not connection.closed
+        )
 
     async def _discard(self, connection: Connection) -> None:
-        self._generations.pop(connection, None)
+        self._made.pop(connection, None)
         with contextlib.suppress(psycopg.Error, OSError):
             await connection.close()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
@@ -14,7 +15,7 @@ import pytest_asyncio
 from sqlalchemy.engine import make_url
 
 from chassis import db, pool
-from chassis.db import Database
+from chassis.db import CONNECTION_SECONDS_MAX, CONNECTION_SPREAD, Database, TransactionMisused
 from chassis.errors import Unavailable
 from tests.world import World, role_url
 
@@ -319,3 +320,135 @@ async def test_a_statement_nobody_waits_for_any_more_holds_no_lock(world: World,
             await task
         while await world.rows(blocked, pid):  # noqa: ASYNC110
             await asyncio.sleep(0)
+
+
+async def test_two_statements_at_once_on_one_transaction_are_told_so_and_leave_nothing_behind(
+    world: World, database: Database
+) -> None:
+    organization_id = uuid4()
+    with pytest.raises(TransactionMisused, match="Await each"):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction(organization_id) as tx:
+            pid = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+            await add_board(tx, organization_id)
+            first = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
+            await asyncio.gather(first, tx.exec_driver_sql("select 1"))
+    async with asyncio.timeout(GONE_SECONDS_MAX):
+        # Who waits for the first of them is told too, and the server goes on with it for nobody.
+        with pytest.raises(psycopg.OperationalError):
+            await first
+        while await world.rows("select 1 from pg_stat_activity where pid = %s", pid):  # noqa: ASYNC110 another process has no event to wait for
+            await asyncio.sleep(0)
+    assert await boards(world, organization_id) == 0
+    await database.ping()
+
+
+async def test_a_statement_beside_another_spoils_its_transaction_though_nobody_minds(
+    world: World, database: Database
+) -> None:
+    organization_id = uuid4()
+    with pytest.raises(TransactionMisused, match="Await each"):
+        async with database.transaction(organization_id) as tx:
+            await asyncio.gather(*(add_board(tx, organization_id) for _ in range(2)), return_exceptions=True)
+    assert await boards(world, organization_id) == 0
+
+
+async def test_a_transaction_is_not_committed_while_a_statement_of_it_runs(world: World, database: Database) -> None:
+    organization_id = uuid4()
+    with pytest.raises(TransactionMisused, match="still ran"):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            left = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
+            await asyncio.sleep(0)
+    with pytest.raises(psycopg.OperationalError):
+        await left
+    assert await boards(world, organization_id) == 0
+
+
+@pytest.mark.parametrize("failing", [False, True])
+async def test_a_statement_after_the_end_of_its_transaction_does_not_run_on_somebody_elses(
+    database: Database, failing: bool
+) -> None:
+    with contextlib.suppress(ZeroDivisionError):
+        async with database.transaction() as tx:
+            if failing:
+                raise ZeroDivisionError
+    async with database.transaction() as other:
+        with pytest.raises(TransactionMisused, match="is over"):
+            await tx.exec_driver_sql("select 1")
+        assert (await other.exec_driver_sql("select 1")).scalar_one() == 1
+
+
+async def test_a_statement_that_its_connection_leaves_behind_ends(database: Database) -> None:
+    with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction() as tx:
+            running = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
+            await asyncio.sleep(0)
+            await tx._connection.close()
+            async with asyncio.timeout(GONE_SECONDS_MAX):
+                with pytest.raises(psycopg.OperationalError, match="closed during a statement"):
+                    await running
+
+
+class Hours:
+    """A clock that tests set, in seconds, and numbers that they choose."""
+
+    def __init__(self, *drawn: float) -> None:
+        self.now = 0.0
+        self._drawn = list(drawn)
+
+    def draw(self) -> float:
+        return self._drawn.pop(0)
+
+    def monotonic(self) -> float:
+        return self.now
+
+
+def aging(world: World, hours: Hours) -> Database:
+    """A pool whose connections grow old as the hours say."""
+    url = role_url(world.database_url, "crm")
+    return Database.connect(url, application_name="pool", pool_size=SIZE, draw=hours.draw, monotonic=hours.monotonic)
+
+
+async def test_a_connection_is_used_for_a_time_that_is_drawn_and_no_longer(world: World) -> None:
+    hours = Hours(0.0, 1.0, 0.5)
+    database = aging(world, hours)
+    first = await pid_of(database)
+    hours.now = CONNECTION_SECONDS_MAX - 1.0
+    assert await pid_of(database) == first
+    hours.now = CONNECTION_SECONDS_MAX
+    second = await pid_of(database)
+    assert second != first
+    # The shortest life that can be drawn.
+    hours.now += CONNECTION_SECONDS_MAX * (1.0 - CONNECTION_SPREAD)
+    assert await pid_of(database) != second
+    await database.close()
+
+
+async def test_a_connection_that_grows_old_at_work_finishes_it_and_is_not_kept(world: World) -> None:
+    hours = Hours(0.0, 0.0)
+    database = aging(world, hours)
+    async with database.transaction() as tx:
+        hours.now = CONNECTION_SECONDS_MAX
+        first = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+    assert await pid_of(database) != first
+    await database.close()
+
+
+async def test_a_connection_that_nobody_takes_grows_old_too(world: World) -> None:
+    hours = Hours(0.0, 1.0)
+    database = aging(world, hours)
+    async with database.transaction() as tx:
+        above = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+        below = await pid_of(database)
+    hours.now = CONNECTION_SECONDS_MAX * (1.0 - CONNECTION_SPREAD)
+    assert await pid_of(database) == above
+    async with asyncio.timeout(GONE_SECONDS_MAX):
+        while await world.rows("select 1 from pg_stat_activity where pid = %s", below):  # noqa: ASYNC110
+            await asyncio.sleep(0)
+    await database.close()
+
+
+async def test_a_timeout_that_would_not_be_kept_is_refused(database: Database) -> None:
+    async with database.transaction() as tx:
+        with pytest.raises(psycopg.NotSupportedError, match="without a timeout"):
+            [notice async for notice in tx._connection.notifies(timeout=0.1)]
