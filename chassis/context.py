@@ -20,6 +20,9 @@ trace_parent: ContextVar[str] = ContextVar("trace_parent", default="")
 deadline: ContextVar[float | None] = ContextVar("deadline", default=None)
 """The moment on the monotonic clock after which nobody waits for the answer any more."""
 
+WORK_SECONDS_MIN = 0.1
+"""With less left a call is not begun: it would take its share of a loaded system, and end too late for its caller."""
+
 client_network: ContextVar[str] = ContextVar("client_network", default="")
 """The network of who called over HTTP, such as "192.0.2.0/24", as the gateway saw it; empty where nobody did.
 

@@ -32,6 +32,7 @@ from chassis.errors import (
     from_status,
     to_status,
 )
+from chassis.rpc import deadline_too_short
 from chassis.telemetry import Metrics, span
 from chassis.violations import broken_rules, sentence
 from prosa.v1 import options_pb2
@@ -183,10 +184,13 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         context.correlation_id.set(context.accepted_correlation_id(metadata.get("x-correlation-id")))
         context.trace_parent.set(context.accepted_trace_parent(metadata.get("traceparent")))
         context.client_network.set(context.accepted_client_network(metadata.get("x-client-network")))
-        remaining = call_context.time_remaining()
-        remaining = DEADLINE_SECONDS_MAX if remaining is None else min(remaining, DEADLINE_SECONDS_MAX) - ANSWER_SECONDS
-        if remaining <= 0:
-            raise DeadlineExceeded("DEADLINE_TOO_SHORT", "No time was left to begin with.")
+        remaining = cast("float | None", call_context.time_remaining())
+        if remaining is None:
+            remaining = DEADLINE_SECONDS_MAX
+        elif remaining < context.WORK_SECONDS_MIN:
+            raise deadline_too_short()
+        else:
+            remaining = min(remaining, DEADLINE_SECONDS_MAX) - ANSWER_SECONDS
         context.deadline.set(time.monotonic() + remaining)
         self._authorize(method, metadata.get("authorization"))
         if violations := broken_rules(request):

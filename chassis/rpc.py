@@ -12,7 +12,7 @@ from grpc_status import rpc_status
 
 from chassis import context
 from chassis.auth import TokenSigner, audience_of
-from chassis.errors import DeadlineExceeded, ProsaError, Unavailable, from_status
+from chassis.errors import DeadlineExceeded, ProsaError, Unavailable, from_status, to_status
 
 CALL_SECONDS = 10.0
 """The deadline of a call whose caller set none and that has no other."""
@@ -67,7 +67,10 @@ class _Completing:
             metadata.add("x-client-network", network)
         timeout = details.timeout
         if timeout is None and bounded:
-            timeout = max(0.0, context.seconds_left(CALL_SECONDS) - HOP_SECONDS)
+            timeout = context.seconds_left(CALL_SECONDS) - HOP_SECONDS
+            if timeout < context.WORK_SECONDS_MIN:
+                # The other side would refuse it, a trip later.
+                raise _as_answered(deadline_too_short())
         return grpc.aio.ClientCallDetails(
             details.method, timeout, metadata, details.credentials, details.wait_for_ready
         )
@@ -101,6 +104,21 @@ def open_channel(address: str, signer: TokenSigner | None, *, bare: bool = False
 def for_organization(organization_id: UUID) -> grpc.aio.Metadata:
     """Metadata of a call that this service makes for one organization, over a channel that signs."""
     return grpc.aio.Metadata((_ACTING_FOR, str(organization_id)))
+
+
+def deadline_too_short() -> DeadlineExceeded:
+    """The refusal of a call that has no time to be worked on."""
+    return DeadlineExceeded(
+        "DEADLINE_TOO_SHORT",
+        f"Less than {context.WORK_SECONDS_MIN * 1_000:.0f} ms were left to begin with. Call with a longer deadline.",
+    )
+
+
+def _as_answered(error: ProsaError) -> grpc.aio.AioRpcError:
+    """The error as a caller would have it from the other side."""
+    status = rpc_status.to_status(to_status(error))
+    trailing = grpc.aio.Metadata(*(status.trailing_metadata or ()))
+    return grpc.aio.AioRpcError(error.code, grpc.aio.Metadata(), trailing, error.message)
 
 
 def error_of(error: grpc.aio.AioRpcError) -> ProsaError:

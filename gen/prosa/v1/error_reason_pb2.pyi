@@ -50,7 +50,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
     """DEADLINE_EXCEEDED: it took longer than a call may. Example: the database is overloaded."""
     ERROR_REASON_DEADLINE_TOO_SHORT: _ErrorReason.ValueType  # 14
-    """DEADLINE_EXCEEDED: no time was left to begin with. Example: a deadline of 5 milliseconds."""
+    """DEADLINE_EXCEEDED: less than 100 ms were left to begin with. Example: a deadline of 5 milliseconds."""
     ERROR_REASON_TOKEN_MISSING: _ErrorReason.ValueType  # 15
     """UNAUTHENTICATED: neither a token nor an API key was sent. Example: a call without headers."""
     ERROR_REASON_TOKEN_INVALID: _ErrorReason.ValueType  # 16
@@ -217,7 +217,7 @@ ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 12
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
 """DEADLINE_EXCEEDED: it took longer than a call may. Example: the database is overloaded."""
 ERROR_REASON_DEADLINE_TOO_SHORT: ErrorReason.ValueType  # 14
-"""DEADLINE_EXCEEDED: no time was left to begin with. Example: a deadline of 5 milliseconds."""
+"""DEADLINE_EXCEEDED: less than 100 ms were left to begin with. Example: a deadline of 5 milliseconds."""
 ERROR_REASON_TOKEN_MISSING: ErrorReason.ValueType  # 15
 """UNAUTHENTICATED: neither a token nor an API key was sent. Example: a call without headers."""
 ERROR_REASON_TOKEN_INVALID: ErrorReason.ValueType  # 16
