@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from pathlib import Path
 from typing import Literal
+from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
@@ -32,6 +33,9 @@ def address_taken(variable: str, address: str) -> SettingRefused:
         "address. Stop that program, or set it to another one.",
     )
 
+
+OWN_TIMEOUTS = ("timeout", "connect_timeout", "tcp_user_timeout")
+"""What a database's URL may not set: Prosa does, so that a webhook is answered in time. ``timeout`` nobody knows."""
 
 LogLevel = Literal["debug", "info", "warning", "error"]
 
@@ -104,6 +108,15 @@ class Settings(BaseSettings):
                 "it."
             )
         return directory
+
+    @field_validator(*(f"{service}_database_url" for service in SERVICES))
+    @classmethod
+    def _check_database_url(cls, url: SecretStr | None) -> SecretStr | None:
+        query = "" if url is None else urlsplit(url.get_secret_value()).query
+        for name in OWN_TIMEOUTS:
+            if name in parse_qs(query, keep_blank_values=True):
+                raise ValueError(f"It sets {name}, which Prosa does not take from outside. Remove that from the URL.")
+        return url
 
     @field_validator("allowed_hosts")
     @classmethod

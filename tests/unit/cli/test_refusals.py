@@ -65,6 +65,16 @@ def test_a_database_url_that_is_none_is_not_shown() -> None:
     assert "secret-word" not in result.stderr
 
 
+@pytest.mark.parametrize("name", ["timeout", "connect_timeout", "tcp_user_timeout"])
+def test_a_timeout_that_a_database_url_sets_is_refused_and_not_ignored(keys: str, name: str) -> None:
+    url = f"postgresql://prosa_crm:secret-word@127.0.0.1:1/x?sslmode=disable&{name}=30"
+    result = prosa("serve", "--target", "crm", environment={"PROSA_CRM_DATABASE_URL": url, "PROSA_KEYS_DIR": keys})
+    assert result.exit_code == 2
+    told = " ".join(result.stderr.split())
+    assert f"PROSA_CRM_DATABASE_URL: It sets {name}, which Prosa does not take from outside." in told
+    assert "secret-word" not in told
+
+
 def test_key_files_that_cannot_be_kept_name_the_place(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("no directory")
     result = prosa("keys", "create", "--directory", str(tmp_path / "file"))
