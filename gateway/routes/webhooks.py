@@ -255,6 +255,9 @@ class Door:
                 result.reason or "SIGNATURE_MISMATCH",
                 f"Invalid signature: {_WHY_REFUSED.get(result.reason, _SECRETS_DIFFER)}",
             )
+        if result.outcome == pb.ACCEPT_OUTCOME_INVALID:
+            # Ingest knows of the provider's limit too, should the two ever differ.
+            raise web.HTTPRequestEntityTooLarge(max_size=body_bytes_max, actual_size=request.content_length or 0)
         # It was known, so it was answered for; from now on it is not.
         self._keys.forget(named)
         raise self._unknown()

@@ -25,26 +25,26 @@ from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
 from services.ingest.legacy_path import UNCHECKED, LegacyTarget, Proof, Refusal, read_target, unproved
 from services.ingest.limits import LARGE_BODY_BYTES, UNPROVEN_MENDED_BYTES_MAX
-from services.ingest.providers.blanking import CHATWOOT_SECRETS, EVOLUTION_SECRETS, blank_secrets
-from services.ingest.providers.chatwoot import verify as chatwoot
-from services.ingest.providers.chatwoot.shape import ordering_key
-from services.ingest.providers.chatwoot.verify import Claim
+from services.ingest.providers import PROVIDERS, by_number, number_of
+from services.ingest.providers.authenticity import Check
+from services.ingest.providers.blanking import blank_secrets
+from services.ingest.providers.chatwoot.verify import Claim, read_claim
 from services.ingest.providers.fields import crowded
+from services.ingest.providers.provider import Provider
 from services.ingest.unsigned import UnsignedLog
 
 EVENT_NAME_LENGTH_MAX = 100
+BODY_TOO_LARGE = "BODY_TOO_LARGE"
 P = ParamSpec("P")
 T = TypeVar("T")
 
-_PROVIDERS = {number: name.removeprefix("PROVIDER_") for name, number in pb.Provider.items()}
-
 _LABELS = {
-    chatwoot.Check.AUTHENTIC: "",
-    chatwoot.Check.AUTHENTIC_STATIC: "authentic_static",
-    chatwoot.Check.UNSIGNED_ACCEPTED: "unsigned_accepted",
+    Check.AUTHENTIC: "",
+    Check.AUTHENTIC_STATIC: "authentic_static",
+    Check.UNSIGNED_ACCEPTED: "unsigned_accepted",
 }
 """What the metric calls the checks that let a webhook in."""
-_PROVED = (chatwoot.Check.AUTHENTIC, chatwoot.Check.AUTHENTIC_STATIC)
+_PROVED = (Check.AUTHENTIC, Check.AUTHENTIC_STATIC)
 
 logger = structlog.get_logger(__name__)
 
@@ -71,9 +71,10 @@ class DoorMetrics:
         for kind, count in alike.items():
             series = self._series.get(kind)
             if series is None:
-                provider, outcome, check = kind
+                number, outcome, check = kind
+                provider = by_number(number)
                 series = self._series[kind] = self.webhooks.labels(
-                    pb.Provider.Name(provider).removeprefix("PROVIDER_").lower(),
+                    "unspecified" if provider is None else provider.name.lower(),
                     pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
                     check,
                 )
@@ -103,10 +104,10 @@ class Door:
     async def resolve(self, keys: Sequence[pb.ConnectionKey]) -> list[str]:
         """The id of each key's connection, empty where there is none."""
         known = await self._directory.by_keys({item.key for item in keys})
-        found = [(known.get(item.key), _PROVIDERS.get(item.provider)) for item in keys]
+        found = [(known.get(item.key), item.provider) for item in keys]
         return [
-            str(connection.id) if connection is not None and connection.provider == provider else ""
-            for connection, provider in found
+            str(connection.id) if connection is not None and number_of(connection.provider) == number else ""
+            for connection, number in found
         ]
 
     async def accept(self, webhooks: Sequence[pb.Webhook]) -> list[pb.AcceptResult]:
@@ -128,14 +129,16 @@ class Door:
                         logger.warning("webhook_refused", check=decided.check, **_told_by(hook))
                     continue
                 connection, check = decided.connection, decided.check
+                provider = PROVIDERS[connection.provider]
             else:
                 found = known.get(hook.connection_key)
-                if found is None or found.provider != _PROVIDERS.get(hook.provider):
+                named = None if found is None else PROVIDERS.get(found.provider)
+                if found is None or named is None or named.number != hook.provider:
                     results[place] = _refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND")
                     checks[place] = "CONNECTION_NOT_FOUND"
                     continue
-                connection = found
-                verdict = await _aside(body, _check, hook, body, connection, now)
+                connection, provider = found, named
+                verdict = await _aside(body, provider.verify, body, hook.headers, connection, now)
                 check = verdict.check
                 if connection.unreadable and check not in _PROVED:
                     results[place], checks[place] = UNCHECKED.result, UNCHECKED.check
@@ -147,8 +150,11 @@ class Door:
                         "webhook_refused", connection_id=str(connection.id), check=check.value, **_told_by(hook)
                     )
                     continue
+            if len(body) > provider.body_bytes_max:
+                results[place], checks[place] = _refused(pb.ACCEPT_OUTCOME_INVALID, BODY_TOO_LARGE), BODY_TOO_LARGE
+                continue
             checks[place] = _LABELS[check]
-            passed[place] = await _aside(body, self._event, hook, body, connection, check, now)
+            passed[place] = await _aside(body, self._event, hook, body, connection, provider, check, now)
         await self._store(passed, results)
         self._unsigned.note(
             {event.connection_id: event.organization_id for event in passed.values() if not event.signed}
@@ -165,7 +171,7 @@ class Door:
         decided: dict[int, Proof | Refusal] = {}
         claims: dict[int, tuple[Claim, LegacyTarget]] = {}
         for place, hook in hooks.items():
-            claim = chatwoot.read_claim(hook.headers, now)
+            claim = read_claim(hook.headers, now)
             if isinstance(claim, Claim):
                 # Whose it is stands in the body, so this is read before anybody has proved anything.
                 root = await _aside(bodies[place], _parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
@@ -206,26 +212,25 @@ class Door:
         hook: pb.Webhook,
         body: bytes,
         connection: Connection,
-        check: chatwoot.Check,
+        provider: Provider,
+        check: Check,
         now: datetime,
     ) -> accept_store.NewEvent:
         root = _parsed(body)
-        key = f"{connection.context.connection_id}/{ordering_key(root)}"
-        name = root.get("event") if isinstance(root, dict) else None
-        fields = EVOLUTION_SECRETS if hook.provider == pb.PROVIDER_EVOLUTION else CHATWOOT_SECRETS
+        key = f"{connection.context.connection_id}/{provider.ordering_key(root)}"
         return accept_store.NewEvent(
             id=self._ids.new(),
             receive_time=now,
             organization_id=connection.organization_id,
             connection_id=connection.id,
             provider=connection.provider,
-            event=_printable(name),
+            event=_printable(provider.event_name(root)),
             ordering_key=key,
             lane=lane_of(key),
-            signed=check is not chatwoot.Check.UNSIGNED_ACCEPTED,
-            delivery_key=chatwoot.delivery_key(hook.headers, body),
+            signed=check is not Check.UNSIGNED_ACCEPTED,
+            delivery_key=provider.delivery_key(hook.headers, body),
             trace_parent=context.accepted_trace_parent(hook.trace_parent),
-            body=blank_secrets(body, fields, readable=root is not None),
+            body=blank_secrets(body, provider.secret_fields, readable=root is not None),
         )
 
 
@@ -234,13 +239,6 @@ async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.k
     if len(body) > LARGE_BODY_BYTES:
         return await asyncio.to_thread(work, *args, **kwargs)
     return work(*args, **kwargs)
-
-
-def _check(hook: pb.Webhook, body: bytes, connection: Connection, now: datetime) -> chatwoot.Verdict:
-    legacy = None
-    if connection.legacy_static_secret_end_time is not None and connection.secrets:
-        legacy = chatwoot.LegacyStaticSecret(connection.secrets, connection.legacy_static_secret_end_time)
-    return chatwoot.verify(body, hook.headers, connection.secrets, now, legacy, connection.unsigned_end_time)
 
 
 def _parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:

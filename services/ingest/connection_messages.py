@@ -13,6 +13,7 @@ from prosa.v1 import options_pb2
 from services.ingest import connection_rules as rules
 from services.ingest.connection_check import CheckItem
 from services.ingest.connection_store import Channel, Connection
+from services.ingest.providers import number_of
 
 
 def webhook_path(connection: Connection) -> str:
@@ -30,7 +31,7 @@ def connection_message(connection: Connection, channels: Sequence[Channel]) -> p
     return pb.Connection(
         connection_id=str(connection.id),
         organization_id=str(connection.organization_id),
-        provider=ingest_service_pb2.Provider.Value(f"PROVIDER_{connection.provider}"),
+        provider=ingest_service_pb2.Provider.ValueType(number_of(connection.provider)),
         name=connection.name,
         connection_key=connection.connection_key,
         webhook_path=webhook_path(connection),

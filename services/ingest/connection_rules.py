@@ -48,19 +48,6 @@ def base_url(text: str) -> str:
     return target.url
 
 
-def account_id(provider: str, given: int) -> int | None:
-    """The provider's account, None where it has none. Raises InvalidArgument ACCOUNT_ID_MISSING."""
-    if given:
-        return given
-    if provider == "CHATWOOT":
-        raise InvalidArgument(
-            "ACCOUNT_ID_MISSING",
-            "account_id is missing. It is the number in the address of Chatwoot's pages: /app/accounts/<id>.",
-            violations=[FieldViolation("account_id", "must be the account's number, above 0")],
-        )
-    return None
-
-
 def something_named(fields: Collection[str]) -> None:
     """Raises InvalidArgument NOTHING_TO_CHANGE unless an update names a field that it is to change."""
     if not set(fields) - ADDRESSING_FIELDS:

@@ -16,7 +16,7 @@ from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError, ResourceExhausted
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ProsaError, ResourceExhausted
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import read_page
@@ -34,6 +34,8 @@ from services.ingest.connection_check import Declared, Kept, administers, evalua
 from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.directory import SECRET_COLUMN
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
+from services.ingest.providers import PROVIDERS, by_number
+from services.ingest.providers.provider import ConnectionRules, Provider
 
 ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
 CONNECTION_KEY_BYTES = 24
@@ -81,14 +83,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         context: grpc.aio.ServicerContext[pb.CreateConnectionRequest, pb.Connection],
     ) -> pb.Connection:
         organization_id, now = auth.organization_id(), self._clock.now()
-        secret, provider = rules.webhook_secret(request.webhook_secret), _provider_name(request.provider)
+        secret, provider = rules.webhook_secret(request.webhook_secret), _provider(request.provider)
         connection = Connection(
             id=self._ids.new(),
             organization_id=organization_id,
-            provider=provider,
+            provider=provider.name,
             name=rules.readable_name(request.name),
             connection_key=self._draw_key(),
-            account_id=rules.account_id(provider, request.account_id),
+            account_id=provider.connection_rules.account_id(request.account_id),
             base_url=rules.base_url(request.base_url),
             access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
             legacy_static_secret_end_time=_time(request, "legacy_static_secret_end_time"),
@@ -367,7 +369,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         if request.HasField("name"):
             after = replace(after, name=rules.readable_name(request.name))
         if request.HasField("account_id"):
-            after = replace(after, account_id=rules.account_id(before.provider, request.account_id))
+            after = replace(after, account_id=_rules_of(before).account_id(request.account_id))
         if request.HasField("base_url"):
             after = replace(after, base_url=rules.base_url(request.base_url))
             if before.access_token_sealed is not None and not token:
@@ -474,18 +476,22 @@ def _instance_name(text: str) -> str:
     return text.replace("\x00", "").strip()
 
 
-def _provider_name(provider: ingest_service_pb2.Provider.ValueType) -> str:
-    wanted = provider or ingest_service_pb2.PROVIDER_CHATWOOT
-    # Enums are open on the wire: a newer caller may name what this release does not know.
-    if wanted not in ingest_service_pb2.Provider.values():
-        raise InvalidArgument("PROVIDER_UNKNOWN", "provider must be CHATWOOT.")
-    if wanted == ingest_service_pb2.PROVIDER_EVOLUTION:
-        # No parser reads Evolution's own webhooks yet: a connection would take them in and let them wait for nobody.
-        raise InvalidArgument(
-            "PROVIDER_UNSUPPORTED",
-            "This release reads Chatwoot's webhooks. Connect Evolution to Chatwoot and declare its inbox as a channel.",
-        )
-    return ingest_service_pb2.Provider.Name(wanted).removeprefix("PROVIDER_")
+def _provider(number: ingest_service_pb2.Provider.ValueType) -> Provider:
+    """The provider of a new connection: the one that is named, Chatwoot where none is."""
+    provider = by_number(number or ingest_service_pb2.PROVIDER_CHATWOOT)
+    if provider is None:
+        supported = [known.name for known in PROVIDERS.values() if not known.connection_rules.unsupported]
+        raise InvalidArgument("PROVIDER_UNKNOWN", f"provider must be {' or '.join(supported)}.")
+    if provider.connection_rules.unsupported:
+        raise InvalidArgument("PROVIDER_UNSUPPORTED", provider.connection_rules.unsupported)
+    return provider
+
+
+def _rules_of(connection: Connection) -> ConnectionRules:
+    provider = PROVIDERS.get(connection.provider)
+    if provider is None:
+        raise FailedPrecondition("PROVIDER_UNKNOWN", f"This release knows no provider {connection.provider}.")
+    return provider.connection_rules
 
 
 def _source_name(source: options_pb2.Source.ValueType) -> str:

@@ -20,6 +20,7 @@ from prosa.ingest.v1 import webhook_event_service_pb2_grpc as pb_grpc
 from services.ingest import event_store as store
 from services.ingest.event_store import DEAD_LETTER, PENDING, EventFilter, EventPlace, StoredEvent
 from services.ingest.limits import BODY_TEXT_BYTES_MAX, REPLAY_CHUNK_EVENTS, REPLAY_EVENTS_MAX
+from services.ingest.providers import number_of
 from services.ingest.reasons import explain
 
 
@@ -158,7 +159,7 @@ def event_message(event: StoredEvent) -> pb.WebhookEvent:
         webhook_event_id=str(event.id),
         organization_id=str(event.organization_id),
         connection_id=str(event.connection_id),
-        provider=ingest_service_pb2.Provider.Value(f"PROVIDER_{event.provider}"),
+        provider=ingest_service_pb2.Provider.ValueType(number_of(event.provider)),
         event=event.event,
         state=_state_number(event.state),
         reason=event.reason,

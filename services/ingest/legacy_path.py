@@ -15,8 +15,9 @@ from uuid import UUID
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest.directory import Connection
+from services.ingest.providers.authenticity import Check
 from services.ingest.providers.chatwoot.shape import flatten
-from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Check, Claim
+from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Claim
 from services.ingest.providers.fields import number, obj
 
 ORGANIZATION_HEADER = "x-organization-id"

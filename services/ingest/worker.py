@@ -25,7 +25,7 @@ from services.ingest.lanes import Lanes
 from services.ingest.normal_form import Ignored, Invalid
 from services.ingest.outcomes import ATTEMPTS_MAX, RETRY_SECONDS, Done, Pending, Retry
 from services.ingest.path import Journey, Path
-from services.ingest.providers.chatwoot.parse import parse as parse_chatwoot
+from services.ingest.providers import PROVIDERS
 from services.ingest.reasons import CONTACT_UNKNOWN, explain
 
 BATCH_MAX = 100
@@ -215,15 +215,22 @@ class Worker:
         """What has ended already, being no event of ours or none at all, and the journeys that lie ahead."""
         ended: list[Done | Retry] = []
         journeys: list[tuple[Pending, Journey]] = []
-        places = {key: (connection.context, str(connection.organization_id)) for key, connection in connections.items()}
+        places = {
+            key: (connection.context, str(connection.organization_id), PROVIDERS.get(connection.provider))
+            for key, connection in connections.items()
+        }
         for item in batch:
             place = places.get(item.connection_id)
             if place is None:
                 gone = FailedPrecondition("CONNECTION_UNREADABLE", "The event's connection cannot be read.")
                 ended.append(self._failed(item, gone))
                 continue
-            connection, organization_id = place
-            parsed = parse_chatwoot(item.body, connection)
+            connection, organization_id, provider = place
+            if provider is None:
+                unknown = f"This release knows no provider {item.provider}; replay the event once one runs that does."
+                ended.append(self._failed(item, FailedPrecondition("PROVIDER_UNKNOWN", unknown)))
+                continue
+            parsed = provider.parse(item.body, connection)
             if isinstance(parsed, Ignored):
                 ended.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):

@@ -6,6 +6,7 @@ import asyncio
 import io
 import random
 import re
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -17,6 +18,7 @@ from gateway.limits import CHATWOOT_BODY_BYTES_MAX
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.directory import CHANGED_SUBJECT
 from services.ingest.limits import UNSIGNED_DAYS, UNSIGNED_DAYS_MAX
+from services.ingest.providers import PROVIDERS
 from tests.office import SAMPLES, SECRET, Office, changed, open_office, sample
 from tests.world import World
 
@@ -37,6 +39,17 @@ async def test_a_changed_byte_an_old_time_and_no_signature_are_refused(office: O
             answer = await response.json(content_type=None)
             assert (response.status, answer["reason"]) == (401, reason)
     assert await office.count("ingest.webhook_events") == 0
+
+
+async def test_what_is_larger_than_its_provider_sends_is_refused_and_not_stored(
+    office: Office, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    body = office.encoded(sample(INCOMING))
+    monkeypatch.setitem(PROVIDERS, "CHATWOOT", replace(PROVIDERS["CHATWOOT"], body_bytes_max=len(body)))
+    status, answer = await office.post(body + b" ")
+    assert (status, answer["reason"]) == (413, "BODY_TOO_LARGE")
+    assert await office.count("ingest.webhook_events") == 0
+    assert (await office.post(body))[0] == 200
 
 
 @pytest.mark.req("IN-02")

@@ -4,9 +4,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from services.ingest.providers.authenticity import Check
 from services.ingest.providers.chatwoot.verify import (
     CLOCK_SKEW_MAX_SECONDS,
-    Check,
     LegacyStaticSecret,
     delivery_key,
     sign,

@@ -12,7 +12,6 @@ from chassis.errors import FailedPrecondition, InvalidArgument
 from chassis.ids import Uuid7Ids
 from services.ingest.connection_check import NEEDED_EVENTS, Failure, Kept, Seen, Webhook, evaluate
 from services.ingest.connection_rules import (
-    account_id,
     base_url,
     readable_name,
     something_named,
@@ -21,6 +20,7 @@ from services.ingest.connection_rules import (
 )
 from services.ingest.event_store import first_id_at
 from services.ingest.lanes_hash import LANE_COUNT, lane_of
+from services.ingest.providers import PROVIDERS
 from services.ingest.providers.chatwoot.shape import CONTACT_EVENTS, CONVERSATION_EVENTS, MESSAGE_EVENTS
 
 NEW, OLD = UUID(int=2), UUID(int=1)
@@ -81,10 +81,11 @@ def test_what_is_no_base_url_is_refused(given: str) -> None:
 
 
 def test_chatwoot_has_accounts_and_evolution_none() -> None:
-    assert account_id("CHATWOOT", 7) == 7
-    assert account_id("EVOLUTION", 0) is None
+    account_id = PROVIDERS["CHATWOOT"].connection_rules.account_id
+    assert account_id(7) == 7
+    assert PROVIDERS["EVOLUTION"].connection_rules.account_id(0) is None
     with pytest.raises(InvalidArgument) as refused:
-        account_id("CHATWOOT", 0)
+        account_id(0)
     assert refused.value.reason == "ACCOUNT_ID_MISSING"
     assert "/app/accounts/" in refused.value.message
 

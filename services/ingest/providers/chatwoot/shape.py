@@ -62,6 +62,11 @@ def _contact_sender(root: Json) -> Json | None:
     return sender if sender.get("type") in (None, "contact") else None
 
 
+def event_name(root: Any) -> object:
+    """Answers what an event says that it is, None where it says nothing."""
+    return root.get("event") if isinstance(root, dict) else None
+
+
 def ordering_key(root: Any) -> str:
     """Answers within a connection what must be processed in order: "c:<conversation>" or "p:<contact>".
 

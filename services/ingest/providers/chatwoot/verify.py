@@ -10,7 +10,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
+
+from services.ingest.providers.authenticity import Check, Credentials, Verdict
 
 CLOCK_SKEW_MAX_SECONDS = 300
 SECRETS_MAX = 2
@@ -23,22 +24,6 @@ DELIVERY_HEADER = "x-chatwoot-delivery"
 _SIGNATURE = re.compile(r"sha256=([0-9a-f]{64})", re.ASCII)
 _TIMESTAMP = re.compile(r"[0-9]{1,12}", re.ASCII)
 _DELIVERY_ID = re.compile(rf"[!-~]{{1,{DELIVERY_ID_LENGTH_MAX}}}", re.ASCII)
-
-
-class Check(StrEnum):
-    """How the check of a request ended. Only the first three let it in."""
-
-    AUTHENTIC = "AUTHENTIC"
-    AUTHENTIC_STATIC = "AUTHENTIC_STATIC"  # by the legacy fixed secret
-    UNSIGNED_ACCEPTED = "UNSIGNED_ACCEPTED"  # no secret is configured; counted
-    UNSIGNED_ENDED = "UNSIGNED_ENDED"  # nor is one, and the time for that is over
-    SIGNATURE_MISSING = "SIGNATURE_MISSING"
-    SIGNATURE_MALFORMED = "SIGNATURE_MALFORMED"
-    SIGNATURE_MISMATCH = "SIGNATURE_MISMATCH"
-    STATIC_SECRET_EXPIRED = "STATIC_SECRET_EXPIRED"  # noqa: S105 - a name, not a secret
-    TIMESTAMP_MISSING = "TIMESTAMP_MISSING"
-    TIMESTAMP_MALFORMED = "TIMESTAMP_MALFORMED"
-    TIMESTAMP_STALE = "TIMESTAMP_STALE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,18 +55,6 @@ class Claim:
         return None
 
 
-@dataclass(frozen=True, slots=True)
-class Verdict:
-    check: Check
-
-    @property
-    def accepted(self) -> bool:
-        return self.check in _ACCEPTED
-
-
-_ACCEPTED = frozenset({Check.AUTHENTIC, Check.AUTHENTIC_STATIC, Check.UNSIGNED_ACCEPTED})
-
-
 def verify(
     body: bytes,
     headers: Mapping[str, str],
@@ -106,6 +79,14 @@ def verify(
     if legacy_static is not None:
         return Verdict(_check_static(signature, legacy_static, now))
     return Verdict(Check.SIGNATURE_MALFORMED)
+
+
+def verify_webhook(body: bytes, headers: Mapping[str, str], credentials: Credentials, now: datetime) -> Verdict:
+    """Checks one request against all that its connection takes."""
+    legacy = None
+    if credentials.legacy_static_secret_end_time is not None and credentials.secrets:
+        legacy = LegacyStaticSecret(credentials.secrets, credentials.legacy_static_secret_end_time)
+    return verify(body, headers, credentials.secrets, now, legacy, credentials.unsigned_end_time)
 
 
 def read_claim(headers: Mapping[str, str], now: datetime) -> Claim | Check:

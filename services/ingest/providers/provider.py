@@ -1,0 +1,47 @@
+"""What ingest must know of a provider: a value, made in the provider's own folder and listed in the registry."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+
+from services.ingest.normal_form import ConnectionContext, ParsedEvent
+from services.ingest.providers.authenticity import Credentials, Verdict
+from services.ingest.providers.blanking import SecretFields
+
+
+@dataclass(frozen=True, slots=True)
+class ConnectionRules:
+    """What a provider asks of its connections, beyond what all have to be."""
+
+    account_id: Callable[[int], int | None]
+    """The account as it is kept, from the number that was given or 0. Raises InvalidArgument."""
+    unsupported: str = ""
+    """Why no new connection may be made, and what to do instead; empty where one may."""
+
+
+@dataclass(frozen=True, slots=True)
+class Provider:
+    """One provider. Every function is pure: the acceptor and the workers do what has to be waited for."""
+
+    name: str
+    """As it is stored, and as the contract calls it behind PROVIDER_."""
+    number: int
+    """Its number in the contract."""
+    body_bytes_max: int
+    """What is larger is refused; the gateway's limit for its addresses is the same."""
+    secret_fields: SecretFields
+    """What is blanked before a body is stored."""
+    verify: Callable[[bytes, Mapping[str, str], Credentials, datetime], Verdict]
+    """Whether a webhook is its connection's, by its raw bytes, its headers (small letters) and the time."""
+    delivery_key: Callable[[Mapping[str, str], bytes], str]
+    """What a second copy of the same webhook has too."""
+    event_name: Callable[[Any], object]
+    """What the event is called in the JSON that was read, which may be any value and None; kept where it is a text."""
+    ordering_key: Callable[[Any], str]
+    """What must be processed in order within a connection, from the same; empty for what belongs to nothing."""
+    parse: Callable[[bytes, ConnectionContext], ParsedEvent]
+    """The normal form of a stored body; never raises."""
+    connection_rules: ConnectionRules
