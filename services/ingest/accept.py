@@ -5,11 +5,9 @@ Everything about one webhook is decided on its raw bytes. What is stored has the
 
 from __future__ import annotations
 
-import asyncio
 from collections import Counter as Counts
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, ParamSpec, TypeVar
 
 import structlog
 from prometheus_client import CollectorRegistry, Counter
@@ -18,25 +16,20 @@ from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.ids import Ids
-from chassis.json_reading import JsonMalformed, read_json
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
 from services.ingest.lanes_hash import lane_of
-from services.ingest.legacy_path import UNCHECKED, LegacyTarget, Proof, Refusal, read_target, unproved
-from services.ingest.limits import LARGE_BODY_BYTES, UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers import PROVIDERS, by_number, number_of
 from services.ingest.providers.authenticity import Check
 from services.ingest.providers.blanking import blank_secrets
-from services.ingest.providers.chatwoot.verify import Claim, read_claim
-from services.ingest.providers.fields import crowded
+from services.ingest.providers.bodies import aside, parsed
+from services.ingest.providers.proof import UNCHECKED, Proof, Refusal
 from services.ingest.providers.provider import Provider
 from services.ingest.unsigned import UnsignedLog
 
 EVENT_NAME_LENGTH_MAX = 100
 BODY_TOO_LARGE = "BODY_TOO_LARGE"
-P = ParamSpec("P")
-T = TypeVar("T")
 
 _LABELS = {
     Check.AUTHENTIC: "",
@@ -138,7 +131,7 @@ class Door:
                     checks[place] = "CONNECTION_NOT_FOUND"
                     continue
                 connection, provider = found, named
-                verdict = await _aside(body, provider.verify, body, hook.headers, connection, now)
+                verdict = await aside(body, provider.verify, body, hook.headers, connection, now)
                 check = verdict.check
                 if connection.unreadable and check not in _PROVED:
                     results[place], checks[place] = UNCHECKED.result, UNCHECKED.check
@@ -154,7 +147,7 @@ class Door:
                 results[place], checks[place] = _refused(pb.ACCEPT_OUTCOME_INVALID, BODY_TOO_LARGE), BODY_TOO_LARGE
                 continue
             checks[place] = _LABELS[check]
-            passed[place] = await _aside(body, self._event, hook, body, connection, provider, check, now)
+            passed[place] = await aside(body, self._event, hook, body, connection, provider, check, now)
         await self._store(passed, results)
         self._unsigned.note(
             {event.connection_id: event.organization_id for event in passed.values() if not event.signed}
@@ -167,29 +160,15 @@ class Door:
     async def _prove(
         self, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
     ) -> dict[int, Proof | Refusal]:
-        """Whose each webhook of the legacy path is."""
+        """Whose each webhook is that names no connection."""
         decided: dict[int, Proof | Refusal] = {}
-        claims: dict[int, tuple[Claim, LegacyTarget]] = {}
-        for place, hook in hooks.items():
-            claim = read_claim(hook.headers, now)
-            if isinstance(claim, Claim):
-                # Whose it is stands in the body, so this is read before anybody has proved anything.
-                root = await _aside(bodies[place], _parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
-                claims[place] = claim, read_target(root, hook.headers)
+        for number in {hook.provider for hook in hooks.values()}:
+            provider = by_number(number)
+            own = {place: hook for place, hook in hooks.items() if hook.provider == number}
+            if provider is None or provider.prove is None:
+                decided |= dict.fromkeys(own, _NOBODYS)
             else:
-                decided[place] = unproved(claim)
-        by_account, by_organization = await self._directory.candidates(
-            {target.account_id for _, target in claims.values() if target.account_id is not None},
-            {target.organization_id for _, target in claims.values() if target.organization_id is not None},
-        )
-        for place, (claim, target) in claims.items():
-            candidates = {
-                connection.id: connection
-                for found in (by_account.get(target.account_id), by_organization.get(target.organization_id))
-                for connection in found or ()
-            }
-            body = bodies[place]
-            decided[place] = await _aside(body, target.choose, claim, body, list(candidates.values()), now)
+                decided |= await provider.prove(self._directory, own, bodies, now)
         return decided
 
     async def _store(self, passed: Mapping[int, accept_store.NewEvent], results: list[pb.AcceptResult | None]) -> None:
@@ -216,7 +195,7 @@ class Door:
         check: Check,
         now: datetime,
     ) -> accept_store.NewEvent:
-        root = _parsed(body)
+        root = parsed(body)
         key = f"{connection.context.connection_id}/{provider.ordering_key(root)}"
         return accept_store.NewEvent(
             id=self._ids.new(),
@@ -234,23 +213,6 @@ class Door:
         )
 
 
-async def _aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Does what takes the longer the larger a body is: off the event loop where it is large."""
-    if len(body) > LARGE_BODY_BYTES:
-        return await asyncio.to_thread(work, *args, **kwargs)
-    return work(*args, **kwargs)
-
-
-def _parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:
-    """The body's JSON, or None where it is none: who is authentic may send what nobody can read."""
-    if crowded(body):
-        return None
-    try:
-        return read_json(body, mended_bytes_max)
-    except JsonMalformed:
-        return None
-
-
 def _printable(name: object) -> str:
     if not isinstance(name, str):
         return ""
@@ -264,3 +226,6 @@ def _told_by(hook: pb.Webhook) -> dict[str, str]:
 
 def _refused(outcome: pb.AcceptOutcome.ValueType, reason: str) -> pb.AcceptResult:
     return pb.AcceptResult(outcome=outcome, reason=reason)
+
+
+_NOBODYS = Refusal(_refused(pb.ACCEPT_OUTCOME_NOT_FOUND, "CONNECTION_NOT_FOUND"), "CONNECTION_NOT_FOUND")

@@ -16,9 +16,10 @@ from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, ProsaError, ResourceExhausted
+from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError, ResourceExhausted
 from chassis.ids import Ids
 from chassis.outbox import Outbox
+from chassis.outgoing import Outgoing
 from chassis.paging import read_page
 from chassis.references import Check
 from chassis.requests import Requests
@@ -29,13 +30,12 @@ from prosa.v1 import options_pb2
 from services.ingest import connection_messages as messages
 from services.ingest import connection_rules as rules
 from services.ingest import connection_store as store
-from services.ingest.chatwoot_client import ChatwootClient
-from services.ingest.connection_check import Declared, Kept, administers, evaluate
+from services.ingest.connection_check import Declared, Kept
 from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.directory import SECRET_COLUMN
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
 from services.ingest.providers import PROVIDERS, by_number
-from services.ingest.providers.provider import ConnectionRules, Provider
+from services.ingest.providers.provider import Provider
 
 ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
 CONNECTION_KEY_BYTES = 24
@@ -68,14 +68,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         ids: Ids,
         wake: Callable[[], None],
         changed: Callable[[], Awaitable[None]],
-        chatwoot: ChatwootClient,
+        outgoing: Outgoing,
         check_board: Check,
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
         self._db, self._outbox, self._requests, self._vault = db, outbox, requests, vault
         self._clock, self._ids, self._wake, self._changed = clock, ids, wake, changed
-        self._chatwoot, self._check_board, self._draw_key = chatwoot, check_board, draw_key
+        self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
 
     async def CreateConnection(
         self,
@@ -310,6 +310,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             last_event_time = await store.last_event_time(tx, organization_id, connection_id)
         kept = Kept(
             account_id=connection.account_id,
+            base_url=connection.base_url,
+            access_token=self._access_token(connection),
             webhook_path=messages.webhook_path(connection),
             secrets=tuple(live.values()),
             unsigned_end_time=messages.unsigned_end_time(connection),
@@ -318,16 +320,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 for channel in channels.get(connection_id, ())
                 if channel.active
             ),
+            last_event_time=last_event_time,
+            events_scanned=LAST_EVENT_SCAN_MAX,
         )
         # The provider is asked outside of the transaction: it may take seconds.
-        seen = None
-        if connection.provider == "CHATWOOT":
-            seen = await self._chatwoot.observe(
-                connection.base_url, self._access_token(connection), connection.account_id
-            )
-            if seen is not None and administers(seen.profile, connection.account_id):
-                await self._prove_account(connection)
-        return messages.check_message(evaluate(kept, seen, last_event_time, LAST_EVENT_SCAN_MAX))
+        checked = await _provider_of(connection).check(self._outgoing, kept)
+        if checked.account_proved:
+            await self._prove_account(connection)
+        return messages.check_message(checked.items)
 
     async def _prove_account(self, connection: Connection) -> None:
         """Keeps that the connection's server answered for its account."""
@@ -369,7 +369,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         if request.HasField("name"):
             after = replace(after, name=rules.readable_name(request.name))
         if request.HasField("account_id"):
-            after = replace(after, account_id=_rules_of(before).account_id(request.account_id))
+            after = replace(after, account_id=_provider_of(before).connection_rules.account_id(request.account_id))
         if request.HasField("base_url"):
             after = replace(after, base_url=rules.base_url(request.base_url))
             if before.access_token_sealed is not None and not token:
@@ -389,7 +389,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
 
     async def _leave_account(self, tx: Tx, connection: Connection) -> None:
         if connection.account_id is not None and await store.messages_taken_in(
-            tx, connection.organization_id, connection.id
+            tx, connection.organization_id, connection.id, _provider_of(connection).connection_rules.message_event
         ):
             raise rules.account_in_use(connection.account_id)
 
@@ -487,11 +487,11 @@ def _provider(number: ingest_service_pb2.Provider.ValueType) -> Provider:
     return provider
 
 
-def _rules_of(connection: Connection) -> ConnectionRules:
+def _provider_of(connection: Connection) -> Provider:
     provider = PROVIDERS.get(connection.provider)
     if provider is None:
-        raise FailedPrecondition("PROVIDER_UNKNOWN", f"This release knows no provider {connection.provider}.")
-    return provider.connection_rules
+        raise InvalidArgument("PROVIDER_UNKNOWN", f"This release knows no provider {connection.provider}.")
+    return provider
 
 
 def _source_name(source: options_pb2.Source.ValueType) -> str:

@@ -330,7 +330,7 @@ async def last_event_time(tx: Tx, organization_id: UUID, connection_id: UUID) ->
     return moment
 
 
-async def messages_taken_in(tx: Tx, organization_id: UUID, connection_id: UUID) -> bool:
+async def messages_taken_in(tx: Tx, organization_id: UUID, connection_id: UUID, message_event: str) -> bool:
     """Whether a message came in over the connection, among TAKEN_IN_SCAN_MAX of the events that are kept.
 
     Messages alone tell: they always name their account, and those of a foreign one are ignored. Conversations name it
@@ -341,9 +341,14 @@ async def messages_taken_in(tx: Tx, organization_id: UUID, connection_id: UUID) 
         " where organization_id = %(organization_id)s and connection_id = %(connection_id)s limit %(limit)s) kept"
         " join ingest.webhook_events event"
         " on event.id = kept.webhook_event_id and event.receive_time = kept.receive_time"
-        " where event.organization_id = %(organization_id)s and event.event = 'message_created'"
+        " where event.organization_id = %(organization_id)s and event.event = %(message_event)s"
         " and event.state = 'PROCESSED')",
-        {"organization_id": organization_id, "connection_id": connection_id, "limit": TAKEN_IN_SCAN_MAX},
+        {
+            "organization_id": organization_id,
+            "connection_id": connection_id,
+            "message_event": message_event,
+            "limit": TAKEN_IN_SCAN_MAX,
+        },
     )
     return bool(found.scalar_one())
 

@@ -17,7 +17,6 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     add_WebhookEventServiceServicer_to_server,
 )
 from services.ingest.accept import Door, DoorMetrics
-from services.ingest.chatwoot_client import ChatwootClient
 from services.ingest.connection_servicer import ConnectionServicer
 from services.ingest.directory import Directory
 from services.ingest.ensure import Ensurer
@@ -51,7 +50,7 @@ async def start(process: Process) -> None:
             ids=ids,
             wake=wake_relay,
             changed=directory.announce_change,
-            chatwoot=ChatwootClient(process.outgoing()),
+            outgoing=process.outgoing(),
             check_board=board_check(process),
         ),
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,

@@ -127,7 +127,7 @@ MUTANTS = (
     ),
     Mutant(
         "a legacy webhook is the first claimant's",
-        "services/ingest/legacy_path.py",
+        "services/ingest/providers/chatwoot/legacy_path.py",
         "    return () if proving is None else holders[proving]\n",
         "    return () if proving is None else [held for found in holders.values() for held in found][:1]\n",
         (f"{OF_THE_LEGACY_PATH}::test_an_account_that_two_organizations_share_is_split_by_secret_and_by_inbox",),

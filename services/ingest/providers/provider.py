@@ -2,14 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from services.ingest.connection_check import Checked, Kept
 from services.ingest.normal_form import ConnectionContext, ParsedEvent
 from services.ingest.providers.authenticity import Credentials, Verdict
 from services.ingest.providers.blanking import SecretFields
+
+if TYPE_CHECKING:
+    from chassis.outgoing import Outgoing
+    from prosa.ingest.v1 import ingest_service_pb2 as pb
+    from services.ingest.directory import Directory
+    from services.ingest.providers.proof import Proof, Refusal
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,13 +25,15 @@ class ConnectionRules:
 
     account_id: Callable[[int], int | None]
     """The account as it is kept, from the number that was given or 0. Raises InvalidArgument."""
+    message_event: str
+    """What the event is called that a message of its account came in."""
     unsupported: str = ""
     """Why no new connection may be made, and what to do instead; empty where one may."""
 
 
 @dataclass(frozen=True, slots=True)
 class Provider:
-    """One provider. Every function is pure: the acceptor and the workers do what has to be waited for."""
+    """One provider. All but ``check`` and ``prove`` are pure functions of what they are given."""
 
     name: str
     """As it is stored, and as the contract calls it behind PROVIDER_."""
@@ -45,3 +54,12 @@ class Provider:
     parse: Callable[[bytes, ConnectionContext], ParsedEvent]
     """The normal form of a stored body; never raises."""
     connection_rules: ConnectionRules
+    check: Callable[[Outgoing, Kept], Awaitable[Checked]]
+    """Whether a connection is as it should be; may ask the provider."""
+    prove: (
+        Callable[
+            [Directory, Mapping[int, pb.Webhook], Sequence[bytes], datetime], Awaitable[dict[int, Proof | Refusal]]
+        ]
+        | None
+    ) = None
+    """Whose webhooks are that name no connection, by their places among the bodies; None where all name one."""

@@ -25,9 +25,9 @@ from sandbox.chatwoot.faults import Fault, Faults
 from sandbox.chatwoot.records import EVENTS
 from sandbox.chatwoot.sender import Sender
 from sandbox.chatwoot.world import World as ChatwootWorld
-from services.ingest.chatwoot_client import ChatwootAccount, ChatwootClient, ChatwootError
-from services.ingest.connection_check import Failure
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX
+from services.ingest.providers.chatwoot.check import Failure
+from services.ingest.providers.chatwoot.client import ChatwootAccount, ChatwootClient, ChatwootError
 from tests.integration.ingest.connections import INSTAGRAM, WHATSAPP, connections, given_channel, given_connection
 from tests.unit.sandbox.clock import TickingClock
 from tests.world import World

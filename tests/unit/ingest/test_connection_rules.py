@@ -10,7 +10,7 @@ import pytest
 from chassis.clock import SettableClock, SystemClock
 from chassis.errors import FailedPrecondition, InvalidArgument
 from chassis.ids import Uuid7Ids
-from services.ingest.connection_check import NEEDED_EVENTS, Failure, Kept, Seen, Webhook, evaluate
+from services.ingest.connection_check import Kept
 from services.ingest.connection_rules import (
     base_url,
     readable_name,
@@ -21,6 +21,7 @@ from services.ingest.connection_rules import (
 from services.ingest.event_store import first_id_at
 from services.ingest.lanes_hash import LANE_COUNT, lane_of
 from services.ingest.providers import PROVIDERS
+from services.ingest.providers.chatwoot.check import NEEDED_EVENTS, Failure, Seen, Webhook, evaluate
 from services.ingest.providers.chatwoot.shape import CONTACT_EVENTS, CONVERSATION_EVENTS, MESSAGE_EVENTS
 
 NEW, OLD = UUID(int=2), UUID(int=1)
@@ -145,9 +146,9 @@ def test_the_first_id_of_a_moment_sorts_before_all_made_in_it() -> None:
 def checked(webhooks: tuple[Webhook, ...] | Failure, *secrets: str) -> dict[str, tuple[bool, str]]:
     """What a check says of the webhooks that Chatwoot shows."""
     end_time = datetime(2026, 12, 24, tzinfo=UTC)
-    kept = Kept(7, "/webhooks/chatwoot/k", secrets=secrets, unsigned_end_time=end_time, channels=())
+    kept = Kept(7, "", "", "/webhooks/chatwoot/k", secrets, end_time, (), last_event_time=None, events_scanned=10)
     nothing = Failure("not asked")
-    items = evaluate(kept, Seen(nothing, nothing, nothing, webhooks), None, 10)
+    items = evaluate(kept, Seen(nothing, nothing, nothing, webhooks))
     return {item.name: (item.passed, item.detail) for item in items}
 
 

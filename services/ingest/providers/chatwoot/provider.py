@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from services.ingest.providers.blanking import CHATWOOT_SECRETS
 from services.ingest.providers.chatwoot import rules
+from services.ingest.providers.chatwoot.client import check_connection
+from services.ingest.providers.chatwoot.legacy_path import prove
 from services.ingest.providers.chatwoot.parse import parse
-from services.ingest.providers.chatwoot.shape import event_name, ordering_key
+from services.ingest.providers.chatwoot.shape import MESSAGE_CREATED, event_name, ordering_key
 from services.ingest.providers.chatwoot.verify import delivery_key, verify_webhook
 from services.ingest.providers.provider import ConnectionRules, Provider
 
@@ -21,5 +23,7 @@ CHATWOOT = Provider(
     event_name=event_name,
     ordering_key=ordering_key,
     parse=parse,
-    connection_rules=ConnectionRules(account_id=rules.account_id),
+    connection_rules=ConnectionRules(account_id=rules.account_id, message_event=MESSAGE_CREATED),
+    check=check_connection,
+    prove=prove,
 )

@@ -9,7 +9,8 @@ from typing import Any
 from services.ingest.providers.fields import Json, number, obj
 
 CONVERSATION_EVENTS = frozenset({"conversation_created", "conversation_updated", "conversation_status_changed"})
-MESSAGE_EVENTS = frozenset({"message_created", "message_updated"})
+MESSAGE_CREATED = "message_created"
+MESSAGE_EVENTS = frozenset({MESSAGE_CREATED, "message_updated"})
 CONTACT_EVENTS = frozenset({"contact_created", "contact_updated"})
 _NOTHING: Mapping[str, Any] = {}
 

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from chassis.outgoing import Outgoing
+from services.ingest.connection_check import Checked, Kept, check_kept
 from services.ingest.providers.blanking import EVOLUTION_SECRETS
 from services.ingest.providers.chatwoot.provider import CHATWOOT
-from services.ingest.providers.provider import ConnectionRules
 
 BODY_BYTES_MAX = 32 * 1024 * 1024
 # A new connection would take webhooks in and let them wait for nobody.
@@ -23,11 +24,17 @@ def account_id(given: int) -> int | None:
     return given or None
 
 
+async def check_connection(_outgoing: Outgoing, kept: Kept) -> Checked:
+    """Asks nobody."""
+    return Checked(check_kept(kept), account_proved=False)
+
+
 EVOLUTION = replace(
     CHATWOOT,
     name="EVOLUTION",
     number=2,
     body_bytes_max=BODY_BYTES_MAX,
     secret_fields=EVOLUTION_SECRETS,
-    connection_rules=ConnectionRules(account_id=account_id, unsupported=UNSUPPORTED),
+    connection_rules=replace(CHATWOOT.connection_rules, account_id=account_id, unsupported=UNSUPPORTED),
+    check=check_connection,
 )

@@ -13,8 +13,9 @@ from typing import Any, TypeVar
 from chassis.addresses import Target
 from chassis.json_reading import JsonMalformed, read_json
 from chassis.outgoing import Answer, Failed, Outgoing, OutgoingError
-from services.ingest.connection_check import Failure, Inbox, Profile, Seen, Webhook
+from services.ingest.connection_check import Checked, Kept
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX, CHATWOOT_TIMEOUT_SECONDS
+from services.ingest.providers.chatwoot.check import Failure, Inbox, Profile, Seen, Webhook, administers, evaluate
 
 # nginx drops headers with underscores, which Chatwoot's own spelling has.
 TOKEN_HEADER = "Api-Access-Token"  # noqa: S105 - the name of a header
@@ -60,6 +61,12 @@ class ChatwootClient:
                 await asyncio.sleep(began + self._timeout_seconds - asyncio.get_running_loop().time())
                 return Seen(version, version, version, version)
         return Seen(version, profile, inboxes, webhooks)
+
+
+async def check_connection(outgoing: Outgoing, kept: Kept) -> Checked:
+    """Asks Chatwoot, and holds what it shows against what is kept."""
+    seen = await ChatwootClient(outgoing).observe(kept.base_url, kept.access_token, kept.account_id)
+    return Checked(evaluate(kept, seen), administers(seen.profile, kept.account_id))
 
 
 async def _outcome(call: Awaitable[Outcome]) -> Outcome | Failure:

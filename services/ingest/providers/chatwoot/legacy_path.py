@@ -14,37 +14,19 @@ from typing import Any
 from uuid import UUID
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from services.ingest.directory import Connection
+from services.ingest.directory import Connection, Directory
+from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.authenticity import Check
+from services.ingest.providers.bodies import aside, parsed
 from services.ingest.providers.chatwoot.shape import flatten
-from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Claim
+from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Claim, read_claim
 from services.ingest.providers.fields import number, obj
+from services.ingest.providers.proof import UNCHECKED, Proof, Refusal
 
 ORGANIZATION_HEADER = "x-organization-id"
 _ID_MAX = 2**63 - 1
 _NOBODY: dict[str, list[Connection]] = {"": []}
 """Tried where nobody is a candidate: the answer takes its time there too."""
-
-
-@dataclass(frozen=True, slots=True)
-class Proof:
-    """Whose a legacy webhook is, and the check that said so."""
-
-    connection: Connection
-    check: Check
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """What is answered, and the check that decided: for operators, who may know more than the sender."""
-
-    result: pb.AcceptResult
-    check: str
-
-
-UNREADABLE = "SECRET_UNREADABLE"
-UNCHECKED = Refusal(pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_UNAVAILABLE, reason=UNREADABLE), UNREADABLE)
-"""The answer where a signature cannot be checked: its sender may be genuine, and is not told that it was wrong."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,6 +69,35 @@ class LegacyTarget:
             # Several connections hold the very same secret. Nobody guesses between them.
             return unproved("CONNECTION_AMBIGUOUS")
         return Proof(proved[0], Check.AUTHENTIC_STATIC if claim.stamp is None else Check.AUTHENTIC)
+
+
+async def prove(
+    directory: Directory, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
+) -> dict[int, Proof | Refusal]:
+    """Whose each webhook is, by its place among the bodies."""
+    decided: dict[int, Proof | Refusal] = {}
+    claims: dict[int, tuple[Claim, LegacyTarget]] = {}
+    for place, hook in hooks.items():
+        claim = read_claim(hook.headers, now)
+        if isinstance(claim, Claim):
+            # Whose it is stands in the body, so this is read before anybody has proved anything.
+            root = await aside(bodies[place], parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
+            claims[place] = claim, read_target(root, hook.headers)
+        else:
+            decided[place] = unproved(claim)
+    by_account, by_organization = await directory.candidates(
+        {target.account_id for _, target in claims.values() if target.account_id is not None},
+        {target.organization_id for _, target in claims.values() if target.organization_id is not None},
+    )
+    for place, (claim, target) in claims.items():
+        candidates = {
+            connection.id: connection
+            for found in (by_account.get(target.account_id), by_organization.get(target.organization_id))
+            for connection in found or ()
+        }
+        body = bodies[place]
+        decided[place] = await aside(body, target.choose, claim, body, list(candidates.values()), now)
+    return decided
 
 
 def read_target(root: Any, headers: Mapping[str, str]) -> LegacyTarget:
