@@ -36,9 +36,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SECRET_TOO_SHORT: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT: a webhook secret is shorter than 8 characters. Example: "abc"."""
     ERROR_REASON_PROVIDER_UNKNOWN: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT, FAILED_PRECONDITION: a provider that this release does not know, named by a request or by what
-    another release stored. Example: the number 9.
-    """
+    """INVALID_ARGUMENT: a provider that this release does not know. Example: the number 9."""
     ERROR_REASON_SOURCE_UNKNOWN: _ErrorReason.ValueType  # 7
     """INVALID_ARGUMENT: a source that this release does not know. Example: the number 9."""
     ERROR_REASON_INBOX_TAKEN: _ErrorReason.ValueType  # 8
@@ -131,9 +129,7 @@ ERROR_REASON_BASE_URL_INVALID: ErrorReason.ValueType  # 4
 ERROR_REASON_SECRET_TOO_SHORT: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT: a webhook secret is shorter than 8 characters. Example: "abc"."""
 ERROR_REASON_PROVIDER_UNKNOWN: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT, FAILED_PRECONDITION: a provider that this release does not know, named by a request or by what
-another release stored. Example: the number 9.
-"""
+"""INVALID_ARGUMENT: a provider that this release does not know. Example: the number 9."""
 ERROR_REASON_SOURCE_UNKNOWN: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: a source that this release does not know. Example: the number 9."""
 ERROR_REASON_INBOX_TAKEN: ErrorReason.ValueType  # 8
