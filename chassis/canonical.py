@@ -158,12 +158,16 @@ def lacks_country(text: str) -> bool:
     return bool(_BARE.fullmatch(compact)) and not compact.startswith("00")
 
 
-def own_key(phone: str) -> str | None:
-    """The key of a number in E.164 that is believed though the plan may not know it; None where the text is none.
+def own_key(text: str) -> str | None:
+    """The key of a whole number that is believed though the plan may not know it; None where the text is none.
 
-    For looking up who is known already, and for whom nothing must be sent to: never for making somebody.
+    For looking up who is known already, and for whom nothing must be sent to: never for making somebody. Digits without
+    their plus are read so only where they are no number in the region and none abroad.
     """
-    return f"whatsapp:{_own(phone[1:])}" if phone.startswith("+") and _OWN_NUMBER.fullmatch(phone, 1) else None
+    if _SHORTENED_SECOND.search(text):
+        return None
+    digits = _compact(text.strip().removeprefix("whatsapp:")).removeprefix("+")
+    return f"whatsapp:{_own(digits)}" if _OWN_NUMBER.fullmatch(digits) else None
 
 
 def try_identify(source: Source, external_id: str, region: str = DEFAULT_REGION) -> CanonicalIdentity | None:

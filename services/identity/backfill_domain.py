@@ -1,7 +1,7 @@
 """The rule of the backfill: which contacts get the WhatsApp identity that their own phone says. Pure: no I/O, no clock.
 
 A phone that one contact has, and whose identity nobody has, is that contact's. Where two have it, or somebody else has
-the identity, nobody is picked and nothing is overwritten: people decide.
+the identity, or the contact has numbers enough, nobody is picked and nothing is overwritten: people decide.
 """
 
 from __future__ import annotations
@@ -31,6 +31,8 @@ class Claims:
     owner: Identity | None = None
     holders: tuple[UUID, ...] = ()
     """Contacts with the phone in their profile, oldest first, as many as are looked at."""
+    full: frozenset[UUID] = frozenset()
+    """Holders that have as many WhatsApp numbers as a contact may come by without people."""
     reported: set[UUID] = field(default_factory=set)
     """Contacts that earlier conflicts on the identity named already."""
     open_conflict_id: UUID | None = None
@@ -39,7 +41,7 @@ class Claims:
         """How a contact with this phone stands."""
         if self.owner is not None:
             return Standing.EXISTING if self.owner.contact_id == contact_id else Standing.CONFLICTING
-        return Standing.CONFLICTING if len(self.holders) > 1 else Standing.CREATED
+        return Standing.CONFLICTING if len(self.holders) > 1 or contact_id in self.full else Standing.CREATED
 
     def candidates(self) -> tuple[UUID, ...]:
         """All who could be meant; first who has the identity, then oldest first."""

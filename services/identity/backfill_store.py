@@ -7,14 +7,18 @@ from uuid import UUID
 
 from chassis.db import Tx
 from services.identity.backfill_domain import Claims
-from services.identity.domain import WHATSAPP, Contact, Identity
+from services.identity.domain import PHONES_PER_CONTACT_MAX, WHATSAPP, Contact, Identity
 from services.identity.resolution_store import CANDIDATES_MAX
 
 _CONTACT = "contact_id, organization_id, name, phone, email, tags, version, create_time, update_time"
 
 _CLAIMS = """
 select 'p' as what, wanted.phone, holder.contact_id, null::uuid as other_id, null::text as address,
-  null::timestamptz as create_time, null::uuid[] as candidates
+  null::timestamptz as create_time, null::uuid[] as candidates, (
+    select count(*) >= %(phones_max)s from identity.contact_identities linked
+    where linked.organization_id = %(organization_id)s and linked.contact_id = holder.contact_id
+      and linked.source = %(source)s and starts_with(linked.external_id, '+')
+  ) as is_full
 from unnest(%(phones)b::text[], %(writings)b::text[]) as wanted (phone, writing)
 cross join lateral (
   select contact.contact_id from identity.contacts contact
@@ -23,13 +27,13 @@ cross join lateral (
 ) holder
 union all
 select 'i', wanted.phone, identity.contact_id, identity.contact_identity_id, identity.address, identity.create_time,
-  null
+  null, null
 from unnest(%(keys)b::text[]) as wanted (phone)
 join identity.contact_identities identity on identity.organization_id = %(organization_id)s
   and identity.source = %(source)s and identity.external_id = wanted.phone
 union all
 select case conflict.state when 'OPEN' then 'o' else 'c' end, wanted.phone, conflict.contact_id,
-  conflict.identity_conflict_id, null, null, conflict.candidate_contact_ids
+  conflict.identity_conflict_id, null, null, conflict.candidate_contact_ids, null
 from unnest(%(keys)b::text[]) as wanted (phone)
 join identity.identity_conflicts conflict on conflict.organization_id = %(organization_id)s
   and conflict.source = %(source)s and conflict.external_id = wanted.phone
@@ -60,12 +64,15 @@ async def load_claims(tx: Tx, organization_id: UUID, writings: Mapping[str, Sequ
             "writings": [writing for _, writing in pairs],
             "keys": list(writings),
             "candidates_max": CANDIDATES_MAX,
+            "phones_max": PHONES_PER_CONTACT_MAX,
         },
     )
     holders: dict[str, set[UUID]] = {phone: set() for phone in writings}
-    for what, phone, contact_id, other_id, address, create_time, candidates in found.all():
+    for what, phone, contact_id, other_id, address, create_time, candidates, is_full in found.all():
         if what == "p":
             holders[phone].add(contact_id)
+            if is_full:
+                claims[phone].full |= {contact_id}
         elif what == "i":
             claims[phone].owner = Identity(other_id, contact_id, WHATSAPP, phone, address, create_time)
         else:

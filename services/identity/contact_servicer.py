@@ -26,7 +26,7 @@ from prosa.identity.v1 import contact_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
 from services.identity import backfill, backfill_store, contact_store, facts, people, resolution_store
 from services.identity.directory import Person
-from services.identity.domain import Contact, Identity, sorted_tags
+from services.identity.domain import Contact, Identity, nobody_known, require_room, sorted_tags
 from services.identity.junk import Blocked
 from services.identity.resolver import Resolver, Result, organization_of
 
@@ -104,7 +104,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 )
             if answer is not None:
                 return answer
-            (result,), announced = await self._resolver.resolve(tx, [person], now)
+            (result,), announced = await self._resolver.resolve(tx, [person], now, by_hand=True)
             if not isinstance(result, ProsaError):
                 answer = facts.resolved_message(result)
                 await self._requests.keep(tx, organization_id, request, answer)
@@ -171,7 +171,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 organization_id,
                 after=_after(page),
                 limit=page.size + 1,
-                phone=people.normalize_phone(request.phone, region),
+                phone=people.find_phone(request.phone, region),
                 email=people.require_email(request.email),
                 tag=people.clean(request.tag),
                 name=people.clean(request.name),
@@ -195,7 +195,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 return answer
             message = pb.Person(source=request.source, external_id=request.external_id, address=request.external_id)
             region = await contact_store.region_of(tx, organization_id)
-            person = people.read_person(message, organization_id, region, self._blocked)
+            person = people.read_person(message, organization_id, region, self._blocked, by_hand=True)
             await resolution_store.lock_keys(tx, [person])
             await contact_store.hold_contact(tx, organization_id, contact_id)
             identity = await contact_store.find_identity(
@@ -222,7 +222,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 sources = [source] if source is not None else list(people.SOURCES.values())
                 found = [canonical.try_identify(each, request.external_id, region) for each in sources]
                 external_ids = [identity.external_id for identity in found if identity is not None]
-                if (known := canonical.own_key(request.external_id.strip())) is not None:
+                known = canonical.own_key(request.external_id)
+                if known is not None and all(each is None or each.source is not Source.WHATSAPP for each in found):
                     external_ids.append(known.partition(":")[2])
             identities = await contact_store.list_identities(
                 tx,
@@ -293,13 +294,17 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     async def _is_readable(self, tx: Tx, organization_id: UUID, person: pb.Person) -> bool:
         region = await contact_store.region_of(tx, organization_id)
         try:
-            people.read_person(person, organization_id, region, self._blocked)
+            people.read_person(person, organization_id, region, self._blocked, by_hand=True)
         except InvalidArgument:
             return False
         return True
 
     async def _link(self, tx: Tx, person: Person, contact_id: UUID) -> Identity:
-        """Gives a contact the person's identity. Raises AlreadyExists IDENTITY_TAKEN."""
+        """Gives a contact, which is held, the person's identity.
+
+        Raises AlreadyExists IDENTITY_TAKEN, InvalidArgument EXTERNAL_ID_INVALID and FailedPrecondition
+        IDENTITIES_LIMITED.
+        """
         organization_id, now = person.organization_id, self._clock.now()
         taken = await contact_store.find_identity(
             tx, organization_id, person.source, person.external_id, person.aliases
@@ -310,6 +315,10 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 f"{taken.key} belongs to another contact already.",
                 contact_id=str(taken.contact_id),
             )
+        if person.unproven:
+            raise nobody_known()
+        held = await contact_store.ids_of_kind(tx, organization_id, contact_id, person.source, person.external_id)
+        require_room(person.source, person.external_id, held)
         identity = Identity(self._ids.new(), contact_id, person.source, person.external_id, person.address, now)
         await resolution_store.insert_identities(tx, [(organization_id, identity)], now)
         for kind, value in person.aliases:
@@ -328,7 +337,7 @@ def _new_person(
     message = pb.Person(
         source=request.source, external_id=request.external_id, address=request.external_id, name=request.name
     )
-    person = people.read_person(message, organization_id, region, blocked)
+    person = people.read_person(message, organization_id, region, blocked, by_hand=True)
     if not person.name:
         raise InvalidArgument("NAME_INVALID", "Give the contact a name.")
     person.phone = phone or (person.external_id if person.external_id.startswith("+") else "")

@@ -123,6 +123,22 @@ async def find_identity(
     return None if row is None else Identity(*tuple(row))
 
 
+async def ids_of_kind(tx: Tx, organization_id: UUID, contact_id: UUID, source: str, external_id: str) -> int:
+    """How many ids a contact has of the kind of this one: numbers of WhatsApp count apart from its other ids."""
+    found = await tx.exec_driver_sql(
+        "select count(*) from identity.contact_identities where organization_id = %(organization_id)s"
+        " and contact_id = %(contact_id)s and source = %(source)s"
+        " and starts_with(external_id, '+') = starts_with(%(external_id)s, '+')",
+        {
+            "organization_id": organization_id,
+            "contact_id": contact_id,
+            "source": source,
+            "external_id": external_id,
+        },
+    )
+    return int(found.scalar_one())
+
+
 async def insert_alias(tx: Tx, organization_id: UUID, kind: str, value: str, identity: Identity, now: datetime) -> None:
     """Keeps an alias of an identity; one that is there already stays as it is."""
     await tx.exec_driver_sql(

@@ -231,6 +231,8 @@ class Directory:
             found.update(dict.fromkeys(shelf.by_email.get(person.email, ()), organization_id))
             links = (shelf.aliases.get(alias) for alias in person.aliases)
             found.update({link.contact_id: organization_id for link in links if link is not None})
+            stand_ins = (shelf.identities.get((WHATSAPP, external_id)) for external_id in person.stand_ins())
+            found.update({each.contact_id: organization_id for each in stand_ins if each is not None})
         return found
 
     def resolve(self, person: Person) -> Resolution:
@@ -431,10 +433,7 @@ def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
     found.carriers = [holder for phone in person.phones() for holder in shelf.by_phone.get(phone, ())]
     found.email_contacts = list(shelf.by_email.get(person.email, ())) if person.email else ()
     phone = is_phone_key(person.source, person.external_id)
-    kind, most = (
-        (PHONES, PHONES_PER_CONTACT_MAX) if phone and not person.typed else (person.source, IDS_PER_CONTACT_MAX)
-    )
-    referenced = {link.contact_id for link in found.aliases}
+    referenced = {link.contact_id for link in found.aliases} | {each.contact_id for each in found.stand_ins}
     found.owned = {stand_in.contact_id for stand_in in found.stand_ins} | {
         link.contact_id
         for alias in person.aliases
@@ -450,8 +449,16 @@ def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
         found.full = {
             contact
             for contact in referenced
-            if (counts := shelf.held.get(contact)) is not None and counts.get(kind, 0) >= most
+            if (counts := shelf.held.get(contact)) is not None
+            and _is_full(counts, person, phone=phone and (not person.typed or contact in found.owned))
         }
+
+
+def _is_full(held: dict[str, int], person: Person, *, phone: bool) -> bool:
+    """Whether a contact comes by no more ids of the person's kind; ``phone`` where the provider says it is a number."""
+    if phone:
+        return held.get(PHONES, 0) >= PHONES_PER_CONTACT_MAX
+    return held.get(person.source, 0) >= IDS_PER_CONTACT_MAX
 
 
 def _outdated(kind: AliasKind, link: AliasLink, identity: Identity | None) -> bool:

@@ -15,7 +15,7 @@ from datetime import datetime
 from enum import StrEnum
 from uuid import UUID
 
-from chassis.errors import InvalidArgument
+from chassis.errors import FailedPrecondition, InvalidArgument
 
 WHATSAPP = "WHATSAPP"
 INSTAGRAM = "INSTAGRAM"
@@ -25,6 +25,9 @@ PHONES_PER_CONTACT_MAX = 5
 """WhatsApp numbers that one contact may come by when a provider's reference says that its number changed."""
 IDS_PER_CONTACT_MAX = 1
 """Ids of any other source that one contact may come by so."""
+IDS_BY_HAND_MAX = 5
+"""Ids of one kind up to which people may link more to a contact: they know that one human has an Instagram id for each
+account of the organization, which no reference says. A sixth is more likely a shop's list than a person."""
 
 
 class Outcome(StrEnum):
@@ -60,6 +63,32 @@ def conversation_key(source: str, external_id: str) -> str:
 def is_phone_key(source: str, external_id: str) -> bool:
     """Whether the external id is a phone and not a stand-in or an IGSID."""
     return source == WHATSAPP and external_id.startswith("+")
+
+
+def kind_of(source: str, external_id: str) -> str:
+    """What an id is counted as, in words."""
+    if source != WHATSAPP:
+        return f"{source.capitalize()} ids"
+    return "WhatsApp numbers" if is_phone_key(source, external_id) else "WhatsApp ids without a number"
+
+
+def require_room(source: str, external_id: str, held: int) -> None:
+    """Raises FailedPrecondition IDENTITIES_LIMITED where a contact has as many ids of this kind as people may link."""
+    if held >= IDS_BY_HAND_MAX:
+        raise FailedPrecondition(
+            "IDENTITIES_LIMITED",
+            f"This contact has {held} {kind_of(source, external_id)}; it may have at most {IDS_BY_HAND_MAX}."
+            " Make a contact of its own for the new one.",
+            limit=str(IDS_BY_HAND_MAX),
+        )
+
+
+def nobody_known() -> InvalidArgument:
+    """What is said of an id that could only find somebody who is known by it, where nobody is."""
+    return InvalidArgument(
+        "EXTERNAL_ID_INVALID",
+        "Nobody is known by this. Give a phone number with its country (+5511900001234), or the id of the source.",
+    )
 
 
 @dataclass(slots=True)
@@ -166,10 +195,7 @@ def decide(found: Findings) -> Decision:
     if not found.create_missing:
         return Decision(Outcome.NOT_FOUND)
     if not found.external_id or found.unproven:
-        raise InvalidArgument(
-            "EXTERNAL_ID_INVALID",
-            "Nobody is known by this. Give a phone number with its country (+5511900001234), or the id of the source.",
-        )
+        raise nobody_known()
     for contacts, outcome in (
         (_distinct(*found.carriers), Outcome.FALLBACK_PHONE),
         (_distinct(*found.email_contacts), Outcome.FALLBACK_EMAIL),
@@ -213,14 +239,16 @@ def _by_alias(found: Findings, contact_id: UUID) -> Decision:
         contact_id=contact_id,
         candidates=(contact_id, *elsewhere) if elsewhere else (),
     )
-    if found.external_id and contact_id not in found.owned and (others or contact_id in found.full):
-        # A Chatwoot contact may have become two people's in a merge: it moves no id that another of ours may own.
+    new_id = bool(found.external_id) and not found.unproven
+    if new_id and (contact_id in found.full or (others and contact_id not in found.owned)):
+        # A Chatwoot contact may have become two people's in a merge: it moves no id that another of ours may own. And
+        # nobody has as many numbers as a shared id or a list would give one contact, whoever says that they are theirs.
         if found.create_missing:
             return _ambiguous(found, (contact_id, *others)) if others else _apart(contact_id)
         decision.contested = True
         return decision
     learnt = [alias.identity for alias in found.aliases if alias.identity is not None]
-    if not found.external_id:
+    if not new_id:
         of_channel = [identity for identity in learnt if found.channel in ("", identity.source)]
         decision.identity = of_channel[0] if of_channel else None
     elif is_phone_key(found.source, found.external_id):

@@ -28,12 +28,15 @@ PHONE_ADVICE = "Write the phone with its country, for example +5511900001234."
 _STAND_INS = {ExternalIdKind.LID: AliasKind.WHATSAPP_LID, ExternalIdKind.BSUID: AliasKind.WHATSAPP_BSUID}
 
 
-def read_person(message: pb.Person, organization_id: UUID, region: str, blocked: Blocked) -> Person:
+def read_person(
+    message: pb.Person, organization_id: UUID, region: str, blocked: Blocked, *, by_hand: bool = False
+) -> Person:
     """The person in canonical form: the one place where a number gets its country, that of the organization's region.
 
     Raises InvalidArgument EXTERNAL_ID_INVALID where a source names nobody, and EXTERNAL_ID_AMBIGUOUS where typed digits
     are one number at home and another abroad. Phones and e-mails that are none, or nobody's, are only hints: they are
     left out, and the answer names them. A WhatsApp LID or business-scoped id gives way to the phone where there is one.
+    ``by_hand`` says that somebody typed the external id, into a field that is read in the region first.
     """
     source = SOURCES.get(message.source)
     ignored: list[Ignored] = []
@@ -45,7 +48,7 @@ def read_person(message: pb.Person, organization_id: UUID, region: str, blocked:
             aliases[known] = None
     external_id, address, unproven = "", clean(message.address), False
     if source is not None and message.external_id:
-        identity, unproven = _named(message, source, region, phone, blocked)
+        identity, unproven = _named(message, source, region, phone, blocked, typed=message.external_id_typed or by_hand)
         external_id = identity.external_id
         if (kind := _STAND_INS.get(identity.kind)) is not None:
             aliases = {(kind, external_id.partition(":")[2]): None, **aliases}
@@ -87,19 +90,20 @@ def read_person(message: pb.Person, organization_id: UUID, region: str, blocked:
 
 
 def _named(
-    message: pb.Person, source: Source, region: str, phone: str, blocked: Blocked
+    message: pb.Person, source: Source, region: str, phone: str, blocked: Blocked, *, typed: bool
 ) -> tuple[canonical.CanonicalIdentity, bool]:
     """Whom the external id names; and whether it is only good for finding who is known by it already."""
     text = message.external_id
-    if source is not Source.WHATSAPP or not message.external_id_typed:
+    if source is not Source.WHATSAPP or not typed:
         return canonical.identify(source, text, region), False
-    if phone in canonical.readings(text, region):
+    if message.external_id_typed and phone in canonical.readings(text, region):
         # The caller said which of the two is meant.
         return canonical.identify(source, phone, region), blocked.number(phone)
     try:
-        identity = canonical.identify_typed(source, text, region)
+        read = canonical.identify_typed if message.external_id_typed else canonical.identify
+        identity = read(source, text, region)
     except InvalidArgument as error:
-        known = canonical.own_key(text.strip()) if error.reason == "EXTERNAL_ID_INVALID" else None
+        known = canonical.own_key(text) if error.reason == "EXTERNAL_ID_INVALID" else None
         if known is None:
             raise
         return canonical.identify(source, known, region), True
@@ -167,6 +171,15 @@ def read_email(text: str) -> str:
 def normalize_phone(text: str, region: str) -> str:
     """A phone as kept; empty stays empty. Raises InvalidArgument PHONE_INVALID."""
     return canonical.normalize_phone(text, region) if text.strip() else ""
+
+
+def find_phone(text: str, region: str) -> str:
+    """A phone to look for, as kept: also one that WhatsApp names and the plan does not know. Empty stays empty.
+
+    Raises InvalidArgument PHONE_INVALID.
+    """
+    known = None if canonical.try_normalize_phone(text, region) else canonical.own_key(text)
+    return known.partition(":")[2] if known is not None else normalize_phone(text, region)
 
 
 def require_email(text: str) -> str:

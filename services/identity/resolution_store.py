@@ -140,8 +140,6 @@ async def load(
     if further:
         identities |= await _load_identities(tx, further)
     _link(directory, wanted, links, identities)
-    if possible := directory.possible(people):
-        await _count_held(tx, directory, possible)
     if owners:
         # Held in one order by everybody, so that nobody waits in a circle.
         held = " order by contact.organization_id, contact.contact_id for no key update of contact" if lock else ""
@@ -150,6 +148,9 @@ async def load(
         )
         for row in contacts.all():
             directory.contacts[row[0]] = Contact(*tuple(row))
+    # Once they are held: nobody links them another id between the count and the write.
+    if possible := directory.possible(people):
+        await _count_held(tx, directory, possible)
     return directory
 
 

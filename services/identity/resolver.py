@@ -35,14 +35,16 @@ class Resolver:
         self._ids = ids
         self._blocked = blocked
 
-    async def resolve(self, tx: Tx, messages: Sequence[pb.Person], now: datetime) -> tuple[list[Result], bool]:
+    async def resolve(
+        self, tx: Tx, messages: Sequence[pb.Person], now: datetime, *, by_hand: bool = False
+    ) -> tuple[list[Result], bool]:
         """Who each person is, or why that cannot be said; and whether anything was announced.
 
         The transaction must see the organizations of all of them.
         """
         results: list[Result | None] = [None] * len(messages)
         log: list[tuple[Resolution, str]] = []
-        readable = await self._read(tx, messages, results, log)
+        readable = await self._read(tx, messages, results, log, by_hand=by_hand)
         first = await resolution_store.load(tx, [person for _, person in readable], self._ids.new, now)
         unsettled = self._fold(first, readable, results)
         announced = bool(first.changes)
@@ -66,7 +68,13 @@ class Resolver:
         return [result for result in results if result is not None], announced
 
     async def _read(
-        self, tx: Tx, messages: Sequence[pb.Person], results: list[Result | None], log: list[tuple[Resolution, str]]
+        self,
+        tx: Tx,
+        messages: Sequence[pb.Person],
+        results: list[Result | None],
+        log: list[tuple[Resolution, str]],
+        *,
+        by_hand: bool,
     ) -> list[tuple[int, Person]]:
         """The people who can be read, each with its place; the others have their error as a result already."""
         organizations = {text: organization_of(text) for text in {message.organization_id for message in messages}}
@@ -79,7 +87,8 @@ class Resolver:
                 results[place] = NotFound("ORGANIZATION_NOT_FOUND", "No such organization.")
                 continue
             try:
-                readable.append((place, people.read_person(message, organization_id, region, self._blocked)))
+                person = people.read_person(message, organization_id, region, self._blocked, by_hand=by_hand)
+                readable.append((place, person))
             except ProsaError as error:
                 results[place] = error
                 log.append((_failed(people.unreadable_person(message, organization_id)), error.message))

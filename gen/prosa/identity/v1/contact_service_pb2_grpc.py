@@ -126,7 +126,7 @@ class ContactServiceServicer:
 
     def CreateContactIdentity(self, request, context):
         """Gives a contact one more identity. Errors: NOT_FOUND CONTACT_NOT_FOUND; ALREADY_EXISTS IDENTITY_TAKEN;
-        INVALID_ARGUMENT EXTERNAL_ID_INVALID.
+        INVALID_ARGUMENT EXTERNAL_ID_INVALID; FAILED_PRECONDITION IDENTITIES_LIMITED: a contact has at most 5 of a kind.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

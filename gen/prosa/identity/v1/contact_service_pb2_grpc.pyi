@@ -51,7 +51,7 @@ class ContactServiceStub:
     """Lists contacts, newest first. Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
     CreateContactIdentity: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.CreateContactIdentityRequest, _contact_service_pb2.ContactIdentity]
     """Gives a contact one more identity. Errors: NOT_FOUND CONTACT_NOT_FOUND; ALREADY_EXISTS IDENTITY_TAKEN;
-    INVALID_ARGUMENT EXTERNAL_ID_INVALID.
+    INVALID_ARGUMENT EXTERNAL_ID_INVALID; FAILED_PRECONDITION IDENTITIES_LIMITED: a contact has at most 5 of a kind.
     """
     ListContactIdentities: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactIdentitiesRequest, _contact_service_pb2.ListContactIdentitiesResponse]
     """Lists identities, newest first, of one contact or of all."""
@@ -86,7 +86,7 @@ class ContactServiceAsyncStub(ContactServiceStub):
     """Lists contacts, newest first. Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
     CreateContactIdentity: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.CreateContactIdentityRequest, _contact_service_pb2.ContactIdentity]  # type: ignore[assignment]
     """Gives a contact one more identity. Errors: NOT_FOUND CONTACT_NOT_FOUND; ALREADY_EXISTS IDENTITY_TAKEN;
-    INVALID_ARGUMENT EXTERNAL_ID_INVALID.
+    INVALID_ARGUMENT EXTERNAL_ID_INVALID; FAILED_PRECONDITION IDENTITIES_LIMITED: a contact has at most 5 of a kind.
     """
     ListContactIdentities: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactIdentitiesRequest, _contact_service_pb2.ListContactIdentitiesResponse]  # type: ignore[assignment]
     """Lists identities, newest first, of one contact or of all."""
@@ -154,7 +154,7 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_contact_service_pb2.ContactIdentity, _abc.Awaitable[_contact_service_pb2.ContactIdentity]]:
         """Gives a contact one more identity. Errors: NOT_FOUND CONTACT_NOT_FOUND; ALREADY_EXISTS IDENTITY_TAKEN;
-        INVALID_ARGUMENT EXTERNAL_ID_INVALID.
+        INVALID_ARGUMENT EXTERNAL_ID_INVALID; FAILED_PRECONDITION IDENTITIES_LIMITED: a contact has at most 5 of a kind.
         """
 
     @_abc_1.abstractmethod

@@ -67,6 +67,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad, such as
     51987651101 in Brazil; both keys are in the metadata.
     """
+    ERROR_REASON_IDENTITIES_LIMITED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -116,4 +118,6 @@ ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 20
 """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad, such as
 51987651101 in Brazil; both keys are in the metadata.
 """
+ERROR_REASON_IDENTITIES_LIMITED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
