@@ -258,6 +258,8 @@ def _customer(
         channel=text(conversation.get("channel")) or "",
         inbox_id=inbox_id,
         source_id=source_id,
+        # Only a Chatwoot with bridges of its own says what kind of conversation one is.
+        bridged="group_type" in conversation,
     )
     if person.identity is None and not person.needs_region:
         if channel.source is Source.WHATSAPP and (person.name or "").endswith(_GROUP_NAME_ENDING):

@@ -22,6 +22,9 @@ _INVENTED_EMAIL_DOMAIN = "@chat.local"
 _USERNAME_KEYS = (("social_instagram_user_name", "instagram"), ("social_whatsapp_user_name", "whatsapp"))
 # Instagram's and WhatsApp's are letters, digits, dots and underscores.
 _USERNAME = re.compile(r"[\w.]{1,100}")
+_WHATSAPP_INBOX = "Channel::Whatsapp"
+# A LID has 14 or 15 digits; a number as long as that is one where the plan of numbers knows it.
+_BARE_LID = re.compile(r"[1-9][0-9]{13,14}", re.ASCII)
 _PHONE_CHARACTERS = frozenset("+0123456789 ()-")
 
 
@@ -44,10 +47,12 @@ def read_person(
     channel: str = "",
     inbox_id: str | None = None,
     source_id: str | None = None,
+    bridged: bool = False,
 ) -> tuple[Person, tuple[Note, ...]]:
     """Reads the customer. `source` is None for contact events, in which only a phone or WhatsApp id can identify.
 
-    `channel` is Chatwoot's class name or ""; `source_id` is that of the contact inbox.
+    `channel` is Chatwoot's class name or ""; `source_id` is that of the contact inbox. `bridged` says that
+    WhatsApp inboxes of this Chatwoot may be bridges of a paired phone, whose source ids are LIDs without a word.
     """
     aliases: list[Alias] = []
     if contact_id is not None:
@@ -61,7 +66,9 @@ def read_person(
         typed = None if written is None else _typed(written)
         phone = None if typed is None else typed.phone
     else:
-        own, identity, written, notes = _whatsapp_identity(contact, channel, source_id, written, aliases)
+        own, identity, written, notes = _whatsapp_identity(
+            contact, channel, source_id, written, aliases, bridged=bridged
+        )
         phone = None if identity is None else identity.phone
     return (
         Person(
@@ -88,14 +95,20 @@ def _instagram_identity(contact: Json, source_id: str | None) -> CanonicalIdenti
 
 
 def _whatsapp_identity(
-    contact: Json, channel: str, source_id: str | None, written: str | None, aliases: list[Alias]
+    contact: Json,
+    channel: str,
+    source_id: str | None,
+    written: str | None,
+    aliases: list[Alias],
+    *,
+    bridged: bool,
 ) -> tuple[CanonicalIdentity | None, CanonicalIdentity | None, str | None, tuple[Note, ...]]:
     """What WhatsApp names, the identity as far as it can be told here, the number as written, and notes.
 
     Prefers phone, then LID, then BSUID, and keeps the latter two as aliases.
     """
     identifier = text(contact.get("identifier")) or ""
-    lid = try_identify(Source.WHATSAPP, identifier) if identifier.endswith(_LID_SERVERS) else None
+    lid = _lid(identifier, channel, source_id, bridged=bridged)
     bsuid = _bsuid(source_id) or _bsuid(identifier)
     if lid is not None:
         aliases.append(Alias(AliasKind.WHATSAPP_LID, lid.external_id.removeprefix("lid:")))
@@ -113,12 +126,23 @@ def _whatsapp_identity(
     return own, typed or own, written, (Note.PHONE_DISAGREES,) if disagree else ()
 
 
+def _lid(identifier: str, channel: str, source_id: str | None, *, bridged: bool) -> CanonicalIdentity | None:
+    """The LID that the identifier or the source id is; a bridge leaves its server out of the latter."""
+    for named in (identifier, source_id or ""):
+        if named.endswith(_LID_SERVERS):
+            return try_identify(Source.WHATSAPP, named)
+    if not bridged or channel != _WHATSAPP_INBOX or source_id is None or not _BARE_LID.fullmatch(source_id):
+        return None
+    is_number = try_identify(Source.WHATSAPP, f"+{source_id}") is not None
+    return None if is_number else try_identify(Source.WHATSAPP, f"{source_id}@lid")
+
+
 def _number_of_contact_inbox(channel: str, source_id: str | None, known_by_lid: bool) -> CanonicalIdentity | None:
     """Reads the source id: the phone's digits on WhatsApp Cloud, whatsapp:+digits on Twilio, random text elsewhere."""
     if source_id is None or known_by_lid:
         return None
     if source_id.isascii() and source_id.isdigit():
-        if channel != "Channel::Whatsapp":
+        if channel != _WHATSAPP_INBOX:
             return None
         return _number(f"whatsapp:+{source_id}", address=source_id)
     if source_id.startswith("+"):
