@@ -52,7 +52,7 @@ class Run:
         """The person of SMOKE_WHATSAPP_PHONE."""
         settings = self.target.settings
         return Writer(
-            SOURCE_WHATSAPP, settings.phone, "Smoke WhatsApp", settings.account_id, settings.whatsapp_inbox_id
+            SOURCE_WHATSAPP, self.target.phone, "Smoke WhatsApp", settings.account_id, settings.whatsapp_inbox_id
         )
 
     def instagram(self) -> Writer:

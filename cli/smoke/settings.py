@@ -10,19 +10,20 @@ from typing import Any
 
 from dotenv import dotenv_values
 
-from chassis.canonical import Source, identify
+from chassis.canonical import DEFAULT_REGION, Source, identify, lacks_country
 from chassis.errors import InvalidArgument
 from cli.failures import REFUSED, Refused
 
 FILE = ".env.smoke.local"
 TIMEOUT_MS_DEFAULT = 15_000
+PHONE = "SMOKE_WHATSAPP_PHONE"
 REQUIRED = (
     "SMOKE_BASE_URL",
     "SMOKE_CHATWOOT_ACCOUNT_ID",
     "SMOKE_CHATWOOT_INBOX_INSTAGRAM_ID",
     "SMOKE_CHATWOOT_INBOX_WHATSAPP_ID",
     "SMOKE_INSTAGRAM_IGSID",
-    "SMOKE_WHATSAPP_PHONE",
+    PHONE,
 )
 SECRET = "SMOKE_CHATWOOT_WEBHOOK_SECRET"  # noqa: S105 the name of a variable
 ORGANIZATION = "SMOKE_ORGANIZATION_ID"
@@ -43,6 +44,7 @@ class SmokeSettings:
     whatsapp_inbox_id: int
     igsid: str
     phone: str
+    """As written where it lacks its country, which is then that of the organization; else in E.164."""
     webhook_secret: str
     organization_id: str
     timeout_seconds: float
@@ -76,7 +78,7 @@ def read(values: Mapping[str, str]) -> SmokeSettings:
         instagram_inbox_id=_number(values, "SMOKE_CHATWOOT_INBOX_INSTAGRAM_ID"),
         whatsapp_inbox_id=_number(values, "SMOKE_CHATWOOT_INBOX_WHATSAPP_ID"),
         igsid=_identity(values, "SMOKE_INSTAGRAM_IGSID", Source.INSTAGRAM),
-        phone=_identity(values, "SMOKE_WHATSAPP_PHONE", Source.WHATSAPP),
+        phone=_phone(values),
         webhook_secret=values.get(SECRET, ""),
         organization_id=values.get(ORGANIZATION, ""),
         timeout_seconds=_number(values, TIMEOUT, TIMEOUT_MS_DEFAULT) / 1000,
@@ -93,7 +95,7 @@ def example(bootstrap: Mapping[str, Any]) -> dict[str, str]:
         "SMOKE_CHATWOOT_INBOX_INSTAGRAM_ID": inboxes.get("instagram") or "",
         "SMOKE_CHATWOOT_INBOX_WHATSAPP_ID": inboxes.get("whatsapp") or "",
         "SMOKE_INSTAGRAM_IGSID": EXAMPLE_IGSID,
-        "SMOKE_WHATSAPP_PHONE": EXAMPLE_PHONE,
+        PHONE: EXAMPLE_PHONE,
         SECRET: chatwoot.get("webhook_secret") or "",
     }
     return {name: str(value) for name, value in found.items()}
@@ -108,8 +110,18 @@ def _number(values: Mapping[str, str], name: str, default: int | None = None) ->
     return int(text)
 
 
-def _identity(values: Mapping[str, str], name: str, source: Source) -> str:
+def phone_in(region: str, phone: str) -> str:
+    """The number in E.164, of a region where it lacks its country. Raises Refused where it is none there."""
+    return _identity({PHONE: phone}, PHONE, Source.WHATSAPP, region)
+
+
+def _phone(values: Mapping[str, str]) -> str:
+    phone = values[PHONE]
+    return phone if lacks_country(phone) else _identity(values, PHONE, Source.WHATSAPP)
+
+
+def _identity(values: Mapping[str, str], name: str, source: Source, region: str = DEFAULT_REGION) -> str:
     try:
-        return identify(source.value, values[name]).external_id
+        return identify(source.value, values[name], region).external_id
     except InvalidArgument as error:
         raise Refused(f"{name}: {error.message}", reason="VARIABLE_INVALID", exit_code=REFUSED) from None

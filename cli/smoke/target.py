@@ -18,7 +18,7 @@ from cli.failures import Refused
 from cli.readings import Reading
 from cli.readings import read as read_rows
 from cli.smoke.bodies import Body
-from cli.smoke.settings import SmokeSettings
+from cli.smoke.settings import SmokeSettings, phone_in
 from sandbox.chatwoot.signing import signed_request
 
 LEGACY_PATH = "/api/chatwoot/webhook"
@@ -60,6 +60,7 @@ class Target:
         self.settings = settings
         self.access = access
         self.organization_id = settings.organization_id
+        self.phone = settings.phone
         self._session: aiohttp.ClientSession
 
     async def __aenter__(self) -> Self:
@@ -70,8 +71,12 @@ class Target:
         await self._session.close()
 
     async def identify(self) -> str:
-        """The organization of the API key. Raises Refused where it is not the one that was named."""
-        found = str((await self.get("/api/v1/organization"))["organization_id"])
+        """The organization of the API key, in whose region the phone is read.
+
+        Raises Refused where it is not the one that was named, or the phone is none there.
+        """
+        organization = await self.get("/api/v1/organization")
+        found = str(organization["organization_id"])
         if self.settings.organization_id not in ("", found):
             raise Refused(
                 f"SMOKE_ORGANIZATION_ID is {self.settings.organization_id}, but the API key belongs to {found}. "
@@ -79,6 +84,7 @@ class Target:
                 reason="ORGANIZATION_MISMATCH",
             )
         self.organization_id = found
+        self.phone = phone_in(organization["region"], self.settings.phone)
         return found
 
     async def post(self, body: Body, *, secret: str | None = None, delivery_id: str = "") -> Answer:

@@ -58,7 +58,11 @@ def test_the_file_completes_the_environment_and_never_overrules_it(tmp_path: Pat
 def test_variables_become_settings_with_canonical_ids() -> None:
     found = settings.read(VARIABLES)
     assert found.base_url == "http://127.0.0.1:9"
-    assert (found.phone, found.igsid) == ("+5511900004821", "7733100045600121")
+    # Without its country it waits for the organization's region.
+    assert (found.phone, found.igsid) == ("11 90000-4821", "7733100045600121")
+    assert settings.phone_in("BR", found.phone) == "+5511900004821"
+    with pytest.raises(Refused, match="SMOKE_WHATSAPP_PHONE"):
+        settings.phone_in("MX", "81 8345")
     assert found.timeout_seconds == 15.0
     assert found.webhook_secret == ""
 
