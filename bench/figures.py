@@ -36,13 +36,24 @@ class Figure:
     bounds: Sequence[Bound] = ()
     of_product: bool = False
     """The bounds are of the product's own value, in its unit, though a limit stands beside it."""
+    series: int = 1
+    """Runs are of so many series of the same length, one after the other."""
 
     @property
     def ratio(self) -> float | None:
-        """The median of the runs' own ratios: what slows a run down slows its limit too."""
+        """The median of the runs' own ratios: what slows a run down slows its limit too.
+
+        Where there are several series, the median of their medians.
+        """
         if not self.limit:
             return None
-        return statistics.median(mine / theirs for mine, theirs in zip(self.product, self.limit, strict=True))
+        ratios = [mine / theirs for mine, theirs in zip(self.product, self.limit, strict=True)]
+        length, left = divmod(len(ratios), self.series)
+        if left:
+            raise ValueError(f"{len(ratios)} runs make no {self.series} series of the same length")
+        return statistics.median(
+            statistics.median(ratios[start : start + length]) for start in range(0, len(ratios), length)
+        )
 
     @property
     def verdict(self) -> str:

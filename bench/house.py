@@ -14,10 +14,9 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from pathlib import Path
 
-import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import psycopg
 
-from bench import bodies, load
+from bench import bodies, costs, load
 from bench.limits import sql
 from chassis import auth, crypto, migrate
 from chassis.clock import SystemClock
@@ -34,11 +33,13 @@ from prosa.ingest.v1 import connection_service_pb2 as connections
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 
-Spent = dict[str, dict[int, float]]
+Spent = dict[str, costs.Used]
 
 SETTLE_SECONDS = 60.0
 PRINCIPAL = "cli"
-REST, DOOR = "rest", "door"
+NOTHING = costs.Used({}, 0.0)
+REST, DOOR, POSTGRES = "rest", "door", "postgres"
+BARE_DOOR = "bare door"
 
 
 class Way(StrEnum):
@@ -46,6 +47,14 @@ class Way(StrEnum):
 
     LOOPBACK = "loopback"
     SOCKET = "socket"
+
+
+@dataclass(frozen=True, slots=True)
+class BareDoor:
+    """A limit's process."""
+
+    pid: int
+    port: int
 
 
 @dataclass
@@ -61,7 +70,7 @@ class House:
     stage_id: str
     secret: str
     webhook_path: str
-    bare_ports: Mapping[Way, int]
+    bare_doors: Mapping[Way, BareDoor]
     known: int = 0
     """How many contacts were loaded ahead."""
     _fresh: int = 50_000_000
@@ -98,7 +107,7 @@ class House:
         stream = self.stream(200_000)
         return load.Job(
             host=LOOPBACK,
-            port=self.bare_ports[bare] if bare else self.suite.http_port,
+            port=self.bare_doors[bare].port if bare else self.suite.http_port,
             stream=stream,
             seed=stream.first_message_id,
             seconds=seconds,
@@ -108,21 +117,28 @@ class House:
         )
 
     def spent(self) -> Spent:
-        """The processor time that every process of each child has used since it was started."""
+        """The processor time that every process of each child of the suite has used since it was started."""
         return {
-            state.name: {process.pid: _cpu_seconds(process) for process in process_tree(state.pid)}
+            state.name: costs.used(process_tree(state.pid))
             for state in self.suite.supervisor.states()
             if state.pid is not None
         }
 
-    def microseconds_each(self, before: Spent, count: int) -> dict[str, float]:
-        """The processor time of each child since `before`, for each of so many webhooks.
+    def cost(self, before: Spent, count: int) -> costs.Cost:
+        """The processor time of each child of the suite since `before`, for each of so many webhooks.
 
         What a process used that has ended meanwhile is lost; those that work for us do not end.
         """
         return {
-            name: sum(seconds - before.get(name, {}).get(pid, 0.0) for pid, seconds in after.items()) / count * 1e6
+            name: costs.each(costs.since(before.get(name, NOTHING), after), count)
             for name, after in self.spent().items()
+        }
+
+    def limit_spent(self, way: Way) -> Spent:
+        """The processor time that a bare door has used, and PostgreSQL."""
+        return {
+            POSTGRES: self.spent()[POSTGRES],
+            BARE_DOOR: costs.used(process_tree(self.bare_doors[way].pid)),
         }
 
     async def execute(self, statement: str, *parameters: object) -> None:
@@ -144,13 +160,6 @@ class House:
         async with asyncio.timeout(SETTLE_SECONDS):
             while any((await self.rows(load.BACKLOG))[0]):  # noqa: ASYNC110 it is others' work that is waited for
                 await asyncio.sleep(0.1)
-
-
-def _cpu_seconds(process: psutil.Process) -> float:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        times = process.cpu_times()
-        return float(times.user + times.system)
-    return 0.0
 
 
 @asynccontextmanager
@@ -215,8 +224,8 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
     )
     await sql.prepare(suite.database_url, bodies.CONTACTS)
     async with (
-        _bare_door(suite.loopback_database_url, secret) as loopback_port,
-        _bare_door(suite.database_url, secret) as socket_port,
+        _bare_door(suite.loopback_database_url, secret) as loopback_door,
+        _bare_door(suite.database_url, secret) as socket_door,
     ):
         house = House(
             suite=suite,
@@ -228,7 +237,7 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
             stage_id="",
             secret=secret,
             webhook_path=connection.webhook_path,
-            bare_ports={Way.LOOPBACK: loopback_port, Way.SOCKET: socket_port},
+            bare_doors={Way.LOOPBACK: loopback_door, Way.SOCKET: socket_door},
         )
         stages = await house.rows("select id::text from crm.stages where board_id = %s order by position", board_id)
         house.stage_id = str(stages[0][0])
@@ -239,13 +248,13 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def _bare_door(database_url: str, secret: str) -> AsyncIterator[int]:
+async def _bare_door(database_url: str, secret: str) -> AsyncIterator[BareDoor]:
     process = await asyncio.create_subprocess_exec(
         *(sys.executable, "-m", "bench.limits.door", database_url, secret), stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        yield int(await process.stdout.readline())
+        yield BareDoor(process.pid, int(await process.stdout.readline()))
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

@@ -20,7 +20,7 @@ from typing import cast
 import psycopg
 import uvloop
 
-from bench import bodies
+from bench import bodies, costs
 
 TICK_SECONDS = 0.001
 LOOK_SECONDS = 0.04
@@ -71,7 +71,14 @@ class Outcome:
     """When the first webhook of all should have left."""
     measure_time: float = 0.0
     end_time: float = 0.0
+    processor_seconds: float = 0.0
+    """What the sender itself took, for all that it sent."""
     backlog: list[int] = field(default_factory=list)
+
+    @property
+    def microseconds_each(self) -> float:
+        """The sender's own processor time for each webhook."""
+        return costs.each(self.processor_seconds, self.sent)
 
 
 class _Connection(asyncio.Protocol):
@@ -147,7 +154,7 @@ class Sender:
             self._idle.append(connection)
         connections = list(self._idle)
         looking = asyncio.create_task(self._look()) if job.database_url else None
-        self._outcome.begin_time = time.time()
+        self._outcome.begin_time, spent = time.time(), time.process_time()
         clocked = asyncio.create_task(self._by_the_clock(loop.time())) if job.rate else None
         if not job.rate:
             self._fill()
@@ -163,6 +170,7 @@ class Sender:
             async with asyncio.timeout(DRAIN_SECONDS):
                 while len(self._idle) < len(connections):  # noqa: ASYNC110 a moment at the very end
                     await asyncio.sleep(TICK_SECONDS)
+        self._outcome.processor_seconds = time.process_time() - spent
         for connection in connections:
             connection.close()
         return self._finish()

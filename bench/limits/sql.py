@@ -7,6 +7,7 @@ import re
 import tempfile
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import NamedTuple
 
 import psycopg
 
@@ -17,6 +18,14 @@ SCHEMA = Path(__file__).with_name("path.sql")
 BATCH = 100
 CLIENTS = 2
 _RATE = re.compile(r"tps = ([0-9.]+)")
+_COUNT = re.compile(r"number of transactions actually processed: ([0-9]+)")
+
+
+class Written(NamedTuple):
+    """What pgbench did: rows a second, and how many in all."""
+
+    rate: float
+    messages: int
 
 
 async def prepare(database_url: str, known: int) -> None:
@@ -29,17 +38,18 @@ async def prepare(database_url: str, known: int) -> None:
         await connection.execute("vacuum analyze")
 
 
-async def path_rate(database_url: str, known: int, seconds: int) -> float:
-    """Messages per second that two clients write in sets of a hundred."""
-    return await _rate(database_url, f"select bare_path.path_batch({BATCH}, {known})", CLIENTS, seconds)
+async def path(database_url: str, known: int, seconds: int) -> Written:
+    """Messages that two clients write in sets of a hundred."""
+    return await _written(database_url, f"select bare_path.path_batch({BATCH}, {known})", CLIENTS, seconds)
 
 
 async def resolve_rate(database_url: str, known: int, seconds: int, *, new: bool) -> float:
     """People per second whom one client finds, or makes, in sets of a hundred."""
-    return await _rate(database_url, f"select bare_path.resolve_batch({BATCH}, {known}, {new})", 1, seconds)
+    statement = f"select bare_path.resolve_batch({BATCH}, {known}, {new})"
+    return (await _written(database_url, statement, 1, seconds)).rate
 
 
-async def _rate(database_url: str, statement: str, clients: int, seconds: int) -> float:
+async def _written(database_url: str, statement: str, clients: int, seconds: int) -> Written:
     with tempfile.NamedTemporaryFile("w", suffix=".sql") as script:
         script.write(statement + ";\n")
         script.flush()
@@ -51,7 +61,7 @@ async def _rate(database_url: str, statement: str, clients: int, seconds: int) -
             stderr=asyncio.subprocess.PIPE,
         )
         output, errors = await process.communicate()
-    found = _RATE.search(output.decode())
-    if process.returncode != 0 or found is None:
+    rate, count = _RATE.search(output.decode()), _COUNT.search(output.decode())
+    if process.returncode != 0 or rate is None or count is None:
         raise RuntimeError(f"pgbench failed: {errors.decode()}")
-    return float(found.group(1)) * BATCH
+    return Written(float(rate.group(1)) * BATCH, int(count.group(1)) * BATCH)
