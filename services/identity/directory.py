@@ -245,7 +245,7 @@ class Directory:
         identity, previous_key = self._identity(shelf, person, decision, contact)
         changed = self._learn(shelf, person, decision, contact) if decision.teaches else False
         if identity is not None and decision.teaches:
-            changed |= self._rename(person, identity)
+            changed |= self._rename(person, identity, contact)
         changed |= self._learn_aliases(shelf, person, contact, identity)
         changed |= self._report(shelf, person, decision, contact)
         if changed or previous_key or decision.link or decision.make_contact:
@@ -361,13 +361,14 @@ class Directory:
                 contact.update_time = self._now
             self.changes.learnt_contacts[contact.id] = contact
 
-    def _rename(self, person: Person, identity: Identity) -> bool:
-        """Takes over the account's name at the source; the one it had is found for a while."""
+    def _rename(self, person: Person, identity: Identity, contact: Contact) -> bool:
+        """Takes over the account's name at the source, a change of its contact; the one it had is found for a while."""
         username = person.username
         if not username or username == identity.username or person.channel not in ("", identity.source):
             return False
         identity.username = username
         self.changes.addressed[identity.id] = (person.organization_id, identity)
+        self._keep(contact)
         return True
 
     def _learn_aliases(self, shelf: Shelf, person: Person, contact: Contact, identity: Identity | None) -> bool:

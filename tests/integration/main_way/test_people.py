@@ -8,7 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
-from prosa.identity.v1.events_pb2 import IdentityConflictDetected
+from prosa.identity.v1.events_pb2 import ContactUpdated, IdentityConflictDetected
 from tests.office import Office, changed, open_office, sample
 from tests.world import World
 
@@ -454,6 +454,10 @@ async def test_a_username_is_shown_and_found_old_and_new_for_thirty_days_and_is_
     await office.deliver(named(0, "caio.antes"))
     await office.deliver(named(1, "caio.agora"))
     [caio] = await contacts_of(office)
+    await office.deliver(named(1, "caio.agora") | {"id": 5149, "source_id": "mid.9"})
+    # The first name came with the identity; the second one is told once, as a new version of the contact.
+    told = await office.world.announced(ContactUpdated, office.organization_id)
+    assert [(each.contact.contact_id, each.version) for each in told] == [(caio["contact_id"], 2)]
     _, shown = await office.get(f"/api/v1/contacts/{caio['contact_id']}")
     assert [each["username"] for each in shown["identities"]] == ["caio.agora"]
     for search in ("caio.antes", "caio.agora", "@caio.agora", "CAIO.AG"):

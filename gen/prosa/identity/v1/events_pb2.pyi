@@ -52,7 +52,9 @@ Global___ContactCreated: _TypeAlias = ContactCreated  # noqa: Y015
 
 @_typing.final
 class ContactUpdated(_message.Message):
-    """A contact's name, phone, e-mail or tags changed."""
+    """A contact's name, phone, e-mail or tags changed, or the username of one of its identities; the identities are read
+    with GetContact.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
