@@ -86,12 +86,14 @@ async def test_a_flood_of_invented_addresses_shuts_sign_in_for_its_own_network_a
 ) -> None:
     (known, _), (unknown, _) = await owner(world), await owner(world)
     assert (await sign_in(world, here, known, PASSWORD))[0] == 200
-    checks, checked, really = 0, asyncio.Event(), Passwords.check
+    checks, crowded, checked, really = 0, asyncio.Event(), asyncio.Event(), Passwords.check
 
     async def check(passwords: Passwords, kept: str | None, password: str) -> bool:
         nonlocal checks
         if kept is None:
             checks += 1
+            if checks == SIGN_INS_PER_NETWORK_MAX:
+                crowded.set()
             await checked.wait()
             return False
         return await really(passwords, kept, password)
@@ -102,6 +104,7 @@ async def test_a_flood_of_invented_addresses_shuts_sign_in_for_its_own_network_a
     for done in itertools.islice(answered, INVENTED - SIGN_INS_PER_NETWORK_MAX):
         assert await done == (429, "SIGN_IN_LIMITED", "1")
     # The network's places are all taken now, and stay so until they are checked.
+    await crowded.wait()
     assert checks == SIGN_INS_PER_NETWORK_MAX
     assert (await sign_in(world, elsewhere, unknown, PASSWORD))[0] == 200
     assert (await sign_in(world, here, known, PASSWORD))[0] == 200
