@@ -24,7 +24,7 @@ class Declared:
 
     name: str
     source: Source
-    inbox_id: int
+    provider_channel_id: str
 
 
 @dataclass(frozen=True, slots=True)

@@ -56,7 +56,7 @@ def channel_message(channel: Channel) -> pb.Channel:
         connection_id=str(channel.connection_id),
         name=channel.name,
         source=options_pb2.Source.Value(f"SOURCE_{channel.source}"),
-        inbox_id=channel.inbox_id,
+        inbox_id=channel.inbox_id or 0,
         board_id=wire.text(channel.board_id),
         active=channel.active,
         evolution_instance=channel.evolution_instance,

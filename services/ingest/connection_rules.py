@@ -140,7 +140,7 @@ def superseded_secrets(live: Mapping[UUID, str], added: str, *, only: bool) -> l
     return [secret_id for secret_id in live if secret_id not in kept]
 
 
-def ambiguous_channels(candidates: Sequence[tuple[UUID, str, int, UUID, str]]) -> FailedPrecondition:
+def ambiguous_channels(candidates: Sequence[tuple[UUID, str, str, UUID, str]]) -> FailedPrecondition:
     """CHANNEL_AMBIGUOUS naming the channels, each given as id, name, inbox, connection and the connection's name."""
     named = " and ".join(
         f'"{name}" (channel {channel_id}, inbox {inbox_id} of connection "{connection_name}")'
@@ -152,6 +152,6 @@ def ambiguous_channels(candidates: Sequence[tuple[UUID, str, int, UUID, str]]) -
         "CHANNEL_AMBIGUOUS",
         f"More than one active channel matches, among them {named}. Name the one that is meant by its {by}.",
         channel_ids=",".join(str(channel_id) for channel_id, _, _, _, _ in candidates),
-        inbox_ids=",".join(str(inbox_id) for _, _, inbox_id, _, _ in candidates),
+        inbox_ids=",".join(inbox_id for _, _, inbox_id, _, _ in candidates),
         connection_ids=",".join(str(connection_id) for _, _, _, connection_id, _ in candidates),
     )

@@ -210,6 +210,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             connection_id=wire.to_uuid("connection_id", request.connection_id),
             name=rules.readable_name(request.name),
             source=_source_name(request.source),
+            provider_channel_id=str(request.inbox_id),
             inbox_id=request.inbox_id,
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             active=True,
@@ -279,7 +280,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         wanted = ChannelFilter(
             connection_id=wire.to_optional_uuid("connection_id", request.connection_id),
             source=_source_name(request.source) if request.source else None,
-            inbox_id=request.inbox_id or None,
+            provider_channel_id=str(request.inbox_id) if request.inbox_id else None,
             active_only=request.find_one,
         )
         async with self._db.transaction(organization_id) as tx:
@@ -316,7 +317,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             secrets=tuple(live.values()),
             unsigned_end_time=messages.unsigned_end_time(connection),
             channels=tuple(
-                Declared(channel.name, Source[channel.source], channel.inbox_id)
+                Declared(channel.name, Source[channel.source], channel.provider_channel_id)
                 for channel in channels.get(connection_id, ())
                 if channel.active
             ),
@@ -358,7 +359,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         await store.insert_channel(tx, channel)
 
     async def _channel_of_inbox(self, tx: Tx, channel: Channel) -> Channel | None:
-        wanted = ChannelFilter(connection_id=channel.connection_id, inbox_id=channel.inbox_id)
+        wanted = ChannelFilter(connection_id=channel.connection_id, provider_channel_id=channel.provider_channel_id)
         found = await store.list_channels(tx, channel.organization_id, wanted, None, 1)
         return found[0] if found else None
 
@@ -404,7 +405,10 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 names[channel.connection_id] = "" if connection is None else connection.name
             raise rules.ambiguous_channels(
                 [
-                    (channel.id, channel.name, channel.inbox_id, channel.connection_id, names[channel.connection_id])
+                    (
+                        *(channel.id, channel.name, channel.provider_channel_id),
+                        *(channel.connection_id, names[channel.connection_id]),
+                    )
                     for channel in found
                 ]
             )
@@ -449,7 +453,7 @@ def _name_taken(connection: Connection) -> ProsaError:
 def _inbox_taken(holder: Channel) -> ProsaError:
     return AlreadyExists(
         "INBOX_TAKEN",
-        f'Inbox {holder.inbox_id} of this connection is the channel "{holder.name}" already.',
+        f'Inbox {holder.provider_channel_id} of this connection is the channel "{holder.name}" already.',
         channel_id=str(holder.id),
     )
 
@@ -462,7 +466,7 @@ def _changed_channel(before: Channel, request: pb.UpdateChannelRequest) -> Chann
     if request.HasField("source"):
         after = replace(after, source=_source_name(request.source))
     if request.HasField("inbox_id"):
-        after = replace(after, inbox_id=request.inbox_id)
+        after = replace(after, provider_channel_id=str(request.inbox_id), inbox_id=request.inbox_id)
     if request.HasField("board_id"):
         after = replace(after, board_id=wire.to_optional_uuid("board_id", request.board_id))
     if request.HasField("evolution_instance"):

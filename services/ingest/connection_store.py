@@ -46,7 +46,10 @@ class Channel:
     connection_id: UUID
     name: str
     source: str
-    inbox_id: int
+    provider_channel_id: str
+    """Its key at the provider; of Chatwoot, the inbox's number."""
+    inbox_id: int | None
+    """The same as a number, None where the provider's keys are none."""
     board_id: UUID | None
     active: bool
     evolution_instance: str
@@ -68,7 +71,7 @@ class ChannelFilter:
 
     connection_id: UUID | None = None
     source: str | None = None
-    inbox_id: int | None = None
+    provider_channel_id: str | None = None
     active_only: bool = False
 
 
@@ -81,8 +84,8 @@ _CONNECTION = (
     " as secret_count from ingest.connections connection"
 )
 _CHANNEL = (
-    "select id, organization_id, connection_id, name, source, inbox_id, board_id, active, evolution_instance,"
-    " create_time, version from ingest.channels"
+    "select id, organization_id, connection_id, name, source, provider_channel_id, inbox_id, board_id, active,"
+    " evolution_instance, create_time, version from ingest.channels"
 )
 
 
@@ -225,17 +228,19 @@ async def count_channels(tx: Tx, organization_id: UUID, connection_id: UUID) -> 
 
 
 async def insert_channel(tx: Tx, channel: Channel) -> None:
-    """Writes a channel; its connection may have none for the inbox."""
+    """Writes a channel; its connection may have no other of the same key."""
     await tx.exec_driver_sql(
-        "insert into ingest.channels (id, organization_id, connection_id, name, source, inbox_id, board_id, active,"
-        " evolution_instance, create_time) values (%(id)s, %(organization_id)s, %(connection_id)s, %(name)s,"
-        " %(source)s, %(inbox_id)s, %(board_id)s, %(active)s, %(evolution_instance)s, %(create_time)s)",
+        "insert into ingest.channels (id, organization_id, connection_id, name, source, provider_channel_id, inbox_id,"
+        " board_id, active, evolution_instance, create_time) values (%(id)s, %(organization_id)s, %(connection_id)s,"
+        " %(name)s, %(source)s, %(provider_channel_id)s, %(inbox_id)s, %(board_id)s, %(active)s,"
+        " %(evolution_instance)s, %(create_time)s)",
         {
             "id": channel.id,
             "organization_id": channel.organization_id,
             "connection_id": channel.connection_id,
             "name": channel.name,
             "source": channel.source,
+            "provider_channel_id": channel.provider_channel_id,
             "inbox_id": channel.inbox_id,
             "board_id": channel.board_id,
             "active": channel.active,
@@ -246,16 +251,18 @@ async def insert_channel(tx: Tx, channel: Channel) -> None:
 
 
 async def update_channel(tx: Tx, channel: Channel) -> None:
-    """Writes what may change of a channel; no other one of its connection may have the inbox."""
+    """Writes what may change of a channel; no other one of its connection may have the key."""
     await tx.exec_driver_sql(
-        "update ingest.channels set name = %(name)s, source = %(source)s, inbox_id = %(inbox_id)s,"
-        " board_id = %(board_id)s, active = %(active)s, evolution_instance = %(evolution_instance)s,"
-        " version = %(version)s where organization_id = %(organization_id)s and id = %(id)s",
+        "update ingest.channels set name = %(name)s, source = %(source)s,"
+        " provider_channel_id = %(provider_channel_id)s, inbox_id = %(inbox_id)s, board_id = %(board_id)s,"
+        " active = %(active)s, evolution_instance = %(evolution_instance)s, version = %(version)s"
+        " where organization_id = %(organization_id)s and id = %(id)s",
         {
             "id": channel.id,
             "organization_id": channel.organization_id,
             "name": channel.name,
             "source": channel.source,
+            "provider_channel_id": channel.provider_channel_id,
             "inbox_id": channel.inbox_id,
             "board_id": channel.board_id,
             "active": channel.active,
@@ -284,8 +291,8 @@ async def list_channels(
         conditions.append("connection_id = %(connection_id)s")
     if wanted.source is not None:
         conditions.append("source = %(source)s")
-    if wanted.inbox_id is not None:
-        conditions.append("inbox_id = %(inbox_id)s")
+    if wanted.provider_channel_id is not None:
+        conditions.append("provider_channel_id = %(provider_channel_id)s")
     if wanted.active_only:
         conditions.append("active")
     if after is not None:
@@ -296,7 +303,7 @@ async def list_channels(
             "organization_id": organization_id,
             "connection_id": wanted.connection_id,
             "source": wanted.source,
-            "inbox_id": wanted.inbox_id,
+            "provider_channel_id": wanted.provider_channel_id,
             "after": after,
             "limit": limit,
         },
@@ -381,6 +388,7 @@ def _channel(row: Any) -> Channel:
         connection_id=row.connection_id,
         name=row.name,
         source=row.source,
+        provider_channel_id=row.provider_channel_id,
         inbox_id=row.inbox_id,
         board_id=row.board_id,
         active=row.active,

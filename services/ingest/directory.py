@@ -183,8 +183,9 @@ class Directory:
                 "select connection.id from ingest.connections connection join ingest.channels channel"
                 " on channel.connection_id = connection.id and channel.organization_id = connection.organization_id"
                 " where connection.organization_id = %(organization_id)s and connection.provider = 'CHATWOOT'"
-                " and connection.account_id = %(account_id)s and channel.inbox_id = %(inbox_id)s and channel.active",
-                {"organization_id": organization_id, "account_id": account_id, "inbox_id": inbox_id},
+                " and connection.account_id = %(account_id)s and channel.provider_channel_id = %(inbox_id)s"
+                " and channel.active",
+                {"organization_id": organization_id, "account_id": account_id, "inbox_id": str(inbox_id)},
             )
             ids = dict.fromkeys((row.id for row in rows), organization_id)
         return list((await self.by_ids(ids)).values())
@@ -220,11 +221,11 @@ class Directory:
         self._unreadable = (self._unreadable - set(organizations)) | unreadable
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
         for row in await tx.exec_driver_sql(
-            "select id, connection_id, source, inbox_id, board_id, evolution_instance from ingest.channels"
+            "select id, connection_id, source, provider_channel_id, board_id, evolution_instance from ingest.channels"
             " where connection_id = any (%(ids)b) and active",
             ids,
         ):
-            channels.setdefault(row.connection_id, {})[str(row.inbox_id)] = ChannelInfo(
+            channels.setdefault(row.connection_id, {})[row.provider_channel_id] = ChannelInfo(
                 channel_id=str(row.id),
                 source=Source[row.source],
                 board_id=None if row.board_id is None else str(row.board_id),

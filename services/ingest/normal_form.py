@@ -123,7 +123,7 @@ class ChannelInfo:
 
 @dataclass(frozen=True, slots=True)
 class ConnectionContext:
-    """What a parser must know of the connection an event came through. Inbox ids are texts."""
+    """What a parser must know of the connection an event came through. Channels go by their key at the provider."""
 
     connection_id: str
     channels: Mapping[str, ChannelInfo]
@@ -189,7 +189,8 @@ class ConversationState:
     """The conversation as the provider saw it when it built the event, which may be later than the event itself."""
 
     conversation_id: str
-    inbox_id: str
+    # The number of the channel at the provider, as the contract shows it; None where its key is none.
+    inbox_id: str | None
     account_id: str | None
     contact_id: str | None
     status: ConversationStatus | None

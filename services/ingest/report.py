@@ -67,7 +67,7 @@ def write_item(item: pb.RecordItem, journey: Journey) -> None:
     item.source = SOURCES[channel.source]
     item.provider_conversation_id = state.conversation_id
     item.account_id = int(state.account_id or 0)
-    item.inbox_id = int(state.inbox_id)
+    item.inbox_id = int(state.inbox_id or 0)
     item.provider_contact_id = state.contact_id or ""
     item.contact_id = contact.contact_id if contact else ""
     item.deal_id = journey.deal.deal_id if journey.deal else ""

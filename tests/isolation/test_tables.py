@@ -74,7 +74,7 @@ DEFINER_FUNCTIONS = {
 }
 """All that may look before an organization is known, and what each answers: ids, positions and times."""
 
-TRIGGER_FUNCTIONS = {"conversation.follow_activity": "trigger"}
+TRIGGER_FUNCTIONS = {"conversation.follow_activity": "trigger", "ingest.key_channel": "trigger"}
 """What runs with the rights of whoever writes, who sees no other organization's rows."""
 
 

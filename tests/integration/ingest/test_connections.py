@@ -386,3 +386,27 @@ async def test_viewers_look_and_administrators_act(world: World, organization_id
     stub = world.as_user(organization_id, ADMIN).stub(ConnectionServiceStub)
     made = await stub.CreateConnection(pb.CreateConnectionRequest(name="Outro", account_id=7))
     assert made.name == "Outro"
+
+
+async def test_a_channel_that_an_older_process_writes_gets_its_key_from_the_inbox(
+    world: World, organization_id: UUID
+) -> None:
+    connection = await given_connection(world, organization_id)
+    (made,) = await world.rows(
+        "insert into ingest.channels (id, organization_id, connection_id, name, source, inbox_id, active,"
+        " evolution_instance, create_time) values (gen_random_uuid(), %s, %s, 'Old', 'WHATSAPP', 31, true, '', now())"
+        " returning id, provider_channel_id",
+        organization_id,
+        UUID(connection.connection_id),
+    )
+    assert made["provider_channel_id"] == "31"
+    moved = await world.rows(
+        "update ingest.channels set inbox_id = 32 where id = %s returning provider_channel_id", made["id"]
+    )
+    assert moved == [{"provider_channel_id": "32"}]
+    renamed = await world.rows(
+        "update ingest.channels set inbox_id = null, provider_channel_id = 'lobby' where id = %s"
+        " returning provider_channel_id",
+        made["id"],
+    )
+    assert renamed == [{"provider_channel_id": "lobby"}]

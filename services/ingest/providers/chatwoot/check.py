@@ -149,14 +149,14 @@ def _inboxes_known(channels: tuple[Declared, ...], inboxes: tuple[Inbox, ...] | 
             "No channel is declared, so everything that arrives is a foreign inbox. Create a channel for each inbox "
             f"that is to be served. Chatwoot shows: {_listed(inboxes)}.",
         )
-    by_id = {inbox.id: inbox for inbox in inboxes}
+    by_id = {str(inbox.id): inbox for inbox in inboxes}
     problems = []
     for channel in channels:
-        inbox = by_id.get(channel.inbox_id)
+        inbox = by_id.get(channel.provider_channel_id)
         if inbox is None:
             problems.append(
-                f'Channel "{channel.name}" names inbox {channel.inbox_id}, which the account does not show; it shows '
-                f"{_listed(inboxes)}."
+                f'Channel "{channel.name}" names inbox {channel.provider_channel_id}, which the account does not show; '
+                f"it shows {_listed(inboxes)}."
             )
         elif inbox.channel_type not in FITTING_CHANNELS[channel.source]:
             problems.append(
@@ -165,7 +165,7 @@ def _inboxes_known(channels: tuple[Declared, ...], inboxes: tuple[Inbox, ...] | 
             )
     if problems:
         return CheckItem(name, False, " ".join(problems))
-    shown = [by_id[channel.inbox_id] for channel in channels]
+    shown = [by_id[channel.provider_channel_id] for channel in channels]
     return CheckItem(name, True, f"Found as declared: {_listed(shown)}.")
 
 
