@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import aiohttp
@@ -50,6 +50,7 @@ from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
 from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import Door, WebhookLimits
+from gateway.senders import SENDERS, Sender
 from gateway.transcoding.plans import Plans
 from gateway.webhook_addresses import Address, read_address
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -96,6 +97,7 @@ class Parts:
     look: Look
     # What a test may make smaller.
     webhook_limits: WebhookLimits | None = None
+    senders: Mapping[str, Sender] = field(default_factory=lambda: SENDERS)
     api_bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX
     api_bytes_per_caller_max: int = API_BYTES_PER_CALLER_MAX
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
@@ -135,6 +137,7 @@ def make_app(parts: Parts) -> web.Application:
             WebhookMetrics(parts.registry),
             limits=parts.webhook_limits,
             acceptance=parts.acceptance,
+            senders=parts.senders,
         )
         door.add_routes(app)
         app[_DOOR] = door

@@ -10,19 +10,15 @@ from typing import NamedTuple
 from urllib.parse import unquote
 
 from gateway.limits import CONNECTION_KEY_LENGTH_MAX
+from gateway.senders import SENDERS
 
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{CONNECTION_KEY_LENGTH_MAX}}}", re.ASCII)
 _AROUND = re.compile(r"^[^A-Za-z0-9_-]+|[^A-Za-z0-9_-]+$", re.ASCII)
 _ADDRESS_BEHIND = re.compile(r"https?:.*", re.DOTALL)
 _UNQUOTINGS = 2
 """A copied %20 becomes %2520 when it is pasted into a form that quotes it once more."""
-CHATWOOT_ROUTE = "/webhooks/chatwoot/{connection_key}"
-EVOLUTION_ROUTE = "/webhooks/evolution/{connection_key}"
 LEGACY_ROUTE = "/api/chatwoot/webhook"
-_ROUTES: dict[tuple[str, ...], str] = {
-    ("webhooks", "chatwoot"): CHATWOOT_ROUTE,
-    ("webhooks", "evolution"): EVOLUTION_ROUTE,
-}
+_PREFIX = "webhooks"
 
 
 class Address(NamedTuple):
@@ -30,6 +26,8 @@ class Address(NamedTuple):
 
     route: str
     key: str | None
+    sender: str = ""
+    """Of which provider the route is, by its name in SENDERS; empty for the legacy one."""
 
 
 def read_key(text: str) -> str | None:
@@ -44,9 +42,9 @@ def read_address(path: str) -> Address | None:
     """What a path that is no route means, None where it is no webhook's."""
     segments = [segment for segment in map(_cleaned, path.split("/")) if segment]
     named = tuple(segment.lower() for segment in segments[:3])
-    route = _ROUTES.get(named[:2])
-    if route is not None:
-        return Address(route, segments[2] if len(segments) > 2 and _KEY.fullmatch(segments[2]) else None)
+    if len(named) > 1 and named[0] == _PREFIX and named[1] in SENDERS:
+        key = segments[2] if len(segments) > 2 and _KEY.fullmatch(segments[2]) else None
+        return Address(f"/{_PREFIX}/{named[1]}/{{connection_key}}", key, named[1])
     return Address(LEGACY_ROUTE, None) if "/" + "/".join(named) == LEGACY_ROUTE else None
 
 

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 import grpc
 import structlog
 from aiohttp import web
+from aiohttp.typedefs import Handler
 from multidict import CIMultiDict, istr
 
 from chassis import context
@@ -33,11 +34,9 @@ from gateway.limits import (
     ACCEPT_ITEMS_WORTH,
     ACCEPT_QUEUE_BYTES_MAX,
     ACCEPT_QUEUE_ITEMS_MAX,
-    CHATWOOT_BODY_BYTES_MAX,
     CONNECTION_BUDGETS_MAX,
     CONNECTION_BURST_BYTES,
     CONNECTION_BYTES_PER_SECOND,
-    EVOLUTION_BODY_BYTES_MAX,
     LARGE_BATCH_ITEMS_MAX,
     LARGE_BODY_BYTES,
     UNPROVEN_BURST_BYTES,
@@ -47,7 +46,8 @@ from gateway.limits import (
     WEBHOOK_HEADER_LENGTH_MAX,
 )
 from gateway.metrics import WebhookMetrics
-from gateway.webhook_addresses import EVOLUTION_ROUTE, LEGACY_ROUTE, Address, read_key
+from gateway.senders import CHATWOOT_HEADERS, LEGACY_HEADERS, SENDERS, Sender
+from gateway.webhook_addresses import LEGACY_ROUTE, Address, read_key
 from gateway.webhook_keys import Named, WebhookKeys
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
@@ -55,25 +55,6 @@ from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 log = structlog.get_logger("gateway.webhooks")
 
 
-def _names(*names: str) -> tuple[istr, ...]:
-    """Names of headers that know already how they compare: every webhook is asked for all of them."""
-    return tuple(map(istr, names))
-
-
-CHATWOOT_HEADERS = _names("x-chatwoot-signature", "x-chatwoot-timestamp", "x-chatwoot-delivery", "content-encoding")
-LEGACY_HEADERS = (*CHATWOOT_HEADERS, *_names("authorization", "x-organization-id"))
-EVOLUTION_HEADERS = _names(
-    "authorization",
-    "apikey",
-    "x-api-key",
-    "x-webhook-secret",
-    "x-webhook-token",
-    "x-instance-id",
-    "x-instance-name",
-    "x-event-type",
-    "x-timestamp",
-    "content-encoding",
-)
 _LEGACY = Named(pb.PROVIDER_CHATWOOT, "")
 _ITEM_OVERHEAD_BYTES = 256
 
@@ -94,8 +75,6 @@ class WebhookLimits:
 
     deadline_seconds: float = WEBHOOK_DEADLINE_SECONDS
     call_timeout_seconds: float = ACCEPT_CALL_TIMEOUT_SECONDS
-    chatwoot_body_bytes_max: int = CHATWOOT_BODY_BYTES_MAX
-    evolution_body_bytes_max: int = EVOLUTION_BODY_BYTES_MAX
     bytes_in_flight_max: int = WEBHOOK_BYTES_IN_FLIGHT_MAX
     queue_items_max: int = ACCEPT_QUEUE_ITEMS_MAX
     connection_burst_bytes: int = CONNECTION_BURST_BYTES
@@ -127,12 +106,14 @@ class Door:
         metrics: WebhookMetrics,
         limits: WebhookLimits | None = None,
         acceptance: Acceptance | None = None,
+        senders: Mapping[str, Sender] = SENDERS,
     ) -> None:
         self._stub = IngestServiceStub(channel)
         self._tokens = tokens
         self._clock = clock
         self._acceptance = acceptance or Acceptance()
         self._limits = limits or WebhookLimits()
+        self._senders = senders
         self._bodies = Bodies(self._limits.bytes_in_flight_max)
         self._metrics = metrics
         self._keys = WebhookKeys(self._stub, tokens)
@@ -158,10 +139,12 @@ class Door:
 
     def add_routes(self, app: web.Application) -> None:
         """Registers the webhook paths; what waits is sent before the application ends."""
-        app.router.add_post("/webhooks/chatwoot/{connection_key}", self.chatwoot)
-        app.router.add_post("/webhooks/evolution/{connection_key}", self.evolution)
-        # Evolution appends the event's name to the address it was given, behind a second slash if that ended in one.
-        app.router.add_post("/webhooks/evolution/{connection_key}/{event:.*}", self.evolution)
+        for name, sender in self._senders.items():
+            handler = self._handler(sender)
+            app.router.add_post(f"/webhooks/{name}/{{connection_key}}", handler)
+            if sender.event_behind:
+                # Behind a second slash if the address ended in one.
+                app.router.add_post(f"/webhooks/{name}/{{connection_key}}/{{event:.*}}", handler)
         app.router.add_post("/api/chatwoot/webhook", self.legacy)
         app.router.add_get("/api/chatwoot/webhook", self.legacy_liveness)
         app.on_cleanup.append(self._close)
@@ -175,25 +158,13 @@ class Door:
         """A webhook to an address that was copied with something around it."""
         if address.route == LEGACY_ROUTE:
             return await self.legacy(request)
-        if address.route == EVOLUTION_ROUTE:
-            return await self._take(
-                request, pb.PROVIDER_EVOLUTION, address.key, EVOLUTION_HEADERS, self._limits.evolution_body_bytes_max
-            )
-        return await self._take(
-            request, pb.PROVIDER_CHATWOOT, address.key, CHATWOOT_HEADERS, self._limits.chatwoot_body_bytes_max
-        )
+        return await self._take(request, self._senders[address.sender], address.key)
 
-    async def chatwoot(self, request: web.Request) -> web.StreamResponse:
-        """Chatwoot, to a connection's own address."""
-        limit = self._limits.chatwoot_body_bytes_max
-        key = read_key(request.match_info["connection_key"])
-        return await self._take(request, pb.PROVIDER_CHATWOOT, key, CHATWOOT_HEADERS, limit)
+    def _handler(self, sender: Sender) -> Handler:
+        async def take(request: web.Request) -> web.StreamResponse:
+            return await self._take(request, sender, read_key(request.match_info["connection_key"]))
 
-    async def evolution(self, request: web.Request) -> web.StreamResponse:
-        """Evolution, to a connection's own address, with or without the event's name behind it."""
-        limit = self._limits.evolution_body_bytes_max
-        key = read_key(request.match_info["connection_key"])
-        return await self._take(request, pb.PROVIDER_EVOLUTION, key, EVOLUTION_HEADERS, limit)
+        return take
 
     async def legacy(self, request: web.Request) -> web.StreamResponse:
         """Chatwoot, to the one address that all organizations shared; answers as that address always did."""
@@ -201,7 +172,7 @@ class Door:
             # Nothing there is taken without a signature, so nothing has to be read to say so.
             return _unproven()
         try:
-            result = await self._submit(request, _LEGACY, LEGACY_HEADERS, self._limits.chatwoot_body_bytes_max)
+            result = await self._submit(request, _LEGACY, LEGACY_HEADERS, self._senders["chatwoot"].body_bytes_max)
         except web.HTTPRequestEntityTooLarge:
             return web.json_response({"error": "Payload too large"}, status=413)
         except ProsaError as error:
@@ -228,19 +199,12 @@ class Door:
             {"status": "ok", "message": "Chatwoot webhook endpoint is active", "secret_configured": True}
         )
 
-    async def _take(
-        self,
-        request: web.Request,
-        provider: pb.Provider.ValueType,
-        key: str | None,
-        headers: tuple[istr, ...],
-        body_bytes_max: int,
-    ) -> web.StreamResponse:
+    async def _take(self, request: web.Request, sender: Sender, key: str | None) -> web.StreamResponse:
         if key is None:
             self._metrics.address_unknown("not_a_key")
             raise _no_connection()
-        named = Named(provider, key)
-        result = await self._submit(request, named, headers, body_bytes_max)
+        named = Named(sender.provider, key)
+        result = await self._submit(request, named, sender.headers, sender.body_bytes_max)
         if result.outcome in _STORED:
             _answer_under(request, result.webhook_event_id)
             # Written by hand: an id needs no escaping, and there are very many of these.
@@ -257,7 +221,7 @@ class Door:
             )
         if result.outcome == pb.ACCEPT_OUTCOME_INVALID:
             # Ingest knows of the provider's limit too, should the two ever differ.
-            raise web.HTTPRequestEntityTooLarge(max_size=body_bytes_max, actual_size=request.content_length or 0)
+            raise web.HTTPRequestEntityTooLarge(max_size=sender.body_bytes_max, actual_size=request.content_length or 0)
         # It was known, so it was answered for; from now on it is not.
         self._keys.forget(named)
         raise self._unknown()

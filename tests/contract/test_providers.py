@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from gateway.limits import CHATWOOT_BODY_BYTES_MAX, EVOLUTION_BODY_BYTES_MAX
+from gateway.senders import SENDERS
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest.providers import PROVIDERS
 
@@ -13,8 +13,6 @@ def test_every_provider_of_the_contract_is_listed_under_its_name_and_number() ->
     assert all(provider.name == name for name, provider in PROVIDERS.items())
 
 
-def test_the_gateway_reads_as_much_of_a_body_as_ingest_takes() -> None:
-    assert {name: provider.body_bytes_max for name, provider in PROVIDERS.items()} == {
-        "CHATWOOT": CHATWOOT_BODY_BYTES_MAX,
-        "EVOLUTION": EVOLUTION_BODY_BYTES_MAX,
-    }
+def test_the_gateway_takes_the_webhooks_of_every_provider_and_reads_as_much_as_ingest_takes() -> None:
+    taken = {name.upper(): (sender.provider, sender.body_bytes_max) for name, sender in SENDERS.items()}
+    assert taken == {name: (provider.number, provider.body_bytes_max) for name, provider in PROVIDERS.items()}

@@ -6,6 +6,7 @@ import asyncio
 import gzip
 import time
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from io import BytesIO
 from urllib.parse import urlsplit
 
@@ -14,6 +15,7 @@ import pytest
 
 from chassis.errors import InvalidArgument, Unavailable
 from gateway.routes.webhooks import WebhookLimits
+from gateway.senders import SENDERS
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.rooms import ACCEPT, NOW, World, accept_all, serve_gateway
 
@@ -135,13 +137,16 @@ async def test_what_cannot_be_a_key_is_not_found_without_asking(gateway: World, 
 
 
 async def test_one_byte_above_the_limit_is_too_large_declared_or_not() -> None:
-    limits = WebhookLimits(chatwoot_body_bytes_max=10, evolution_body_bytes_max=20)
+    senders = {
+        "chatwoot": replace(SENDERS["chatwoot"], body_bytes_max=10),
+        "evolution": replace(SENDERS["evolution"], body_bytes_max=20),
+    }
 
     async def chunks(size: int) -> AsyncIterator[bytes]:
         for _ in range(size):
             yield b"x"
 
-    async with serve_gateway(webhook_limits=limits) as gateway:
+    async with serve_gateway(senders=senders) as gateway:
         for path, size, status in (
             (CHATWOOT, 10, 200),
             (CHATWOOT, 11, 413),
