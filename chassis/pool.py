@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import os
 import select
+import traceback
 from collections.abc import Awaitable, Callable, Mapping
 from functools import cached_property
 from typing import Any, NamedTuple
@@ -210,7 +211,12 @@ class Pool:
         return connection, True
 
     async def _connect(self) -> Connection:
-        connection = await Connection.connect(self._url, autocommit=True, **self._options)
+        try:
+            connection = await Connection.connect(self._url, autocommit=True, **self._options)
+        except BaseException as error:
+            # psycopg closes nothing of what was half made: the server would keep it for as long as the error is kept.
+            traceback.clear_frames(error.__traceback__)
+            raise
         if self._admit is not None:
             try:
                 await self._admit(connection)

@@ -452,3 +452,27 @@ async def test_a_timeout_that_would_not_be_kept_is_refused(database: Database) -
     async with database.transaction() as tx:
         with pytest.raises(psycopg.NotSupportedError, match="without a timeout"):
             [notice async for notice in tx._connection.notifies(timeout=0.1)]
+
+
+async def test_who_is_cancelled_while_connecting_leaves_no_connection() -> None:
+    asked, gone = asyncio.Event(), asyncio.Event()
+
+    async def say_nothing(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        await reader.read(1)
+        asked.set()
+        await reader.read()
+        gone.set()
+        writer.close()
+
+    async with await asyncio.start_server(say_nothing, "127.0.0.1", 0) as server:
+        port = server.sockets[0].getsockname()[1]
+        slow = Database.connect(f"postgresql://nobody@127.0.0.1:{port}/nothing?sslmode=disable")
+        task = asyncio.create_task(slow.ping())
+        await asked.wait()
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError) as cancelled:
+            await task
+        async with asyncio.timeout(GONE_SECONDS_MAX):
+            await gone.wait()
+        # Whoever keeps the error keeps nothing else with it.
+        assert cancelled.value.__traceback__ is not None
