@@ -81,7 +81,11 @@ async def start_inner_listener(
     app.router.add_get("/readyz", ready)
     app.router.add_get("/healthz", health)
     runner = web.AppRunner(app, access_log=None)
-    await runner.setup()
-    site = web.TCPSite(runner, host, port)
-    await site.start()
+    try:
+        await runner.setup()
+        await web.TCPSite(runner, host, port).start()
+    except BaseException:
+        # Nobody has it yet who could clean it up.
+        await runner.cleanup()
+        raise
     return runner, runner.addresses[0][1]

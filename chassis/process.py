@@ -76,6 +76,7 @@ class Host:
         self.revocations = auth.Revocations(self.clock)
         self.verifier = auth.TokenVerifier(auth.load_public_keys(settings.keys_dir), self.clock)
         self.nats = streams.Client()
+        self._nats_called = False
         self._nats_answered = asyncio.Event()
         self._nats_said = ""
         """What went wrong last; empty while it is connected."""
@@ -83,6 +84,7 @@ class Host:
         self.metrics_port = 0
         self.http_port = 0
         self._server: grpc.aio.Server
+        self._listening = False
         self._interceptor: ServerInterceptor
         self._health = health.aio.HealthServicer()
         self._served: list[str] = [health.SERVICE_NAME, reflection.SERVICE_NAME]
@@ -92,13 +94,22 @@ class Host:
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
+        self._inner: web.AppRunner | None = None
         self._preparing: list[Job] = []
         self._closing: list[Job] = []
         self._failed: asyncio.Future[BaseException] | None = None
         self._stopping = False
+        self._turn = asyncio.Lock()
+        """Held by who stops."""
+        self._stopped = False
 
     async def start(self, modules: Mapping[str, Start]) -> None:
-        """Starts the modules, then the listener, then the jobs; ready once it returns."""
+        """Starts the modules, then the listener, then the jobs; ready once it returns.
+
+        Raises RuntimeError where it was started before, or stopped: a host lives once.
+        """
+        if self._failed is not None or self._stopping:
+            raise RuntimeError("A host is started once, and not after it was stopped. Make another one.")
         self._failed = asyncio.get_running_loop().create_future()
         self.readiness.add("nats", self._check_nats, needed=False)
         self._spawn("nats", self._keep_nats)
@@ -129,16 +140,16 @@ class Host:
         for prepare in self._preparing:
             await prepare()
         await self._server.start()
+        self._listening = True
         for name, job in self._jobs.items():
             self._spawn(name, job)
         host, wanted_port = self.settings.metrics_host, self.settings.metrics_port
         try:
-            runner, self.metrics_port = await start_inner_listener(
+            self._inner, self.metrics_port = await start_inner_listener(
                 host, wanted_port, self.metrics.registry, self.readiness
             )
         except OSError as error:
             raise address_taken("PROSA_METRICS_HOST:PROSA_METRICS_PORT", f"{host}:{wanted_port}") from error
-        self._runners.append(runner)
         for service in ["", *self._served]:
             await self._health.set(service, health_pb2.HealthCheckResponse.SERVING)
         self.readiness.serving = True
@@ -150,27 +161,41 @@ class Host:
         return await asyncio.shield(self._failed)
 
     async def stop(self) -> None:
-        """Not ready, drain, close. Also where ``start`` was cut short: what it has made by then is closed."""
+        """Not ready, drain, close; returns when nothing of it is left.
+
+        Also before ``start``, where that was cut short, where an earlier stop was, and once more after the last.
+        """
         self._stopping = True
         self.readiness.serving = False
+        async with self._turn:
+            if not self._stopped:
+                await self._stop()
+                self._stopped = True
+
+    async def _stop(self) -> None:
         await self._health.enter_graceful_shutdown()
-        drain = self.settings.drain_seconds
-        # The inner listener goes last: it says "not ready" until the end.
-        for runner in reversed(self._runners[:-1]):
+        drain: float | None = self.settings.drain_seconds
+        for runner in reversed(self._runners):
             await runner.cleanup()
         if hasattr(self, "_server"):
             self._interceptor.end_streams()
+            if not self._listening:
+                # gRPC lets go of the port of no server but one that was started.
+                drain = None
+                await self._server.start()
             await self._server.stop(grace=drain)
         await self._cancel_jobs()
-        for close in self._closing:
-            await close()
+        while self._closing:
+            await self._closing[0]()
+            del self._closing[0]
         for channel in self._channels.values():
             await channel.close()
         for database in self._databases.values():
             await database.close()
         await self._close_nats()
-        for runner in self._runners[-1:]:
-            await runner.cleanup()
+        # The inner listener goes last: it says "not ready" until the end.
+        if self._inner is not None:
+            await self._inner.cleanup()
         logger.info("process_stopped")
 
     async def _cancel_jobs(self) -> None:
@@ -183,6 +208,8 @@ class Host:
             _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
 
     async def _close_nats(self) -> None:
+        if not self._nats_called:
+            return
         try:
             async with asyncio.timeout(NATS_CONNECT_SECONDS):
                 await self.nats.close()
@@ -282,6 +309,7 @@ class Host:
                 logger.warning("nats_away_at_start", error=repr(error))
                 self._nats_answered.set()
 
+        self._nats_called = True
         await self.nats.connect(
             self.settings.nats_url.get_secret_value(),
             max_reconnect_attempts=-1,
