@@ -9,12 +9,12 @@ import platform
 import sys
 from pathlib import Path
 
-from bench import accept, interceptors, path, resolve, rls, start, transcoding
+from bench import accept, interceptors, path, resolve, rls, start, statements, transcoding
 from bench.accept import Effort
 from bench.figures import Figure, table
 from bench.house import open_house
 
-GROUPS = "abcde"
+GROUPS = "abcdef"
 RUNS = 5
 SERIES = 5
 SECONDS = 2.0
@@ -48,13 +48,17 @@ async def measure(
         note(transcoding.measure(effort.runs))
     if "e" in groups:
         note(await start.measure(effort, directory))
+    if "f" in groups:
+        note(await statements.measure(effort))
     return figures
 
 
 def main() -> int:
     """Measures what the command line names; answers the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench", description=__doc__)
-    parser.add_argument("--only", default=",".join(GROUPS), help="groups: a accept, b path, c resolve, d rpc, e start")
+    parser.add_argument(
+        "--only", default=",".join(GROUPS), help="groups: a accept, b path, c resolve, d rpc, e start, f statements"
+    )
     parser.add_argument("--runs", type=int, default=RUNS, help="interleaved runs of each figure")
     parser.add_argument("--series", type=int, default=SERIES, help="series of runs for the cost of row-level security")
     parser.add_argument(
