@@ -131,7 +131,7 @@ class Door:
                     checks[place] = "CONNECTION_NOT_FOUND"
                     continue
                 connection, provider = found, named
-                verdict = await aside(body, provider.verify, body, hook.headers, connection, now)
+                verdict = await aside(len(body), provider.verify, body, hook.headers, connection, now)
                 check = verdict.check
                 if connection.unreadable and check not in _PROVED:
                     results[place], checks[place] = UNCHECKED.result, UNCHECKED.check
@@ -147,7 +147,7 @@ class Door:
                 results[place], checks[place] = _refused(pb.ACCEPT_OUTCOME_INVALID, BODY_TOO_LARGE), BODY_TOO_LARGE
                 continue
             checks[place] = _LABELS[check]
-            passed[place] = await aside(body, self._event, hook, body, connection, provider, check, now)
+            passed[place] = await aside(len(body), self._event, hook, body, connection, provider, check, now)
         await self._store(passed, results)
         self._unsigned.note(
             {event.connection_id: event.organization_id for event in passed.values() if not event.signed}

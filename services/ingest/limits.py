@@ -20,6 +20,12 @@ is tried: nobody makes the webhooks of others slower by claiming their account v
 LEGACY_CANDIDATES_PER_ACCOUNT_MAX = 1_000
 """Of all organizations together; beyond it the newest need their own addresses."""
 
+LEGACY_HASHED_BYTES_MAX = 32 * 1024 * 1024
+"""A legacy webhook is checked against as many secrets as this is times its own size: some milliseconds of a core. Those
+of connections that have the inbox it names come first."""
+LEGACY_SECRETS_TRIED_MIN = 32
+"""So many are tried however large it is: all those of one organization's candidates."""
+
 LARGE_BODY_BYTES = 256 * 1024
 """Larger webhooks are checked, read and blanked off the event loop."""
 JSON_CONTAINERS_MAX = 100_000
@@ -36,8 +42,9 @@ LAST_EVENT_SCAN_MAX = 10_000
 TAKEN_IN_SCAN_MAX = 10_000
 """How many of a connection's kept webhook events are looked through for a message of its account."""
 
-UNPROVEN_MENDED_BYTES_MAX = 256 * 1024
-"""The largest damaged body that is mended before its signature is checked; genuine ones have some ten kilobytes."""
+UNPROVEN_MENDED_BYTES_MAX = 32 * 1024
+"""The largest damaged body that is mended before its signature is checked, which takes some milliseconds of the event
+loop; genuine ones have some ten kilobytes."""
 
 BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""

@@ -14,9 +14,9 @@ P = ParamSpec("P")
 T = TypeVar("T")
 
 
-async def aside(body: bytes, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
-    """Does what takes the longer the larger a body is: off the event loop where it is large."""
-    if len(body) > LARGE_BODY_BYTES:
+async def aside(byte_count: int, work: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+    """Does work that goes over so many bytes: off the event loop where they are many."""
+    if byte_count > LARGE_BODY_BYTES:
         return await asyncio.to_thread(work, *args, **kwargs)
     return work(*args, **kwargs)
 

@@ -10,12 +10,13 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import islice
 from typing import Any
 from uuid import UUID
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest.directory import Connection, Directory
-from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX
+from services.ingest.limits import LEGACY_HASHED_BYTES_MAX, LEGACY_SECRETS_TRIED_MIN, UNPROVEN_MENDED_BYTES_MAX
 from services.ingest.providers.authenticity import Check
 from services.ingest.providers.bodies import aside, parsed
 from services.ingest.providers.chatwoot.shape import flatten
@@ -45,7 +46,7 @@ class LegacyTarget:
     def choose(self, claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Proof | Refusal:
         """The one connection whose secret made the webhook's signature and that is meant."""
         candidates = list(candidates)
-        proved = _proved(claim, body, candidates, now)
+        proved = self._proved(claim, body, candidates, now)
         if not proved:
             if any(connection.unreadable for connection in candidates):
                 return UNCHECKED
@@ -70,6 +71,21 @@ class LegacyTarget:
             return unproved("CONNECTION_AMBIGUOUS")
         return Proof(proved[0], Check.AUTHENTIC_STATIC if claim.stamp is None else Check.AUTHENTIC)
 
+    def _proved(
+        self, claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime
+    ) -> Sequence[Connection]:
+        """The candidates that hold the secret which made the claim, among as many as a body of this size is worth."""
+        inbox = str(self.inbox_id)
+        holders: dict[str, list[Connection]] = {}
+        for connection in sorted(candidates, key=lambda candidate: inbox not in candidate.context.channels):
+            if claim.stamp is not None or _takes_static(connection, now):
+                for secret in connection.secrets[:SECRETS_MAX]:
+                    holders.setdefault(secret, []).append(connection)
+        holders = holders or _NOBODY
+        tried = max(LEGACY_SECRETS_TRIED_MIN, LEGACY_HASHED_BYTES_MAX // max(1, len(body)))
+        proving = claim.proved_by(islice(holders, tried), body)
+        return () if proving is None else holders[proving]
+
 
 async def prove(
     directory: Directory, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
@@ -81,7 +97,7 @@ async def prove(
         claim = read_claim(hook.headers, now)
         if isinstance(claim, Claim):
             # Whose it is stands in the body, so this is read before anybody has proved anything.
-            root = await aside(bodies[place], parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
+            root = await aside(len(bodies[place]), parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
             claims[place] = claim, read_target(root, hook.headers)
         else:
             decided[place] = unproved(claim)
@@ -96,7 +112,9 @@ async def prove(
             for connection in found or ()
         }
         body = bodies[place]
-        decided[place] = await aside(body, target.choose, claim, body, list(candidates.values()), now)
+        # Each secret goes over the whole body once more.
+        byte_count = len(body) * max(1, len(candidates) * SECRETS_MAX)
+        decided[place] = await aside(byte_count, target.choose, claim, body, list(candidates.values()), now)
     return decided
 
 
@@ -127,18 +145,6 @@ def unproved(check: str) -> Refusal:
     return Refusal(
         pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_UNAUTHENTICATED, reason=Check.SIGNATURE_MISMATCH.value), check
     )
-
-
-def _proved(claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Sequence[Connection]:
-    """The candidates that hold the secret which made the claim."""
-    holders: dict[str, list[Connection]] = {}
-    for connection in candidates:
-        if claim.stamp is not None or _takes_static(connection, now):
-            for secret in connection.secrets[:SECRETS_MAX]:
-                holders.setdefault(secret, []).append(connection)
-    holders = holders or _NOBODY
-    proving = claim.proved_by(holders, body)
-    return () if proving is None else holders[proving]
 
 
 def _takes_static(connection: Connection, now: datetime) -> bool:
