@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chassis.process import Process
+from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
@@ -13,7 +14,9 @@ async def start(process: Process) -> None:
     """Starts the service."""
     outbox = process.outbox()
     wake = process.relay()
-    servicer = ConversationServicer(process.database(), outbox, process.requests(), process.clock, process.ids, wake)
+    servicer = ConversationServicer(
+        process.database(), outbox, process.requests(), process.clock, process.ids, wake, contact_check(process)
+    )
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
     promoted = PromotedKeys(outbox, process.clock)

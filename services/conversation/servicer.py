@@ -19,6 +19,7 @@ from chassis.errors import InvalidArgument, NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
+from chassis.references import Check
 from chassis.requests import Requests
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
@@ -44,12 +45,20 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
     """Records what is heard of conversations, and answers what is known of them."""
 
     def __init__(
-        self, db: Database, outbox: Outbox, requests: Requests, clock: Clock, ids: Ids, wake: Callable[[], None]
+        self,
+        db: Database,
+        outbox: Outbox,
+        requests: Requests,
+        clock: Clock,
+        ids: Ids,
+        wake: Callable[[], None],
+        check_contact: Check,
     ) -> None:
         self._db = db
         self._requests = requests
         self._clock = clock
         self._wake = wake
+        self._check_contact = check_contact
         self._recorder = Recorder(db, outbox, clock, ids, wake)
 
     async def BatchRecordMessages(
@@ -86,6 +95,8 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         organization_id = auth.organization_id()
         now = self._clock.now()
         item = _by_hand(request, organization_id, now)
+        if request.contact_id:
+            await self._check_contact(organization_id, wire.to_uuid("contact_id", request.contact_id))
 
         async def link(items: Sequence[Item]) -> list[pb.Conversation]:
             async with self._db.transaction(organization_id) as tx:

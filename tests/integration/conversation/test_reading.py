@@ -23,9 +23,10 @@ from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedK
 from services.conversation.domain.record import HANDOFF_LABEL
 from services.conversation.recording import Recorder
 from tests.integration.conversation.hearing import START, Heard, answered, batch, stub, told, written
+from tests.integration.identity.cast import given_contact
 from tests.world import World, error_info
 
-TARGETS = ("conversation",)
+TARGETS = ("identity", "conversation")
 LID, PHONE = "whatsapp:lid:12345678901234", "whatsapp:+5511900004821"
 
 
@@ -43,7 +44,7 @@ async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
     world: World, organization_id: UUID
 ) -> None:
     service = stub(world, organization_id)
-    request = by_hand(contact_id=str(uuid4()))
+    request = by_hand(contact_id=str(await given_contact(world, organization_id, uuid4())))
     made = await service.CreateConversation(request)
     assert await service.CreateConversation(request) == made
     assert made.contact_id == request.contact_id
@@ -51,13 +52,24 @@ async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
 
     more = pb.CreateConversationRequest()
     more.CopyFrom(request)
-    more.request_id, more.deal_id, more.contact_id = str(uuid4()), str(uuid4()), str(uuid4())
+    more.request_id, more.deal_id = str(uuid4()), str(uuid4())
+    more.contact_id = str(await given_contact(world, organization_id, uuid4()))
     filled = await service.CreateConversation(more)
     assert filled.conversation_id == made.conversation_id
     assert (filled.contact_id, filled.deal_id) == (request.contact_id, more.deal_id)
     facts = await world.all_announced("conversation", organization_id)
     assert [type(fact).__name__ for fact in facts] == ["ConversationCreated", "ConversationUpdated"]
     assert await service.GetConversation(pb.GetConversationRequest(conversation_id=made.conversation_id)) == filled
+
+
+@pytest.mark.case("S13")
+async def test_a_contact_of_another_organization_is_in_no_conversation(world: World, organization_id: UUID) -> None:
+    service, theirs = stub(world, organization_id), await given_contact(world, uuid4(), uuid4())
+    for stranger in (theirs, uuid4()):
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await service.CreateConversation(by_hand(contact_id=str(stranger)))
+        assert error_info(refused.value).reason == "CONTACT_NOT_FOUND"
+    assert not (await service.ListConversations(pb.ListConversationsRequest())).conversations
 
 
 async def test_a_fault_of_ours_while_making_one_by_hand_is_no_fault_of_the_caller(

@@ -78,7 +78,7 @@ class ConversationServiceServicer:
 
     def CreateConversation(self, request, context):
         """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
-        Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID.
+        Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -53,6 +53,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a time lies outside of the calendar. Example: a message written in the year 12000."""
     ERROR_REASON_CONVERSATION_RACED: _ErrorReason.ValueType  # 10
     """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
+    ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 11
+    """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -88,4 +90,6 @@ ERROR_REASON_TIME_INVALID: ErrorReason.ValueType  # 9
 """INVALID_ARGUMENT: a time lies outside of the calendar. Example: a message written in the year 12000."""
 ERROR_REASON_CONVERSATION_RACED: ErrorReason.ValueType  # 10
 """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
+ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 11
+"""NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
