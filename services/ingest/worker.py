@@ -228,7 +228,7 @@ class Worker:
             connection, organization_id, provider = place
             if provider is None:
                 unknown = f"This release knows no provider {item.provider}; replay the event once one runs that does."
-                ended.append(self._failed(item, FailedPrecondition("CONNECTION_UNREADABLE", unknown)))
+                ended.append(self._failed(item, InvalidArgument("PROVIDER_UNKNOWN", unknown)))
                 continue
             parsed = provider.parse(item.body, connection)
             if isinstance(parsed, Ignored):
