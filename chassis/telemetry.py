@@ -27,7 +27,8 @@ from chassis import context
 REDACTED = "[redacted]"
 _SECRET_KEY = re.compile(r"secret|password|token|api_?key|authorization|cookie|private", re.IGNORECASE)
 _TEXT_KEYS = frozenset({"text", "body", "content", "preview"})
-_CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]*://)[^\s/@:]*:[^\s/@]*@")
+# Bounded: a log line may quote what anybody sent, and a long run would be looked through from each of its letters.
+_CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^\s/@:]{0,512}:[^\s/@]{0,512}@")
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 tracer = trace.get_tracer("prosa")

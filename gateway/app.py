@@ -199,7 +199,9 @@ def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
         method = request.method if request.method in METH_ALL else "OTHER"
         correlation_id, trace_parent = identify(request)
         if not route.startswith(_WEBHOOK_ROUTES):
-            client = peers.client(request.remote, request.headers.get(_FORWARDED_FOR))
+            # A proxy may add a line of its own behind the one that its caller sent.
+            forwarded = ",".join(request.headers.getall(_FORWARDED_FOR, ()))
+            client = peers.client(request.remote, forwarded)
             client_network.set(network_of(client))
         with carried(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)

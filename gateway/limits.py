@@ -74,6 +74,8 @@ LARGE_BODY_BYTES = 256 * 1024
 LARGE_BATCH_ITEMS_MAX = 4
 WEBHOOK_HEADER_LENGTH_MAX = 4096
 CONNECTION_KEY_LENGTH_MAX = 128
+WEBHOOK_SEGMENT_LENGTH_MAX = 1024
+"""Of one part of a webhook's address as it was pasted: the key with the address once more behind it, quoted twice."""
 CONNECTION_BURST_BYTES = 64 * 1024 * 1024
 """So much one connection may send at once; a thousand usual webhooks have some four megabytes."""
 CONNECTION_BYTES_PER_SECOND = 16 * 1024 * 1024

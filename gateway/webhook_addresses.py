@@ -6,14 +6,15 @@ Nothing in a connection's key can be mistaken for them, and who is answered 404 
 from __future__ import annotations
 
 import re
+import string
 from typing import NamedTuple
 from urllib.parse import unquote
 
-from gateway.limits import CONNECTION_KEY_LENGTH_MAX
+from gateway.limits import CONNECTION_KEY_LENGTH_MAX, WEBHOOK_SEGMENT_LENGTH_MAX
 from gateway.senders import SENDERS
 
 _KEY = re.compile(rf"[A-Za-z0-9_-]{{1,{CONNECTION_KEY_LENGTH_MAX}}}", re.ASCII)
-_AROUND = re.compile(r"^[^A-Za-z0-9_-]+|[^A-Za-z0-9_-]+$", re.ASCII)
+_KEY_CHARACTERS = frozenset(string.ascii_letters + string.digits + "_-")
 _ADDRESS_BEHIND = re.compile(r"https?:.*", re.DOTALL)
 _UNQUOTINGS = 2
 """A copied %20 becomes %2520 when it is pasted into a form that quotes it once more."""
@@ -49,8 +50,21 @@ def read_address(path: str) -> Address | None:
 
 
 def _cleaned(segment: str) -> str:
+    if len(segment) > WEBHOOK_SEGMENT_LENGTH_MAX:
+        return ""
     for _ in range(_UNQUOTINGS):
         if "%" in segment:
             segment = unquote(segment)
     # An address that was pasted twice goes on behind the key with its beginning.
-    return _AROUND.sub("", _ADDRESS_BEHIND.sub("", segment))
+    return _trimmed(_ADDRESS_BEHIND.sub("", segment))
+
+
+def _trimmed(segment: str) -> str:
+    """Without what stands around the first and the last character of a key. By hand: a pattern that looks for the end
+    of a run begins anew at each of its characters, and anybody may send a long run."""
+    start, end = 0, len(segment)
+    while start < end and segment[start] not in _KEY_CHARACTERS:
+        start += 1
+    while end > start and segment[end - 1] not in _KEY_CHARACTERS:
+        end -= 1
+    return segment[start:end]

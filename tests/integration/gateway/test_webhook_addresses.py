@@ -8,12 +8,15 @@ from datetime import timedelta
 from urllib.parse import urlsplit
 
 import pytest
+from multidict import CIMultiDict
 from prometheus_client import CollectorRegistry
 from yarl import URL
 
 from chassis.errors import Unavailable
-from gateway.limits import LARGE_BODY_BYTES
+from gateway.limits import LARGE_BODY_BYTES, WEBHOOK_SEGMENT_LENGTH_MAX
+from gateway.listening.peers import Peers
 from gateway.routes.webhooks import WebhookLimits
+from gateway.webhook_addresses import Address, read_address, read_key
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.rooms import ACCEPT, NOW, RESOLVE, World, accept_all, serve_gateway
 
@@ -69,6 +72,28 @@ async def test_an_address_that_was_copied_with_something_around_it_is_taken(gate
 async def test_so_is_the_legacy_one(gateway: World, path: str) -> None:
     assert await post(gateway, path) == 200
     assert keys(gateway) == [""]
+
+
+@pytest.mark.case("F13", "S4")
+def test_of_a_part_that_is_longer_than_any_pasted_address_nothing_is_read() -> None:
+    """To look through it would take the longer the more odd characters it has, and anybody may send it."""
+    around = "%20" * (WEBHOOK_SEGMENT_LENGTH_MAX // 3)
+    assert read_key(f"{around[:-60]}{KEY}") == KEY
+    nobodys = Address("/webhooks/chatwoot/{connection_key}", None, "chatwoot")
+    for path in (f"{around}{around}{KEY}", KEY + "!" * 15_000, "a" + "!" * 15_000 + "a"):
+        assert read_key(path) is None
+        assert read_address(f"/webhooks/chatwoot/{path}") == nobodys
+
+
+@pytest.mark.case("S9")
+async def test_a_callers_network_is_what_the_proxy_says_whatever_the_caller_wrote() -> None:
+    async with serve_gateway(peers=Peers.trusting("127.0.0.1")) as gateway:
+        headers = CIMultiDict([("X-Forwarded-For", "203.0.113.7"), ("X-Forwarded-For", "198.51.100.9")])
+        body = {"email": "ana@example.com", "password": "x"}
+        async with gateway.http.post(f"{gateway.url}/api/v1/sessions", json=body, headers=headers) as answer:
+            await answer.read()
+    (call,) = gateway.rooms.called("/prosa.identity.v1.AccessService/CreateSession")
+    assert call.metadata["x-client-network"] == "198.51.100.0/24"
 
 
 @pytest.mark.case("F13")
