@@ -36,8 +36,9 @@ def test_a_process_and_what_its_child_used_that_has_ended() -> None:
     before = costs.used(process_tree(os.getpid())[:1])
     subprocess.run(child, check=True)
     after = costs.used([psutil.Process()])
-    assert costs.since_with_ended(before, after) >= 0.2
-    assert costs.since(before, after) < costs.since_with_ended(before, after) - 0.19
+    # The kernel counts in ticks of a hundredth, and sums of them are not exact.
+    assert costs.since_with_ended(before, after) > 0.18
+    assert costs.since(before, after) < costs.since_with_ended(before, after) - 0.18
 
 
 def test_a_process_that_has_gone_is_left_out() -> None:
