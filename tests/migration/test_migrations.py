@@ -322,6 +322,39 @@ async def test_two_databases_of_a_new_server_are_migrated_side_by_side_and_roles
         assert [row["rolname"] for row in found] == sorted(wanted)
 
 
+async def test_whoever_is_no_superuser_goes_up_and_down_and_reaches_every_row(tmp_path: Path) -> None:
+    """PROSA_DATABASE_URL needs no more than to make schemas and roles; forced row-level security binds its role."""
+    name, organization_id, connection_id = "hosted", uuid4(), uuid4()
+    async with embedded_servers(tmp_path, durable=False) as fresh:
+        with connect(fresh.database_url) as admin:
+            admin.execute("create role hosted_admin login createrole nosuperuser password 'hosted'")
+            admin.execute("create database hosted owner hosted_admin")
+        as_superuser = named_url(fresh.database_url, name)
+        as_admin = make_url(as_superuser).set(username="hosted_admin", password="hosted")
+        url = as_admin.render_as_string(hide_password=False)
+        await asyncio.to_thread(migrate.create_roles, url, {})
+        await asyncio.to_thread(migrate.migrate_up, url)
+        # To before connections had an end of what is not signed.
+        await asyncio.to_thread(migrate.migrate_down, url, len(_versions("ingest")) - 8, ["ingest"])
+        with connect(as_superuser) as admin:
+            admin.execute(
+                "insert into ingest.connections (id, organization_id, provider, name, connection_key, account_id,"
+                " base_url, create_time) values (%s, %s, 'CHATWOOT', 'Old', 'old', 1, '',"
+                " now() - interval '90 days')",
+                [connection_id, organization_id],
+            )
+        await asyncio.to_thread(migrate.migrate_up, url)
+        with connect(as_superuser) as admin:
+            (kept,) = rows(
+                admin, "select unsigned_end_time > now() + interval '29 days' as open from ingest.connections"
+            )
+            assert kept == {"open": True}
+            assert rows(admin, "select polname from pg_policy where polname = 'migrating'") == []
+        deepest = max(len(_versions(service)) for service in SERVICES)
+        emptied = await asyncio.to_thread(migrate.migrate_down, url, deepest)
+        assert {revision.current for revision in emptied} == {""}
+
+
 async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
     url = await new_database(None)
     await asyncio.to_thread(migrate.migrate_up, url)

@@ -34,15 +34,10 @@ def upgrade() -> None:
     """Fills in what is missing; where it was interrupted before, it goes over all of it again."""
     with op.get_context().autocommit_block():
         run = op.get_bind().exec_driver_sql
-        for table in TABLES:
-            # Whoever is no superuser migrates as a member of the owner, who otherwise sees no row.
-            run(f"drop policy if exists filling on conversation.{table}")
-            run(f"create policy filling on conversation.{table} to {migrations.owner(SERVICE)} using (true)")
-        after: str | None = BEFORE_ALL
-        while after is not None:
-            after = run(FILL.format(after=after, batch=BATCH)).scalar()
-        for table in TABLES:
-            run(f"drop policy filling on conversation.{table}")
+        with migrations.all_rows(run, SERVICE, *TABLES):
+            after: str | None = BEFORE_ALL
+            while after is not None:
+                after = run(FILL.format(after=after, batch=BATCH)).scalar()
 
 
 def downgrade() -> None:

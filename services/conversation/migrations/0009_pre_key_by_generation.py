@@ -79,12 +79,9 @@ def downgrade() -> None:
         for name in INDEXES:
             run(f"drop index concurrently if exists conversation.{name}")
         for table, constraint, kind, columns, named in KEYS:
-            # Whoever is no superuser migrates as a member of the owner, who otherwise sees no row.
-            run(f"drop policy if exists renaming on conversation.{table}")
-            run(f"create policy renaming on conversation.{table} to {migrations.owner(SERVICE)} using (true)")
-            run(
-                f"update conversation.{table} set {named} = {named} || '~' || generation, generation = 0"
-                " where generation > 0"
-            )
-            run(f"drop policy renaming on conversation.{table}")
+            with migrations.all_rows(run, SERVICE, table):
+                run(
+                    f"update conversation.{table} set {named} = {named} || '~' || generation, generation = 0"
+                    " where generation > 0"
+                )
             swap_key(table, constraint, kind, columns)

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from alembic import op
 
+from chassis import migrations
+
 revision = "ingest_0009"
 down_revision = "ingest_0008"
 branch_labels = None
@@ -20,7 +22,8 @@ def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
     run("alter table ingest.connections add column unsigned_end_time timestamptz")
     run("alter table ingest.connections add column last_unsigned_time timestamptz")
-    run(f"update ingest.connections set unsigned_end_time = now() + interval '{DAYS} days'")
+    with migrations.all_rows(run, "ingest", "connections"):
+        run(f"update ingest.connections set unsigned_end_time = now() + interval '{DAYS} days'")
 
 
 def downgrade() -> None:
