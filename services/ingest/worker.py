@@ -15,7 +15,16 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from chassis import context, streams
 from chassis.clock import Clock
 from chassis.db import Database
-from chassis.errors import Aborted, DeadlineExceeded, FailedPrecondition, InvalidArgument, ProsaError, Unavailable
+from chassis.errors import (
+    Aborted,
+    DeadlineExceeded,
+    FailedPrecondition,
+    InvalidArgument,
+    PermissionDenied,
+    ProsaError,
+    Unauthenticated,
+    Unavailable,
+)
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
@@ -48,6 +57,10 @@ Claim = Callable[[Sequence[int]], Awaitable[list[Pending]]]
 """Answers what may be processed of some lanes, oldest first."""
 Process = Callable[[Sequence[Pending]], Awaitable[None]]
 """Takes a batch to its end."""
+
+SAYS_NOTHING = (Unavailable, DeadlineExceeded, Aborted, Unauthenticated, PermissionDenied)
+"""What says nothing of the events: a service is away, or it does not take this process's own tokens, as while processes
+of two releases or with different keys run side by side. The events stay where they are, uncounted."""
 
 logger = structlog.get_logger(__name__)
 
@@ -144,8 +157,7 @@ class Worker:
             except LeaseLost as error:
                 logger.warning("batch_given_up", reason=error.reason)
                 done = 0
-            except (Unavailable, DeadlineExceeded, Aborted) as error:
-                # Says nothing of the events: they stay where they are and are tried again, uncounted.
+            except SAYS_NOTHING as error:
                 logger.warning("worker_waits", reason=error.reason)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
@@ -313,7 +325,7 @@ async def travel_in_halves(path: Path, journeys: Sequence[Journey]) -> None:
         return
     try:
         await path.travel(journeys)
-    except (Unavailable, DeadlineExceeded, Aborted):
+    except SAYS_NOTHING:
         raise
     except Exception as error:
         if len(journeys) == 1:

@@ -13,6 +13,7 @@ import pytest
 from prometheus_client import CollectorRegistry
 
 from chassis.clock import SystemClock
+from chassis.errors import PermissionDenied, ProsaError, Unauthenticated
 from services.ingest.lanes import Lanes
 from services.ingest.normal_form import NormalEvent
 from services.ingest.outcomes import Pending
@@ -170,6 +171,21 @@ async def test_an_event_that_meets_a_fault_of_ours_fails_alone_and_the_worker_go
     await travel_in_halves(cast("Any", _Path(journeys[1])), journeys)
     assert [journey.error and journey.error.reason for journey in journeys] == [None, "ITEM_REFUSED", None, None, None]
     assert [journey.held_back for journey in journeys] == [False, False, True, False, False]
+
+
+@pytest.mark.parametrize("refused", [Unauthenticated, PermissionDenied])
+async def test_a_service_that_refuses_our_own_token_is_away_and_no_event_is_at_fault(refused: type[ProsaError]) -> None:
+    event = read_sample(INCOMING)
+    assert isinstance(event, NormalEvent)
+    journey = Journey(str(uuid4()), str(UUID(int=1)), str(UUID(int=2)), datetime(2026, 11, 3, tzinfo=UTC), event, "a")
+
+    class Refusing:
+        async def travel(self, _journeys: Sequence[Journey]) -> None:
+            raise refused("TOKEN_REFUSED", "The token is another service's.")
+
+    with pytest.raises(refused):
+        await travel_in_halves(cast("Any", Refusing()), [journey])
+    assert journey.error is None
 
 
 async def _stop(running: asyncio.Task[None]) -> None:
