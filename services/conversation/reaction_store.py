@@ -9,6 +9,7 @@ from uuid import UUID
 import orjson
 
 from chassis.db import Tx
+from chassis.errors import Aborted
 from services.conversation.domain.message import Author, Direction, MessageKey
 from services.conversation.domain.reaction import Reaction
 
@@ -19,7 +20,13 @@ _COLUMNS = tuple(field.name for field in fields(Reaction))
 _NAMES = ", ".join(_COLUMNS)
 _IDS = ("organization_id", "channel_id", "conversation_id")
 _READ = ", ".join(f"{column}::text" if column in _IDS else column for column in _COLUMNS)
-_TYPES = {**dict.fromkeys(_IDS, "uuid"), "removed": "boolean", "create_time": "timestamptz"}
+_TYPES = {
+    **dict.fromkeys(_IDS, "uuid"),
+    "removed": "boolean",
+    "create_time": "timestamptz",
+    "generation": "bigint",
+    "told_time_us": "bigint",
+}
 _GIVEN = ", ".join(f"{column} {_TYPES.get(column, 'text')}" for column in _COLUMNS)
 
 _LOAD = f"""
@@ -28,12 +35,14 @@ from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[
   as wanted (organization_id, channel_id, provider_message_id)
 join conversation.message_reactions using (organization_id, channel_id, provider_message_id)
 """
-# Its first insertion waits for whoever inserts it beside us, and then takes what is newer: removal is for good.
+# Whoever writes a reaction holds its conversation, but another conversation may get the same id at the same moment: the
+# insertion waits for that one, and changes nothing of it.
 _WRITE = f"""
 insert into conversation.message_reactions as kept ({_NAMES})
 select {_NAMES} from json_to_recordset(%(rows)s::json) as given ({_GIVEN})
 on conflict on constraint message_reactions_pkey do update
 set text = case when kept.removed then '' else excluded.text end, removed = kept.removed or excluded.removed
+where kept.conversation_id = excluded.conversation_id
 """
 # One person has one reaction on a message: the newest counts, and is shown unless it was taken back.
 _OF_MESSAGES = f"""
@@ -50,8 +59,8 @@ limit %(row_limit)s
 """
 
 
-async def load_reactions(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKey, Reaction]:
-    """Those of the reactions that are known."""
+async def load_reactions(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKey, list[Reaction]]:
+    """Those of the reactions that are known, the last that had each key first."""
     if not keys:
         return {}
     rows = await tx.exec_driver_sql(
@@ -62,14 +71,25 @@ async def load_reactions(tx: Tx, keys: Collection[MessageKey]) -> dict[MessageKe
             "provider_ids": [key[2] for key in keys],
         },
     )
-    return {reaction.key: reaction for reaction in map(_reaction, rows)}
+    found: dict[MessageKey, list[Reaction]] = {}
+    for reaction in map(_reaction, rows):
+        found.setdefault(reaction.key, []).append(reaction)
+    for same_key in found.values():
+        same_key.sort(key=lambda reaction: -reaction.generation)
+    return found
 
 
 async def write_reactions(tx: Tx, reactions: Sequence[Reaction]) -> None:
-    """Adds reactions, or changes what is known of them."""
-    if reactions:
-        ordered = sorted(reactions, key=lambda reaction: reaction.key)
-        await tx.exec_driver_sql(_WRITE, {"rows": orjson.dumps(ordered).decode()})
+    """Adds reactions, or changes what is known of them.
+
+    Raises Aborted CONVERSATION_RACED where another conversation got the same id of the provider at the same moment.
+    """
+    if not reactions:
+        return
+    ordered = sorted(reactions, key=lambda reaction: (reaction.key, reaction.generation))
+    written = await tx.exec_driver_sql(_WRITE, {"rows": orjson.dumps(ordered).decode()})
+    if written.rowcount < len(ordered):
+        raise Aborted("CONVERSATION_RACED", "Another conversation got the reaction's id at the same moment. Try again.")
 
 
 async def reactions_of(

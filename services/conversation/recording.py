@@ -24,6 +24,7 @@ from services.conversation.domain.message import (
 )
 from services.conversation.domain.message import is_other as is_other_message
 from services.conversation.domain.reaction import Reaction, change_reaction, new_reaction
+from services.conversation.domain.reaction import is_other as is_other_reaction
 from services.conversation.domain.record import Change, Item, is_other, new_conversation, new_message, record
 from services.conversation.store import KnownMessage, MessageKeyRow, SourceKey, week_of
 from services.conversation.translation import facts_of, reaction_fact, recorded_to_pb, to_uuid
@@ -39,7 +40,8 @@ class Fold:
     """By the provider's id, the last that had it first."""
     sources: dict[SourceKey, list[KnownMessage]]
     """By the network's id, as heard of lately."""
-    reactions: dict[MessageKey, Reaction]
+    reactions: dict[MessageKey, list[Reaction]]
+    """By the provider's id, the last that had it first."""
     facts: list[Fact] = field(default_factory=list)
     made: dict[str, Conversation] = field(default_factory=dict)
     changed: dict[str, Conversation] = field(default_factory=dict)
@@ -49,7 +51,7 @@ class Fold:
     keys: list[MessageKeyRow] = field(default_factory=list)
     amended: dict[str, Message] = field(default_factory=dict)
     copies: dict[str, tuple[Message, int]] = field(default_factory=dict)
-    reacted: dict[MessageKey, Reaction] = field(default_factory=dict)
+    reacted: dict[tuple[MessageKey, int], Reaction] = field(default_factory=dict)
 
     def take(self, item: Item, new_id: Callable[[], str], now: datetime) -> pb.RecordedItem:
         """Folds one item in. Raises what is wrong with it; the batch is then to be given up and halved."""
@@ -182,17 +184,19 @@ class Fold:
         now: datetime,
     ) -> pb.RecordedItem:
         key = item.organization_id, item.channel_id, told.provider_message_id
-        target = self._target(item, report)
+        target = self._target(conversation, item, report)
         target_id = "" if target is None or target.message is None else target.message.provider_message_id
-        reaction = self.reactions.get(key)
+        place, same_id = conversation.conversation_id, self.reactions.setdefault(key, [])
+        reaction = next((known for known in same_id if not is_other_reaction(known, told, place)), None)
         if reaction is None:
-            reaction = new_reaction(key, told, report, conversation.conversation_id, target_id, item.cause_id)
-            self.reactions[key] = reaction
+            generation = max((known.generation + 1 for known in same_id), default=0)
+            reaction = new_reaction(key, told, report, place, target_id, item.cause_id, generation)
+            same_id.insert(0, reaction)
             news = True
         else:
             news = change_reaction(reaction, told, report)
         if news:
-            self.reacted[key] = reaction
+            self.reacted[key, reaction.generation] = reaction
         change = record(
             conversation, replace(item, message=None), None, None, created=created, now=now, reaction_changed=news
         )
@@ -203,10 +207,14 @@ class Fold:
             self.facts.append(reaction_fact(conversation, reaction, message_id, item.cause_id))
         return recorded_to_pb(conversation, change, message_id)
 
-    def _target(self, item: Item, report: ReactionReport) -> KnownMessage | None:
+    def _target(self, conversation: Conversation, item: Item, report: ReactionReport) -> KnownMessage | None:
+        """The message that a reaction is on: one of its own conversation, or of the same person's other one."""
         by_key = self.messages.get((item.organization_id, item.channel_id, report.target_provider_message_id), [])
         by_source = self.sources.get((item.organization_id, item.channel_id, report.target_source_id), [])
-        return next(iter([*by_key, *by_source]), None)
+        place, found = conversation.conversation_id, [*by_key, *by_source]
+        here = (known for known in found if known.conversation_id == place)
+        theirs = (known for known in by_source if item.contact_id is not None and known.contact_id == item.contact_id)
+        return next(here, None) or next(theirs, None)
 
     def _note(self, conversation: Conversation, change: Change, *, created: bool) -> None:
         place = conversation.conversation_id

@@ -5,7 +5,15 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime
 
-from services.conversation.domain.message import Author, Direction, MessageKey, MessageReport, ReactionReport
+from services.conversation.domain.message import (
+    CLOCKS_APART,
+    SAME_TIME_US,
+    Author,
+    Direction,
+    MessageKey,
+    MessageReport,
+    ReactionReport,
+)
 
 TEXT_LENGTH_MAX = 64
 """One emoji may be put together of a dozen characters."""
@@ -29,6 +37,10 @@ class Reaction:
     removed: bool
     create_time: datetime
     cause_id: str
+    generation: int = 0
+    """How many other reactions had its id at the provider before it."""
+    told_time_us: int = 0
+    """When the provider says it was made, as it said it, in microseconds since 1970; 0 where it did not say."""
 
     @property
     def key(self) -> MessageKey:
@@ -36,7 +48,13 @@ class Reaction:
 
 
 def new_reaction(
-    key: MessageKey, told: MessageReport, report: ReactionReport, conversation_id: str, target: str, cause_id: str
+    key: MessageKey,
+    told: MessageReport,
+    report: ReactionReport,
+    conversation_id: str,
+    target: str,
+    cause_id: str,
+    generation: int = 0,
 ) -> Reaction:
     """A reaction heard of for the first time."""
     return Reaction(
@@ -52,7 +70,24 @@ def new_reaction(
         removed=report.removed,
         create_time=told.create_time,
         cause_id=cause_id,
+        generation=generation,
+        told_time_us=told.told_time_us,
     )
+
+
+def is_other(kept: Reaction, told: MessageReport, conversation_id: str) -> bool:
+    """Whether what is told is another reaction than the one that has its id: its evidence contradicts it.
+
+    As with messages, ids are given again by a provider that was put back from a backup. A reaction stays in its
+    conversation, with who made it and when.
+    """
+    if kept.conversation_id != conversation_id:
+        return True
+    if Direction.UNSPECIFIED not in (told.direction, kept.direction) and told.direction is not kept.direction:
+        return True
+    if kept.told_time_us and told.told_time_us:
+        return abs(kept.told_time_us - told.told_time_us) > SAME_TIME_US
+    return told.told_time_us > 0 and told.create_time > kept.create_time + CLOCKS_APART
 
 
 def change_reaction(kept: Reaction, told: MessageReport, report: ReactionReport) -> bool:

@@ -239,6 +239,45 @@ class TestAnotherThingUnderAUsedId:
         second = await office.deliver(merged)
         assert second["conversation_id"] == first["conversation_id"]
 
+    @pytest.mark.parametrize("evidence", ["everything", "conversation"])
+    async def test_a_used_reaction_id_is_another_persons_reaction(self, office: Office, evidence: str) -> None:
+        bodies = [sample(INCOMING), restored(sample(INCOMING), evidence)]
+        bodies[1]["conversation"]["id"] = 777
+        bodies[1] |= {"id": bodies[0]["id"] + 1, "source_id": "wamid.OUTRO0003"}
+        told = [await office.deliver(body) for body in bodies]
+        reactions = []
+        for body, emoji, network_id in zip(bodies, ("👍", "😡"), ("wamid.REACAO01", "wamid.REACAO02"), strict=True):
+            attributes = {"is_reaction": True, "in_reply_to": body["id"]}
+            reactions.append(changed(body, id=9_007, content=emoji, source_id=network_id))
+            reactions[-1]["content_attributes"] = attributes
+        # Told again, and the second one taken back: each word finds its own.
+        gone = changed(reactions[1], event="message_updated", content="Esta mensagem foi excluída")
+        gone["content_attributes"]["deleted"] = True
+        shown = []
+        for reaction in (*reactions, *reactions, gone):
+            event = await office.deliver(reaction)
+            assert event["state"] == "PROCESSED", event
+            found = [await messages(office, event["conversation_id"]) for event in told]
+            shown.append([[one["text"] for one in message["reactions"]] for [message] in found])
+        assert shown == [[["👍"], []], *[[["👍"], ["😡"]]] * 3, [["👍"], []]]
+        changes = await office.world.announced(events_pb2.MessageReactionChanged, office.organization_id)
+        assert [change.message_id for change in changes] == [str(told[place]["message_id"]) for place in (0, 1, 1)]
+
+    async def test_a_used_reaction_id_of_the_same_person_is_a_new_reaction(self, office: Office) -> None:
+        body = sample(INCOMING)
+        first = await office.deliver(body)
+        reaction = changed(body, id=9_007, content="👍", source_id="wamid.REACAO01")
+        reaction["content_attributes"] = {"is_reaction": True, "in_reply_to": body["id"]}
+        later = (datetime.fromisoformat(body["created_at"]) + timedelta(hours=1)).isoformat()
+        second = changed(body, id=body["id"] + 1, created_at=later, source_id="wamid.OUTRO0004", content="E amanhã?")
+        await office.deliver(second)
+        await office.deliver(reaction)
+        again = changed(reaction, content="😡", created_at=later)
+        again["content_attributes"] = {"is_reaction": True, "in_reply_to": second["id"]}
+        await office.deliver(again)
+        found = await messages(office, first["conversation_id"])
+        assert [[one["text"] for one in message["reactions"]] for message in found] == [["👍"], ["😡"]]
+
     async def test_one_delivery_id_with_three_bodies_is_three_events(self, office: Office) -> None:
         bodies = [changed(sample(INCOMING), id=6000 + place, content=f"parte {place}") for place in range(3)]
         for place, body in enumerate(bodies):
