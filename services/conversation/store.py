@@ -235,10 +235,9 @@ join conversation.message_keys using (organization_id, channel_id, provider_mess
 {_THEIR_MESSAGE}
 union all
 select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {_READ_MESSAGE}
-from unnest(%(source_organization_ids)b::text[]::uuid[], %(source_channel_ids)b::text[]::uuid[],
-    %(source_ids)b::text[])
-  as wanted (organization_id, channel_id, provider_source_id)
-cross join unnest(%(source_weeks)b::bigint[]) as recent (source_week)
+from unnest(%(source_weeks)b::bigint[], %(source_organization_ids)b::text[]::uuid[],
+    %(source_channel_ids)b::text[]::uuid[], %(source_ids)b::text[])
+  as wanted (source_week, organization_id, channel_id, provider_source_id)
 join conversation.message_keys using (source_week, organization_id, channel_id, provider_source_id)
 {_THEIR_MESSAGE}
 join conversation.conversations on conversations.conversation_id = message_keys.conversation_id
@@ -330,16 +329,17 @@ async def load_messages(
     """
     if not keys and not source_keys:
         return {}, {}
+    weeks = week_of(now), week_of(now) - 1
     rows: Iterable[Sequence[Any]] = await tx.exec_driver_sql(
         _LOAD_MESSAGES,
         {
             "organization_ids": [key[0] for key in keys],
             "channel_ids": [key[1] for key in keys],
             "provider_ids": [key[2] for key in keys],
-            "source_organization_ids": [key[0] for key in source_keys],
-            "source_channel_ids": [key[1] for key in source_keys],
-            "source_ids": [key[2] for key in source_keys],
-            "source_weeks": [week_of(now), week_of(now) - 1],
+            "source_weeks": [week for week in weeks for _ in source_keys],
+            "source_organization_ids": [key[0] for key in source_keys] * len(weeks),
+            "source_channel_ids": [key[1] for key in source_keys] * len(weeks),
+            "source_ids": [key[2] for key in source_keys] * len(weeks),
         },
     )
     by_key: dict[MessageKey, list[KnownMessage]] = {}
