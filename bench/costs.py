@@ -56,10 +56,10 @@ def at_work(rate: float, cost: Cost) -> float:
     return rate * sum(cost.values()) / 1e6
 
 
-def within(rate_ratio: float, product_at_work: float, limit_at_work: float) -> float:
+def within(rate_ratio: float, cost_ratio_seen: float, rate_ratio_seen: float) -> float:
     """How many times the limit's processor time a webhook may cost where so much of the limit's rate is a must.
 
-    A rate is the processors at work divided by the processor time of a webhook. What keeps more of them at work than
-    the limit does may spend so much more at the same rate.
+    A rate is the processors at work divided by the processor time of a webhook. Product and limit do not keep as many
+    at work, so it takes one code of which both ratios are known: what costs so much more slows down by as much.
     """
-    return product_at_work / limit_at_work / rate_ratio
+    return cost_ratio_seen * rate_ratio_seen / rate_ratio
