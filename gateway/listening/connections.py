@@ -137,6 +137,8 @@ class Connections:
             self._turn_away(_FULL, origin)
             return None
         connection = make(origin)
+        # Making room may have ended the network's last connection, and its count with it: it is the same one still.
+        self._origins[origin.name] = origin
         origin.count += 1
         self._enter(connection, Stage.WAITING)
         return connection

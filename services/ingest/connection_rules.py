@@ -81,12 +81,18 @@ def _server(url: str) -> tuple[str, str, int | None]:
 
 
 def server_of(url: str) -> str:
-    """The server that a base_url names, in one spelling whatever its scheme; empty where it names none."""
+    """The server that a base_url names, in one spelling whatever its scheme; empty where it names none.
+
+    Its path is part of it: below some paths a server answers what others have uploaded, and what answers there proves
+    nothing of the server itself.
+    """
     parts = urlsplit(url)
     host = (parts.hostname or "").rstrip(".")
+    path = parts.path.strip("/")
+    below = f"/{path}" if host and path else ""
     if not host or parts.port in (None, *USUAL_PORTS.values()):
-        return host
-    return f"{host}:{parts.port}"
+        return host + below
+    return f"{host}:{parts.port}{below}"
 
 
 def account_in_use(kept: int) -> FailedPrecondition:

@@ -93,6 +93,14 @@ async def lingers(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
     await _stay(reader)
 
 
+async def long_path(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Names an address that is nearly as long as a request line may be, and odd all through."""
+    writer.write(
+        b"POST /webhooks/chatwoot/a" + b"!" * 15_900 + b"a HTTP/1.1\r\nHost: here\r\nContent-Length: 0\r\n\r\n"
+    )
+    await _stay(reader)
+
+
 async def never_reads(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
     """Asks again and again for much, and reads nothing of it."""
     for _time in range(20):
@@ -113,6 +121,7 @@ KINDS: dict[str, tuple[int, Act]] = {
     "huge": (1, huge(UNKNOWN)),
     "garbage": (3, garbage),
     "lingers": (2, lingers),
+    "long path": (3, long_path),
     "never reads": (1, never_reads),
 }
 """Each kind with how often it comes among a hundred."""

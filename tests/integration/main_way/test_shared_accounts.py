@@ -27,6 +27,9 @@ AGENT_TOKEN = "token-da-atendente"
 OTHER_SECRET = "whsec-of-somebody-else-9876543210"
 
 
+UPLOADED = "/rails/active_storage/blobs/proxy/evil"
+
+
 @asynccontextmanager
 async def chatwoot() -> AsyncIterator[str]:
     """A Chatwoot's address; it has the account, an administrator and an agent."""
@@ -35,7 +38,11 @@ async def chatwoot() -> AsyncIterator[str]:
     furnish(kept, access_token=TOKEN)
     kept.directory.add_agent("Noemi Prates", "noemi@example.com", access_token=AGENT_TOKEN)
     sender = Sender(kept.directory, faults, now=clock, in_flight_max=1)
-    runner = web.AppRunner(make_app(kept, sender, faults), access_log=None)
+    app = make_app(kept, sender, faults)
+    # What somebody has uploaded there, who may make it say anything.
+    nobodys = Sender(kept.directory, faults, now=clock, in_flight_max=1)
+    app.add_subapp(UPLOADED, make_app(kept, nobodys, faults))
+    runner = web.AppRunner(app, access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
     try:
@@ -97,6 +104,22 @@ async def test_an_account_proved_on_another_server_is_another_account(
     elsewhere = await open_office(world, session, account_id=ACCOUNT_ID, base_url=chatwoots.another, access_token=TOKEN)
     await check(elsewhere)
     assert await fate(office, 502) == ("PROCESSED", "")
+
+
+@pytest.mark.case("S1")
+async def test_what_answers_below_a_path_of_the_server_proves_no_account_of_it(
+    world: World, session: aiohttp.ClientSession, chatwoots: Chatwoots
+) -> None:
+    office = await open_office(world, session, account_id=ACCOUNT_ID, base_url=chatwoots.one)
+    other = await open_office(
+        world, session, account_id=ACCOUNT_ID, base_url=chatwoots.one + UPLOADED, access_token=TOKEN
+    )
+    await check(other)
+    (row,) = await world.rows(
+        "select proved_server from ingest.connections where organization_id = %s", other.organization_id
+    )
+    assert row["proved_server"].endswith(UPLOADED)
+    assert await fate(office, 506) == ("PROCESSED", "")
 
 
 @pytest.mark.case("S1")

@@ -60,6 +60,14 @@ def test_a_network_has_a_share_and_pushes_out_its_own() -> None:
 
 
 @pytest.mark.case("S4")
+def test_a_network_whose_last_connection_made_room_is_counted_on() -> None:
+    connections, _ = opened(connections_max=2, per_network_max=1)
+    crowd = [admit(connections, STRANGER) for _ in range(3)]
+    assert len(connections) == 1
+    assert [line.ended for line in crowd if line] == [True, True, False]
+
+
+@pytest.mark.case("S4")
 @pytest.mark.parametrize("address", ["127.0.0.1", "::1", "203.0.113.4", "::ffff:203.0.113.4"])
 def test_this_machine_and_a_trusted_proxy_stand_for_many(address: str) -> None:
     connections, _ = opened("203.0.113.0/24", connections_max=100, per_network_max=3)
