@@ -119,9 +119,14 @@ def reader_database_url(environment: Mapping[str, str]) -> str:
     """A URL that may read every schema: PROSA_READER_DATABASE_URL, else the one of a running `prosa up`."""
     url = environment.get(READER_VARIABLE) or read_bootstrap(environment).get("database_url")
     if not url:
-        raise Refused(
-            f"{READER_VARIABLE} is not set and no `prosa up` runs in {home_directory(environment)}. Set it to a URL "
-            "that may read every schema.",
-            reason="READER_URL_MISSING",
-        )
+        raise no_reader(environment)
     return str(url)
+
+
+def no_reader(environment: Mapping[str, str]) -> Refused:
+    """Says that nothing runs to be read, and what to do about it here and for an installation elsewhere."""
+    return Refused(
+        f"Nothing runs in {home_directory(environment)}. Start it with `prosa up`; for an installation elsewhere set "
+        f"{READER_VARIABLE} to a URL that may read every schema.",
+        reason="NOT_RUNNING",
+    )

@@ -16,12 +16,13 @@ import typer
 from cli.calls import CALL_SECONDS, open_calls
 from cli.choosing import Org
 from cli.failures import RED, REFUSED, Refused, operation
-from cli.home import READER_VARIABLE, read_bootstrap, reader_database_url
+from cli.home import READER_VARIABLE, no_reader, on_this_machine, read_bootstrap, reader_database_url
 from cli.organizations import find_organization
 from cli.output import Json, print_json, print_line, print_note
 from cli.readings import READINGS, organization_id_of, print_reading
 from cli.readings import read as read_rows
 from cli.smoke import settings as smoke_settings
+from cli.smoke.belonging import choose_organization, require_connection, variables_of
 from cli.smoke.recovery import recovery
 from cli.smoke.scenarios import Run, Scenario, instagram_again, instagram_first, isolation, whatsapp
 from cli.smoke.settings import SmokeSettings
@@ -73,14 +74,16 @@ def smoke(
     as_json: Json = False,
 ) -> None:
     """Run the five scenarios against the installation that SMOKE_BASE_URL names."""
+    context.obj = org
     if context.invoked_subcommand is None:
         run_smoke(org=org, only=only, verbose=verbose, as_json=as_json)
 
 
 @app.command("verify")
 @operation
-def verify(org: Org, as_json: Json = False) -> None:
+def verify(context: typer.Context, org: Org, as_json: Json = False) -> None:
     """Print the three verification queries of an organization."""
+    org = org or context.obj
     database_url = reader_database_url(os.environ)
     found = read_all(database_url, organization_id_of(database_url, org))
     if as_json:
@@ -91,9 +94,9 @@ def verify(org: Org, as_json: Json = False) -> None:
 
 @app.command("variables")
 @operation
-def variables(as_json: Json = False) -> None:
-    """Print the SMOKE_* variables for the installation on this machine: the content of .env.smoke.local."""
-    found = smoke_settings.example(read_bootstrap())
+async def variables(context: typer.Context, org: Org, as_json: Json = False) -> None:
+    """Print an organization's SMOKE_* variables on this machine: the content of .env.smoke.local."""
+    found = await variables_of(org or context.obj, os.environ)
     if as_json:
         print_json(found)
         return
@@ -109,8 +112,8 @@ async def run_smoke(*, org: str, only: str, verbose: bool, as_json: bool) -> Non
     """Runs the scenarios and prints what was seen; fails unless all of them passed."""
     chosen = choose(only)
     values = smoke_settings.variables(os.environ, Path.cwd())
-    if org:
-        values[smoke_settings.ORGANIZATION] = organization_id_of(reader_database_url(values), org)
+    smoke_settings.read(values)
+    values = choose_organization(values, org)
     settings = smoke_settings.read(values)
     async with _access(settings, values) as access, Target(settings, access) as target:
         await _begin(target)
@@ -178,8 +181,9 @@ def print_readings(found: Mapping[str, Sequence[dict[str, Any]]]) -> None:
 async def _begin(target: Target) -> None:
     try:
         await target.identify()
+        await require_connection(target)
     except Failed as error:
-        raise Refused(f"The API key was refused: {error}. Set {smoke_settings.API_KEY} to a valid one.") from None
+        raise Refused(f"The API key was refused: {error}. Set {smoke_settings.API_KEY} to one that may.") from None
     except (aiohttp.ClientError, TimeoutError, OSError) as error:
         raise Refused(
             f"{target.settings.base_url} does not answer ({type(error).__name__}). Is SMOKE_BASE_URL right, and does "
@@ -195,6 +199,8 @@ async def _access(settings: SmokeSettings, values: Mapping[str, str]) -> AsyncIt
     local = bootstrap if bootstrap.get("url") == settings.base_url else {}
     database_url = values.get(READER_VARIABLE) or local.get("database_url") or ""
     if not database_url:
+        if not bootstrap and on_this_machine(settings.base_url):
+            raise no_reader(values)
         raise Refused(
             f"Missing required env vars: {READER_VARIABLE}. {settings.base_url} is not the `prosa up` of this machine, "
             "so name a database URL that may read every schema.",

@@ -16,7 +16,7 @@ from cli.smoke.command import SCENARIOS, Outcome, choose, line
 from prosa.v1.options_pb2 import SOURCE_INSTAGRAM, SOURCE_WHATSAPP
 from services.ingest.normal_form import ChannelInfo, ConnectionContext, EventKind, NormalEvent, Note
 from services.ingest.providers.chatwoot.parse import parse
-from tests.unit.cli.running import document, prosa
+from tests.unit.cli.running import prosa
 
 NOW = datetime(2026, 5, 13, 12, 0, tzinfo=UTC)
 VARIABLES = {
@@ -86,9 +86,21 @@ def test_an_installation_that_is_not_this_machines_needs_a_database_url(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)
-    result = prosa("smoke", environment=VARIABLES)
+    elsewhere = {**VARIABLES, "SMOKE_BASE_URL": "https://prosa.example.com"}
+    result = prosa("smoke", environment=elsewhere)
     assert result.exit_code == 2
     assert "PROSA_READER_DATABASE_URL" in result.stderr
+
+
+@pytest.mark.parametrize("words", [("smoke",), ("smoke", "--org", "Ana"), ("smoke", "variables"), ("smoke", "verify")])
+def test_a_stopped_installation_is_said_to_be_stopped(
+    words: tuple[str, ...], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    result = prosa(*words, environment=VARIABLES)
+    assert result.exit_code == 1
+    assert "Nothing runs in /nowhere/at-all" in result.stderr
+    assert "`prosa up`" in result.stderr
 
 
 def test_the_example_is_what_the_smoke_reads() -> None:
@@ -99,7 +111,6 @@ def test_the_example_is_what_the_smoke_reads() -> None:
     found = settings.read(settings.example(bootstrap))
     assert (found.account_id, found.whatsapp_inbox_id, found.instagram_inbox_id) == (7, 21, 22)
     assert found.webhook_secret == "s"
-    assert document(prosa("smoke", "variables", "--json"))["SMOKE_BASE_URL"] == "http://127.0.0.1:8080"
 
 
 def test_scenarios_are_chosen_by_name_and_run_in_their_order() -> None:
