@@ -49,13 +49,11 @@ def test_a_database_that_is_away_is_told_without_the_drivers_words() -> None:
     assert "psycopg" not in result.stderr
 
 
-def test_variables_that_nobody_knows_are_named_beside_the_file_that_is_made() -> None:
+def test_variables_of_no_running_installation_are_not_made_up() -> None:
     result = prosa("smoke", "variables")
-    assert "SMOKE_CHATWOOT_ACCOUNT_ID=\n" in result.stdout
-    assert result.stderr == (
-        "To be filled in, since nothing on this machine tells: SMOKE_CHATWOOT_ACCOUNT_ID, "
-        "SMOKE_CHATWOOT_INBOX_INSTAGRAM_ID, SMOKE_CHATWOOT_INBOX_WHATSAPP_ID, SMOKE_CHATWOOT_WEBHOOK_SECRET.\n"
-    )
+    assert (result.exit_code, result.stdout) == (1, "")
+    assert "Nothing runs in" in result.stderr
+    assert "prosa up" in result.stderr
 
 
 def test_a_database_url_that_is_none_is_not_shown() -> None:
