@@ -15,6 +15,8 @@ from typing import Any
 import orjson
 
 REPLACEMENT = "\ufffd"
+NESTING_MAX = 1_024
+"""As deep as orjson reads."""
 
 # An escape begins behind an even number of backslashes. A pair is taken whole, so that none of its halves is left over.
 _SURROGATES = re.compile(
@@ -80,11 +82,29 @@ def _read_mended(raw: bytes, first: orjson.JSONDecodeError) -> Any:
         if _too_deep(error):
             raise JsonMalformed("it nests too deeply", error.lineno, error.colno, too_deep=True) from None
     try:
-        return json.loads(text, strict=False, parse_int=_integer)
+        value = json.loads(text, strict=False, parse_int=_integer)
     except json.JSONDecodeError as error:
         raise JsonMalformed(error.msg, error.lineno, error.colno) from None
     except RecursionError:
         raise JsonMalformed("it nests too deeply", too_deep=True) from None
+    if _nests_deeper_than(NESTING_MAX, value):
+        # How deep Python's own reader goes differs from one release of it to the next.
+        raise JsonMalformed("it nests too deeply", too_deep=True)
+    return value
+
+
+def _nests_deeper_than(depth_max: int, value: Any) -> bool:
+    level = [value]
+    for _ in range(depth_max + 1):
+        level = [
+            inner
+            for outer in level
+            for inner in (outer.values() if isinstance(outer, dict) else outer if isinstance(outer, list) else ())
+            if isinstance(inner, dict | list)
+        ]
+        if not level:
+            return False
+    return True
 
 
 def _too_deep(error: orjson.JSONDecodeError) -> bool:
