@@ -155,7 +155,8 @@ def _ensures_deal(journey: Journey) -> bool:
     event, message = journey.event, journey.event.message
     if event.kind is not EventKind.MESSAGE_UPDATED or message is None or message.create_time is None:
         return event.ensures_deal
-    return message.wants_answer and journey.receive_time - message.create_time <= OVERTAKEN_WITHIN
+    # A provider's clock that runs ahead makes no old message a new one.
+    return message.wants_answer and abs(journey.receive_time - message.create_time) <= OVERTAKEN_WITHIN
 
 
 def _going(journeys: Iterable[Journey]) -> Iterable[Journey]:

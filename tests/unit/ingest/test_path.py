@@ -116,7 +116,9 @@ async def test_an_update_that_may_have_overtaken_its_creation_ensures_the_deal_i
     fresh = update(1)
     # What was written long ago was told of then; ensured again, it would open a deal that was closed since.
     old, deleted, answer = update(3600), update(1, deleted=True), update(1, direction=Direction.OUTBOUND)
+    # Nor may a provider whose clock runs ahead open one with each update.
+    ahead = update(-3600)
     rooms = _Rooms()
-    await rooms.path().travel([fresh, old, deleted, answer])
+    await rooms.path().travel([fresh, old, deleted, answer, ahead])
     assert rooms.ensured == [fresh.event_id]
-    assert len(rooms.recorded) == 4
+    assert len(rooms.recorded) == 5
