@@ -8,7 +8,7 @@ What is another installation's is not read (see ``chassis.installation``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -25,8 +25,9 @@ from chassis.db import Database, Tx
 from chassis.errors import Aborted, ProsaError, Unavailable
 from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
-from chassis.outbox import arrival_subject, stream_name, subject
-from chassis.streams import ALL_FACTS, StreamMessage, read_batch, until_connected
+from chassis.outbox import arrival_subject, stream_name
+from chassis.streams import StreamMessage, read_batch, until_connected
+from chassis.subscriptions import AnyHandler, Event, Handler, Subscriptions
 from chassis.telemetry import Metrics
 
 BATCH_MAX = 200
@@ -38,12 +39,6 @@ INSPECT_SECONDS = 5.0
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 0.5
 
-ConsumedEvent = StreamMessage
-"""A fact as a handler gets it."""
-
-Handler = Callable[[Tx, Sequence[ConsumedEvent]], Awaitable[None]]
-"""Does what facts ask for, in the transaction given; facts come in their order, each one once."""
-
 logger = structlog.get_logger(__name__)
 
 
@@ -54,16 +49,13 @@ class _Cursor:
 
 
 class Consumer:
-    """Reads the streams of some services for one purpose."""
+    """Reads the streams of some services for one purpose; its handlers are named before it runs."""
 
     def __init__(
         self,
         name: str,
         schema: str,
         *,
-        services: Sequence[str],
-        handler: Handler,
-        types: Collection[str] | None,
         db: Database,
         leases: Leases,
         nats: Nats,
@@ -73,11 +65,9 @@ class Consumer:
     ) -> None:
         self._name = name
         self._schema = schema
-        self._services = tuple(services)
-        self._handler = handler
-        self._types = None if types is None else frozenset(types)
-        # Who wants one type alone is sent no other; the server knows one pattern a reader.
-        self._subjects = subject(*self._types) if self._types and len(self._types) == 1 else ALL_FACTS
+        self._subscriptions = Subscriptions()
+        self._subjects: Mapping[str, str] = {}
+        self._services: Sequence[str] = ()
         self._db = db
         self._leases = leases
         self._nats = nats
@@ -91,8 +81,21 @@ class Consumer:
         self.refusals = Refusals()
         """The streams that are another installation's."""
 
+    def on(self, event: type[Event], handler: Handler[Event]) -> None:
+        """Hands every event of a class to the handler, each once, in their order. Raises ValueError for what is no
+        event, or has a handler already."""
+        self._subscriptions.on(event, handler)
+
+    def on_all(self, services: Iterable[str], handler: AnyHandler) -> None:
+        """Hands everything that the services announce to the handler, as it stands in their streams."""
+        self._subscriptions.on_all(services, handler)
+
     async def run(self) -> None:
-        """Runs until cancelled; waits out what is away and starts over."""
+        """Runs until cancelled; waits out what is away and starts over. Raises ValueError where nothing is handled."""
+        self._subjects = self._subscriptions.subjects
+        self._services = tuple(self._subjects)
+        if not self._services:
+            raise ValueError(f"The consumer {self._name} handles nothing.")
         await until_connected(self._nats)
         subscriptions = [
             await self._nats.subscribe(arrival_subject(service), cb=partial(self._on_arrival, service))
@@ -202,7 +205,7 @@ class Consumer:
     async def _consume_batch(self, service: str, fences: Mapping[str, int]) -> int:
         cursor = self._cursors[service]
         messages = await read_batch(
-            self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX, subjects=self._subjects
+            self._nats, stream_name(service), cursor.last_sequence + 1, BATCH_MAX, subjects=self._subjects[service]
         )
         if not messages:
             return 0
@@ -221,9 +224,7 @@ class Consumer:
             logger.warning("stale_facts_passed_over", consumer=self._name, stream=stream_name(service))
         reached = _Cursor(cursor.epoch, messages[-1].sequence)
         wanted = [
-            message
-            for message in messages
-            if message.epoch == cursor.epoch and (self._types is None or message.type in self._types)
+            message for message in messages if message.epoch == cursor.epoch and self._subscriptions.wanted(message)
         ]
         if wanted:
             await self._handle(service, wanted, reached, fences)
@@ -293,7 +294,7 @@ class Consumer:
             if fresh and failure is None:
                 first = fresh[0]
                 with context.carried(first.correlation_id, first.trace_parent):
-                    await self._handler(tx, fresh)
+                    await self._subscriptions.handle(tx, fresh)
             await self._keep_cursor(tx, service, reached)
             await self._leases.check(tx, fences)
         self._metrics.consumed.labels(self._name, "failed" if failure else "consumed").inc(len(fresh))

@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import grpc
@@ -24,7 +24,7 @@ from chassis import auth, outbox, rpc, sockets, streams, telemetry, upkeep
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings, address_taken
-from chassis.consumer import Consumer, Handler
+from chassis.consumer import Consumer
 from chassis.crypto import Vault
 from chassis.db import Database
 from chassis.errors import ProsaError
@@ -418,22 +418,12 @@ class Process:
         self.run("relay", relay.run)
         return relay.wake
 
-    def consume(
-        self,
-        name: str,
-        services: Sequence[str],
-        handler: Handler,
-        types: Collection[str] | None = None,
-        committed: Callable[[], Awaitable[None]] | None = None,
-    ) -> None:
-        """Hands the facts of services to the handler, each once, in their order; ``committed`` is called after each
-        transaction that had an effect."""
+    def consumer(self, name: str, committed: Callable[[], Awaitable[None]] | None = None) -> Consumer:
+        """Reads other services' events from when the process is served; handlers are named by ``on``. ``committed`` is
+        called after each transaction that had an effect."""
         consumer = Consumer(
             name,
             self.service,
-            services=services,
-            handler=handler,
-            types=types,
             db=self.database(),
             leases=self.leases(),
             nats=self.nats,
@@ -443,6 +433,7 @@ class Process:
         )
         self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check, needed=False)
         self.run(f"consumer.{name}", consumer.run)
+        return consumer
 
     def maintain(self) -> None:
         """Keeps the service's partitions ready and drops what has expired, before anything is served and every hour."""

@@ -5,15 +5,13 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chassis.clock import Clock
-from chassis.consumer import ConsumedEvent
 from chassis.db import Tx
 from chassis.outbox import Fact, Outbox
-from prosa.identity.v1 import events_pb2 as identity_events_pb2
+from chassis.subscriptions import ConsumedEvent
+from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from services.conversation import store
 from services.conversation.domain.record import Change
 from services.conversation.translation import facts_of
-
-CONTACT_IDENTITY_PROMOTED: str = identity_events_pb2.ContactIdentityPromoted.DESCRIPTOR.full_name
 
 
 class PromotedKeys:
@@ -23,7 +21,7 @@ class PromotedKeys:
         self._outbox = outbox
         self._clock = clock
 
-    async def handle(self, tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def handle(self, tx: Tx, events: Sequence[ConsumedEvent[ContactIdentityPromoted]]) -> None:
         """Rewrites the keys of all conversations that carry a former one, and announces each."""
         renamed = promotions(events)
         if not renamed:
@@ -43,15 +41,12 @@ class PromotedKeys:
         await self._outbox.add(tx, facts, now)
 
 
-def promotions(events: Sequence[ConsumedEvent]) -> dict[tuple[str, str], tuple[str, str]]:
+def promotions(events: Sequence[ConsumedEvent[ContactIdentityPromoted]]) -> dict[tuple[str, str], tuple[str, str]]:
     """By organization and former key, the key that holds after all events, and the correlation id to tell it under."""
     renamed: dict[tuple[str, str], tuple[str, str]] = {}
     for event in events:
         organization_id = str(event.organization_id)
-        if event.type != CONTACT_IDENTITY_PROMOTED:
-            continue
-        promoted = identity_events_pb2.ContactIdentityPromoted.FromString(event.payload)
-        former, present = promoted.previous_conversation_key, promoted.identity.conversation_key
+        former, present = event.message.previous_conversation_key, event.message.identity.conversation_key
         if not former or not present or former == present:
             continue
         for place, (key, _) in renamed.items():

@@ -6,7 +6,8 @@ from chassis.process import Process
 from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
-from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
+from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
+from services.conversation.consumers import PromotedKeys
 from services.conversation.servicer import ConversationServicer
 
 
@@ -19,6 +20,5 @@ async def start(process: Process) -> None:
     )
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
-    promoted = PromotedKeys(outbox, process.clock)
-    process.consume("promoted_keys", ["identity"], promoted.handle, types={CONTACT_IDENTITY_PROMOTED})
+    process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, process.clock).handle)
     process.maintain()

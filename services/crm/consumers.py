@@ -8,10 +8,10 @@ from uuid import UUID
 
 from chassis import wire
 from chassis.clock import Clock
-from chassis.consumer import ConsumedEvent
 from chassis.db import Tx
 from chassis.ids import Ids
 from chassis.outbox import Outbox
+from chassis.subscriptions import ConsumedEvent
 from prosa.identity.v1.events_pb2 import IdentityConflictDetected
 from prosa.v1 import options_pb2
 from services.crm import messages, task_store
@@ -24,13 +24,14 @@ class ConflictConsumer:
     def __init__(self, outbox: Outbox, clock: Clock, ids: Ids) -> None:
         self._outbox, self._clock, self._ids = outbox, clock, ids
 
-    async def on_identity_conflict_detected(self, tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def on_identity_conflict_detected(
+        self, tx: Tx, events: Sequence[ConsumedEvent[IdentityConflictDetected]]
+    ) -> None:
         """Opens one task per conflict; one that is known under another event id changes nothing."""
         now = self._clock.now()
         facts = []
         for event in events:
-            conflict = IdentityConflictDetected.FromString(event.payload)
-            task = _open_task(self._ids.new(), event.organization_id, conflict, now)
+            task = _open_task(self._ids.new(), event.organization_id, event.message, now)
             if await task_store.insert_task(tx, task):
                 facts.append(messages.task_opened(task, event.correlation_id))
         await self._outbox.add(tx, facts, now)

@@ -18,10 +18,6 @@ async def start(process: Process) -> None:
         process.database(), outbox, process.requests(), clock, ids, process.relay(), contact_check(process)
     )
     process.serve(add_CrmServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["CrmService"].full_name)
-    process.consume(
-        "reconciliation_tasks",
-        ["identity"],
-        ConflictConsumer(outbox, clock, ids).on_identity_conflict_detected,
-        types=[IdentityConflictDetected.DESCRIPTOR.full_name],
-    )
+    conflicts = ConflictConsumer(outbox, clock, ids)
+    process.consumer("reconciliation_tasks").on(IdentityConflictDetected, conflicts.on_identity_conflict_detected)
     process.maintain()

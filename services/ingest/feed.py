@@ -14,7 +14,6 @@ from uuid import UUID
 
 from chassis import streams
 from chassis.clock import Clock
-from chassis.consumer import ConsumedEvent
 from chassis.db import Tx
 from chassis.migrations import SERVICES
 
@@ -42,7 +41,7 @@ class FeedWriter:
         self._clock = clock
         self._nats = nats
 
-    async def append(self, tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def append(self, tx: Tx, events: Sequence[streams.StreamMessage]) -> None:
         """Appends facts in their order."""
         await tx.exec_driver_sql(
             _APPEND,

@@ -79,7 +79,7 @@ async def start(process: Process) -> None:
     process.run("worker", worker.run)
     process.run("queue_watch", QueueWatch(db, clock, process.metrics.registry).run)
     writer = FeedWriter(clock, nats)
-    process.consume(WRITER, SOURCES, writer.append, committed=writer.announce)
+    process.consumer(WRITER, committed=writer.announce).on_all(SOURCES, writer.append)
     process.maintain()
 
 

@@ -274,15 +274,13 @@ async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Par
         consumer = Consumer(
             "isolation",
             service,
-            services=["crm"],
-            handler=ignore,
-            types=None,
             db=world.database(service),
             leases=Leases(world.database(service), service, uuid4()),
             nats=world.host.nats,
             clock=world.clock,
             metrics=world.host.metrics,
         )
+        consumer.on_all(["crm"], ignore)
         task = asyncio.create_task(consumer.run())
         for party in parties:
             await _until_rows(world, f"{service}.consumed_events", party)

@@ -89,6 +89,15 @@ MUTANTS = (
         (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside",),
     ),
     Mutant(
+        "a consumer hands events over by class instead of in the order of the stream",
+        "chassis/subscriptions.py",
+        "in groupby(messages, lambda",
+        "in groupby(sorted(messages, key=lambda message: message.type), lambda",
+        (
+            f"{OF_THE_CONSUMER}::test_handlers_are_registered_by_class_and_get_decoded_events_in_the_order_of_the_stream",
+        ),
+    ),
+    Mutant(
         "a lease does not say who lost it",
         "chassis/leases.py",
         "on lease.name = held.name and lease.fence = held.fence\n            where lease.holder = %(holder)s\n"

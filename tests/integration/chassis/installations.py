@@ -17,7 +17,7 @@ from nats.js.api import StreamInfo
 from sqlalchemy.engine import make_url
 
 from chassis.clock import SystemClock
-from chassis.consumer import ConsumedEvent, Consumer
+from chassis.consumer import Consumer
 from chassis.db import Database, Tx
 from chassis.ids import Uuid7Ids
 from chassis.inner import NotReady
@@ -45,7 +45,7 @@ class Reading:
         self.event_ids: list[UUID] = []
         self._given: list[UUID] = []
 
-    async def handle(self, _tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def handle(self, _tx: Tx, events: Sequence[StreamMessage]) -> None:
         """The consumer's handler."""
         self._given = [event.event_id for event in events]
 
@@ -103,9 +103,6 @@ class Installation:
         consumer = Consumer(
             "installations",
             READER,
-            services=[PUBLISHER],
-            handler=reading.handle,
-            types=None,
             db=self.reader,
             leases=Leases(self.reader, READER, uuid4()),
             nats=self.nats,
@@ -113,6 +110,7 @@ class Installation:
             metrics=self.metrics,
             committed=reading.committed,
         )
+        consumer.on_all([PUBLISHER], reading.handle)
         async with running(consumer.run):
             yield consumer
 

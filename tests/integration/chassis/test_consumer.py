@@ -17,14 +17,19 @@ from nats.js.api import StreamConfig
 from chassis import consumer as consumer_module
 from chassis import streams
 from chassis.clock import SystemClock
-from chassis.consumer import ATTEMPTS_MAX, ConsumedEvent, Consumer
+from chassis.consumer import ATTEMPTS_MAX, Consumer
 from chassis.db import Database, Tx
 from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import Aborted
 from chassis.installation import mark, read_installation_id
 from chassis.leases import Leases
 from chassis.outbox import arrival_subject, stream_name, subject
+from chassis.streams import StreamMessage
+from chassis.subscriptions import ConsumedEvent, Subscriptions
 from chassis.telemetry import Metrics
+from prosa.crm.v1.events_pb2 import BoardCreated, DealCreated
+from prosa.identity.v1.contact_service_pb2 import Contact
+from prosa.identity.v1.events_pb2 import ContactCreated, ContactUpdated
 from tests.conftest import clear_streams
 from tests.integration.chassis.installations import running
 from tests.world import role_url
@@ -32,6 +37,8 @@ from tests.world import role_url
 SCHEMA = "crm"
 BUSY, QUIET = "conversation", "identity"
 FACT, OTHER_FACT = "prosa.identity.v1.ContactCreated", "prosa.identity.v1.ContactUpdated"
+NO_MESSAGE = b"\xff"
+"""Bytes that are no protobuf message."""
 ARRIVAL_SECONDS = 0.02
 READ_SECONDS_MAX = 60.0
 
@@ -58,7 +65,7 @@ async def client(servers: EmbeddedServers, database_url: str) -> AsyncIterator[N
     await clear_streams(servers.nats_url)
 
 
-async def publish(client: Nats, organization_id: UUID, fact: str = FACT) -> UUID:
+async def publish(client: Nats, organization_id: UUID, fact: str = FACT, payload: bytes = b"") -> UUID:
     """Puts a fact into the quiet stream without a word to its readers; answers its id."""
     event_id = uuid4()
     headers = {
@@ -69,7 +76,7 @@ async def publish(client: Nats, organization_id: UUID, fact: str = FACT) -> UUID
         streams.ORGANIZATION_HEADER: str(organization_id),
         streams.TIME_HEADER: SystemClock().now().isoformat(),
     }
-    await client.jetstream().publish(subject(fact), b"", headers=headers)
+    await client.jetstream().publish(subject(fact), payload, headers=headers)
     return event_id
 
 
@@ -79,7 +86,7 @@ async def test_a_fact_whose_arrival_nobody_heard_is_read_however_busy_another_st
     db = Database.connect(role_url(database_url, SCHEMA))
     read: asyncio.Queue[UUID] = asyncio.Queue()
 
-    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def handle(_tx: Tx, events: Sequence[StreamMessage]) -> None:
         for event in events:
             read.put_nowait(event.event_id)
 
@@ -91,15 +98,13 @@ async def test_a_fact_whose_arrival_nobody_heard_is_read_however_busy_another_st
     consumer = Consumer(
         f"test.{uuid4()}",
         SCHEMA,
-        services=[BUSY, QUIET],
-        handler=handle,
-        types=None,
         db=db,
         leases=Leases(db, SCHEMA, uuid4()),
         nats=client,
         clock=SystemClock(),
         metrics=Metrics(),
     )
+    consumer.on_all([BUSY, QUIET], handle)
     tasks = [asyncio.create_task(keep_busy()), asyncio.create_task(consumer.run())]
     try:
         async with asyncio.timeout(READ_SECONDS_MAX):
@@ -122,7 +127,7 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
     db = Database.connect(role_url(database_url, SCHEMA))
     tried, done = 0, asyncio.Event()
 
-    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def handle(_tx: Tx, events: Sequence[StreamMessage]) -> None:
         nonlocal tried
         if any(event.event_id == refused for event in events):
             tried += 1
@@ -139,9 +144,6 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
     consumer = Consumer(
         f"test.{uuid4()}",
         SCHEMA,
-        services=[QUIET],
-        handler=handle,
-        types=None,
         db=db,
         leases=Leases(db, SCHEMA, uuid4()),
         nats=client,
@@ -149,6 +151,7 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
         metrics=Metrics(),
         committed=committed,
     )
+    consumer.on_all([QUIET], handle)
     try:
         async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
             await done.wait()
@@ -178,7 +181,7 @@ async def test_who_wants_one_type_is_sent_no_other(
         sent.extend(message.type for message in messages)
         return messages
 
-    async def handle(_tx: Tx, events: Sequence[ConsumedEvent]) -> None:
+    async def handle_created(_tx: Tx, events: Sequence[ConsumedEvent[ContactCreated]]) -> None:
         if events[-1].event_id == last:
             wanted.set()
 
@@ -190,15 +193,13 @@ async def test_who_wants_one_type_is_sent_no_other(
     consumer = Consumer(
         f"test.{uuid4()}",
         SCHEMA,
-        services=[QUIET],
-        handler=handle,
-        types=[FACT],
         db=db,
         leases=Leases(db, SCHEMA, uuid4()),
         nats=client,
         clock=SystemClock(),
         metrics=Metrics(),
     )
+    consumer.on(ContactCreated, handle_created)
     task = asyncio.create_task(consumer.run())
     try:
         async with asyncio.timeout(READ_SECONDS_MAX):
@@ -208,3 +209,85 @@ async def test_who_wants_one_type_is_sent_no_other(
         await asyncio.gather(task, return_exceptions=True)
         await db.close()
     assert sent == [FACT, FACT]
+
+
+async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_order_of_the_stream(
+    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
+    db = Database.connect(role_url(database_url, SCHEMA))
+    handled, pending = list[str](), list[str]()
+    last, reached, done = uuid4(), asyncio.Event(), asyncio.Event()
+
+    async def on_created(tx: Tx, events: Sequence[ConsumedEvent[ContactCreated]]) -> None:
+        await tx.exec_driver_sql("select 1")
+        pending.extend(f"created {event.message.contact.name}" for event in events)
+
+    async def on_updated(_tx: Tx, events: Sequence[ConsumedEvent[ContactUpdated]]) -> None:
+        pending.extend(f"updated {event.message.contact.name} {event.message.version}" for event in events)
+        if any(event.event_id == last for event in events):
+            reached.set()
+
+    async def committed() -> None:
+        handled.extend(pending)
+        pending.clear()
+        if reached.is_set():
+            done.set()
+
+    ana, rui = Contact(name="Ana"), Contact(name="Rui")
+    await publish(client, organization_id, FACT, ContactCreated(contact=ana).SerializeToString())
+    await publish(client, organization_id, OTHER_FACT, ContactUpdated(contact=ana, version=2).SerializeToString())
+    await publish(client, organization_id, "prosa.identity.v1.OrganizationCreated")
+    refused = await publish(client, organization_id, FACT, NO_MESSAGE)
+    await publish(client, organization_id, FACT, ContactCreated(contact=rui).SerializeToString())
+    last = await publish(client, organization_id, OTHER_FACT, ContactUpdated(contact=rui).SerializeToString())
+    consumer = Consumer(
+        f"test.{uuid4()}",
+        SCHEMA,
+        db=db,
+        leases=Leases(db, SCHEMA, uuid4()),
+        nats=client,
+        clock=SystemClock(),
+        metrics=Metrics(),
+        committed=committed,
+    )
+    consumer.on(ContactCreated, on_created)
+    consumer.on(ContactUpdated, on_updated)
+    try:
+        async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
+            await done.wait()
+            async with db.transaction(organization_id) as tx:
+                kept = await tx.exec_driver_sql(
+                    f"select event_id from {SCHEMA}.consumed_events where consumer = %(name)s and failure is not null",
+                    {"name": consumer._name},
+                )
+                assert [event_id for (event_id,) in kept] == [refused]
+    finally:
+        await db.close()
+    # What a transaction that failed had handled comes once more.
+    assert list(dict.fromkeys(handled)) == ["created Ana", "updated Ana 2", "created Rui", "updated Rui 0"]
+
+
+def test_what_is_no_event_or_has_a_handler_already_is_refused_when_it_is_registered() -> None:
+    async def handle(_tx: Tx, _events: Sequence[object]) -> None:
+        """Is never called."""
+
+    subscriptions = Subscriptions()
+    subscriptions.on(ContactCreated, handle)
+    for event in (ContactCreated, Contact):
+        with pytest.raises(ValueError, match=event.DESCRIPTOR.full_name):
+            subscriptions.on(event, handle)
+    with pytest.raises(ValueError, match="has handlers already"):
+        subscriptions.on_all(["crm"], handle)
+    subscriptions.on(DealCreated, handle)
+    subscriptions.on(BoardCreated, handle)
+    assert subscriptions.subjects == {"identity": "prosa.events.identity.v1.ContactCreated", "crm": streams.ALL_FACTS}
+
+
+async def test_a_consumer_that_handles_nothing_does_not_run(client: Nats, database_url: str) -> None:
+    db = Database.connect(role_url(database_url, SCHEMA))
+    leases = Leases(db, SCHEMA, uuid4())
+    consumer = Consumer("idle", SCHEMA, db=db, leases=leases, nats=client, clock=SystemClock(), metrics=Metrics())
+    with pytest.raises(ValueError, match="idle handles nothing"):
+        await consumer.run()
+    await db.close()

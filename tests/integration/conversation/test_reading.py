@@ -13,13 +13,13 @@ from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
 from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
-from chassis.streams import StreamMessage
+from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import events_pb2
 from prosa.identity.v1 import contact_service_pb2
-from prosa.identity.v1 import events_pb2 as identity_events_pb2
+from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.v1 import options_pb2
-from services.conversation.consumers import CONTACT_IDENTITY_PROMOTED, PromotedKeys
+from services.conversation.consumers import PromotedKeys
 from services.conversation.domain.record import HANDOFF_LABEL
 from services.conversation.recording import Recorder
 from tests.integration.conversation.hearing import START, Heard, answered, batch, stub, told, written
@@ -293,27 +293,15 @@ async def test_the_view_shows_nobody_elses_conversations(world: World, organizat
             assert (await tx.exec_driver_sql(count)).scalar_one() == expected
 
 
-def promotion(organization_id: UUID, former: str, present: str) -> StreamMessage:
+def promotion(organization_id: UUID, former: str, present: str) -> ConsumedEvent[ContactIdentityPromoted]:
     """What identity announces when a person's phone became known."""
     identity = contact_service_pb2.ContactIdentity(
         organization_id=str(organization_id), contact_id=str(uuid4()), conversation_key=present
     )
-    fact = identity_events_pb2.ContactIdentityPromoted(
+    fact = ContactIdentityPromoted(
         organization_id=str(organization_id), identity=identity, previous_conversation_key=former
     )
-    return StreamMessage(
-        sequence=1,
-        epoch=1,
-        position=1,
-        event_id=uuid4(),
-        organization_id=organization_id,
-        type=CONTACT_IDENTITY_PROMOTED,
-        payload=fact.SerializeToString(),
-        event_time=START,
-        correlation_id="cause",
-        trace_parent="",
-        installation_id=None,
-    )
+    return ConsumedEvent(fact, uuid4(), organization_id, START, "cause")
 
 
 async def test_conversations_follow_a_promoted_key_once(world: World, organization_id: UUID) -> None:

@@ -12,8 +12,8 @@ from uuid import UUID, uuid4
 import grpc.aio
 import pytest
 
-from chassis.consumer import ConsumedEvent
 from chassis.db import Tx
+from chassis.streams import StreamMessage
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 from services.ingest import feed, feed_servicer
@@ -64,7 +64,7 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
 async def append(world: World, organization_id: UUID, *types: str, seconds_apart: int = 0) -> list[int]:
     """Writes facts of these types as the feed's writer does, each so much later; answers their positions."""
     events = [
-        ConsumedEvent(
+        StreamMessage(
             sequence=0,
             epoch=1,
             position=0,
