@@ -87,8 +87,30 @@ def create_key_file(keys_dir: Path) -> None:
     write_whole(path, orjson.dumps({"current": key_id, "keys": {key_id: key}}))
 
 
-def write_whole(path: Path, content: bytes) -> None:
-    """A new file of mode 0600, there as a whole or not at all. Raises FileExistsError where there is one."""
+def read_current_key_id(keys_dir: Path) -> str:
+    """The id of the key with which new secrets are sealed; empty where there is no key file."""
+    try:
+        return str(orjson.loads((keys_dir / KEY_FILE).read_bytes())["current"])
+    except FileNotFoundError:
+        return ""
+
+
+def remove_key(keys_dir: Path, key_id: str) -> bool:
+    """Takes a key that is not the current one out of the key file; answers whether it was there."""
+    path = keys_dir / KEY_FILE
+    try:
+        content = orjson.loads(path.read_bytes())
+    except FileNotFoundError:
+        return False
+    if content["keys"].pop(key_id, None) is None:
+        return False
+    write_whole(path, orjson.dumps(content), replace=True)
+    return True
+
+
+def write_whole(path: Path, content: bytes, *, replace: bool = False) -> None:
+    """A file of mode 0600, there as a whole or not at all. Raises FileExistsError where there is one, unless it is to
+    be replaced."""
     draft = path.with_name(f".{path.name}.{os.getpid()}")
     descriptor = os.open(draft, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
     try:
@@ -96,9 +118,12 @@ def write_whole(path: Path, content: bytes) -> None:
             file.write(content)
             file.flush()
             os.fsync(file.fileno())
-        os.link(draft, path)
+        if replace:
+            draft.replace(path)
+        else:
+            os.link(draft, path)
     finally:
-        draft.unlink()
+        draft.unlink(missing_ok=True)
 
 
 def _fingerprint(key: bytes) -> bytes:

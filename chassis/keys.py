@@ -39,8 +39,8 @@ class KeysLost(Exception):
         named = ", ".join(sorted(missing))
         super().__init__(
             f"{keys_dir / crypto.KEY_FILE} lacks the key {named}, with which this installation seals its secrets. Put "
-            "the file back from a backup: no other key opens them. Where it is lost for good, the runbook's section "
-            "about lost keys says how to go on."
+            "the file back from a backup: no other key opens them. Where it is lost for good: `prosa keys forget KEY_ID "
+            "--lost`."
         )
 
 
@@ -142,7 +142,7 @@ def create_fingerprints(service: str) -> str:
 
 def known_key_ids(database_url: str) -> set[str]:
     """The ids of the keys that services have worked with."""
-    with psycopg.connect(_plain(database_url), autocommit=True) as connection:
+    with psycopg.connect(plain_url(database_url), autocommit=True) as connection:
         tables = connection.execute(
             "select schemaname from pg_tables where tablename = 'key_fingerprints' and schemaname = any (%s)",
             [list(SERVICES)],
@@ -156,7 +156,7 @@ def known_key_ids(database_url: str) -> set[str]:
 
 def sealed_key_ids(database_url: str) -> set[str]:
     """The ids of the keys with which something is sealed, as far as the URL's role may see."""
-    with psycopg.connect(_plain(database_url), autocommit=True) as connection:
+    with psycopg.connect(plain_url(database_url), autocommit=True) as connection:
         columns = connection.execute(
             "select table_schema, table_name, column_name from information_schema.columns"
             " where table_schema = any (%s) and column_name like %s and data_type = 'bytea'",
@@ -176,5 +176,6 @@ def sealed_key_ids(database_url: str) -> set[str]:
         return found
 
 
-def _plain(database_url: str) -> str:
+def plain_url(database_url: str) -> str:
+    """The URL as psycopg takes it."""
     return make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)

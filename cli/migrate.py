@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from typing import Annotated
@@ -14,6 +13,7 @@ import typer
 from chassis import descent
 from chassis import migrate as runner
 from chassis.migrations import READER_ROLE, SERVICES, role
+from cli.confirming import confirm, require_nobody_at_work
 from cli.failures import REFUSED, Refused, database_of, operation
 from cli.home import operator_database_url
 from cli.output import Json, number_of, print_json, print_note, print_rows
@@ -78,7 +78,7 @@ def go_down(database_url: str, plan: Plan, *, yes: bool) -> None:
             reason="BELOW_OLDEST_RELEASE",
             exit_code=REFUSED,
         )
-    _require_nobody_at_work(database_url)
+    require_nobody_at_work(database_url)
     descents = descent.plan(database_url, plan.steps_down, plan.services)
     for way in descents:
         print_note(f"{way.service}: {way.current} back to {way.target} ({number_of(len(way.revisions), 'step')})")
@@ -92,32 +92,10 @@ def go_down(database_url: str, plan: Plan, *, yes: bool) -> None:
     else:
         print_note("No rows are lost.")
     if not yes:
-        _ask()
+        confirm()
         # Somebody may have started a service while the question stood.
-        _require_nobody_at_work(database_url)
+        require_nobody_at_work(database_url)
     descent.migrate_to(database_url, descents)
-
-
-def _ask() -> None:
-    if not sys.stdin.isatty():
-        raise Refused(
-            "There is no terminal to ask on. Say --yes to go on; nothing was changed.",
-            reason="NOT_CONFIRMED",
-            exit_code=REFUSED,
-        )
-    if not typer.confirm("Go on?", err=True):
-        raise Refused("Nothing was changed.", reason="NOT_CONFIRMED", exit_code=REFUSED)
-
-
-def _require_nobody_at_work(database_url: str) -> None:
-    if found := descent.sessions(database_url):
-        listed = ", ".join(f"{session.role} ({number_of(session.count, 'session')})" for session in found)
-        raise Refused(
-            f"Services are at work on this database: {listed}. Stop every `prosa serve` and `prosa up` on it first; "
-            "nothing was changed.",
-            reason="SERVICES_RUNNING",
-            exit_code=REFUSED,
-        )
 
 
 def read_plan(words: Sequence[str]) -> Plan:
