@@ -39,8 +39,8 @@ class KeysLost(Exception):
         named = ", ".join(sorted(missing))
         super().__init__(
             f"{keys_dir / crypto.KEY_FILE} lacks the key {named}, with which this installation seals its secrets. Put "
-            "the file back from a backup: no other key opens them. Where it is lost for good: `prosa keys forget KEY_ID "
-            "--lost`."
+            "the file back from a backup: no other key opens them. Where it is lost for good, say so with "
+            "`prosa keys forget KEY_ID --lost`."
         )
 
 

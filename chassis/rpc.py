@@ -70,7 +70,7 @@ class _Completing:
             timeout = context.seconds_left(CALL_SECONDS) - HOP_SECONDS
             if timeout < context.WORK_SECONDS_MIN:
                 # The other side would refuse it, a trip later.
-                raise _as_answered(deadline_too_short())
+                raise as_answered(deadline_too_short())
         return grpc.aio.ClientCallDetails(
             details.method, timeout, metadata, details.credentials, details.wait_for_ready
         )
@@ -114,7 +114,7 @@ def deadline_too_short() -> DeadlineExceeded:
     )
 
 
-def _as_answered(error: ProsaError) -> grpc.aio.AioRpcError:
+def as_answered(error: ProsaError) -> grpc.aio.AioRpcError:
     """The error as a caller would have it from the other side."""
     status = rpc_status.to_status(to_status(error))
     trailing = grpc.aio.Metadata(*(status.trailing_metadata or ()))

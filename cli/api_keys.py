@@ -9,7 +9,7 @@ import typer
 
 from cli.calls import CALL_SECONDS, all_pages, open_calls
 from cli.choosing import Kind, Org, choose
-from cli.failures import operation
+from cli.failures import Refused, operation
 from cli.organizations import find_organization
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
@@ -38,6 +38,9 @@ def choose_key(wanted: str, keys: Sequence[access.ApiKey]) -> str:
     if wanted.strip().lower() in {item.api_key_id for item in keys}:
         return wanted.strip().lower()
     live = [(item.api_key_id, item.name) for item in keys if not item.HasField("revoke_time")]
+    revoked = [item for item in keys if item.HasField("revoke_time") and item.name.casefold() == wanted.casefold()]
+    if revoked and wanted.casefold() not in {name.casefold() for _, name in live}:
+        raise Refused(f"{revoked[0].name!r} is revoked already.", reason="API_KEY_REVOKED")
     return choose(wanted, live, kind=API_KEY)
 
 

@@ -15,7 +15,7 @@ from grpc_status import rpc_status
 from chassis import auth, rpc
 from chassis.clock import SystemClock
 from chassis.migrations import SERVICES
-from cli.failures import Refused
+from cli.failures import REFUSED, Refused
 from cli.home import home_directory, keys_directory, read_bootstrap
 
 PRINCIPAL = "cli"
@@ -40,7 +40,10 @@ class Calls:
         """A stub of the service."""
         address = self._addresses.get(service) or self._anywhere
         if not address:
-            raise Refused(f"PROSA_{service.upper()}_ADDRESS is not set. Set it to host:port of the service {service}.")
+            raise Refused(
+                f"PROSA_{service.upper()}_ADDRESS is not set. Set it to host:port of the service {service}.",
+                exit_code=REFUSED,
+            )
         if address not in self._channels:
             self._channels[address] = rpc.open_channel(address, self._signer)
         return stub(self._channels[address])

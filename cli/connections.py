@@ -10,7 +10,7 @@ import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Kind, Org, choose
-from cli.failures import RED, Refused, operation
+from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import PUBLIC_VARIABLE, on_this_machine, public_url
 from cli.organizations import find_organization
 from cli.output import Json, answer, number_of, print_json, print_rows
@@ -72,6 +72,24 @@ def _secrets(item: pb.Connection) -> str:
     return f"none: unsigned webhooks are accepted until {item.unsigned_end_time.ToJsonString()}"
 
 
+def _token(item: pb.Connection, *, given: bool) -> str:
+    if not item.access_token_set:
+        return "none"
+    return f"that of {TOKEN_VARIABLE}" if given else "kept"
+
+
+def _secret_of(variable: str) -> str:
+    """A secret from the environment; raises Refused for the dots that instructions leave to be filled in."""
+    value = os.environ.get(variable, "")
+    if value and not value.strip(".\u2026 "):
+        raise Refused(
+            f"{variable} still holds the dots of the instructions. Put the value itself into it.",
+            reason="PLACEHOLDER",
+            exit_code=REFUSED,
+        )
+    return value
+
+
 @app.command("create")
 @operation
 async def create(
@@ -94,8 +112,8 @@ async def create(
                 name=name,
                 account_id=account_id,
                 base_url=base_url,
-                access_token=os.environ.get(TOKEN_VARIABLE, ""),
-                webhook_secret=os.environ.get(SECRET_VARIABLE, ""),
+                access_token=_secret_of(TOKEN_VARIABLE),
+                webhook_secret=_secret_of(SECRET_VARIABLE),
             ),
             metadata=calls.organization(organization.organization_id),
             timeout=CALL_SECONDS,
@@ -137,7 +155,7 @@ async def update(
     The webhook's address and secrets stay; `prosa connection add-secret` changes the secrets.
     """
     request = pb.UpdateConnectionRequest(
-        name=name, account_id=account_id, base_url=base_url, access_token=os.environ.get(TOKEN_VARIABLE, "")
+        name=name, account_id=account_id, base_url=base_url, access_token=_secret_of(TOKEN_VARIABLE)
     )
     if unsigned_until is not None:
         request.unsigned_end_time.FromDatetime(unsigned_until.replace(tzinfo=UTC))
@@ -146,6 +164,7 @@ async def update(
             "Nothing to change. Name --name, --account-id, --base-url or --unsigned-until, or put another token into "
             f"{TOKEN_VARIABLE}.",
             reason="NOTHING_TO_CHANGE",
+            exit_code=REFUSED,
         )
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
@@ -159,7 +178,7 @@ async def update(
         f"{changed.name}: {changes}.",
         f"  account     {changed.account_id or 'none'}",
         f"  Chatwoot    {changed.base_url or 'not asked for anything'}",
-        f"  token       {'kept' if changed.access_token_set else 'none'}",
+        f"  token       {_token(changed, given=bool(request.access_token))}",
         "Next: `prosa connection check`.",
     ]
     answer(connection_row(changed), lines, as_json=as_json)
@@ -210,9 +229,12 @@ async def add_secret(
     as_json: Json = False,
 ) -> None:
     """Add the webhook secret of PROSA_WEBHOOK_SECRET; the one before it stays valid meanwhile."""
-    secret = os.environ.get(SECRET_VARIABLE, "")
+    secret = _secret_of(SECRET_VARIABLE)
     if not secret:
-        raise Refused(f"{SECRET_VARIABLE} is not set. Put the new secret into it; arguments are seen by other users.")
+        raise Refused(
+            f"{SECRET_VARIABLE} is not set. Put the new secret into it; arguments are seen by other users.",
+            exit_code=REFUSED,
+        )
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
         connection = await find_connection(calls, organization.organization_id, which)

@@ -102,7 +102,7 @@ def describe(error: Exception) -> tuple[str, str, int]:
     if isinstance(error, ProsaError):
         return error.reason, error.message, RED
     if (call := _call_error(error)) is not None:
-        return call.reason, call.message, RED
+        return call.reason, _in_words_of_the_command(call.message), _code_of(call)
     if _is_database_error(error):
         return (
             "DATABASE_REFUSED",
@@ -113,6 +113,30 @@ def describe(error: Exception) -> tuple[str, str, int]:
     if (invalid := _invalid_settings(error)) is not None:
         return "SETTINGS_INVALID", invalid, REFUSED
     return "COMMAND_FAILED", f"{_first_line(error) or type(error).__name__}.", RED
+
+
+_WORDS = {
+    "access_token": "PROSA_CHATWOOT_ACCESS_TOKEN",
+    "webhook_secret": "PROSA_WEBHOOK_SECRET",
+    "admin_email": "--admin",
+    "admin_password": "the owner's password",
+    "unsigned_end_time": "--unsigned-until",
+    "account_id": "--account-id",
+    "base_url": "--base-url",
+    "time_zone": "--time-zone",
+}
+"""What a field of the API is on the command line."""
+
+
+def _in_words_of_the_command(message: str) -> str:
+    return re.sub(r"\w+", lambda word: _WORDS.get(word.group(), word.group()), message)
+
+
+def _code_of(error: Any) -> int:
+    """A service that cannot take a value as it is written has begun nothing."""
+    from chassis.errors import InvalidArgument
+
+    return REFUSED if isinstance(error, InvalidArgument) else RED
 
 
 def _understood(error: Exception) -> bool:

@@ -37,7 +37,7 @@ def read_bootstrap(environment: Mapping[str, str] | None = None) -> dict[str, An
             f"{file} is damaged. Start `prosa up` again, which writes it anew.", reason="BOOTSTRAP_DAMAGED"
         ) from error
     except PermissionError as error:
-        raise Refused(f"{error.filename} belongs to another user. Run this as that user.") from error
+        raise Refused(f"{error.filename} belongs to another user. Run this as that user.", exit_code=REFUSED) from error
     return content if isinstance(content, dict) else {}
 
 
@@ -112,6 +112,7 @@ def operator_database_url(environment: Mapping[str, str]) -> str:
         "PROSA_DATABASE_URL is not set. Set it to a database URL that may create schemas and roles, or start "
         "`prosa up`, which brings its own database.",
         reason="DATABASE_URL_MISSING",
+        exit_code=REFUSED,
     )
 
 

@@ -86,7 +86,13 @@ def export(
         services = {name.partition("-")[0] for name in chosen(target)}
         copied = keys.export_keys(place, directory, services)
     except ValueError as error:
-        raise Refused(str(error), reason="TARGET_UNKNOWN") from error
+        raise Refused(str(error), reason="TARGET_UNKNOWN", exit_code=REFUSED) from error
+    except FileExistsError as error:
+        raise Refused(
+            f"{directory} is there already. Name a new folder: what lies in this one would be readable too.",
+            reason="DIRECTORY_EXISTS",
+            exit_code=REFUSED,
+        ) from error
     except OSError as error:
         named = error.filename or directory
         raise Refused(f"Key files cannot be copied: {named} ({error.strerror}).", reason="KEYS_NOT_KEPT") from error

@@ -51,7 +51,7 @@ async def create(
 
     password = os.environ.get(password_env, "") if password_env else ""
     if password_env and not password:
-        raise Refused(f"{password_env} is not set. Put the owner's password into it.")
+        raise Refused(f"{password_env} is not set. Put the owner's password into it.", exit_code=REFUSED)
     if region.upper() not in SUPPORTED_REGIONS:
         raise Refused(
             f"--region {region!r} is no country. Write its two ISO letters, such as BR.",

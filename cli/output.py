@@ -104,7 +104,7 @@ def number_of(count: int, noun: str) -> str:
 
 def local_time(moment: datetime) -> str:
     """A time as people read it, in UTC to the second."""
-    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%S")
+    return moment.astimezone(UTC).strftime("%Y-%m-%d %H:%M:%SZ")
 
 
 def said_time(text: str) -> str:

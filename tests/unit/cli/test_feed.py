@@ -65,7 +65,7 @@ def announced(fact: Message, position: int = 7) -> pb.FeedEvent:
     ids=lambda value: type(value).__name__ if isinstance(value, Message) else "",
 )
 def test_a_fact_is_one_line_with_its_short_name_and_the_ids_to_look_further_with(fact: Message, told: str) -> None:
-    assert line(announced(fact)) == f"       7  2026-05-13 12:00:05  {told}"
+    assert line(announced(fact)) == f"       7  2026-05-13 12:00:05Z  {told}"
 
 
 def test_a_fact_that_this_version_does_not_know_is_named_alone() -> None:

@@ -42,7 +42,7 @@ def test_only_a_roles_own_url_gives_its_password() -> None:
 
 def test_without_a_database_the_command_says_which_variable_it_wants() -> None:
     result = prosa("migrate", "--check")
-    assert result.exit_code == 1
+    assert result.exit_code == 2
     assert "PROSA_DATABASE_URL" in result.stderr
 
 

@@ -27,7 +27,7 @@ def test_a_long_sentence_goes_on_between_words(
     printed = capsys.readouterr().out
     assert max(map(len, printed.splitlines())) <= 80
     assert " ".join(printed.split()).endswith(str(ROW["explanation"]))
-    assert "2026-11-28 22:20:26\n" in printed
+    assert "2026-11-28 22:20:26Z\n" in printed
     assert "detail" not in printed
 
 
