@@ -7,12 +7,13 @@ person who appears twice in a batch is found the second time, though nothing has
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass, field
 from datetime import datetime
 from uuid import UUID
 
+from services.identity import evidence
 from services.identity.domain import (
     IDS_PER_CONTACT_MAX,
     PHONES_PER_CONTACT_MAX,
@@ -75,6 +76,7 @@ class Person:
     username: str = ""
     removed_phone: str = ""
     removed_email: str = ""
+    removed_name: str = ""
     """Where the profile may be updated: what the provider's had and has no longer."""
     ignored: tuple[Ignored, ...] = ()
 
@@ -238,7 +240,7 @@ class Directory:
     def resolve(self, person: Person) -> Resolution:
         """Decides who a person is and notes what that changes. Raises InvalidArgument EXTERNAL_ID_INVALID."""
         shelf = self.shelves[person.organization_id]
-        decision = decide(_find(shelf, person))
+        decision = decide(_find(shelf, person, self.contacts))
         contact = self._contact(person, decision)
         if contact is None:
             return Resolution(person, decision.outcome, None, None, "", decision.candidates, settled=True)
@@ -398,7 +400,7 @@ class Directory:
         return True
 
 
-def _find(shelf: Shelf, person: Person) -> Findings:
+def _find(shelf: Shelf, person: Person, contacts: Mapping[UUID, Contact]) -> Findings:
     """What is known of one person."""
     key = (person.source, person.external_id)
     stand_ins = []
@@ -425,11 +427,11 @@ def _find(shelf: Shelf, person: Person) -> Findings:
         unproven=person.unproven,
     )
     if identity is None:
-        _find_evidence(shelf, person, found)
+        _find_evidence(shelf, person, found, contacts)
     return found
 
 
-def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
+def _find_evidence(shelf: Shelf, person: Person, found: Findings, contacts: Mapping[UUID, Contact]) -> None:
     """Who else somebody may be whose id is new: asked of new ids only, which are few."""
     found.carriers = [holder for phone in person.phones() for holder in shelf.by_phone.get(phone, ())]
     found.email_contacts = list(shelf.by_email.get(person.email, ())) if person.email else ()
@@ -452,6 +454,18 @@ def _find_evidence(shelf: Shelf, person: Person, found: Findings) -> None:
             for contact in referenced
             if (counts := shelf.held.get(contact)) is not None
             and _is_full(counts, person, phone=phone and (not person.typed or contact in found.owned))
+        }
+        sources = {
+            link.contact_id
+            for alias in person.aliases
+            if alias[0] is AliasKind.CHATWOOT_SOURCE and (link := shelf.aliases.get(alias)) is not None
+        }
+        found.doubted = {
+            contact
+            for contact in referenced - sources
+            if evidence.is_doubted(
+                person, contacts[contact], None if (held := shelf.held.get(contact)) is None else held.get(PHONES, 0)
+            )
         }
 
 

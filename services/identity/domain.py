@@ -1,9 +1,10 @@
 """The resolution rule: given what exists for a person, who it is. Pure: no I/O, no clock, no protobuf.
 
-The order is identity, alias, phone, e-mail, create. The first step that finds anybody decides; two or more are never
-picked from. A phone or an e-mail is weak evidence: it joins a new id to the one contact that carries it now, and only
-where that contact writes with no other id of the same source; else whoever writes gets a contact of their own, and
-people are asked. What exists is never re-linked; where the steps disagree, people decide.
+The order is identity, alias, phone and e-mail, create. The first step that finds anybody decides; two or more are never
+picked from, also where a phone leads to one and an e-mail to another. A phone or an e-mail is weak evidence: it joins a
+new id to the one contact that carries it now, and only where that contact writes with no other id of the same source;
+else whoever writes gets a contact of their own, and people are asked. So is a provider's own reference to a contact,
+where what it comes with says somebody else. What exists is never re-linked; where the steps disagree, people decide.
 """
 
 from __future__ import annotations
@@ -148,6 +149,8 @@ class Findings:
     """Contacts that have as many ids of this kind as one may come by."""
     owned: AbstractSet[UUID] = frozenset()
     """Contacts that WhatsApp's own ids of the person lead to; a reference of Chatwoot alone is weaker."""
+    doubted: AbstractSet[UUID] = frozenset()
+    """Contacts of whom something else is known than is said of the person, and nothing that is the same."""
 
 
 @dataclass(slots=True)
@@ -196,14 +199,12 @@ def decide(found: Findings) -> Decision:
         return Decision(Outcome.NOT_FOUND)
     if not found.external_id or found.unproven:
         raise nobody_known()
-    for contacts, outcome in (
-        (_distinct(*found.carriers), Outcome.FALLBACK_PHONE),
-        (_distinct(*found.email_contacts), Outcome.FALLBACK_EMAIL),
-    ):
-        if len(contacts) > 1:
-            return _ambiguous(found, contacts)
-        if contacts:
-            return _apart(*contacts) if contacts[0] in found.sourced else Decision(outcome, contacts[0], link=True)
+    contacts = _distinct(*found.carriers, *found.email_contacts)
+    if len(contacts) > 1:
+        return _ambiguous(found, contacts)
+    if contacts:
+        outcome = Outcome.FALLBACK_PHONE if found.carriers else Outcome.FALLBACK_EMAIL
+        return _apart(*contacts) if contacts[0] in found.sourced else Decision(outcome, contacts[0], link=True)
     return Decision(Outcome.CREATED, make_contact=True, link=True)
 
 
@@ -240,8 +241,10 @@ def _by_alias(found: Findings, contact_id: UUID) -> Decision:
         candidates=(contact_id, *elsewhere) if elsewhere else (),
     )
     new_id = bool(found.external_id) and not found.unproven
-    if new_id and (contact_id in found.full or (others and contact_id not in found.owned)):
-        # A Chatwoot contact may have become two people's in a merge: it moves no id that another of ours may own. And
+    weak = contact_id not in found.owned and (bool(others) or contact_id in found.doubted)
+    if new_id and (weak or contact_id in found.full):
+        # A Chatwoot contact may have become two people's in a merge: it moves no id that another of ours may own. After
+        # a restore its id may be a stranger's: it moves none where nothing else says that it is the same person. And
         # nobody has as many numbers as a shared id or a list would give one contact, whoever says that they are theirs.
         if found.create_missing:
             return _ambiguous(found, (contact_id, *others)) if others else _apart(contact_id)

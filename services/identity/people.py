@@ -85,6 +85,7 @@ def read_person(
         username=clean(message.username).removeprefix("@"),
         removed_phone=_removed_phone(message.removed_phone, region) if message.removed_phone else "",
         removed_email=read_email(message.removed_email) if message.removed_email else "",
+        removed_name=clean(message.removed_name),
         ignored=tuple(ignored),
     )
 

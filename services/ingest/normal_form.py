@@ -160,6 +160,7 @@ class Person:
     # What the provider's profile had until this event, and has no longer.
     removed_phone: str | None = None
     removed_email: str | None = None
+    removed_name: str | None = None
 
     @property
     def needs_region(self) -> bool:

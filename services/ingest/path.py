@@ -236,6 +236,7 @@ def write_person(message: identity_pb.Person, journey: Journey) -> None:
     if event.kind is EventKind.CONTACT_UPDATED:
         message.update_profile = True
         message.removed_phone, message.removed_email = person.removed_phone or "", person.removed_email or ""
+        message.removed_name = person.removed_name or ""
         # Never later than it came: a clock that runs ahead must not shut out what is sent after it was set right.
         profile_time = min(event.profile_time or journey.receive_time, journey.receive_time)
         wire.write_timestamp(message.profile_time, profile_time)

@@ -10,6 +10,7 @@ RECORD = "services/conversation/domain/record.py"
 OF_CONVERSATIONS = "tests/unit/conversation/test_conversations.py"
 OF_DEALS = "tests/integration/crm/test_ensure_deals.py"
 OF_PEOPLE = "tests/integration/main_way/test_people.py"
+OF_REFERENCES = "tests/integration/main_way/test_used_references.py"
 OF_RECORD = "tests/integration/conversation/test_recording.py"
 
 MUTANTS = (
@@ -98,5 +99,29 @@ MUTANTS = (
         "return self.teaches and self.outcome not in (Outcome.FALLBACK_PHONE, Outcome.FALLBACK_EMAIL)",
         "return self.teaches",
         (f"{OF_PEOPLE}::test_a_weak_match_fills_gaps_and_replaces_nothing",),
+    ),
+    Mutant(
+        "a reference alone hands a person over",
+        RULE,
+        "    weak = contact_id not in found.owned and (bool(others) or contact_id in found.doubted)\n",
+        "    weak = contact_id not in found.owned and bool(others)\n",
+        (
+            f"{OF_REFERENCES}::test_a_stranger_under_a_used_reference_is_a_contact_of_their_own",
+            f"{OF_REFERENCES}::test_somebody_of_another_source_under_a_used_reference_is_nobody_known",
+        ),
+    ),
+    Mutant(
+        "a number that changed is a stranger's whatever agrees",
+        "services/identity/evidence.py",
+        "    if known_name and known_name in (name, fold_name(person.removed_name)):\n        return False\n",
+        "",
+        (f"{OF_REFERENCES}::test_a_number_that_changes_stays_with_the_person_whom_something_else_names[name]",),
+    ),
+    Mutant(
+        "a phone of one beats an e-mail of another",
+        RULE,
+        "    contacts = _distinct(*found.carriers, *found.email_contacts)\n",
+        "    contacts = _distinct(*(found.carriers or found.email_contacts))\n",
+        (f"{OF_REFERENCES}::test_a_phone_of_one_and_an_email_of_another_is_nobodys_to_pick",),
     ),
 )

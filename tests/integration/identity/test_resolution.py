@@ -366,7 +366,14 @@ async def test_a_changed_phone_of_a_chatwoot_contact_stays_with_the_person(world
     reference, old, new = [alias(CHATWOOT_CONTACT, f"{uuid4()}:7")], new_phone(), new_phone()
     made = await resolve_one(world, shop, source=WHATSAPP, external_id=old, aliases=reference)
     moved = await resolve_one(
-        world, shop, source=WHATSAPP, external_id=new, aliases=reference, phone=new, update_profile=True
+        world,
+        shop,
+        source=WHATSAPP,
+        external_id=new,
+        aliases=reference,
+        phone=new,
+        removed_phone=old,
+        update_profile=True,
     )
     assert (moved.outcome, moved.contact_id, moved.phone) == (MATCHED, made.contact_id, new)
     assert moved.conversation_key == f"whatsapp:{new}"

@@ -161,13 +161,29 @@ CASES: dict[str, tuple[Findings, Decision]] = {
         found(IGSID, aliases=(AliasLink(A, None),), phone_contacts=(B,), create_missing=False),
         Decision(Outcome.AMBIGUOUS, A, candidates=(A, B), contested=True),
     ),
+    "nor one of somebody else by all that is said": (
+        found(aliases=(AliasLink(A, identity(A)),), doubted=frozenset({A})),
+        Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
+    ),
+    "and teaches that one nothing where nobody is to be made": (
+        found(aliases=(AliasLink(A, identity(A)),), doubted=frozenset({A}), create_missing=False),
+        Decision(Outcome.MATCHED, A, contested=True),
+    ),
+    "an id of WhatsApp's own is believed whatever else is said": (
+        found(stand_ins=(identity(A, LID),), owned=frozenset({A}), doubted=frozenset({A})),
+        Decision(Outcome.MATCHED, A, promote=identity(A, LID)),
+    ),
+    "another name of a business-scoped id keeps the person": (
+        found(BSUID, aliases=(AliasLink(A, identity(A)),)),
+        Decision(Outcome.MATCHED, A, identity=identity(A)),
+    ),
     "nor a number too many": (
         found(aliases=(AliasLink(A, identity(A)),), full=frozenset({A})),
         Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
     ),
     "one contact with the phone": (found(phone_contacts=(A,)), Decision(Outcome.FALLBACK_PHONE, A, link=True)),
     "one contact with the phone writes from another number": (
-        found(phone_contacts=(A,), email_contacts=(B,), sourced=frozenset({A})),
+        found(phone_contacts=(A,), email_contacts=(A,), sourced=frozenset({A})),
         Decision(Outcome.CREATED, make_contact=True, link=True, candidates=(A,)),
     ),
     "one contact had the phone and has it no longer": (
@@ -190,9 +206,17 @@ CASES: dict[str, tuple[Findings, Decision]] = {
         found(phone_contacts=(A, B), create_missing=False),
         Decision(Outcome.NOT_FOUND),
     ),
-    "the phone comes before the e-mail": (
-        found(phone_contacts=(A,), email_contacts=(B,)),
+    "the phone and the e-mail are one contact's": (
+        found(phone_contacts=(A,), email_contacts=(A,)),
         Decision(Outcome.FALLBACK_PHONE, A, link=True),
+    ),
+    "the phone is one contact's and the e-mail another's": (
+        found(phone_contacts=(A,), email_contacts=(B,)),
+        Decision(Outcome.AMBIGUOUS, make_contact=True, link=True, candidates=(A, B)),
+    ),
+    "also where the one with the phone writes from another number": (
+        found(phone_contacts=(A,), email_contacts=(B,), sourced=frozenset({A})),
+        Decision(Outcome.AMBIGUOUS, make_contact=True, link=True, candidates=(A, B)),
     ),
     "one contact with the e-mail": (found(email_contacts=(A,)), Decision(Outcome.FALLBACK_EMAIL, A, link=True)),
     "two contacts with the e-mail": (
@@ -257,6 +281,7 @@ def anything(draw: st.DrawFn) -> Findings:
         sourced=frozenset(draw(some_contacts)),
         full=frozenset(draw(some_contacts)),
         owned=frozenset(each.contact_id for each in stand_ins) | frozenset(draw(some_contacts)),
+        doubted=frozenset(draw(some_contacts)),
     )
 
 
@@ -264,7 +289,7 @@ def anything(draw: st.DrawFn) -> Findings:
 def test_whatever_is_found_no_link_is_overwritten_and_nobody_is_picked(findings: Findings) -> None:
     referenced = {each.contact_id for each in findings.stand_ins} | {each.contact_id for each in findings.aliases}
     known = {findings.identity.contact_id} if findings.identity else set()
-    evidence = set(findings.carriers) or set(findings.email_contacts)
+    evidence = set(findings.carriers) | set(findings.email_contacts)
     try:
         decision = decide(findings)
     except InvalidArgument:
@@ -293,6 +318,7 @@ def test_whatever_is_found_no_link_is_overwritten_and_nobody_is_picked(findings:
         assert decision.identity is None
         if decision.contact_id is not None and referenced:
             assert decision.contact_id in findings.owned or decision.contact_id not in findings.full
+            assert decision.contact_id in findings.owned or decision.contact_id not in findings.doubted
             assert decision.contact_id in findings.owned or not set(findings.phone_contacts) - {decision.contact_id}
     if findings.identity is not None:
         assert decision.identity is findings.identity

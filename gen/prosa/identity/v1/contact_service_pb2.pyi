@@ -254,6 +254,7 @@ class Person(_message.Message):
     REMOVED_PHONE_FIELD_NUMBER: _builtins.int
     REMOVED_EMAIL_FIELD_NUMBER: _builtins.int
     USERNAME_FIELD_NUMBER: _builtins.int
+    REMOVED_NAME_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     """The organization that was written to."""
     source: _options_pb2.Source.ValueType
@@ -287,6 +288,8 @@ class Person(_message.Message):
     removed_email: _builtins.str
     username: _builtins.str
     """The name of the person's account at the source, without its @. For people to read and to search, never a key."""
+    removed_name: _builtins.str
+    """With update_profile: the name that the provider's profile had until now, which says whose profile it is."""
     @_builtins.property
     def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]: ...
     @_builtins.property
@@ -315,10 +318,11 @@ class Person(_message.Message):
         removed_phone: _builtins.str = ...,
         removed_email: _builtins.str = ...,
         username: _builtins.str = ...,
+        removed_name: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["profile_time", b"profile_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "external_id_typed", b"external_id_typed", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "profile_time", b"profile_time", "removed_email", b"removed_email", "removed_phone", b"removed_phone", "source", b"source", "update_profile", b"update_profile", "username", b"username", "written_number", b"written_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["address", b"address", "aliases", b"aliases", "cause_id", b"cause_id", "create_missing", b"create_missing", "email", b"email", "external_id", b"external_id", "external_id_typed", b"external_id_typed", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "profile_time", b"profile_time", "removed_email", b"removed_email", "removed_name", b"removed_name", "removed_phone", b"removed_phone", "source", b"source", "update_profile", b"update_profile", "username", b"username", "written_number", b"written_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -118,6 +118,7 @@ def _contact_event(kind: EventKind, contact: Json, context: ConnectionContext, n
         return Ignored(IgnoredReason.NO_CHANGE)
     person, more_notes = read_person(contact, contact_id)
     person.removed_phone, person.removed_email = _removed(contact, "phone_number"), _removed(contact, "email")
+    person.removed_name = _removed(contact, "name")
     return NormalEvent(
         kind=kind,
         person=person,

@@ -1,0 +1,147 @@
+"""A contact id of the provider that was another's before hands nobody over: after a restore it is given anew."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from tests.integration.main_way.test_people import (
+    INSTAGRAM,
+    SENDER,
+    UPDATED,
+    asked,
+    cloud,
+    contacts_of,
+    until_tasks,
+)
+from tests.office import Office, changed, sample
+
+ANA, BRUNO = "+5511900009101", "+5511900009102"
+CREATED = "contact_created.whatsapp_cloud"
+REFERENCE = {SENDER + "id": 770}
+
+
+def writes(number: int, phone: str, name: str | None, **more: Any) -> dict[str, Any]:
+    """A message under the one contact id of the provider."""
+    return cloud(number, phone, **(REFERENCE | {SENDER + "name": name} | more))
+
+
+def profile(kind: str, phone: str, name: str, *changes: dict[str, Any]) -> dict[str, Any]:
+    """A contact event under the same contact id."""
+    body = changed(sample(kind), id=770, phone_number=phone, name=name, email=None)
+    return body | ({"changed_attributes": list(changes)} if changes else {})
+
+
+async def people(office: Office) -> dict[str, tuple[str, str]]:
+    """Name and phone of each contact, by id."""
+    return {each["contact_id"]: (each["name"], each["phone"]) for each in await contacts_of(office)}
+
+
+async def identities(office: Office) -> dict[str, str]:
+    """The contact of each external id."""
+    rows = await office.world.rows(
+        "select external_id, contact_id::text from identity.contact_identities where organization_id = %s",
+        office.organization_id,
+    )
+    return {row["external_id"]: row["contact_id"] for row in rows}
+
+
+@pytest.mark.case("F19")
+@pytest.mark.parametrize("first", ["a message", "contact_created", "contact_updated"])
+async def test_a_stranger_under_a_used_reference_is_a_contact_of_their_own(office: Office, first: str) -> None:
+    await office.deliver(writes(1, ANA, "Ana Souza"))
+    [ana] = await people(office)
+    if first == "contact_created":
+        await office.deliver(profile(CREATED, BRUNO, "Bruno Reis"))
+    elif first == "contact_updated":
+        renamed = {"name": {"previous_value": "Bruno", "current_value": "Bruno Reis"}}
+        await office.deliver(profile(UPDATED, BRUNO, "Bruno Reis", renamed))
+    for number in (2, 3):
+        event = await office.deliver(writes(number, BRUNO, "Bruno Reis"))
+        assert event["state"] == "PROCESSED"
+    found = await people(office)
+    assert sorted(found.values()) == [("Ana Souza", ANA), ("Bruno Reis", BRUNO)]
+    assert found[ana] == ("Ana Souza", ANA)
+    [conflict] = await asked(office)
+    assert (conflict.external_id, list(conflict.candidate_contact_ids)) == (BRUNO, [ana])
+    assert len(await until_tasks(office, 1)) == 1
+    # What either writes from now on is that one's, and people are asked no more.
+    await office.deliver(writes(4, ANA, "Ana Souza"))
+    assert await people(office) == found
+    assert len(await asked(office)) == 1
+
+
+async def test_somebody_of_another_source_under_a_used_reference_is_nobody_known(office: Office) -> None:
+    await office.deliver(changed(sample(INSTAGRAM), **REFERENCE))
+    [caio] = await people(office)
+    await office.deliver(writes(2, BRUNO, "Bruno Reis"))
+    assert len(await people(office)) == 2
+    assert (await identities(office))[BRUNO] != caio
+    assert len(await asked(office)) == 1
+
+
+@pytest.mark.parametrize("agrees", ["name", "email", "source", "event"])
+async def test_a_number_that_changes_stays_with_the_person_whom_something_else_names(
+    office: Office, agrees: str
+) -> None:
+    said = {SENDER + "email": "ana@exemplo.example"} if agrees == "email" else {}
+    if agrees == "source":
+        # An inbox of an API: its source ids are no numbers, and stay with the contact.
+        said = {"conversation__contact_inbox__source_id": "6f1c1a52-8d7e-4b7e-9d55-0c1b7a2e9f10"}
+    await office.deliver(writes(1, ANA, "Ana Souza", **said))
+    [ana] = await people(office)
+    name = "ana  SOUZA" if agrees == "name" else "Aninha"
+    if agrees == "event":
+        moved = {"phone_number": {"previous_value": ANA, "current_value": BRUNO}}
+        await office.deliver(profile(UPDATED, BRUNO, name, moved))
+    await office.deliver(writes(2, BRUNO, name, **said))
+    assert list(await people(office)) == [ana]
+    assert await identities(office) == {ANA: ana, BRUNO: ana}
+    assert await asked(office) == []
+
+
+@pytest.mark.parametrize("named", [True, False])
+async def test_a_business_scoped_id_that_rotates_keeps_the_person(office: Office, named: bool) -> None:
+    name = "Ana Souza" if named else None
+
+    def under(number: int, bsuid: str) -> dict[str, Any]:
+        own = {"conversation__contact_inbox__source_id": bsuid, SENDER + "phone_number": None}
+        return writes(number, "", name, **own)
+
+    old, new = "BR.13491208655302741918", "BR.24602319766413852029"
+    for number, bsuid in enumerate((old, new, old)):
+        event = await office.deliver(under(number, bsuid))
+        assert event["state"] == "PROCESSED"
+    [ana] = await people(office)
+    aliases = await office.world.rows(
+        "select value, contact_id::text from identity.contact_aliases where organization_id = %s"
+        " and kind = 'WHATSAPP_BSUID' order by value",
+        office.organization_id,
+    )
+    assert [(row["value"], row["contact_id"]) for row in aliases] == [(old.upper(), ana), (new.upper(), ana)]
+    assert await asked(office) == []
+
+
+async def test_a_phone_of_one_and_an_email_of_another_is_nobodys_to_pick(office: Office) -> None:
+    owners = []
+    for fields in ({"name": "Ana", "phone": ANA}, {"name": "Rui", "email": "rui@exemplo.example"}):
+        status, contact = await office.send("/api/v1/contacts", fields)
+        assert status == 200
+        owners.append(contact["contact_id"])
+    await office.deliver(cloud(1, ANA, **{SENDER + "email": "rui@exemplo.example", SENDER + "name": "Alguém"}))
+    assert len(await people(office)) == 3
+    [conflict] = await asked(office)
+    assert set(conflict.candidate_contact_ids) == set(owners)
+
+
+async def test_an_email_that_two_have_joins_nobody(office: Office) -> None:
+    """It is kept where it is said: were it the first one's alone, whoever comes next would be taken for that one."""
+    for number, phone in enumerate((ANA, BRUNO)):
+        await office.deliver(cloud(number, phone, **{SENDER + "email": "recepcao@oficina-aurora.example"}))
+    before = await people(office)
+    assert len(before) == 2
+    await office.deliver(changed(sample(INSTAGRAM), **{SENDER + "email": "recepcao@oficina-aurora.example"}))
+    assert len(await people(office)) == 3
+    conflicts = await asked(office)
+    assert set(conflicts[-1].candidate_contact_ids) == set(before)
