@@ -17,7 +17,7 @@ MUTANTS = (
     Mutant(
         "one of several candidates is picked",
         RULE,
-        "        if len(contacts) > 1:\n            return _ambiguous(found, contacts)\n",
+        "    if len(contacts) > 1:\n        return _ambiguous(found, contacts)\n",
         "",
         ("tests/integration/identity/test_resolution.py::test_several_candidates_are_left_alone_and_asked_about_once",),
     ),
