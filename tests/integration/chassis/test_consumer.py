@@ -237,6 +237,7 @@ async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_or
     ana, rui = Contact(name="Ana"), Contact(name="Rui")
     await publish(client, organization_id, FACT, ContactCreated(contact=ana).SerializeToString())
     await publish(client, organization_id, OTHER_FACT, ContactUpdated(contact=ana, version=2).SerializeToString())
+    await publish(client, organization_id, FACT, ContactCreated(contact=Contact(name="Eva")).SerializeToString())
     await publish(client, organization_id, "prosa.identity.v1.OrganizationCreated")
     refused = await publish(client, organization_id, FACT, NO_MESSAGE)
     await publish(client, organization_id, FACT, ContactCreated(contact=rui).SerializeToString())
@@ -265,7 +266,13 @@ async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_or
     finally:
         await db.close()
     # What a transaction that failed had handled comes once more.
-    assert list(dict.fromkeys(handled)) == ["created Ana", "updated Ana 2", "created Rui", "updated Rui 0"]
+    assert list(dict.fromkeys(handled)) == [
+        "created Ana",
+        "updated Ana 2",
+        "created Eva",
+        "created Rui",
+        "updated Rui 0",
+    ]
 
 
 def test_what_is_no_event_or_has_a_handler_already_is_refused_when_it_is_registered() -> None:
