@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
@@ -39,7 +40,9 @@ from chassis.relay import Relay
 from chassis.requests import Requests
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
-MAINTAIN_SECONDS = 3_600.0
+MAINTAIN_EVERY = timedelta(hours=1)
+MAINTAIN_AGAIN = timedelta(seconds=20)
+"""After upkeep that could not be done."""
 MAINTAIN_LOCK_TIMEOUT = "1s"
 """How long upkeep waits for a long reader, such as a backup; partitions are ready days ahead, so it tries again."""
 REVOCATION_SECONDS = 20.0
@@ -474,13 +477,13 @@ class Process:
 
     async def _maintain(self) -> None:
         while True:
+            wait = MAINTAIN_EVERY
             try:
                 await self.maintain_once()
             except ProsaError as error:
                 logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
-                await asyncio.sleep(REVOCATION_SECONDS)
-                continue
-            await asyncio.sleep(MAINTAIN_SECONDS)
+                wait = MAINTAIN_AGAIN
+            await self.clock.sleep_until(self.clock.now() + wait)
 
     async def _watch_revocations(self) -> None:
         stub = self.stub(access_service_pb2_grpc.AccessServiceStub, "identity")

@@ -18,7 +18,7 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis import auth, interceptors, process
 from chassis.auth import ALL_SCOPES, ISSUERS, PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS, TokenSigner
-from chassis.clock import Clock
+from chassis.clock import Clock, SettableClock
 from chassis.migrations import SERVICES
 from prosa.v1 import options_pb2
 from tests.isolation.contracts import Rpc, all_rpcs, all_scopes
@@ -217,14 +217,9 @@ async def test_an_rpc_without_its_permission_is_noticed(
         server.forget_permissions()
 
 
-@dataclass(frozen=True)
-class _Moved(Clock):
+def _moved(by: timedelta) -> Clock:
     """A clock that is wrong by so much."""
-
-    by: timedelta
-
-    def now(self) -> datetime:
-        return datetime.now(UTC) + self.by
+    return SettableClock(datetime.now(UTC) + by)
 
 
 def _claims_of_service(clock: Clock) -> dict[str, Any]:
@@ -240,7 +235,7 @@ def forgeries(world: World, tokens: Tokens) -> dict[str, str]:
     stranger = Ed25519PrivateKey.generate()
     clock = world.clock
     late, later = (
-        _Moved(-timedelta(seconds=seconds + auth.CLOCK_SKEW_SECONDS + 1))
+        _moved(-timedelta(seconds=seconds + auth.CLOCK_SKEW_SECONDS + 1))
         for seconds in (PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS)
     )
     believed = tokens.person(role=OWNER)

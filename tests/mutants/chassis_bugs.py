@@ -89,6 +89,16 @@ MUTANTS = (
         (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside",),
     ),
     Mutant(
+        "a simulation goes on while who it woke is still at work",
+        "chassis/clock.py",
+        "            self._busy.add(sleeper.task)\n",
+        "            pass\n",
+        (
+            "tests/unit/chassis/test_clock.py::test_a_month_passes_at_once_and_everybody_wakes_at_their_own_times_in_order",
+            "tests/unit/chassis/test_clock.py::test_a_simulation_that_does_not_come_to_rest_says_who_is_busy",
+        ),
+    ),
+    Mutant(
         "a consumer hands events over by class instead of in the order of the stream",
         "chassis/subscriptions.py",
         "in groupby(messages, lambda",
