@@ -36,6 +36,8 @@ from chassis.inner import NotReady
 from chassis.pool import Connection, Lifetime, Pool
 
 Answer = TypeVar("Answer")
+Effect = Callable[[], None]
+"""What follows from a commit outside of the database: see `Tx.after_commit`."""
 
 logger = structlog.get_logger(__name__)
 
@@ -128,10 +130,11 @@ class Tx:
     of it is committed, though nobody minded.
     """
 
-    __slots__ = ("_connection", "_misuse", "_running")
+    __slots__ = ("_connection", "_effects", "_misuse", "_running")
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._effects: dict[Effect, None] = {}
         self._running = False
         self._misuse: str | None = None
         """Why no statement is taken any more."""
@@ -148,6 +151,14 @@ class Tx:
         finally:
             self._running = False
 
+    def after_commit(self, effect: Effect) -> None:
+        """Calls it once this transaction is committed, and never where it is taken back.
+
+        What is named several times is called once. It must not fail and cannot wait: it tells somebody that there is
+        something to look at, who would look by himself later on.
+        """
+        self._effects[effect] = None
+
     async def _commit(self) -> None:
         if self._misuse is None and self._running:
             self._misuse = _STILL_RUNNING
@@ -159,9 +170,19 @@ class Tx:
         if ended != "COMMIT":
             # PostgreSQL answers so where a statement had failed and nobody minded.
             raise RuntimeError(f"The transaction was not committed: {ended}.")
+        _run_effects(self._effects)
 
     def _end(self) -> None:
         self._misuse = self._misuse or _OVER
+
+
+def _run_effects(effects: Iterable[Effect]) -> None:
+    for effect in effects:
+        try:
+            effect()
+        except Exception:
+            # Whoever committed must not be told that nothing was: what was to be told is found by looking.
+            logger.exception("after_commit_failed", effect=repr(effect))
 
 
 async def _admit_bound_role(connection: Connection) -> None:
@@ -243,11 +264,18 @@ class Database:
         finally:
             await self._pool.give_back(connection)
 
-    async def insert(self, statement: str, parameters: Mapping[str, Any], *organization_ids: UUID) -> Result:
+    async def insert(
+        self,
+        statement: str,
+        parameters: Mapping[str, Any],
+        *organization_ids: UUID,
+        after_commit: Effect | None = None,
+    ) -> Result:
         """Runs one statement, begun with ``SCOPE``, as a transaction of its own: one trip in place of three.
 
         It may run twice, where the connection was lost that it was tried on first: the second time must add nothing
-        more. It writes rows of these organizations alone, and raises as a transaction does.
+        more. It writes rows of these organizations alone, and raises as a transaction does. ``after_commit`` is called
+        as `Tx.after_commit` says, where there was a row to write or to answer.
         """
         given = {**parameters, "organization_ids": _joined(organization_ids)}
         try:
@@ -255,6 +283,8 @@ class Database:
         except (psycopg.Error, OSError) as error:
             self._explain(error)
             raise translate(error) or error from error
+        if after_commit is not None and result.rowcount > 0:
+            _run_effects([after_commit])
         await self._pool.give_back(connection)
         return result
 

@@ -14,8 +14,10 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
+import structlog
 from nats.aio.client import Client as Nats
 from nats.aio.msg import Msg
+from nats.errors import Error as NatsError
 from nats.protocol import command
 
 from chassis.errors import Unavailable
@@ -42,6 +44,8 @@ _STATUS_HEADER = "Status"
 
 
 Callback = Callable[[Msg], Awaitable[None]]
+
+logger = structlog.get_logger(__name__)
 
 
 class Client(Nats):
@@ -99,6 +103,35 @@ class Client(Nats):
         await self._send_command(command.hpub_cmd(subject, reply, block, payload))
         if self._flush_queue is not None and self._flush_queue.empty():
             await self._flush_pending()
+
+
+class Waker:
+    """Tells whoever listens to a subject, in whatever process, that there is something for them in a table.
+
+    Best effort: they look by themselves too, now and then.
+    """
+
+    def __init__(self, nats: Nats, subject: str) -> None:
+        self._nats = nats
+        self._subject = subject
+        self._telling: asyncio.Task[None] | None = None
+        self._owed = False
+
+    def wake(self) -> None:
+        """Tells them soon. What is committed before it is told is told along with it."""
+        self._owed = True
+        if self._telling is None and self._nats.is_connected:
+            self._telling = asyncio.ensure_future(self._tell())
+
+    async def _tell(self) -> None:
+        try:
+            while self._owed:
+                self._owed = False
+                await self._nats.publish(self._subject, b"")
+        except (NatsError, OSError) as error:
+            logger.info("nobody_woken", subject=self._subject, error=repr(error))
+        finally:
+            self._telling = None
 
 
 class StreamMessage(NamedTuple):
