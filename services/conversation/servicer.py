@@ -12,7 +12,7 @@ import grpc.aio
 import structlog
 
 from chassis import auth, canonical, errors, wire
-from chassis.batches import halving, held_back, run_patiently
+from chassis.batches import bisect, held_back, patiently
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import InvalidArgument, NotFound, ProsaError
@@ -80,7 +80,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
             else:
                 items.append(item)
                 answers.append(None)
-        recorded = iter(await halving(items, self._recorder.record, lambda item: item.key))
+        recorded = iter(await bisect(items, patiently(self._recorder.record), lambda item: item.key))
         response = pb.BatchRecordMessagesResponse()
         for answer in answers:
             result = next(recorded) if answer is None else answer
@@ -108,7 +108,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
                     await self._requests.keep(tx, organization_id, request, answer)
             return [answer]
 
-        [answer] = await run_patiently([item], link)
+        [answer] = await patiently(link)([item])
         self._wake()
         return answer
 

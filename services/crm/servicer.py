@@ -10,7 +10,7 @@ import grpc
 import structlog
 
 from chassis import auth, wire
-from chassis.batches import halving
+from chassis.batches import bisect, patiently
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import NotFound, ProsaError, to_status
@@ -65,7 +65,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             except ProsaError as error:
                 results[place] = error
         if items:
-            for place, result in zip(places, await halving(items, self._ensurer.ensure), strict=True):
+            for place, result in zip(places, await bisect(items, patiently(self._ensurer.ensure)), strict=True):
                 results[place] = result
         logger.info("deals_ensured", correlation_ids=[item.cause_id for item in request.deals])
         response = pb.BatchEnsureDealsResponse()

@@ -12,7 +12,7 @@ import grpc
 import structlog
 
 from chassis import auth, canonical, wire
-from chassis.batches import halving
+from chassis.batches import bisect, patiently
 from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.db import Database, Tx
@@ -62,7 +62,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     async def BatchResolveContacts(
         self, request: pb.BatchResolveContactsRequest, context: Context
     ) -> pb.BatchResolveContactsResponse:
-        results = await halving(request.people, self._resolve)
+        results = await bisect(request.people, patiently(self._resolve))
         logger.info("contacts_resolved", correlation_ids=[person.cause_id for person in request.people])
         response = pb.BatchResolveContactsResponse()
         for result in results:
