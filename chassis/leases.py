@@ -10,8 +10,9 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import time
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
+from typing import Any
 from uuid import UUID
 
 import structlog
@@ -101,16 +102,26 @@ class Leases:
 
     async def check(self, tx: Tx, fences: Mapping[str, int]) -> None:
         """Raises LeaseLost unless all are still ours; nobody can take them before this transaction ends."""
-        held = await tx.exec_driver_sql(
-            f"""
+        self.require(fences, await tx.exec_driver_sql(self.held_sql, self.held_parameters(fences)))
+
+    @property
+    def held_sql(self) -> str:
+        """Finds those leases that are still ours, and keeps them so: for statements that check them beside their own
+        work, with ``held_parameters``; ``require`` judges the answer."""
+        return f"""
             select lease.name from {self._table} lease
-            join unnest(%(names)b::text[], %(fences)b::bigint[]) as held (name, fence)
+            join unnest(%(lease_names)b::text[], %(lease_fences)b::bigint[]) as held (name, fence)
               on lease.name = held.name and lease.fence = held.fence
-            where lease.holder = %(holder)s
+            where lease.holder = %(lease_holder)s
             for key share of lease
-            """,
-            {"names": list(fences), "fences": list(fences.values()), "holder": self.holder},
-        )
+            """
+
+    def held_parameters(self, fences: Mapping[str, int]) -> dict[str, Any]:
+        """What ``held_sql`` is asked with."""
+        return {"lease_names": list(fences), "lease_fences": list(fences.values()), "lease_holder": self.holder}
+
+    def require(self, fences: Mapping[str, int], held: Iterable[Any]) -> None:
+        """Raises LeaseLost unless ``held_sql`` found all."""
         missing = set(fences) - {name for (name,) in held}
         if missing:
             raise LeaseLost(missing)

@@ -10,6 +10,7 @@ import asyncio
 import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import timedelta
 from typing import Any, TypeVar
 
@@ -36,8 +37,15 @@ from chassis.keys import Fingerprints
 from chassis.leases import Leases
 from chassis.outbox import Outbox
 from chassis.outgoing import Outgoing
+from chassis.queues.items import Attempts
+from chassis.queues.queue import Queue
+from chassis.queues.watch import QueueWatch
+from chassis.queues.worker import BATCH_MAX as QUEUE_BATCH_MAX
+from chassis.queues.worker import SLOTS, Worker
+from chassis.queues.worker import Handler as QueueHandler
 from chassis.relay import Relay
 from chassis.requests import Requests
+from chassis.streams import Waker
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
 MAINTAIN_EVERY = timedelta(hours=1)
@@ -437,6 +445,35 @@ class Process:
         self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check, needed=False)
         self.run(f"consumer.{name}", consumer.run)
         return consumer
+
+    def queue(self, queue: Queue) -> Queue:
+        """The service's queue, whose puts wake its workers, in whatever process they run."""
+        return replace(queue, wake=Waker(self.nats, queue.wake_subject).wake)
+
+    def work(
+        self,
+        queue: Queue,
+        handler: QueueHandler[Any],
+        attempts: Attempts | None = None,
+        *,
+        slots: int = SLOTS,
+        batch_max: int = QUEUE_BATCH_MAX,
+    ) -> None:
+        """Works the queue off for as long as the process lives, see `chassis.queues.worker.Worker`."""
+        worker: Worker[Any] = Worker(
+            queue,
+            handler,
+            db=self.database(),
+            leases=self.leases(),
+            clock=self.clock,
+            nats=self.nats,
+            metrics=self.metrics,
+            attempts=attempts,
+            slots=slots,
+            batch_max=batch_max,
+        )
+        self.run(f"queue.{queue.name}", worker.run)
+        self.run(f"queue.{queue.name}.watch", QueueWatch(queue, self.database(), self.clock, self.metrics).run)
 
     def maintain(self) -> None:
         """Keeps the service's partitions ready and drops what has expired, before anything is served and every hour."""

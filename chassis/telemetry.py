@@ -169,6 +169,24 @@ class Metrics:
         self.consumed = Counter(
             "prosa_consumed_total", "Facts consumed, by outcome.", ["consumer", "outcome"], registry=self.registry
         )
+        self.queue_waiting = Gauge(
+            "prosa_queue_waiting", "Items of a queue that are due.", ["queue"], registry=self.registry
+        )
+        self.queue_oldest_seconds = Gauge(
+            "prosa_queue_oldest_seconds",
+            "For how long the oldest item that is due has been; 0 when none is.",
+            ["queue"],
+            registry=self.registry,
+        )
+        self.queue_attempts = Counter(
+            "prosa_queue_attempts_total",
+            "Items of a queue that were worked on, by outcome: done, retry, postponed (uncounted) or dead.",
+            ["queue", "outcome"],
+            registry=self.registry,
+        )
+        self.queue_dead = Counter(
+            "prosa_queue_dead_total", "Dead letters of a queue, by reason.", ["queue", "reason"], registry=self.registry
+        )
         self.lease_held = Gauge("prosa_lease_held", "1 while this process holds it.", ["name"], registry=self.registry)
         self.job_failures = Counter(
             "prosa_job_failures_total", "Background jobs that failed.", ["name"], registry=self.registry

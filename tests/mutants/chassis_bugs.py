@@ -11,6 +11,8 @@ OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
 OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
 OF_INSTALLATIONS = "tests/integration/chassis/test_installation.py"
 OF_LEASES = "tests/integration/chassis/test_leases.py"
+OF_QUEUES = "tests/integration/chassis/test_queue.py"
+OF_THE_ORDER_OF_QUEUES = "tests/integration/chassis/test_queue_order.py::test_a_queue_keeps_to_its_rules"
 OF_TOKENS = "tests/integration/chassis/test_tokens_end.py"
 OF_UPKEEP = "tests/integration/chassis/test_upkeep.py"
 OF_FACTS = "tests/integration/main_way/test_facts_and_effects.py"
@@ -110,7 +112,7 @@ MUTANTS = (
     Mutant(
         "a lease does not say who lost it",
         "chassis/leases.py",
-        "on lease.name = held.name and lease.fence = held.fence\n            where lease.holder = %(holder)s\n"
+        "on lease.name = held.name and lease.fence = held.fence\n            where lease.holder = %(lease_holder)s\n"
         "            for key share",
         "on lease.name = held.name\n            for key share",
         (f"{OF_LEASES}::test_a_holder_that_lost_its_lease_writes_nothing",),
@@ -238,5 +240,37 @@ MUTANTS = (
         "        if not self._judge(str(place[0])) or (family == socket.AF_INET6 and place[3]):\n",
         "        if False:\n",
         ("tests/integration/chassis/test_outgoing.py::test_the_address_that_connects_is_judged_itself",),
+    ),
+    Mutant(
+        "what comes after an item that is postponed passes it",
+        "chassis/queues/tables.py",
+        'earlier = "held.sequence <= queued.sequence"',
+        'earlier = "held.sequence = queued.sequence"',
+        (OF_THE_ORDER_OF_QUEUES,),
+    ),
+    Mutant(
+        "a timed queue works on what is not due",
+        "chassis/queues/tables.py",
+        "and queued.due_time <= as_of",
+        "and queued.put_time <= as_of",
+        (OF_THE_ORDER_OF_QUEUES,),
+    ),
+    Mutant(
+        "a queue is settled whoever holds its lanes",
+        "chassis/queues/worker.py",
+        "self._leases, fences, self._clock.now())\n        self._count",
+        "self._leases, {}, self._clock.now())\n        self._count",
+        (
+            f"{OF_QUEUES}::TestDying::test_what_a_worker_that_hangs_had_claimed_is_done_by_the_next_and_the_first_writes_nothing",
+        ),
+    ),
+    Mutant(
+        "two slots work on one key at once",
+        "chassis/queues/worker.py",
+        "                self._busy_keys |= {item.key for item in items}\n",
+        "",
+        (
+            f"{OF_QUEUES}::TestSlots::test_a_handler_that_waits_works_on_as_many_keys_at_once_as_it_has_slots_and_on_each_in_order",
+        ),
     ),
 )

@@ -1,0 +1,263 @@
+"""Workers: take batches from the lanes they hold and hand them to the queue's handler, in order within each key."""
+
+from __future__ import annotations
+
+import asyncio
+from abc import ABC, abstractmethod
+from collections import Counter as Counts
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from typing import Any, Generic, cast
+
+import structlog
+
+from chassis import streams
+from chassis.batches import EARLIER_ITEM_FAILED, bisect
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import (
+    Aborted,
+    DeadlineExceeded,
+    FailedPrecondition,
+    PermissionDenied,
+    ProsaError,
+    Unauthenticated,
+    Unavailable,
+)
+from chassis.leases import LeaseLost, Leases
+from chassis.queues.items import Attempts, Dead, Done, Item, ItemT, Outcome, Retry
+from chassis.queues.lanes import Lanes
+from chassis.queues.queue import Queue
+from chassis.telemetry import Metrics
+
+BATCH_MAX = 100
+SLOTS = 2
+"""How many batches a crowded worker has under way at once, each of keys of its own."""
+CALM_PART = 4
+"""A worker that finds no more than this part of a batch goes back to one slot: two small batches cost nearly twice
+what one does."""
+POLL_SECONDS = 1.0
+AWAY_SECONDS = 1.0
+"""How long a slot waits when a service it needs is away."""
+
+SAYS_NOTHING = (Unavailable, DeadlineExceeded, Aborted, Unauthenticated, PermissionDenied)
+"""What says nothing of the items: a service is away, or it does not take this process's own tokens, as while processes
+of two releases or with different keys run side by side. The items stay where they are, uncounted."""
+
+Fence = Callable[[Tx], Awaitable[None]]
+"""Raises LeaseLost where another worker holds the lanes by now: for a transaction of the handler's own, before what
+cannot be taken back."""
+
+logger = structlog.get_logger(__name__)
+
+
+class Handler(ABC, Generic[ItemT]):
+    """What is done with the items of a queue. One method must be there; the others are for who needs them."""
+
+    async def load(self, tx: Tx, items: Sequence[Item]) -> Sequence[ItemT]:
+        """The items with what they name, read in the transaction that claims them; those left out stay as they are."""
+        return cast("Sequence[ItemT]", items)
+
+    @abstractmethod
+    async def work(self, items: Sequence[ItemT], fence: Fence) -> Sequence[Outcome[ItemT]]:
+        """What became of the items, which are in order within each key. Those left out stay as they are, uncounted.
+
+        It holds no transaction while it waits. What it raises meets the items as one: it is then called with halves
+        of them until the bad one stands alone, which fails with that error. ``SAYS_NOTHING`` postpones all.
+        """
+
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[ItemT]]) -> None:
+        """Writes what follows from the outcomes, in the transaction that takes them out of the queue."""
+
+
+class Worker(Generic[ItemT]):
+    """Works off a queue over the lanes that it can hold."""
+
+    def __init__(
+        self,
+        queue: Queue,
+        handler: Handler[ItemT],
+        *,
+        db: Database,
+        leases: Leases,
+        clock: Clock,
+        nats: streams.Client,
+        metrics: Metrics,
+        attempts: Attempts | None = None,
+        slots: int = SLOTS,
+        batch_max: int = BATCH_MAX,
+        lanes: Lanes | None = None,
+        poll_seconds: float = POLL_SECONDS,
+    ) -> None:
+        """A handler that waits on the network takes a small ``batch_max`` and as many ``slots`` as it may call at once.
+
+        ``lanes`` are its own unless somebody else holds them.
+        """
+        self._queue = queue
+        self._handler = handler
+        self._db = db
+        self._leases = leases
+        self._clock = clock
+        self._nats = nats
+        self._metrics = metrics
+        self._attempts = attempts or Attempts()
+        self._slots, self._batch_max, self._poll_seconds = slots, batch_max, poll_seconds
+        self._lanes = lanes or Lanes(queue, db, leases, self._wake_slots)
+        self._claiming = asyncio.Lock()
+        self._busy_keys: set[str] = set()
+        self._woken = [asyncio.Event() for _ in range(slots)]
+        self._listens = False
+        self._crowded = False
+        self._stopping = False
+
+    async def run(self) -> None:
+        """Runs until cancelled."""
+        self._stopping = False
+        if not self._listens:
+            await self._nats.hear(self._queue.wake_subject, self._on_wake)
+            self._listens = True
+        async with asyncio.TaskGroup() as group:
+            group.create_task(self._lanes.keep())
+            for slot in range(self._slots):
+                group.create_task(self._run_slot(slot))
+            try:
+                await asyncio.Event().wait()
+            finally:
+                # The group cancels each of them once, and under Python 3.11 wait_for may swallow that (gh-86296).
+                self._stopping = True
+                self._lanes.stop()
+
+    async def _on_wake(self, _message: Any) -> None:
+        self._wake_slots()
+
+    def _wake_slots(self) -> None:
+        for event in self._woken:
+            event.set()
+
+    async def _run_slot(self, slot: int) -> None:
+        woken = self._woken[slot]
+        while not self._stopping:
+            woken.clear()
+            try:
+                settled = await self._run_batch(slot)
+            except LeaseLost as error:
+                logger.warning("batch_given_up", queue=self._queue.label, reason=error.reason)
+                settled = 0
+            except SAYS_NOTHING as error:
+                logger.warning("worker_waits", queue=self._queue.label, reason=error.reason)
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
+            if settled == 0:
+                try:
+                    async with asyncio.timeout(self._poll_seconds):
+                        await woken.wait()
+                except TimeoutError:
+                    continue
+
+    async def _run_batch(self, slot: int) -> int:
+        """How many items left the queue or were postponed."""
+        if slot and not self._crowded:
+            return 0
+        items, fences = await self._claim()
+        if not items:
+            return 0
+        lanes, keys = {item.lane for item in items}, {item.key for item in items}
+        try:
+            self._tell_slots(len(items))
+            settled = await self._settle(items, fences)
+        finally:
+            self._lanes.end(lanes)
+            self._busy_keys -= keys
+        # What came for these keys meanwhile may be another slot's to take; who found nothing wakes nobody.
+        self._wake_slots()
+        return settled
+
+    def _tell_slots(self, claimed: int) -> None:
+        if claimed >= self._batch_max and not self._crowded:
+            self._crowded = True
+            self._wake_slots()
+        elif claimed <= self._batch_max // CALM_PART:
+            self._crowded = False
+
+    async def _claim(self) -> tuple[Sequence[ItemT], Mapping[str, int]]:
+        """The next batch, whose lanes and keys are busy from then on, with the numbers under which it was claimed."""
+        # One at a time: what one slot claims is busy before the next one looks.
+        async with self._claiming:
+            lanes = self._lanes.held()
+            if not lanes:
+                return [], {}
+            self._lanes.begin(lanes)
+            try:
+                fences = self._lanes.fences(lanes)
+                async with self._db.transaction() as tx:
+                    claimed = await self._queue.claim(tx, lanes, self._busy_keys, self._clock.now(), self._batch_max)
+                    items = await self._handler.load(tx, claimed) if claimed else []
+                busy = {item.lane for item in items}
+                self._lanes.begin(busy)
+                self._busy_keys |= {item.key for item in items}
+            finally:
+                self._lanes.end(lanes)
+            names = self._lanes.fences(busy)
+            return items, {name: fences[name] for name in names}
+
+    async def _settle(self, items: Sequence[ItemT], fences: Mapping[str, int]) -> int:
+        outcomes = await self._work(items, fences)
+        if not outcomes:
+            return 0
+        async with self._db.transaction(*{outcome.item.organization_id for outcome in outcomes}) as tx:
+            await self._handler.record(tx, outcomes)
+            await self._queue.settle(tx, outcomes, self._leases, fences, self._clock.now())
+        self._count(outcomes)
+        return len(outcomes)
+
+    async def _work(self, items: Sequence[ItemT], fences: Mapping[str, int]) -> list[Outcome[ItemT]]:
+        async def fence(tx: Tx) -> None:
+            await self._leases.check(tx, fences)
+
+        async def run(part: Sequence[ItemT]) -> list[Outcome[ItemT] | None]:
+            try:
+                outcomes = await self._handler.work(part, fence)
+            except ProsaError:
+                raise
+            except Exception as error:
+                # A fault of ours must not stop the others, nor come back with every start.
+                if len(part) == 1:
+                    logger.exception("queue_item_failed", queue=self._queue.label)
+                raise FailedPrecondition(
+                    "ITEM_REFUSED", f"The item cannot be processed: {type(error).__name__}."
+                ) from error
+            found = {outcome.item.sequence: outcome for outcome in outcomes}
+            return [found.get(item.sequence) for item in part]
+
+        results = await bisect(items, run, lambda item: item.key, holds_back=_holds_back, says_nothing=SAYS_NOTHING)
+        now = self._clock.now()
+        outcomes: list[Outcome[ItemT]] = []
+        for item, result in zip(items, results, strict=True):
+            if not isinstance(result, ProsaError):
+                outcomes += [] if result is None else [result]
+            elif result.reason != EARLIER_ITEM_FAILED:
+                outcomes.append(self._attempts.failed(item, now, result))
+        return outcomes
+
+    def _count(self, outcomes: Sequence[Outcome[ItemT]]) -> None:
+        label = self._queue.label
+        for kind, count in Counts(map(_kind, outcomes)).items():
+            self._metrics.queue_attempts.labels(label, kind).inc(count)
+        dead = Counts(outcome.reason for outcome in outcomes if isinstance(outcome, Dead))
+        for reason, count in dead.items():
+            self._metrics.queue_dead.labels(label, reason).inc(count)
+        if dead and not self._queue.own_dead_letters:
+            # Once a batch, so that a flood of them is no flood of lines.
+            logger.warning("queue_items_dead", queue=label, reasons=dict(dead))
+
+
+def _holds_back(result: Any) -> bool:
+    """Whether what comes after an item of its own key must wait for it."""
+    return result is None or isinstance(result, ProsaError) or (isinstance(result, Retry) and not result.gives_way)
+
+
+def _kind(outcome: Outcome[ItemT]) -> str:
+    if isinstance(outcome, Done):
+        return "done"
+    if isinstance(outcome, Dead):
+        return "dead"
+    return "retry" if outcome.counted else "postponed"
