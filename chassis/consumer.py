@@ -8,7 +8,7 @@ What is another installation's is not read (see ``chassis.installation``).
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -61,7 +61,6 @@ class Consumer:
         nats: Nats,
         clock: Clock,
         metrics: Metrics,
-        committed: Callable[[], Awaitable[None]] | None = None,
     ) -> None:
         self._name = name
         self._schema = schema
@@ -73,7 +72,6 @@ class Consumer:
         self._nats = nats
         self._clock = clock
         self._metrics = metrics
-        self._committed = committed
         self._woken = asyncio.Event()
         self._arrived: set[str] = set()
         self._cursors: dict[str, _Cursor] = {}
@@ -298,8 +296,6 @@ class Consumer:
             await self._keep_cursor(tx, service, reached)
             await self._leases.check(tx, fences)
         self._metrics.consumed.labels(self._name, "failed" if failure else "consumed").inc(len(fresh))
-        if fresh and self._committed is not None:
-            await self._committed()
 
     async def _remember_events(
         self, tx: Tx, messages: Sequence[StreamMessage], failure: str | None

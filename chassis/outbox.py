@@ -10,7 +10,7 @@ from uuid import UUID
 from google.protobuf.message import Message
 
 from chassis import context
-from chassis.db import Tx
+from chassis.db import Effect, Tx
 from chassis.ids import Ids
 
 SUBJECT_PREFIX = "prosa.events"
@@ -26,11 +26,12 @@ class Fact(NamedTuple):
 
 
 class Outbox:
-    """Adds facts to one schema's outbox."""
+    """Adds facts to one schema's outbox; ``wake`` tells its relay of every commit that did."""
 
-    def __init__(self, schema: str, ids: Ids) -> None:
+    def __init__(self, schema: str, ids: Ids, wake: Effect) -> None:
         self.schema = schema
         self._ids = ids
+        self._wake = wake
         self._insert = f"""
             with added as (
               insert into {schema}.outbox
@@ -63,6 +64,7 @@ class Outbox:
                 "trace_parent": context.trace_parent.get(),
             },
         )
+        tx.after_commit(self._wake)
 
 
 def stream_name(service: str) -> str:

@@ -362,6 +362,7 @@ class Process:
         self.verifier = host.verifier
         self.revocations = host.revocations
         self.signer = host.signer(self.service)
+        self._outbox: Outbox | None = None
 
     def database(self, service: str | None = None) -> Database:
         """The pool of the service's own role."""
@@ -380,8 +381,14 @@ class Process:
         return self._host.outgoing()
 
     def outbox(self) -> Outbox:
-        """Where the service leaves its facts."""
-        return Outbox(self.service, self.ids)
+        """Where the service leaves its facts; they are published for as long as the process lives."""
+        if self._outbox is not None:
+            return self._outbox
+        relay = Relay(self.service, self.database(), self.leases(), self.nats, self.metrics)
+        self.readiness.add(f"streams.{self.name}.relay", relay.refusals.check, needed=False)
+        self.run("relay", relay.run)
+        self._outbox = Outbox(self.service, self.ids, Waker(self.nats, outbox.wake_subject(self.service)).wake)
+        return self._outbox
 
     def requests(self) -> Requests:
         """The service's stored answers."""
@@ -422,16 +429,8 @@ class Process:
         """Runs a job for as long as the process lives."""
         self._host.run(f"{self.name}.{name}", job)
 
-    def relay(self) -> Callable[[], None]:
-        """Publishes the service's outbox; answers what to call after a commit that added to it."""
-        relay = Relay(self.service, self.database(), self.leases(), self.nats, self.metrics)
-        self.readiness.add(f"streams.{self.name}.relay", relay.refusals.check, needed=False)
-        self.run("relay", relay.run)
-        return relay.wake
-
-    def consumer(self, name: str, committed: Callable[[], Awaitable[None]] | None = None) -> Consumer:
-        """Reads other services' events from when the process is served; handlers are named by ``on``. ``committed`` is
-        called after each transaction that had an effect."""
+    def consumer(self, name: str) -> Consumer:
+        """Reads other services' events from when the process is served; handlers are named by ``on``."""
         consumer = Consumer(
             name,
             self.service,
@@ -440,7 +439,6 @@ class Process:
             nats=self.nats,
             clock=self.clock,
             metrics=self.metrics,
-            committed=committed,
         )
         self.readiness.add(f"streams.{self.name}.{name}", consumer.refusals.check, needed=False)
         self.run(f"consumer.{name}", consumer.run)

@@ -81,12 +81,6 @@ class Relay:
         self.refusals = Refusals()
         """Whether the stream under our name is another installation's."""
 
-    def wake(self) -> None:
-        """Tells the relay, wherever it runs, that a commit has left something in the outbox: best effort."""
-        self._woken.set()
-        if self._nats.is_connected:
-            asyncio.ensure_future(self._nats.publish(wake_subject(self._schema), b""))  # noqa: RUF006
-
     async def run(self) -> None:
         """Runs until cancelled; waits out what is away and starts over."""
         await until_connected(self._nats)

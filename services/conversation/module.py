@@ -14,9 +14,8 @@ from services.conversation.servicer import ConversationServicer
 async def start(process: Process) -> None:
     """Starts the service."""
     outbox = process.outbox()
-    wake = process.relay()
     servicer = ConversationServicer(
-        process.database(), outbox, process.requests(), process.clock, process.ids, wake, contact_check(process)
+        process.database(), outbox, process.requests(), process.clock, process.ids, contact_check(process)
     )
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)

@@ -239,12 +239,11 @@ def _is_alias(known: KnownMessage, told: MessageReport) -> bool:
 class Recorder:
     """Records items in the order given, as one transaction or not at all."""
 
-    def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids, wake: Callable[[], None]) -> None:
+    def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids) -> None:
         self._db = db
         self._outbox = outbox
         self._clock = clock
         self._ids = ids
-        self._wake = wake
         self._months: set[tuple[int, int]] = set()
 
     async def record(self, items: Sequence[Item]) -> list[pb.RecordedItem]:
@@ -255,8 +254,6 @@ class Recorder:
             fold = await _load(tx, items, now)
             recorded = [fold.take(item, self._new_id, now) for item in items]
             await self._write(tx, fold, now)
-        if fold.facts:
-            self._wake()
         return recorded
 
     async def link(self, tx: Tx, item: Item, now: datetime) -> Conversation:

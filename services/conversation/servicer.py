@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -51,15 +51,13 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         requests: Requests,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
         check_contact: Check,
     ) -> None:
         self._db = db
         self._requests = requests
         self._clock = clock
-        self._wake = wake
         self._check_contact = check_contact
-        self._recorder = Recorder(db, outbox, clock, ids, wake)
+        self._recorder = Recorder(db, outbox, clock, ids)
 
     async def BatchRecordMessages(
         self, request: pb.BatchRecordMessagesRequest, context: Context
@@ -109,7 +107,6 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
             return [answer]
 
         [answer] = await patiently(link)([item])
-        self._wake()
         return answer
 
     async def GetConversation(self, request: pb.GetConversationRequest, context: Context) -> pb.Conversation:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
@@ -44,8 +44,8 @@ class Ensured(NamedTuple):
 class Ensurer:
     """Answers the open deal of each contact on its board, else makes it in the board's first stage."""
 
-    def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids, wake: Callable[[], None]) -> None:
-        self._db, self._outbox, self._clock, self._ids, self._wake = db, outbox, clock, ids, wake
+    def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids) -> None:
+        self._db, self._outbox, self._clock, self._ids = db, outbox, clock, ids
 
     async def ensure(self, items: Sequence[Wanted]) -> list[Ensured | ProsaError]:
         """One answer per item, in order; an item whose board is not there gets NotFound BOARD_NOT_FOUND."""
@@ -63,8 +63,6 @@ class Ensurer:
                 facts += made_facts.values()
             places = await self._with_labels(tx, items, places, keys, deals)
             await self._outbox.add(tx, facts, now)
-        if facts:
-            self._wake()
         return [_answer(item, key, places, deals, made) for item, key in zip(items, keys, strict=True)]
 
     async def _find_places(self, tx: Tx, items: Sequence[Wanted], now: datetime) -> tuple[Places, list[Fact]]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -42,13 +41,12 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         requests: Requests,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
         check_contact: Check,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
-        self._clock, self._ids, self._wake = clock, ids, wake
+        self._clock, self._ids = clock, ids
         self._check_contact = check_contact
-        self._ensurer = Ensurer(db, outbox, clock, ids, wake)
+        self._ensurer = Ensurer(db, outbox, clock, ids)
 
     async def BatchEnsureDeals(
         self,
@@ -103,7 +101,6 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             answer = messages.board_message(board)
             await self._outbox.add(tx, [messages.board_created(board)], now)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
         return answer
 
     async def GetBoard(
@@ -156,9 +153,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 value=value,
                 now=now,
             )
-            answer = await self._keep_deal(tx, deal, request, now)
-        self._wake()
-        return answer
+            return await self._keep_deal(tx, deal, request, now)
 
     async def GetDeal(
         self, request: pb.GetDealRequest, context: grpc.aio.ServicerContext[pb.GetDealRequest, pb.Deal]

@@ -55,7 +55,6 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         requests: Requests,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
         signer: auth.TokenSigner,
         vault: Vault,
         passwords: Passwords,
@@ -63,7 +62,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
-        self._clock, self._ids, self._wake = clock, ids, wake
+        self._clock, self._ids = clock, ids
         self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
         self._sign_in = sign_in
         self._key_places = Places(
@@ -98,7 +97,6 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                 organization = await access_store.find_organization(tx, known)
                 return pb.CreateOrganizationResponse(organization=_organization(organization), admin_email=email)
             user_made = await self._insert_organization(tx, wanted, email, password_hash)
-        self._wake()
         return pb.CreateOrganizationResponse(
             organization=_organization(wanted),
             created=True,
@@ -195,8 +193,6 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                     organization_id=str(organization_id), principal=principal, revoke_time=wire.to_timestamp(now)
                 )
                 await self._outbox.add(tx, [Fact(organization_id, fact)], now)
-        if revoked:
-            self._wake()
         return _api_key(key)
 
     async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Context) -> pb.Token:

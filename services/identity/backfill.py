@@ -51,8 +51,8 @@ class Backfiller:
 
     async def run(
         self, tx: Tx, organization_id: UUID, contacts: Sequence[Contact], region: str, *, dry_run: bool, now: datetime
-    ) -> tuple[Batch, bool]:
-        """How the contacts stand, and whether anything was announced; a dry run only looks.
+    ) -> Batch:
+        """How the contacts stand; a dry run only looks.
 
         Raises Aborted where a contact got another phone meanwhile: nothing is written, and the batch may be tried anew.
         """
@@ -61,7 +61,7 @@ class Backfiller:
         batch.stand()
         changing = batch.changing()
         if dry_run or not changing:
-            return batch, False
+            return batch
         # Whoever writes one of these phones, or is found by it, waits from here on: look again, then write.
         people = {phone: _person(organization_id, phone) for phone in changing}
         await resolution_store.lock_keys(tx, list(people.values()))
@@ -76,10 +76,9 @@ class Backfiller:
         batch.stand()
         gathered = self._gather(batch, people, held, now)
         await resolution_store.write(tx, gathered.changes, now)
-        announcements = facts.facts_of(gathered.changes, now)
-        await self._outbox.add(tx, announcements, now)
+        await self._outbox.add(tx, facts.facts_of(gathered.changes, now), now)
         await resolution_log.add(tx, gathered.log, self._ids.new, now)
-        return batch, bool(announcements)
+        return batch
 
     def _gather(self, batch: Batch, people: dict[str, Person], held: dict[UUID, Contact], now: datetime) -> _Gathered:
         """What is to be written for the phones that are held."""

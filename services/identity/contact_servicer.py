@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import timedelta
 from typing import Any
@@ -50,11 +50,10 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         requests: Requests,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
         blocked: Blocked,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
-        self._clock, self._ids, self._wake = clock, ids, wake
+        self._clock, self._ids = clock, ids
         self._blocked = blocked
         self._resolver = Resolver(outbox, ids, blocked)
         self._backfiller = backfill.Backfiller(outbox, ids, blocked)
@@ -76,10 +75,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     async def _resolve(self, messages: Sequence[pb.Person]) -> Sequence[Result]:
         organizations = [organization_of(text) for text in {message.organization_id for message in messages}]
         async with self._db.transaction(*organizations) as tx:
-            results, announced = await self._resolver.resolve(tx, messages, self._clock.now())
-        if announced:
-            self._wake()
-        return results
+            return await self._resolver.resolve(tx, messages, self._clock.now())
 
     async def ResolveContact(self, request: pb.ResolveContactRequest, context: Context) -> pb.ResolvedContact:
         organization_id = auth.organization_id()
@@ -104,12 +100,10 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 )
             if answer is not None:
                 return answer
-            (result,), announced = await self._resolver.resolve(tx, [person], now, by_hand=True)
+            (result,) = await self._resolver.resolve(tx, [person], now, by_hand=True)
             if not isinstance(result, ProsaError):
                 answer = facts.resolved_message(result)
                 await self._requests.keep(tx, organization_id, request, answer)
-        if announced:
-            self._wake()
         if isinstance(result, ProsaError):
             raise result
         assert answer is not None
@@ -150,7 +144,6 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             shown = [facts.identity_message(organization_id, identity) for identity in identities]
             answer = facts.contact_message(contact, shown)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
         return answer
 
     async def GetContact(self, request: pb.GetContactRequest, context: Context) -> pb.Contact:
@@ -206,7 +199,6 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
                 await self._outbox.add(tx, [facts.linked_fact(organization_id, identity)], now)
             answer = facts.identity_message(organization_id, identity)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
         return answer
 
     async def ListContactIdentities(
@@ -261,11 +253,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             region = await contact_store.region_of(tx, organization_id)
             contacts = await backfill_store.list_contacts(tx, organization_id, after=_after(page), limit=page.size + 1)
             shown, token = page.cut(contacts, lambda contact: [contact.id])
-            batch, announced = await self._backfiller.run(
+            batch = await self._backfiller.run(
                 tx, organization_id, shown, region, dry_run=dry_run, now=self._clock.now()
             )
-        if announced:
-            self._wake()
         answer = backfill.response(batch, token)
         logger.info(
             "contact_identities_backfilled",

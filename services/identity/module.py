@@ -18,9 +18,9 @@ from services.identity.sign_in import SignIn
 async def start(process: Process) -> None:
     """Serves ContactService and AccessService, and relays what they announce."""
     db, outbox, requests = process.database(), process.outbox(), process.requests()
-    clock, ids, wake = process.clock, process.ids, process.relay()
+    clock, ids = process.clock, process.ids
     contacts = ContactServicer(
-        db, outbox, requests, clock, ids, wake, Blocked(process.settings.blocked_identifiers.split(","))
+        db, outbox, requests, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
     )
     passwords = Passwords()
     access = AccessServicer(
@@ -29,7 +29,6 @@ async def start(process: Process) -> None:
         requests,
         clock,
         ids,
-        wake,
         process.signer,
         process.vault(),
         passwords,

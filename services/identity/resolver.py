@@ -37,8 +37,8 @@ class Resolver:
 
     async def resolve(
         self, tx: Tx, messages: Sequence[pb.Person], now: datetime, *, by_hand: bool = False
-    ) -> tuple[list[Result], bool]:
-        """Who each person is, or why that cannot be said; and whether anything was announced.
+    ) -> list[Result]:
+        """Who each person is, or why that cannot be said.
 
         The transaction must see the organizations of all of them.
         """
@@ -47,7 +47,6 @@ class Resolver:
         readable = await self._read(tx, messages, results, log, by_hand=by_hand)
         first = await resolution_store.load(tx, [person for _, person in readable], self._ids.new, now)
         unsettled = self._fold(first, readable, results)
-        announced = bool(first.changes)
         if first.changes:
             # Somebody else may be writing the same people: look again with everything about them held.
             again = [person for _, person in unsettled]
@@ -55,9 +54,7 @@ class Resolver:
             second = await resolution_store.load(tx, again, self._ids.new, now, lock=True)
             self._fold(second, unsettled, results)
             await resolution_store.write(tx, second.changes, now)
-            announcements = facts.facts_of(second.changes, now)
-            await self._outbox.add(tx, announcements, now)
-            announced = bool(announcements)
+            await self._outbox.add(tx, facts.facts_of(second.changes, now), now)
         for place, person in readable:
             result = results[place]
             if isinstance(result, Resolution):
@@ -65,7 +62,7 @@ class Resolver:
             elif result is not None:
                 log.append((_failed(person), result.message))
         await resolution_log.add(tx, log, self._ids.new, now)
-        return [result for result in results if result is not None], announced
+        return [result for result in results if result is not None]
 
     async def _read(
         self,

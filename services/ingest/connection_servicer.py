@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Awaitable, Callable
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -66,15 +66,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         vault: Vault,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
-        changed: Callable[[], Awaitable[None]],
+        changed: Callable[[], None],
         outgoing: Outgoing,
         check_board: Check,
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
         self._db, self._outbox, self._requests, self._vault = db, outbox, requests, vault
-        self._clock, self._ids, self._wake, self._changed = clock, ids, wake, changed
+        self._clock, self._ids, self._changed = clock, ids, changed
         self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
 
     async def CreateConnection(
@@ -112,8 +111,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             answer = messages.connection_message(connection, [])
             await self._outbox.add(tx, [messages.connection_created(connection)], now)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
-        await self._changed()
+            tx.after_commit(self._changed)
         return answer
 
     async def GetConnection(
@@ -169,11 +167,9 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                     raise _name_taken(after)
                 named = [field.removesuffix("_sealed") for field in fields]
                 await self._outbox.add(tx, [messages.connection_updated(after, named)], now)
+                tx.after_commit(self._changed)
             answer = await self._read(tx, organization_id, connection_id)
             await self._requests.keep(tx, organization_id, request, answer)
-        if fields:
-            self._wake()
-            await self._changed()
         return answer
 
     async def AddWebhookSecret(
@@ -197,7 +193,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             await store.insert_secret(tx, organization_id, connection_id, SealedSecret(self._ids.new(), sealed), now)
             answer = await self._read(tx, organization_id, connection_id)
             await self._requests.keep(tx, organization_id, request, answer)
-        await self._changed()
+            tx.after_commit(self._changed)
         return answer
 
     async def CreateChannel(
@@ -230,8 +226,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             answer = messages.channel_message(channel)
             await self._outbox.add(tx, [messages.channel_created(channel)], now)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
-        await self._changed()
+            tx.after_commit(self._changed)
         return answer
 
     async def UpdateChannel(
@@ -262,13 +257,11 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                     raise _inbox_taken(holder)
                 await store.update_channel(tx, after)
                 await self._outbox.add(tx, [messages.channel_updated(after, fields)], now)
+                tx.after_commit(self._changed)
             else:
                 after = before
             answer = messages.channel_message(after)
             await self._requests.keep(tx, organization_id, request, answer)
-        if fields:
-            self._wake()
-            await self._changed()
         return answer
 
     async def ListChannels(
@@ -334,8 +327,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         """Keeps that the connection's server answered for its account."""
         async with self._db.transaction(connection.organization_id) as tx:
             proved = await store.prove_account(tx, connection, rules.server_of(connection.base_url))
-        if proved:
-            await self._changed()
+            if proved:
+                tx.after_commit(self._changed)
 
     async def _read(self, tx: Tx, organization_id: UUID, connection_id: UUID) -> pb.Connection:
         connection = await store.find_connection(tx, organization_id, connection_id)

@@ -60,6 +60,7 @@ class Directory:
         self._db = db
         self._vault = vault
         self._nats = nats
+        self._changed = streams.Waker(nats, CHANGED_SUBJECT)
         self._by_key: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, Connection]] = OrderedDict()
         self._unreadable: set[UUID] = set()
@@ -74,11 +75,10 @@ class Directory:
 
         await self._nats.hear(CHANGED_SUBJECT, forget)
 
-    async def announce_change(self) -> None:
+    def announce_change(self) -> None:
         """Tells every process that connections, secrets or channels have changed; best effort, see KEEP_SECONDS."""
         self._forget()
-        if self._nats.is_connected:
-            await self._nats.publish(CHANGED_SUBJECT, b"")
+        self._changed.wake()
 
     def _forget(self) -> None:
         self._by_key.clear()

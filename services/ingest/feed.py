@@ -39,10 +39,10 @@ class FeedWriter:
 
     def __init__(self, clock: Clock, nats: streams.Client) -> None:
         self._clock = clock
-        self._nats = nats
+        self._grown = streams.Waker(nats, GROWN_SUBJECT)
 
     async def append(self, tx: Tx, events: Sequence[streams.StreamMessage]) -> None:
-        """Appends facts in their order."""
+        """Appends facts in their order, and tells subscribers that the feed has grown."""
         await tx.exec_driver_sql(
             _APPEND,
             {
@@ -56,11 +56,7 @@ class FeedWriter:
                 "trace_parents": [event.trace_parent for event in events],
             },
         )
-
-    async def announce(self) -> None:
-        """Tells subscribers that the feed has grown; called after the commit."""
-        if self._nats.is_connected:
-            await self._nats.publish(GROWN_SUBJECT, b"")
+        tx.after_commit(self._grown.wake)
 
 
 class FeedReader:

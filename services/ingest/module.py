@@ -32,7 +32,7 @@ from services.ingest.worker import Worker, WorkerMetrics, waker
 async def start(process: Process) -> None:
     """The whole room: connections, door, workers, dead letters, the feed."""
     db, clock, ids, nats = process.database(), process.clock, process.ids, process.nats
-    wake_relay, wake_lanes = process.relay(), waker(nats)
+    wake_lanes = waker(nats)
     directory = Directory(db, process.vault(), nats)
     await directory.watch()
     process.readiness.add("ingest.secrets", directory.check_secrets)
@@ -48,7 +48,6 @@ async def start(process: Process) -> None:
             vault=process.vault(),
             clock=clock,
             ids=ids,
-            wake=wake_relay,
             changed=directory.announce_change,
             outgoing=process.outgoing(),
             check_board=board_check(process),
@@ -74,12 +73,11 @@ async def start(process: Process) -> None:
         clock=clock,
         nats=nats,
         metrics=WorkerMetrics(process.metrics.registry),
-        wake_relay=wake_relay,
     )
     process.run("worker", worker.run)
     process.run("queue_watch", QueueWatch(db, clock, process.metrics.registry).run)
     writer = FeedWriter(clock, nats)
-    process.consumer(WRITER, committed=writer.announce).on_all(SOURCES, writer.append)
+    process.consumer(WRITER).on_all(SOURCES, writer.append)
     process.maintain()
 
 

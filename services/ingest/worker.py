@@ -108,7 +108,6 @@ class Worker:
         clock: Clock,
         nats: streams.Client,
         metrics: WorkerMetrics,
-        wake_relay: Callable[[], None],
         lanes: Lanes | None = None,
         claim: Claim | None = None,
         process: Process | None = None,
@@ -125,7 +124,6 @@ class Worker:
         self._clock = clock
         self._nats = nats
         self._metrics = metrics
-        self._wake_relay = wake_relay
         self._woken = [asyncio.Event() for _ in range(STRANDS)]
         self._crowded = False
         self._stopping = False
@@ -297,7 +295,6 @@ class Worker:
             await outcomes.postpone(tx, retries)
             await self._leases.check(tx, fences)
         if dead := [item for item in done if item.state == "DEAD_LETTER"]:
-            self._wake_relay()
             _tell_dead_letters(dead)
         logger.info("events_done", correlation_ids=[item.pending.correlation_id for item in done])
         for (state, reason), count in Counts((item.state, item.reason) for item in done).items():

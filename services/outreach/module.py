@@ -25,7 +25,6 @@ async def start(process: Process) -> None:
         process.requests(),
         process.clock,
         process.ids,
-        process.relay(),
         region_of(process.channel("identity")),
         contact_check(process),
     )

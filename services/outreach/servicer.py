@@ -34,12 +34,11 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         requests: Requests,
         clock: Clock,
         ids: Ids,
-        wake: Callable[[], None],
         region_of: Callable[[UUID], Awaitable[str]],
         check_contact: Check,
     ) -> None:
         self._db, self._outbox, self._requests = db, outbox, requests
-        self._clock, self._ids, self._wake, self._region_of = clock, ids, wake, region_of
+        self._clock, self._ids, self._region_of = clock, ids, region_of
         self._check_contact = check_contact
 
     async def CreateSuppression(
@@ -64,7 +63,6 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
                 suppression = found
             answer = _to_pb(suppression)
             await self._requests.keep(tx, organization_id, request, answer)
-        self._wake()
         return answer
 
     async def GetSuppression(

@@ -10,6 +10,7 @@ UPKEEP = "chassis/migrations.py"
 OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
 OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
 OF_INSTALLATIONS = "tests/integration/chassis/test_installation.py"
+OF_COMMITS = "tests/integration/chassis/test_after_commit.py"
 OF_LEASES = "tests/integration/chassis/test_leases.py"
 OF_QUEUES = "tests/integration/chassis/test_queue.py"
 OF_THE_ORDER_OF_QUEUES = "tests/integration/chassis/test_queue_order.py::test_a_queue_keeps_to_its_rules"
@@ -29,10 +30,24 @@ MUTANTS = (
     Mutant(
         "the fact of an ensured deal is left after its transaction",
         "services/crm/ensure.py",
-        "            await self._outbox.add(tx, facts, now)\n        if facts:\n",
+        "            await self._outbox.add(tx, facts, now)\n        return [",
         "        async with self._db.transaction(*{fact.organization_id for fact in facts}) as apart:\n"
-        "            await self._outbox.add(apart, facts, now)\n        if facts:\n",
+        "            await self._outbox.add(apart, facts, now)\n        return [",
         (f"{OF_FACTS}::test_every_fact_is_left_in_the_transaction_that_made_it_true",),
+    ),
+    Mutant(
+        "what follows from a commit also follows from a rollback",
+        "chassis/db.py",
+        "        self._misuse = self._misuse or _OVER\n",
+        "        self._misuse = self._misuse or _OVER\n        _run_effects(self._effects)\n",
+        (f"{OF_COMMITS}::test_nobody_is_told_of_what_was_taken_back",),
+    ),
+    Mutant(
+        "an outbox wakes no relay",
+        "chassis/outbox.py",
+        "        tx.after_commit(self._wake)\n",
+        "",
+        (f"{OF_COMMITS}::test_a_call_that_left_a_fact_wakes_the_relay_and_one_that_left_none_does_not",),
     ),
     Mutant(
         "a relay sends no expected sequence",

@@ -28,7 +28,7 @@ from chassis.relay import Relay
 from chassis.streams import StreamMessage, read_batch
 from chassis.telemetry import Metrics
 from prosa.crm.v1.events_pb2 import DealCreated
-from tests.world import PATIENCE_SECONDS, role_url
+from tests.world import PATIENCE_SECONDS, role_url, unheard
 
 PUBLISHER, READER = "crm", "outreach"
 STREAM = stream_name(PUBLISHER)
@@ -43,15 +43,11 @@ class Reading:
 
     def __init__(self) -> None:
         self.event_ids: list[UUID] = []
-        self._given: list[UUID] = []
 
-    async def handle(self, _tx: Tx, events: Sequence[StreamMessage]) -> None:
+    async def handle(self, tx: Tx, events: Sequence[StreamMessage]) -> None:
         """The consumer's handler."""
-        self._given = [event.event_id for event in events]
-
-    async def committed(self) -> None:
-        """Called after each commit."""
-        self.event_ids += self._given
+        given = [event.event_id for event in events]
+        tx.after_commit(lambda: self.event_ids.extend(given))
 
     async def until(self, wanted: Sequence[UUID]) -> None:
         """Waits until exactly these were given, in this order."""
@@ -79,7 +75,7 @@ class Installation:
         clock = SystemClock()
         async with self.publisher.transaction(organization_id) as tx:
             facts = [Fact(organization_id, DealCreated(organization_id=str(organization_id))) for _ in range(count)]
-            await Outbox(PUBLISHER, Uuid7Ids(clock)).add(tx, facts, clock.now())
+            await Outbox(PUBLISHER, Uuid7Ids(clock), unheard).add(tx, facts, clock.now())
 
     async def rows(self, query: str) -> list[tuple[object, ...]]:
         """What a query finds, or does, that may do everything."""
@@ -108,7 +104,6 @@ class Installation:
             nats=self.nats,
             clock=SystemClock(),
             metrics=self.metrics,
-            committed=reading.committed,
         )
         consumer.on_all([PUBLISHER], reading.handle)
         async with running(consumer.run):

@@ -32,6 +32,7 @@ from tests.integration.chassis.installations import (
     until,
 )
 from tests.isolation.filling import named_url
+from tests.world import unheard
 
 LOOK_SECONDS = 0.02
 SMALL_BYTES, LARGE_BYTES = 10, 8_000
@@ -74,7 +75,7 @@ async def announce_sizes(ours: Installation, *sizes: int) -> list[UUID]:
         for size in sizes
     ]
     async with ours.publisher.transaction(organization_id) as tx:
-        await Outbox(PUBLISHER, Uuid7Ids(clock)).add(tx, facts, clock.now())
+        await Outbox(PUBLISHER, Uuid7Ids(clock), unheard).add(tx, facts, clock.now())
     found = await ours.rows(f"select event_id from {PUBLISHER}.outbox order by position desc limit {len(sizes)}")
     ids = [event_id for (event_id,) in reversed(found)]
     assert all(isinstance(event_id, UUID) for event_id in ids)

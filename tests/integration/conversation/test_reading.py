@@ -24,7 +24,7 @@ from services.conversation.domain.record import HANDOFF_LABEL
 from services.conversation.recording import Recorder
 from tests.integration.conversation.hearing import START, Heard, answered, batch, stub, told, written
 from tests.integration.identity.cast import given_contact
-from tests.world import World, error_info
+from tests.world import World, error_info, unheard
 
 TARGETS = ("identity", "conversation")
 LID, PHONE = "whatsapp:lid:12345678901234", "whatsapp:+5511900004821"
@@ -314,7 +314,7 @@ async def test_conversations_follow_a_promoted_key_once(world: World, organizati
         Heard(other_organization, "3", conversation_key=LID).item(written("3"), told(1)),
     )
     clock = SystemClock()
-    consumer = PromotedKeys(Outbox("conversation", Uuid7Ids(clock)), clock)
+    consumer = PromotedKeys(Outbox("conversation", Uuid7Ids(clock), unheard), clock)
     # The second follows from the first: what carried the LID goes all the way.
     events = [promotion(organization_id, LID, bsuid), promotion(organization_id, bsuid, PHONE)]
     for _ in range(2):

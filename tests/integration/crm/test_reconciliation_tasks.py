@@ -19,7 +19,7 @@ from prosa.crm.v1.events_pb2 import ReconciliationTaskOpened
 from prosa.identity.v1.events_pb2 import IdentityConflictDetected
 from prosa.v1 import options_pb2
 from tests.integration.crm.deals import crm
-from tests.world import World
+from tests.world import World, unheard
 
 TARGETS = ("crm",)
 
@@ -55,7 +55,7 @@ async def announce(world: World, *conflicts: IdentityConflictDetected) -> None:
     """Leaves facts in identity's outbox, each under an event id of its own."""
     facts = [Fact(UUID(conflict.organization_id), conflict, correlation_id="event-7") for conflict in conflicts]
     async with world.database("identity").transaction(*{fact.organization_id for fact in facts}) as tx:
-        await Outbox("identity", world.host.ids).add(tx, facts, world.clock.now())
+        await Outbox("identity", world.host.ids, unheard).add(tx, facts, world.clock.now())
 
 
 async def tasks_of(

@@ -82,7 +82,6 @@ async def append(world: World, organization_id: UUID, *types: str, seconds_apart
     writer = feed.FeedWriter(world.clock, world.host.nats)
     async with world.database("ingest").transaction(organization_id) as tx:
         await writer.append(tx, events)
-    await writer.announce()
     rows = await world.rows(
         "select position from ingest.feed where organization_id = %s order by position", organization_id
     )

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
+from typing import cast
+
 import pytest
 from nats.aio.client import Client as Nats
-from nats.errors import BadHeaderError
+from nats.errors import BadHeaderError, ConnectionClosedError
 
 from chassis import streams
 
@@ -60,3 +63,57 @@ async def test_headers_are_written_as_nats_py_writes_them(
             await sent(streams.Client(), monkeypatch, headers)
         return
     assert await sent(streams.Client(), monkeypatch, headers) == expected
+
+
+class Wire:
+    """A connection on which each message waits until it is let go."""
+
+    def __init__(self) -> None:
+        self.is_connected = True
+        self.subjects: list[str] = []
+        self.fails = False
+        self.free = asyncio.Event()
+
+    async def publish(self, subject: str, _payload: bytes) -> None:
+        """Sends it, if the wire holds."""
+        self.subjects.append(subject)
+        await self.free.wait()
+        if self.fails:
+            raise ConnectionClosedError
+
+
+async def settled() -> None:
+    """Returns once every task has gone as far as it can."""
+    for _ in range(5):
+        await asyncio.sleep(0)
+
+
+async def test_many_commits_at_once_wake_once_and_what_comes_while_that_is_told_wakes_once_more() -> None:
+    wire = Wire()
+    waker = streams.Waker(cast("Nats", wire), "prosa.wake.test")
+    for _ in range(100):
+        waker.wake()
+    await settled()
+    assert wire.subjects == ["prosa.wake.test"]
+    for _ in range(100):
+        waker.wake()
+    wire.free.set()
+    await settled()
+    assert wire.subjects == ["prosa.wake.test"] * 2
+
+
+async def test_who_cannot_be_woken_is_woken_by_the_next_commit() -> None:
+    wire = Wire()
+    waker = streams.Waker(cast("Nats", wire), "prosa.wake.test")
+    wire.is_connected = False
+    waker.wake()
+    await settled()
+    assert wire.subjects == []
+    wire.is_connected, wire.fails = True, True
+    wire.free.set()
+    waker.wake()
+    await settled()
+    wire.fails = False
+    waker.wake()
+    await settled()
+    assert wire.subjects == ["prosa.wake.test"] * 2

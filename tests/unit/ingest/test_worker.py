@@ -70,7 +70,6 @@ class _Bench:
             clock=SystemClock(),
             nats=cast("Any", self.nats),
             metrics=WorkerMetrics(CollectorRegistry()),
-            wake_relay=lambda: None,
             lanes=cast("Lanes", self.lanes),
             claim=self.claim,
             process=self.process,

@@ -67,7 +67,6 @@ async def test_a_worker_ends_though_its_strands_and_its_lanes_overhear_their_can
         clock=SystemClock(),
         nats=cast("Any", SimpleNamespace(hear=hear)),
         metrics=WorkerMetrics(CollectorRegistry()),
-        wake_relay=lambda: None,
     )
     running = asyncio.create_task(stopping.run())
     while database.asked <= worker.STRANDS:  # noqa: ASYNC110 what is waited for has no event
