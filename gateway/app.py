@@ -198,7 +198,7 @@ def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
         # A method that nobody knows is somebody's invention, and would be a series of its own.
         method = request.method if request.method in METH_ALL else "OTHER"
         correlation_id, trace_parent = identify(request)
-        if not route.startswith(_WEBHOOK_ROUTES):
+        if not route.startswith("/webhooks/"):
             # A proxy may add a line of its own behind the one that its caller sent.
             forwarded = ",".join(request.headers.getall(_FORWARDED_FOR, ()))
             client = peers.client(request.remote, forwarded)

@@ -22,10 +22,7 @@ class ByteBudgets:
         spent, now = self._spent_by(sender)
         if spent and spent + size > self._burst_bytes:
             return False
-        self._spent[sender] = spent + size, now
-        self._spent.move_to_end(sender)
-        if len(self._spent) > self._senders_max:
-            self._spent.popitem(last=False)
+        self._keep(sender, spent + size, now)
         return True
 
     def exhausted(self, sender: Hashable) -> bool:
@@ -33,9 +30,15 @@ class ByteBudgets:
         return self._spent_by(sender)[0] >= self._burst_bytes
 
     def charge(self, sender: Hashable, size: int) -> None:
-        """Spends so many bytes, whether or not they are left."""
+        """Spends so many bytes, whether or not they are left; gives them back where they are fewer than none."""
         spent, now = self._spent_by(sender)
-        self._spent[sender] = spent + size, now
+        self._keep(sender, max(0.0, spent + size), now)
+
+    def _keep(self, sender: Hashable, spent: float, now: float) -> None:
+        self._spent[sender] = spent, now
+        self._spent.move_to_end(sender)
+        if len(self._spent) > self._senders_max:
+            self._spent.popitem(last=False)
 
     def _spent_by(self, sender: Hashable) -> tuple[float, float]:
         now = time.monotonic()

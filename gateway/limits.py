@@ -80,9 +80,21 @@ CONNECTION_BURST_BYTES = 64 * 1024 * 1024
 """So much one connection may send at once; a thousand usual webhooks have some four megabytes."""
 CONNECTION_BYTES_PER_SECOND = 16 * 1024 * 1024
 CONNECTION_BUDGETS_MAX = 10_000
-UNPROVEN_BURST_BYTES = 64 * 1024 * 1024
-"""Of all that is sent to the legacy path and proves nothing. Beyond it only small bodies are read there."""
-UNPROVEN_BYTES_PER_SECOND = 4 * 1024 * 1024
+UNPROVEN_BURST_BYTES = 16 * 1024 * 1024
+"""Of what one network sends to the legacy path until it proves whose it is. Beyond it only small bodies are read."""
+UNPROVEN_BYTES_PER_SECOND = 1024 * 1024
+UNPROVEN_BURST_BYTES_OF_ALL = 64 * 1024 * 1024
+"""Of all networks together."""
+UNPROVEN_BYTES_PER_SECOND_OF_ALL = 4 * 1024 * 1024
+UNPROVEN_NETWORKS_MAX = 10_000
+UNPROVEN_SMALL_BYTES = 16 * 1024
+"""What is always read there: a webhook of usual size has some ten kilobytes."""
+UNPROVEN_BATCH_ITEMS_MAX = 16
+"""Of larger ones. Webhooks that name no connection travel in calls of their own and keep none that names one waiting,
+nor do the larger of them the smaller."""
+UNPROVEN_BATCH_BYTES_MAX = 1024 * 1024
+UNPROVEN_QUEUE_ITEMS_MAX = 500
+UNPROVEN_QUEUE_BYTES_MAX = 32 * 1024 * 1024
 KEYS_KNOWN_MAX = 10_000
 KEYS_UNKNOWN_MAX = 10_000
 UNKNOWN_KEY_SECONDS = 5.0

@@ -20,6 +20,7 @@ from multidict import CIMultiDict, istr
 from chassis import context
 from chassis.batching import Batcher
 from chassis.clock import Clock
+from chassis.context import client_network
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
 from gateway import problems
 from gateway.acceptance import Acceptance
@@ -39,14 +40,20 @@ from gateway.limits import (
     CONNECTION_BYTES_PER_SECOND,
     LARGE_BATCH_ITEMS_MAX,
     LARGE_BODY_BYTES,
+    UNPROVEN_BATCH_BYTES_MAX,
+    UNPROVEN_BATCH_ITEMS_MAX,
     UNPROVEN_BURST_BYTES,
     UNPROVEN_BYTES_PER_SECOND,
+    UNPROVEN_QUEUE_BYTES_MAX,
+    UNPROVEN_QUEUE_ITEMS_MAX,
+    UNPROVEN_SMALL_BYTES,
     WEBHOOK_BYTES_IN_FLIGHT_MAX,
     WEBHOOK_DEADLINE_SECONDS,
     WEBHOOK_HEADER_LENGTH_MAX,
 )
 from gateway.metrics import WebhookMetrics
 from gateway.senders import CHATWOOT_HEADERS, LEGACY_HEADERS, SENDERS, Sender
+from gateway.unproven import Unproven
 from gateway.webhook_addresses import LEGACY_ROUTE, Address, read_key
 from gateway.webhook_keys import Named, WebhookKeys
 from prosa.ingest.v1 import ingest_service_pb2 as pb
@@ -67,6 +74,8 @@ LEGACY_INVALID_TEXTS = {
 
 _JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _STORED = (pb.ACCEPT_OUTCOME_ACCEPTED, pb.ACCEPT_OUTCOME_DUPLICATE)
+_PROVED = (*_STORED, pb.ACCEPT_OUTCOME_IGNORED, pb.ACCEPT_OUTCOME_INVALID)
+"""What ingest says of a legacy webhook only where its signature was somebody's."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,6 +88,8 @@ class WebhookLimits:
     queue_items_max: int = ACCEPT_QUEUE_ITEMS_MAX
     connection_burst_bytes: int = CONNECTION_BURST_BYTES
     connection_bytes_per_second: float = CONNECTION_BYTES_PER_SECOND
+    unproven_burst_bytes: int = UNPROVEN_BURST_BYTES
+    unproven_bytes_per_second: float = UNPROVEN_BYTES_PER_SECOND
 
 
 _SECRETS_DIFFER = "the webhook's secret here and at the provider differ."
@@ -120,20 +131,40 @@ class Door:
         self._budgets = ByteBudgets(
             self._limits.connection_burst_bytes, self._limits.connection_bytes_per_second, CONNECTION_BUDGETS_MAX
         )
-        self._unproven = ByteBudgets(UNPROVEN_BURST_BYTES, UNPROVEN_BYTES_PER_SECOND, senders_max=1)
+        self._unproven = Unproven(self._limits.unproven_burst_bytes, self._limits.unproven_bytes_per_second)
         self._batcher = self._batches(flushers=ACCEPT_FLUSHERS, items_max=ACCEPT_BATCH_ITEMS_MAX)
         self._large = self._batches(flushers=1, items_max=LARGE_BATCH_ITEMS_MAX)
+        # Whoever names no connection may be anybody: what is done for them stands in nobody else's way.
+        self._legacy, self._legacy_large = (
+            self._batches(
+                flushers=1,
+                items_max=items_max,
+                bytes_max=UNPROVEN_BATCH_BYTES_MAX,
+                queue_items_max=UNPROVEN_QUEUE_ITEMS_MAX,
+                queue_bytes_max=UNPROVEN_QUEUE_BYTES_MAX,
+            )
+            for items_max in (ACCEPT_BATCH_ITEMS_MAX, UNPROVEN_BATCH_ITEMS_MAX)
+        )
+        self._batchers = (self._batcher, self._large, self._legacy, self._legacy_large)
 
-    def _batches(self, *, flushers: int, items_max: int) -> Batcher[pb.Webhook, pb.AcceptResult]:
+    def _batches(
+        self,
+        *,
+        flushers: int,
+        items_max: int,
+        bytes_max: int = ACCEPT_BATCH_BYTES_MAX,
+        queue_items_max: int | None = None,
+        queue_bytes_max: int = ACCEPT_QUEUE_BYTES_MAX,
+    ) -> Batcher[pb.Webhook, pb.AcceptResult]:
         return Batcher(
             self._accept,
             size_of=lambda webhook: len(webhook.body) + _ITEM_OVERHEAD_BYTES,
             flushers=flushers,
             items_worth=ACCEPT_ITEMS_WORTH,
             items_max=items_max,
-            bytes_max=ACCEPT_BATCH_BYTES_MAX,
-            queue_items_max=self._limits.queue_items_max,
-            queue_bytes_max=ACCEPT_QUEUE_BYTES_MAX,
+            bytes_max=bytes_max,
+            queue_items_max=queue_items_max or self._limits.queue_items_max,
+            queue_bytes_max=queue_bytes_max,
             wait_seconds_max=self._limits.deadline_seconds,
         )
 
@@ -152,7 +183,7 @@ class Door:
     @property
     def waiting(self) -> int:
         """How many webhooks wait for a call."""
-        return self._batcher.waiting + self._large.waiting
+        return sum(batcher.waiting for batcher in self._batchers)
 
     async def astray(self, request: web.Request, address: Address) -> web.StreamResponse:
         """A webhook to an address that was copied with something around it."""
@@ -269,9 +300,7 @@ class Door:
         if named.key:
             admitted = self._budgets.take(named, size or 0)
         else:
-            # Of what proves nothing, and is large or will not say how large it is, only so much is read.
-            small = request.content.is_eof() or (size is not None and size <= LARGE_BODY_BYTES)
-            admitted = small or not self._unproven.exhausted(named)
+            admitted = self._unproven.admit(client_network.get(), size)
         if not admitted:
             raise Unavailable("OVERLOADED", "More is sent here than this address may send; send it again, slower.")
 
@@ -281,8 +310,11 @@ class Door:
         self._admit(request, named)
         body = await self._bodies.read(request, body_bytes_max)
         try:
-            if named.key and request.content_length is None:
-                self._budgets.charge(named, len(body))
+            if request.content_length is None:
+                if named.key:
+                    self._budgets.charge(named, len(body))
+                else:
+                    self._unproven.charge(client_network.get(), len(body))
             webhook = pb.Webhook(
                 provider=named.provider,
                 connection_key=named.key,
@@ -292,10 +324,12 @@ class Door:
                 correlation_id=context.correlation_id.get(),
             )
             webhook.receive_time.FromDatetime(self._clock.now())
-            large = len(body) > LARGE_BODY_BYTES
-            result = await (self._large if large else self._batcher).submit(webhook)
-            if large and not named.key and result.outcome == pb.ACCEPT_OUTCOME_UNAUTHENTICATED:
-                self._unproven.charge(named, len(body))
+            if named.key:
+                return await (self._large if len(body) > LARGE_BODY_BYTES else self._batcher).submit(webhook)
+            usual = len(body) <= UNPROVEN_SMALL_BYTES
+            result = await (self._legacy if usual else self._legacy_large).submit(webhook)
+            if result.outcome in _PROVED:
+                self._unproven.charge(client_network.get(), -len(body))
             return result
         finally:
             self._bodies.let_go(body)
@@ -320,7 +354,7 @@ class Door:
         return list(answer.results)
 
     async def _close(self, _: web.Application) -> None:
-        for batcher in (self._batcher, self._large, self._keys):
+        for batcher in (*self._batchers, self._keys):
             await batcher.close()
 
 

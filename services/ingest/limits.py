@@ -42,9 +42,15 @@ LAST_EVENT_SCAN_MAX = 10_000
 TAKEN_IN_SCAN_MAX = 10_000
 """How many of a connection's kept webhook events are looked through for a message of its account."""
 
+UNPROVEN_READ_BYTES_MAX = 16 * 1024
+"""The largest body that is read on the event loop before its signature is checked, and only where it is whole JSON:
+at most some half a millisecond. What is larger or damaged is read by one thread that does nothing else."""
+UNPROVEN_CONTAINERS_MAX = 10_000
+"""Of objects and lists in a body that is read before its signature is checked: making very many keeps the whole process
+busy, whichever thread does it."""
 UNPROVEN_MENDED_BYTES_MAX = 32 * 1024
-"""The largest damaged body that is mended before its signature is checked, which takes some milliseconds of the event
-loop; genuine ones have some ten kilobytes."""
+"""The largest damaged body that is mended before its signature is checked, which takes some milliseconds of that
+thread; genuine ones have some ten kilobytes."""
 
 BODY_TEXT_BYTES_MAX = 16 * 1024 * 1024
 """Larger bodies are answered as bytes alone: twice the largest body would not fit into one gRPC message."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import random
+import time
 from collections import Counter
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -108,6 +109,39 @@ async def never_reads(_: asyncio.StreamReader, writer: asyncio.StreamWriter) -> 
     await asyncio.sleep(HOLD_SECONDS)
 
 
+_DEAR_BYTES = 256 * 1024 - 1_000
+DEAR_BODIES: dict[str, bytes] = {
+    "half characters": b'{"a":"' + b"\\ud83d" * (_DEAR_BYTES // 6) + b'"}',
+    "halves of a mendable size": b'{"a":"' + b"\\ud83d" * 5_400 + b'"}',
+    "empty lists": b"[" + b"[]," * (_DEAR_BYTES // 3) + b"1]",
+    "lists and a line break": b'["\n",' + b"[]," * 10_000 + b"1]",
+    "deep lists": b'{"event":' + b"[" * 1_020 + b"1" + b"]" * 1_020 + b"}",
+    "unclosed lists": b"[" * _DEAR_BYTES,
+    "one long number": b"[" + b"9" * _DEAR_BYTES + b"]",
+    "long numbers": b"[" + b",".join([b"9" * 4_000] * (_DEAR_BYTES // 4_001)) + b"]",
+    "long fractions": b"[" + b",".join([b"0." + b"1" * 700] * (_DEAR_BYTES // 703)) + b"]",
+    "many names": b"{" + b",".join(b'"%x":1' % number for number in range(_DEAR_BYTES // 10)) + b"}",
+    "a number as an account": b'{"account":{"id":"' + b"1" * _DEAR_BYTES + b'"}}',
+}
+"""What costs most to read for its size, and proves nothing."""
+
+
+def legacy_claims(body: bytes) -> Act:
+    """Answers who sends a body again and again to the shared address, under headers that look signed."""
+
+    async def act(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        stamp = int(time.time())
+        writer.write(
+            f"POST /api/chatwoot/webhook HTTP/1.1\r\nHost: here\r\nX-Chatwoot-Timestamp: {stamp}\r\n"
+            f"X-Chatwoot-Signature: sha256={'0' * 64}\r\nContent-Length: {len(body)}\r\n\r\n".encode()
+        )
+        writer.write(body)
+        await writer.drain()
+        await _stay(reader)
+
+    return act
+
+
 KINDS: dict[str, tuple[int, Act]] = {
     "idle": (30, idle),
     "drip": (15, drip),
@@ -123,6 +157,7 @@ KINDS: dict[str, tuple[int, Act]] = {
     "lingers": (2, lingers),
     "long path": (3, long_path),
     "never reads": (1, never_reads),
+    **{f"signed-looking {name}": (1, legacy_claims(body)) for name, body in DEAR_BODIES.items()},
 }
 """Each kind with how often it comes among a hundred."""
 

@@ -7,7 +7,7 @@ from collections.abc import Callable
 from typing import Any, ParamSpec, TypeVar
 
 from chassis.json_reading import JsonMalformed, read_json
-from services.ingest.limits import LARGE_BODY_BYTES
+from services.ingest.limits import JSON_CONTAINERS_MAX, LARGE_BODY_BYTES
 from services.ingest.providers.fields import crowded
 
 P = ParamSpec("P")
@@ -21,9 +21,9 @@ async def aside(byte_count: int, work: Callable[P, T], *args: P.args, **kwargs: 
     return work(*args, **kwargs)
 
 
-def parsed(body: bytes, mended_bytes_max: int | None = None) -> Any:
+def parsed(body: bytes, mended_bytes_max: int | None = None, containers_max: int = JSON_CONTAINERS_MAX) -> Any:
     """The body's JSON, or None where it is none: who is authentic may send what nobody can read."""
-    if crowded(body):
+    if crowded(body, containers_max):
         return None
     try:
         return read_json(body, mended_bytes_max)

@@ -61,9 +61,9 @@ def read_object(body: bytes) -> Json | Invalid:
     return root
 
 
-def crowded(body: bytes) -> bool:
-    """Whether a body may hold more objects and lists than anybody reads."""
-    return len(body) > JSON_CONTAINERS_MAX and body.count(b"{") + body.count(b"[") > JSON_CONTAINERS_MAX
+def crowded(body: bytes, containers_max: int = JSON_CONTAINERS_MAX) -> bool:
+    """Whether a body may hold more objects and lists than are read of it."""
+    return len(body) > containers_max and body.count(b"{") + body.count(b"[") > containers_max
 
 
 def _too_deep(root: Any) -> bool:

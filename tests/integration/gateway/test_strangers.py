@@ -15,9 +15,11 @@ from prometheus_client import CollectorRegistry
 
 from chassis import sockets
 from chassis.errors import Unauthenticated
-from gateway.limits import HEAD_BYTES_MAX
+from gateway.limits import HEAD_BYTES_MAX, UNPROVEN_SMALL_BYTES
 from gateway.listening.connection import Stage
 from gateway.listening.connections import ConnectionLimits, Connections
+from gateway.routes.webhooks import WebhookLimits
+from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.rooms import ACCEPT, World, accept_all, serve_gateway
 
 WEBHOOK = "/webhooks/chatwoot/a-key"
@@ -319,3 +321,58 @@ async def test_a_body_that_nobody_reads_leaves_the_connection_usable(gateway: Wo
         writer.write(b"body")
         writer.write(REQUEST)
         assert (await answer_of(reader))[0] == 200
+
+
+@pytest.mark.case("S5")
+async def test_webhooks_that_name_no_connection_keep_none_waiting_that_name_one(gateway: World) -> None:
+    release = asyncio.Event()
+
+    async def held(request: pb.AcceptWebhooksRequest) -> pb.AcceptWebhooksResponse:
+        if not all(webhook.connection_key for webhook in request.webhooks):
+            await release.wait()
+        return await accept_all(request)
+
+    gateway.rooms.answers[ACCEPT] = held
+
+    async def post(path: str, size: int) -> int:
+        headers = {"X-Chatwoot-Signature": "sha256=abc"}
+        async with gateway.http.post(path, data=b"x" * size, headers=headers) as response:
+            return response.status
+
+    strange = [asyncio.create_task(post("/api/chatwoot/webhook", size)) for size in (2, 100_000, 300_000) * 10]
+    await gateway.rooms.wait_for_calls(2)
+    assert [await post("/webhooks/chatwoot/a-key", size) for size in (2, 300_000)] == [200, 200]
+    assert not any(task.done() for task in strange)
+    release.set()
+    assert set(await asyncio.gather(*strange)) == {200}
+
+
+@pytest.mark.case("S5")
+async def test_of_what_proves_nothing_only_so_much_is_read_and_what_is_proved_is_given_back() -> None:
+    outcome = pb.ACCEPT_OUTCOME_UNAUTHENTICATED
+
+    async def answer(request: pb.AcceptWebhooksRequest) -> pb.AcceptWebhooksResponse:
+        return pb.AcceptWebhooksResponse(results=[pb.AcceptResult(outcome=outcome)] * len(request.webhooks))
+
+    async def chunks() -> AsyncIterator[bytes]:
+        yield b"x" * 40_000
+
+    async with serve_gateway(
+        webhook_limits=WebhookLimits(unproven_burst_bytes=100_000, unproven_bytes_per_second=0)
+    ) as gateway:
+        gateway.rooms.answers[ACCEPT] = answer
+
+        async def post(data: Any) -> int:
+            headers = {"X-Chatwoot-Signature": "sha256=abc"}
+            async with gateway.http.post("/api/chatwoot/webhook", data=data, headers=headers) as response:
+                return response.status
+
+        for outcome in (pb.ACCEPT_OUTCOME_ACCEPTED, pb.ACCEPT_OUTCOME_IGNORED, pb.ACCEPT_OUTCOME_INVALID):
+            proved = [await post(data) for data in (b"x" * 90_000, chunks()) * 2]
+            assert set(proved) == {400 if outcome == pb.ACCEPT_OUTCOME_INVALID else 200}
+        outcome = pb.ACCEPT_OUTCOME_UNAUTHENTICATED
+        large = b"x" * (UNPROVEN_SMALL_BYTES + 1)
+        assert [await post(data) for data in (b"x" * 50_000, chunks(), large)] == [401, 401, 503]
+        # A webhook of usual size is read however much strangers have sent.
+        assert [await post(b"x" * UNPROVEN_SMALL_BYTES) for _ in range(10)] == [401] * 10
+        assert await post(chunks()) == 503

@@ -7,18 +7,30 @@ there is. What is said after that, senders of the former CRM know.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+import asyncio
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
+from dataclasses import dataclass, replace
 from datetime import datetime
+from functools import partial
 from itertools import islice
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
+from chassis.json_reading import JsonMalformed, read_json
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest.directory import Connection, Directory
-from services.ingest.limits import LEGACY_HASHED_BYTES_MAX, LEGACY_SECRETS_TRIED_MIN, UNPROVEN_MENDED_BYTES_MAX
+from services.ingest.limits import (
+    LARGE_BODY_BYTES,
+    LEGACY_HASHED_BYTES_MAX,
+    LEGACY_SECRETS_TRIED_MIN,
+    UNPROVEN_CONTAINERS_MAX,
+    UNPROVEN_MENDED_BYTES_MAX,
+    UNPROVEN_READ_BYTES_MAX,
+)
 from services.ingest.providers.authenticity import Check
-from services.ingest.providers.bodies import aside, parsed
+from services.ingest.providers.bodies import parsed
 from services.ingest.providers.chatwoot.shape import flatten
 from services.ingest.providers.chatwoot.verify import SECRETS_MAX, Claim, read_claim
 from services.ingest.providers.fields import number, obj
@@ -28,6 +40,10 @@ ORGANIZATION_HEADER = "x-organization-id"
 _ID_MAX = 2**63 - 1
 _NOBODY: dict[str, list[Connection]] = {"": []}
 """Tried where nobody is a candidate: the answer takes its time there too."""
+_UNPROVEN = ThreadPoolExecutor(1, thread_name_prefix="unproven")
+"""Reads and hashes what nobody has proved yet: strangers keep one thread busy, and none that others wait for."""
+
+T = TypeVar("T")
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,18 +57,26 @@ class LegacyTarget:
     organization: str
     """The header as it was sent; empty when it was not."""
     organization_id: UUID | None
-    root: Any
+    readable: bool
+    """Whether the body is JSON, as far as it was read."""
+    proved: tuple[Connection, ...] = ()
+    """Those that are known to hold the secret already."""
 
     def choose(self, claim: Claim, body: bytes, candidates: Iterable[Connection], now: datetime) -> Proof | Refusal:
         """The one connection whose secret made the webhook's signature and that is meant."""
         candidates = list(candidates)
-        proved = self._proved(claim, body, candidates, now)
+        proved: Sequence[Connection] = self.proved or self._proved(claim, body, candidates, now)
         if not proved:
             if any(connection.unreadable for connection in candidates):
                 return UNCHECKED
             return unproved(Check.SIGNATURE_MISMATCH)
-        if self.root is None:
-            return _invalid("JSON_MALFORMED")
+        if not self.readable:
+            # Too damaged, or too much of it, to be read for a stranger. By now it is none's.
+            root = parsed(body)
+            if root is None:
+                return _invalid("JSON_MALFORMED")
+            whole = read_target(root, self.organization)
+            return replace(whole, proved=tuple(proved)).choose(claim, body, candidates, now)
         if self.organization:
             proved = [connection for connection in proved if connection.organization_id == self.organization_id]
             if not proved:
@@ -92,40 +116,71 @@ async def prove(
 ) -> dict[int, Proof | Refusal]:
     """Whose each webhook is, by its place among the bodies."""
     decided: dict[int, Proof | Refusal] = {}
-    claims: dict[int, tuple[Claim, LegacyTarget]] = {}
+    claims: dict[int, Claim] = {}
     for place, hook in hooks.items():
         claim = read_claim(hook.headers, now)
         if isinstance(claim, Claim):
-            # Whose it is stands in the body, so this is read before anybody has proved anything.
-            root = await aside(len(bodies[place]), parsed, bodies[place], UNPROVEN_MENDED_BYTES_MAX)
-            claims[place] = claim, read_target(root, hook.headers)
+            claims[place] = claim
         else:
             decided[place] = unproved(claim)
-    by_account, by_organization = await directory.candidates(
-        {target.account_id for _, target in claims.values() if target.account_id is not None},
-        {target.organization_id for _, target in claims.values() if target.organization_id is not None},
+    # Whose it is stands in the body, so this is read before anybody has proved anything.
+    targets = await _read(
+        {place: (bodies[place], hooks[place].headers.get(ORGANIZATION_HEADER, "")) for place in claims}
     )
-    for place, (claim, target) in claims.items():
+    by_account, by_organization = await directory.candidates(
+        {target.account_id for target in targets.values() if target.account_id is not None},
+        {target.organization_id for target in targets.values() if target.organization_id is not None},
+    )
+    choosing: dict[int, Callable[[], Proof | Refusal]] = {}
+    byte_count = 0
+    for place, claim in claims.items():
+        target, body = targets[place], bodies[place]
         candidates = {
             connection.id: connection
             for found in (by_account.get(target.account_id), by_organization.get(target.organization_id))
             for connection in found or ()
         }
-        body = bodies[place]
+        choosing[place] = partial(target.choose, claim, body, list(candidates.values()), now)
         # Each secret goes over the whole body once more.
-        byte_count = len(body) * max(1, len(candidates) * SECRETS_MAX)
-        decided[place] = await aside(byte_count, target.choose, claim, body, list(candidates.values()), now)
-    return decided
+        byte_count += len(body) * max(1, len(candidates) * SECRETS_MAX)
+    return decided | (await _apart(choosing) if byte_count > LARGE_BODY_BYTES else _done(choosing))
 
 
-def read_target(root: Any, headers: Mapping[str, str]) -> LegacyTarget:
-    """Reads account, inbox and the organization header."""
-    organization = headers.get(ORGANIZATION_HEADER, "").strip()
+async def _read(sent: Mapping[int, tuple[bytes, str]]) -> dict[int, LegacyTarget]:
+    """What each body, with the organization of its header, says; as far as it is read for who has proved nothing."""
+    targets: dict[int, LegacyTarget] = {}
+    for place, (body, organization) in sent.items():
+        if len(body) <= UNPROVEN_READ_BYTES_MAX:
+            # Mending what is damaged takes ten times as long.
+            with suppress(JsonMalformed):
+                targets[place] = read_target(read_json(body, mended_bytes_max=0), organization)
+    left = {place: partial(_read_slowly, *given) for place, given in sent.items() if place not in targets}
+    return targets | await _apart(left) if left else targets
+
+
+def _read_slowly(body: bytes, organization: str) -> LegacyTarget:
+    # What was read is let go here too, which takes as long again where it has very many parts.
+    return read_target(parsed(body, UNPROVEN_MENDED_BYTES_MAX, UNPROVEN_CONTAINERS_MAX), organization)
+
+
+def _done(works: Mapping[int, Callable[[], T]]) -> dict[int, T]:
+    return {place: work() for place, work in works.items()}
+
+
+async def _apart(works: Mapping[int, Callable[[], T]]) -> dict[int, T]:
+    """Done by the thread for it: a whole batch at once, for the way there and back takes its turn on the event loop."""
+    return await asyncio.get_running_loop().run_in_executor(_UNPROVEN, _done, works)
+
+
+def read_target(root: Any, organization: str) -> LegacyTarget:
+    """Reads account and inbox; the organization is the header's."""
+    organization = organization.strip()
     try:
         organization_id = UUID(organization) if organization else None
     except ValueError:
         organization_id = None
     flat: Mapping[str, Any] = flatten(root)[0] if isinstance(root, dict) else {}
+    event = flat.get("event")
     return LegacyTarget(
         account_id=_id(obj(flat.get("account")).get("id")),
         inbox_id=(
@@ -133,10 +188,11 @@ def read_target(root: Any, headers: Mapping[str, str]) -> LegacyTarget:
             or _id(flat.get("inbox_id"))
             or _id(obj(flat.get("conversation")).get("inbox_id"))
         ),
-        contact_event=str(flat.get("event", "")).startswith("contact_"),
+        # Nothing but a text is looked at: what nests deeply cannot even be written as one.
+        contact_event=isinstance(event, str) and event.startswith("contact_"),
         organization=organization,
         organization_id=organization_id,
-        root=root,
+        readable=root is not None,
     )
 
 
