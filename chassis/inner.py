@@ -28,12 +28,16 @@ class Readiness:
         self.serving = False
         self.checks: dict[str, Check] = {}
         self._not_needed: set[str] = set()
+        self._told_only: set[str] = set()
 
-    def add(self, name: str, check: Check, *, needed: bool = True) -> None:
-        """Looks at one more dependency; one that is not needed may be away when the process is started."""
+    def add(self, name: str, check: Check, *, needed: bool = True, decides: bool = True) -> None:
+        """Looks at one more dependency; one that is not needed may be away when the process is started, and one that
+        does not decide may be away at any time: it is told of, and the process stays ready."""
         self.checks[name] = check
         if not needed:
             self._not_needed.add(name)
+        if not decides:
+            self._told_only.add(name)
 
     def started(self, report: Mapping[str, str]) -> bool:
         """Whether, by what was seen, the process has started and does what it can without what is not needed."""
@@ -44,7 +48,8 @@ class Readiness:
         names = list(self.checks)
         seen = await asyncio.gather(*(self._look_at(name) for name in names))
         report = dict(zip(names, seen, strict=True))
-        return self.serving and all(state == "ok" for state in seen), report
+        decisive = (state for name, state in report.items() if name not in self._told_only)
+        return self.serving and all(state == "ok" for state in decisive), report
 
     async def _look_at(self, name: str) -> str:
         try:

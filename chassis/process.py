@@ -43,6 +43,7 @@ from chassis.queues.watch import QueueWatch
 from chassis.queues.worker import BATCH_MAX as QUEUE_BATCH_MAX
 from chassis.queues.worker import SLOTS, Worker
 from chassis.queues.worker import Handler as QueueHandler
+from chassis.redis import Redis
 from chassis.relay import Relay
 from chassis.requests import Requests
 from chassis.streams import Waker
@@ -102,6 +103,7 @@ class Host:
         self._databases: dict[str, Database] = {}
         self._channels: dict[tuple[str | None, str, bool], grpc.aio.Channel] = {}
         self._outgoing: Outgoing | None = None
+        self._redis: Redis | None = None
         self._jobs: dict[str, Job] = {}
         self._tasks: list[asyncio.Task[None]] = []
         self._runners: list[web.AppRunner] = []
@@ -261,6 +263,15 @@ class Host:
             self.on_stop(self._outgoing.close)
         return self._outgoing
 
+    def redis(self) -> Redis:
+        """The client of Redis; one per process."""
+        if self._redis is None:
+            self._redis = Redis(self.settings.redis_url.get_secret_value(), self.metrics.registry)
+            # What needs it is refused by itself; to send the process no work would stop all else with it.
+            self.readiness.add("redis", self._redis.check, needed=False, decides=False)
+            self.on_stop(self._redis.close)
+        return self._redis
+
     def serve(self, add_to_server: Callable[[Any, grpc.aio.Server], None], servicer: Any, names: Sequence[str]) -> None:
         """Hosts a servicer under its full service names."""
         add_to_server(servicer, self._server)
@@ -379,6 +390,11 @@ class Process:
     def outgoing(self) -> Outgoing:
         """Calls addresses that somebody else gave us."""
         return self._host.outgoing()
+
+    def redis(self) -> Redis:
+        """Limits and quotas; each call says what holds while Redis is away. The target's name belongs into
+        ``REDIS_TARGETS``, for `prosa up` to start one."""
+        return self._host.redis()
 
     def outbox(self) -> Outbox:
         """Where the service leaves its facts; they are published for as long as the process lives."""

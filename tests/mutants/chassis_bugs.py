@@ -7,6 +7,7 @@ from tests.mutants.table import Mutant
 RELAY = "chassis/relay.py"
 CONSUMER = "chassis/consumer.py"
 UPKEEP = "chassis/migrations.py"
+OF_REDIS = "tests/integration/chassis/test_redis.py"
 OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
 OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
 OF_INSTALLATIONS = "tests/integration/chassis/test_installation.py"
@@ -104,6 +105,20 @@ MUTANTS = (
         "            except Aborted as error:\n                failed: Exception = error\n",
         "            except Aborted as error:\n                raise\n                failed: Exception = error\n",
         (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside",),
+    ),
+    Mutant(
+        "a Redis that hangs costs every call its time",
+        "chassis/redis.py",
+        "            self._away_until = self._monotonic() + AWAY_SECONDS\n",
+        "            self._away_until = self._monotonic()\n",
+        (f"{OF_REDIS}::test_a_redis_that_hangs_costs_one_call_its_time_and_gives_nobody_another_s_answer",),
+    ),
+    Mutant(
+        "what must not be done without Redis is done",
+        "chassis/redis.py",
+        '            raise Unavailable("REDIS_UNAVAILABLE", "Redis does not answer. Try again soon.") from error\n',
+        "            return None  # type: ignore[return-value]\n",
+        (f"{OF_REDIS}::test_what_limits_goes_on_without_redis_and_what_must_not_be_done_is_refused",),
     ),
     Mutant(
         "a simulation goes on while who it woke is still at work",

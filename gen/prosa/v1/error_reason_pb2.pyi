@@ -185,6 +185,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
     operator puts it back.
     """
+    ERROR_REASON_REDIS_UNAVAILABLE: _ErrorReason.ValueType  # 85
+    """UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -352,4 +354,6 @@ ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 77
 """UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
 operator puts it back.
 """
+ERROR_REASON_REDIS_UNAVAILABLE: ErrorReason.ValueType  # 85
+"""UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
