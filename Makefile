@@ -12,6 +12,8 @@ BIN := $(VENV)/bin
 SOURCES := bench chassis cli gateway sandbox services tests tools
 STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
+# "no" leaves the dashboard out, where no registry of npm can be reached.
+DASHBOARD ?= yes
 TEST_SECONDS ?= 3600
 FAULTS ?= 200
 SEED ?=
@@ -22,6 +24,9 @@ help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 install: $(STAMP) ## Make .venv with everything and the `prosa` command in it; does nothing the second time.
+ifneq ($(DASHBOARD),no)
+	@$(BIN)/python -m tools.dashboard
+endif
 
 $(STAMP): requirements-dev.lock pyproject.toml
 	@if [ -z "$(PYTHON)" ]; then \
@@ -41,6 +46,9 @@ run: install ## Start the whole suite with a demo organization and conversations
 	@$(BIN)/prosa up --demo
 
 test: install ## Run every test, for an hour at most; Ctrl-C ends it.
+ifneq ($(DASHBOARD),no)
+	@$(BIN)/python -m tools.dashboard test
+endif
 	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
 bench: install ## Measure every figure beside its own limit.
@@ -67,6 +75,9 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/python tools/requirements.py --check
 	$(BIN)/python tools/cases.py --check --strict
 	$(BIN)/python -m tools.settings --check
+ifneq ($(DASHBOARD),no)
+	$(BIN)/python -m tools.dashboard lint
+endif
 
 format: install ## Bring code and contracts into form.
 	$(BIN)/ruff check --fix .
@@ -84,4 +95,4 @@ cases: install ## List everything that use has found with the tests that hold it
 	$(BIN)/python tools/cases.py
 
 clean: ## Remove .venv and caches; homes of `prosa up` stay.
-	rm -rf $(VENV) .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis
+	rm -rf $(VENV) dashboard/node_modules gateway/pages/dashboard .pytest_cache .mypy_cache .ruff_cache .import_linter_cache .hypothesis

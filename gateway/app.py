@@ -45,6 +45,7 @@ from gateway.listening.peers import Peers
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from gateway.networks import network_of
 from gateway.routes.api import Allowances, Channels, add_api_routes
+from gateway.routes.dashboard import Dashboard
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
@@ -105,6 +106,8 @@ class Parts:
     exchange: Exchange | None = None
     peers: Peers = field(default_factory=Peers)
     acceptance: Acceptance | None = None
+    # None where it was not built.
+    dashboard: Dashboard | None = None
     # Where metrics are kept; a registry of the application's own when not given.
     registry: CollectorRegistry | None = None
 
@@ -147,7 +150,12 @@ def make_app(parts: Parts) -> web.Application:
         metrics.watch("prosa_stream_clients", "Clients that watch the live stream.", lambda: feed.clients)
         LiveUpdates(feed, credentials, parts.gate, parts.clock, parts.stream_heartbeat_seconds).add_routes(app)
     Health(parts.look).add_routes(app)
-    Docs(plans).add_routes(app)
+    docs = Docs(plans)
+    docs.add_routes(app)
+    if parts.dashboard is None:
+        docs.add_landing(app)
+    else:
+        parts.dashboard.add_routes(app)
     app.on_response_prepare.append(add_headers)
     return app
 

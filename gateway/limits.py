@@ -108,6 +108,9 @@ NOT_STORED_CONNECTIONS_MAX = 1_000
 # Pages
 DOCS_ORIGINS_MAX = 16
 """The page about the API is kept for so many of the addresses under which the gateway is reached."""
+DASHBOARD_FILES_MAX = 500
+DASHBOARD_FILE_BYTES_MAX = 4 * 1024 * 1024
+"""The dashboard's files are kept in memory; a build has about a megabyte."""
 
 # Credentials
 TOKEN_CACHE_ENTRIES_MAX = 10_000

@@ -21,6 +21,7 @@ from gateway.listening.connections import ConnectionLimits, Connections
 from gateway.listening.listener import Listener
 from gateway.listening.peers import Peers, is_loopback
 from gateway.listening.tls import server_context
+from gateway.routes.dashboard import built_dashboard
 from gateway.transcoding.contracts import ROOMS
 
 log = structlog.get_logger("gateway.http")
@@ -49,6 +50,7 @@ async def start(process: Process) -> None:
             registry=process.metrics.registry,
             peers=peers,
             acceptance=acceptance,
+            dashboard=built_dashboard(),
         )
     )
     limits = ConnectionLimits.within(open_files.raise_open_files())

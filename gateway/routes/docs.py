@@ -1,4 +1,4 @@
-"""What people and programs read about the API, and the page at the root."""
+"""What people and programs read about the API, and the page at the root where no dashboard was built."""
 
 from __future__ import annotations
 
@@ -36,13 +36,16 @@ class Docs:
         self._docs_by_origin: dict[str, _Content] = {}
 
     def add_routes(self, app: web.Application) -> None:
-        """Registers the pages."""
-        app.router.add_get("/", self.landing)
+        """Registers the pages about the API."""
         app.router.add_get("/api/docs", self.docs)
         app.router.add_get("/api/openapi.json", self.openapi)
 
+    def add_landing(self, app: web.Application) -> None:
+        """Registers the page at the root that is shown where the dashboard was not built."""
+        app.router.add_get("/", self.landing)
+
     async def landing(self, request: web.Request) -> web.StreamResponse:
-        """The page at the root."""
+        """What there is without a dashboard, and how to get it."""
         return self._answer(request, self._landing)
 
     async def docs(self, request: web.Request) -> web.StreamResponse:

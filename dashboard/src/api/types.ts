@@ -1,0 +1,24 @@
+import type { components } from "../gen/api.ts";
+
+type Schemas = components["schemas"];
+
+/** Answers have every field, empty ones too; the document cannot say so, since requests share its schemas. */
+type Whole<T> = T extends readonly (infer Item)[]
+  ? Whole<Item>[]
+  : T extends object
+    ? { [Name in keyof T]-?: Whole<Exclude<T[Name], undefined>> }
+    : T;
+
+export type Problem = Schemas["Problem"];
+export type Organization = Whole<Schemas["identity.Organization"]>;
+export type Contact = Whole<Schemas["identity.Contact"]>;
+export type ContactIdentity = Whole<Schemas["identity.ContactIdentity"]>;
+export type Conversation = Whole<Schemas["conversation.Conversation"]>;
+export type ConversationState = Conversation["state"];
+export type Message = Whole<Schemas["conversation.Message"]>;
+export type Reaction = Whole<Schemas["conversation.Reaction"]>;
+export type Attachment = Whole<Schemas["conversation.Attachment"]>;
+export type Board = Whole<Schemas["crm.Board"]>;
+export type Stage = Whole<Schemas["crm.Stage"]>;
+export type Deal = Whole<Schemas["crm.Deal"]>;
+export type Source = Conversation["source"];

@@ -1,0 +1,21 @@
+import { useEffect } from "react";
+import { type Fact, follow } from "../api/live.ts";
+import { queryClient } from "../api/query.ts";
+import { applyBoardFact } from "../pages/board/facts.ts";
+import { applyContactFact } from "../pages/contacts/facts.ts";
+import { applyConversationFact } from "../pages/conversations/facts.ts";
+
+const APPLIED_BY = [applyConversationFact, applyContactFact, applyBoardFact];
+
+function onFact(fact: Fact): void {
+  APPLIED_BY.some((apply) => apply(queryClient, fact));
+}
+
+/** Keeps all that is shown true for as long as somebody is signed in. */
+export function useLive(): void {
+  useEffect(() => {
+    const ending = new AbortController();
+    void follow({ onFact, onGap: () => void queryClient.invalidateQueries() }, ending.signal);
+    return () => ending.abort();
+  }, []);
+}

@@ -1,0 +1,92 @@
+import { useQuery } from "@tanstack/react-query";
+import { Link, Outlet } from "@tanstack/react-router";
+import { Contact, KanbanSquare, LogOut, MessagesSquare } from "lucide-react";
+import { useLiveState } from "../api/live.ts";
+import { useSession } from "../api/session.ts";
+import { text } from "../texts/index.ts";
+import { Button } from "../ui/button.tsx";
+import { useLive } from "./live.ts";
+import { organizationQuery } from "./organization.ts";
+import { Preferences } from "./preferences.tsx";
+import { signOut } from "./sign-out.ts";
+
+const PLACES = [
+  { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
+  { to: "/board", label: "nav.board", Icon: KanbanSquare },
+  { to: "/contacts", label: "nav.contacts", Icon: Contact },
+] as const;
+
+/** What surrounds every page of somebody who is signed in. */
+export function Shell() {
+  const session = useSession();
+  // Whoever has just signed out is led away by the router.
+  return session ? <Inside key={session.organizationId} /> : null;
+}
+
+function Inside() {
+  useLive();
+  const organization = useQuery(organizationQuery);
+  return (
+    <div className="flex h-full flex-col-reverse md:flex-row">
+      <a
+        href="#content"
+        className="sr-only focus:not-sr-only focus:absolute focus:z-10 focus:bg-card focus:p-3 focus:text-ink"
+      >
+        {text("nav.skip")}
+      </a>
+      <nav
+        aria-label={text("nav.label")}
+        className="flex shrink-0 border-t border-line bg-card md:w-52 md:flex-col md:border-t-0 md:border-r"
+      >
+        <p className="hidden px-4 pt-5 pb-4 text-2xl font-bold tracking-tight md:block" aria-hidden="true">
+          {"prosa"}
+          <span className="text-accent">{"."}</span>
+        </p>
+        <ul className="flex flex-1 justify-around md:flex-none md:flex-col md:gap-1 md:px-2">
+          {PLACES.map(({ to, label, Icon }) => (
+            <li key={to} className="flex-1 md:flex-none">
+              <Link
+                to={to}
+                className="flex min-h-12 flex-col items-center justify-center gap-1 px-2 py-1.5 text-xs text-soft hover:bg-quiet md:min-h-10 md:flex-row md:justify-start md:gap-3 md:rounded-lg md:px-3 md:text-[15px]"
+                activeProps={{ className: "!text-accent font-semibold", "aria-current": "page" }}
+              >
+                <Icon aria-hidden="true" className="size-5" />
+                {text(label)}
+              </Link>
+            </li>
+          ))}
+        </ul>
+        <div className="mt-auto hidden flex-col gap-3 p-4 md:flex">
+          <Preferences />
+        </div>
+      </nav>
+      <div className="flex min-h-0 min-w-0 flex-1 flex-col">
+        <header className="flex items-center gap-3 border-b border-line bg-card px-4 py-2">
+          <p className="min-w-0 truncate font-semibold">{organization.data?.name}</p>
+          <LiveMark />
+          <Button look="bare" className="ml-auto" onClick={() => void signOut()}>
+            <LogOut aria-hidden="true" className="size-4" />
+            {text("action.signOut")}
+          </Button>
+        </header>
+        <main id="content" tabIndex={-1} className="min-h-0 flex-1 outline-none">
+          <Outlet />
+        </main>
+      </div>
+    </div>
+  );
+}
+
+/** Says whether what is shown follows along. */
+function LiveMark() {
+  const state = useLiveState();
+  return (
+    <output className="flex items-center gap-1.5 text-sm text-soft" data-live={state}>
+      <span
+        aria-hidden="true"
+        className={`size-2 rounded-full ${state === "live" ? "bg-good" : state === "away" ? "bg-bad" : "bg-warn"}`}
+      />
+      {text(`live.${state}`)}
+    </output>
+  );
+}

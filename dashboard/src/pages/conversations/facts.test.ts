@@ -1,0 +1,94 @@
+import { QueryClient } from "@tanstack/react-query";
+import { beforeEach, expect, test } from "vitest";
+import { itemsOf, type Paged } from "../../api/pages.ts";
+import type { Conversation, Message } from "../../api/types.ts";
+import { applyConversationFact } from "./facts.ts";
+import { conversationKeys } from "./queries.ts";
+
+let client: QueryClient;
+beforeEach(() => {
+  client = new QueryClient();
+});
+
+function conversation(id: string, minute: number, more: Partial<Conversation> = {}): Conversation {
+  return {
+    conversation_id: id,
+    state: "OPEN",
+    contact_id: "c",
+    unread_count: 0,
+    last_message_time: `2026-11-29T10:${String(minute).padStart(2, "0")}:00Z`,
+    last_message_preview: "",
+    ...more,
+  } as Conversation;
+}
+
+function message(id: string, minute: number, more: Partial<Message> = {}): Message {
+  return {
+    message_id: id,
+    conversation_id: "a",
+    text: id,
+    direction: "INBOUND",
+    reactions: [],
+    create_time: `2026-11-29T10:${String(minute).padStart(2, "0")}:00Z`,
+    ...more,
+  } as Message;
+}
+
+function put(key: readonly unknown[], items: unknown[], nextPageToken = ""): void {
+  client.setQueryData<Paged<unknown>>(key, { pages: [{ items, nextPageToken }], pageParams: [""] });
+}
+
+function shown<T>(key: readonly unknown[]): T[] {
+  return itemsOf(client.getQueryData<Paged<T>>(key));
+}
+
+function tell(name: string, data: object): void {
+  const fact = { type: `prosa.conversation.v1.${name}`, position: 1, data: data as Record<string, unknown> };
+  expect(applyConversationFact(client, fact)).toBe(true);
+}
+
+test("a message raises its conversation to the top and is counted", () => {
+  put(conversationKeys.list({}), [conversation("b", 2), conversation("a", 1)]);
+  tell("MessageReceived", { conversation_id: "a", message: message("new", 3) });
+  const [first, second] = shown<Conversation>(conversationKeys.list({}));
+  expect(first).toMatchObject({ conversation_id: "a", last_message_preview: "new", unread_count: 1 });
+  expect(second?.conversation_id).toBe("b");
+});
+
+test("a conversation that no longer fits a filter leaves that list, and joins the one that it fits", () => {
+  put(conversationKeys.list({ state: "OPEN" }), [conversation("a", 1)]);
+  put(conversationKeys.list({ state: "RESOLVED" }), []);
+  tell("ConversationUpdated", { conversation: conversation("a", 1, { state: "RESOLVED" }) });
+  expect(shown(conversationKeys.list({ state: "OPEN" }))).toEqual([]);
+  expect(shown(conversationKeys.list({ state: "RESOLVED" }))).toHaveLength(1);
+});
+
+test("a message told twice stands once, and a late one where its time belongs", () => {
+  put(conversationKeys.messages("a"), [message("3", 3), message("1", 1)]);
+  tell("MessageReceived", { conversation_id: "a", message: message("4", 4) });
+  tell("MessageReceived", { conversation_id: "a", message: message("4", 4) });
+  tell("MessageSent", { conversation_id: "a", message: message("2", 2) });
+  expect(shown<Message>(conversationKeys.messages("a")).map((item) => item.message_id)).toEqual(["4", "3", "2", "1"]);
+});
+
+test("what is older than all that was fetched waits for its page", () => {
+  put(conversationKeys.messages("a"), [message("3", 3)], "more");
+  tell("MessageReceived", { conversation_id: "a", message: message("0", 0) });
+  expect(shown(conversationKeys.messages("a"))).toHaveLength(1);
+});
+
+test("a message that is read keeps its reactions, and a reaction is given, changed and taken back", () => {
+  put(conversationKeys.messages("a"), [message("1", 1)]);
+  const reaction = { author: "CONTACT", author_name: "Ana", text: "👍", removed: false };
+  tell("MessageReactionChanged", { conversation_id: "a", message_id: "1", reaction });
+  tell("MessageUpdated", { message: message("1", 1, { state: "READ" }) });
+  expect(shown<Message>(conversationKeys.messages("a"))[0]).toMatchObject({ state: "READ", reactions: [reaction] });
+  tell("MessageReactionChanged", { conversation_id: "a", message_id: "1", reaction: { ...reaction, removed: true } });
+  expect(shown<Message>(conversationKeys.messages("a"))[0]?.reactions).toEqual([]);
+});
+
+test("who answers changes at once", () => {
+  put(conversationKeys.list({}), [conversation("a", 1)]);
+  tell("HandoffChanged", { conversation_id: "a", handoff: { mode: "HUMAN" } });
+  expect(shown<Conversation>(conversationKeys.list({}))[0]?.handoff?.mode).toBe("HUMAN");
+});

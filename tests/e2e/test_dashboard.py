@@ -1,0 +1,179 @@
+"""The dashboard as people meet it: the whole suite with its demo, and a browser in front of it."""
+
+from __future__ import annotations
+
+import asyncio
+import re
+import secrets
+import time
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+import aiohttp
+import orjson
+import psutil  # type: ignore[import-untyped]  # no stubs are published with it
+import pytest
+from playwright.async_api import Page, expect
+
+from chassis.embedded.shapes import Shape
+from cli.smoke.bodies import Writer, flat_message
+from prosa.v1.options_pb2 import SOURCE_WHATSAPP
+from sandbox.chatwoot.signing import signed_request
+from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
+from tests.e2e.suite import Suite
+
+CUSTOMER = "Rosa <b>Marinho</b> da Silva"
+CONVERSATION = 899_999_001
+
+
+@pytest.fixture
+async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
+    """A home that nobody used before."""
+    chromium()
+    running = Suite(tmp_path / "home")
+    yield running
+    await running.close()
+
+
+@pytest.mark.timeout(300)
+async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
+    content = await suite.start("--demo", "--shape", Shape.DOOR)
+    expect.set_options(timeout=WAIT_MS)
+    async with open_browser() as browser, _provider() as session:
+        async with visitor(browser) as person:
+            await _signing_in_leads_to_where_one_wanted_to_be(person, content)
+            await _a_customer_is_seen_at_once(person, session, content)
+            await _nothing_is_missed_while_the_door_is_away(person, suite, session, content)
+            await _contacts_are_found_by_phone(person)
+            await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
+        async with visitor(browser, locale="en-GB", width=375) as person:
+            await _a_telephone_is_wide_enough(person, content)
+
+
+async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, content: dict[str, Any]) -> None:
+    page = person.page
+    await page.goto(f"{content['url']}/board")
+    await expect(page).to_have_url(re.compile(r"/sign-in\?back="))
+    await person.looks_right("sign-in")
+    person.nothing_broke()
+    await _sign_in(page, content["admin"]["email"], "not-the-password")
+    await expect(page.get_by_role("alert")).to_have_text("E-mail ou senha incorretos.")
+    # The browser itself tells its console of every 401.
+    person.broken.clear()
+    await _sign_in(page, content["admin"]["email"], content["admin"]["password"])
+    await expect(page).to_have_url(f"{content['url']}/board")
+    await expect(page.locator("[data-stage]")).to_have_count(7)
+    first = page.locator("[data-stage]").first
+    await expect(first.get_by_role("listitem").first).to_be_visible()
+    await expect(first.locator("[data-count]")).to_have_text(re.compile(r"negócio"))
+    await person.looks_right("board")
+
+
+async def _a_customer_is_seen_at_once(person: Visitor, session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
+    page = person.page
+    await page.get_by_role("link", name="Conversas").click()
+    await expect(page.locator("[data-live=live]")).to_be_visible()
+    await expect(page.locator("[data-conversation]").first).to_be_visible()
+    assert await _write(session, content, 1, "Bom dia! <img src=x onerror=alert(1)>") == 200
+    row = page.locator("[data-conversation]", has_text=CUSTOMER)
+    await expect(row).to_contain_text("Bom dia!")
+    await row.click()
+    await expect(page).to_have_url(re.compile(r"/conversations/[0-9a-f-]{36}"))
+    messages = page.locator("[data-message]")
+    await expect(messages).to_have_count(1)
+    await expect(messages.first).to_contain_text("<img src=x onerror=alert(1)>")
+    assert await _write(session, content, 2, "Ainda há vaga?") == 200
+    await expect(messages).to_have_count(2)
+    await expect(messages.last).to_contain_text("Ainda há vaga?")
+    await person.looks_right("thread")
+    person.nothing_broke()
+
+
+async def _nothing_is_missed_while_the_door_is_away(
+    person: Visitor, suite: Suite, session: aiohttp.ClientSession, content: dict[str, Any]
+) -> None:
+    page = person.page
+    door = psutil.Process(suite.pid("gateway"))
+    door.kill()
+    await asyncio.to_thread(door.wait)
+    # The supervisor holds the socket: who writes meanwhile waits.
+    assert await _write(session, content, 3, "Escrevi no meio da queda") == 200
+    messages = page.locator("[data-message]")
+    await expect(messages).to_have_count(3)
+    await expect(messages.last).to_contain_text("no meio da queda")
+    await expect(page.locator("[data-live=live]")).to_be_visible()
+    # A broken connection is told to the console; that is what was looked for.
+    person.broken.clear()
+    await page.reload()
+    await expect(messages).to_have_count(3)
+
+
+async def _contacts_are_found_by_phone(person: Visitor) -> None:
+    page = person.page
+    await page.get_by_role("link", name="Contatos").click()
+    await page.get_by_label("Nome ou telefone").fill("(11) 90000-7878")
+    found = page.get_by_role("region", name="Lista de contatos").get_by_role("link")
+    await expect(found).to_have_count(1)
+    await expect(page).to_have_url(re.compile(r"phone="))
+    await found.click()
+    await expect(page.get_by_role("heading", name=CUSTOMER)).to_be_visible()
+    await expect(page.get_by_role("heading", name="Negócios")).to_be_visible()
+    await expect(page.get_by_role("region", name="Contato", exact=True).get_by_role("link")).to_have_count(2)
+    await person.looks_right("contact")
+    person.nothing_broke()
+
+
+async def _the_language_is_kept_and_signing_out_leaves_nothing(person: Visitor, content: dict[str, Any]) -> None:
+    page = person.page
+    await page.get_by_label("Idioma").select_option("en")
+    await expect(page.get_by_role("heading", name="Deals")).to_be_visible()
+    await page.get_by_label("Colours").select_option("dark")
+    assert await page.evaluate("document.documentElement.dataset.theme") == "dark"
+    address = page.url
+    await page.get_by_role("button", name="Sign out").click()
+    await expect(page).to_have_url(re.compile(r"/sign-in"))
+    await page.goto(address)
+    await expect(page.get_by_role("button", name="Sign in")).to_be_visible()
+    await expect(page.get_by_text("Marinho")).to_have_count(0)
+    await page.goto(f"{content['url']}/api/v1/nothing")
+    await expect(page.get_by_text("NOT_FOUND")).to_be_visible()
+    person.broken.clear()
+
+
+async def _a_telephone_is_wide_enough(person: Visitor, content: dict[str, Any]) -> None:
+    page = person.page
+    await page.goto(content["url"])
+    await _sign_in(page, content["admin"]["email"], content["admin"]["password"])
+    await page.locator("[data-conversation]").first.click()
+    await expect(page.locator("[data-message]").first).to_be_visible()
+    await person.looks_right("thread on a telephone")
+    await page.get_by_role("link", name="Back to conversations").click()
+    await expect(page.get_by_role("heading", name="Conversations")).to_be_visible()
+    await person.looks_right("conversations on a telephone")
+    await page.get_by_role("link", name="Board").click()
+    await expect(page.locator("[data-stage]").first).to_be_visible()
+    await person.looks_right("board on a telephone")
+    person.nothing_broke()
+
+
+def _provider() -> aiohttp.ClientSession:
+    """One that opens a connection for each webhook, and so finds the door that is there."""
+    return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
+
+
+async def _sign_in(page: Page, email: str, password: str) -> None:
+    form = page.get_by_role("form")
+    await form.locator("[name=email]").fill(email)
+    await form.locator("[name=password]").fill(password)
+    await form.get_by_role("button").click()
+
+
+async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int, text: str) -> int:
+    """Lets a customer write to the demo's WhatsApp, as Chatwoot would tell it."""
+    writer = Writer(SOURCE_WHATSAPP, "+5511900007878", CUSTOMER, content["chatwoot"]["account_id"], 21)
+    body = orjson.dumps(flat_message(writer, CONVERSATION, 899_999_100_000 + number, text, datetime.now(UTC)))
+    headers = signed_request(body, content["chatwoot"]["webhook_secret"], secrets.token_hex(8), int(time.time()))
+    async with session.post(content["chatwoot"]["webhook_url"], data=body, headers=headers) as answer:
+        return answer.status
