@@ -31,6 +31,7 @@ from services.ingest import connection_messages as messages
 from services.ingest import connection_rules as rules
 from services.ingest import connection_store as store
 from services.ingest.connection_check import Declared, Kept
+from services.ingest.connection_secrets import open_secrets, readable_secrets
 from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.directory import SECRET_COLUMN
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
@@ -187,8 +188,10 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             # The lock makes two that add at the same moment see each other's secret.
             if await store.find_connection(tx, organization_id, connection_id, lock=True) is None:
                 raise _no_connection()
-            live = await self._open_secrets(tx, organization_id, connection_id)
-            await store.delete_secrets(tx, organization_id, rules.superseded_secrets(live, added, only=request.only))
+            # One that cannot be opened proves nothing, and as long as it is there nothing else is refused: it goes.
+            live, broken = await readable_secrets(tx, self._vault, organization_id, connection_id)
+            superseded = rules.superseded_secrets(live, added, only=request.only)
+            await store.delete_secrets(tx, organization_id, [*superseded, *broken])
             sealed = self._vault.seal(added.encode(), organization_id=organization_id, column=SECRET_COLUMN)
             await store.insert_secret(tx, organization_id, connection_id, SealedSecret(self._ids.new(), sealed), now)
             answer = await self._read(tx, organization_id, connection_id)
@@ -299,7 +302,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             connection = await store.find_connection(tx, organization_id, connection_id)
             if connection is None:
                 raise _no_connection()
-            live = await self._open_secrets(tx, organization_id, connection_id)
+            live = await open_secrets(tx, self._vault, organization_id, connection_id)
             channels = await store.channels_of(tx, organization_id, [connection_id])
             last_event_time = await store.last_event_time(tx, organization_id, connection_id)
         kept = Kept(
@@ -406,15 +409,6 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 ]
             )
         return messages.channel_message(found[0])
-
-    async def _open_secrets(self, tx: Tx, organization_id: UUID, connection_id: UUID) -> dict[UUID, str]:
-        """The live secrets by id, newest first."""
-        return {
-            sealed.id: self._vault.open(
-                sealed.secret_sealed, organization_id=organization_id, column=SECRET_COLUMN
-            ).decode()
-            for sealed in await store.list_secrets(tx, organization_id, connection_id)
-        }
 
     def _access_token(self, connection: Connection) -> str:
         if connection.access_token_sealed is None:

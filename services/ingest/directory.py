@@ -19,7 +19,6 @@ from chassis import streams
 from chassis.canonical import Source
 from chassis.crypto import KEY_FILE, SealBroken, Vault
 from chassis.db import Database, Tx, scope
-from chassis.inner import NotReady
 from services.ingest.connection_rules import server_of, unsigned_end_time
 from services.ingest.limits import LEGACY_CANDIDATES_PER_ACCOUNT_MAX, LEGACY_CANDIDATES_PER_ORGANIZATION_MAX
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
@@ -63,7 +62,6 @@ class Directory:
         self._changed = streams.Waker(nats, CHANGED_SUBJECT)
         self._by_key: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, Connection]] = OrderedDict()
-        self._unreadable: set[UUID] = set()
         # By account or organization: the ids of connections with their organizations'.
         self._candidates: OrderedDict[int | UUID, tuple[float, dict[UUID, UUID]]] = OrderedDict()
 
@@ -218,7 +216,6 @@ class Directory:
                 unreadable.add(row.connection_id)
             else:
                 secrets.setdefault(row.connection_id, []).append(opened)
-        self._unreadable = (self._unreadable - set(organizations)) | unreadable
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
         for row in await tx.exec_driver_sql(
             "select id, connection_id, source, provider_channel_id, board_id, evolution_instance from ingest.channels"
@@ -252,21 +249,23 @@ class Directory:
             for row in connections
         }
 
-    async def check_secrets(self) -> None:
-        """Raises NotReady while a secret of a connection that was looked up cannot be opened."""
-        if self._unreadable:
-            raise NotReady(
-                f"Webhook secrets of {len(self._unreadable)} connections cannot be opened with the keys in {KEY_FILE}, "
-                f"among them {min(self._unreadable)}: its webhooks are answered 503. Put the file back that they were "
-                "sealed with, or add the secrets anew."
-            )
-
     def _opened(self, row: Any) -> str | None:
         """A webhook secret, or None where it cannot be opened: the others that are looked up with it go on."""
         try:
             opened = self._vault.open(row.secret_sealed, organization_id=row.organization_id, column=SECRET_COLUMN)
         except SealBroken as error:
-            logger.warning("connection_secret_unreadable", connection_id=str(row.connection_id), error=str(error))
+            # Of this connection alone: its webhooks are answered 503, and all the others go on. A process whose keys
+            # are not those of its installation does not start at all, see chassis.keys.
+            logger.warning(
+                "connection_secret_unreadable",
+                connection_id=str(row.connection_id),
+                organization_id=str(row.organization_id),
+                error=str(error),
+                advice=(
+                    f"Put the {KEY_FILE} back that it was sealed with, or add the webhook's secret anew:"
+                    " prosa connection add-secret"
+                ),
+            )
             return None
         return opened.decode()
 

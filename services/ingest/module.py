@@ -35,7 +35,6 @@ async def start(process: Process) -> None:
     wake_lanes = waker(nats)
     directory = Directory(db, process.vault(), nats)
     await directory.watch()
-    process.readiness.add("ingest.secrets", directory.check_secrets)
     reader = FeedReader(nats)
     await reader.watch()
     _serve_door(process, directory, wake_lanes)
@@ -85,7 +84,6 @@ async def start_accept(process: Process) -> None:
     """The door alone, for a process that holds the gateway and nothing else."""
     directory = Directory(process.database(), process.vault(), process.nats)
     await directory.watch()
-    process.readiness.add("ingest.secrets", directory.check_secrets)
     _serve_door(process, directory, waker(process.nats))
     # After days of rest the door may open before the others have made the partitions it writes to.
     process.maintain()

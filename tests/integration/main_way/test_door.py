@@ -130,9 +130,20 @@ async def test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_ot
     assert [status for status, _ in answers] == [503, 200]
     assert answers[0][1]["reason"] == "SECRET_UNREADABLE"
     assert (await sound.done(answers[1][1]["webhook_event_id"]))["state"] == "PROCESSED"
+    # The process is as ready as before: nobody else's webhooks are turned away for it.
+    async with session.get(f"http://127.0.0.1:{world.host.http_port}/readyz") as ready:
+        assert ready.status == 200, await ready.text()
     # What was let in before is processed all the same.
     assert (await broken.send(f"/api/v1/webhook-events/{event['id']}:replay", {}))[0] == 200
     assert (await broken.done(str(event["id"])))["state"] == "PROCESSED"
+    # Its own organization mends it: the secret is added again, and what cannot be opened is forgotten.
+    path = f"/api/v1/connections/{broken.connection.connection_id}:addSecret"
+    status, answer = await broken.send(path, {"webhook_secret": SECRET})
+    assert status == 200, answer
+    status, answer = await broken.post(broken.encoded(changed(sample(INCOMING), id=7100)))
+    assert status == 200, answer
+    status, answer = await broken.post(broken.encoded(changed(sample(INCOMING), id=7101)), secret="x" * 20)
+    assert (status, answer["reason"]) == (401, "SIGNATURE_MISMATCH")
 
 
 async def test_an_unknown_key_is_not_found(office: Office) -> None:

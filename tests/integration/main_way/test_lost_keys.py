@@ -86,10 +86,8 @@ async def test_a_genuine_webhook_that_cannot_be_checked_is_answered_503_and_read
             assert plain.status == 401
         assert await legacy(now) == 503
         assert await now.count("ingest.webhook_events") == before
-        status, report = await ready(world)
-        assert status == 503
-        assert "encryption.json" in report
-        assert str(now.connection.connection_id) in report
+        # One connection's secret is no trouble of the process: others' webhooks must not be turned away for it.
+        assert (await ready(world))[0] == 200
         status, answer = await now.send(f"/api/v1/connections/{now.connection.connection_id}:check", {})
         assert (status, answer["reason"]) == (503, "SECRET_UNREADABLE"), answer
     finally:
