@@ -6,9 +6,10 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 
+from chassis.batches import held_back
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from prosa.conversation.v1 import conversation_service_pb2 as pb
@@ -58,10 +59,6 @@ class Fold:
         conversation = self.conversation_of(item)
         created = conversation is None
         if conversation is None:
-            if item.known_conversation_only:
-                raise NotFound(
-                    "CONVERSATION_NOT_FOUND", "Nobody was found for the event, nor is its conversation known."
-                )
             conversation = new_conversation(item, new_id(), now, self._next_generation(item.key))
         if item.message is not None and item.message.reaction is not None:
             return self._take_reaction(conversation, item, item.message, item.message.reaction, created, now)
@@ -246,13 +243,30 @@ class Recorder:
         self._ids = ids
         self._months: set[tuple[int, int]] = set()
 
-    async def record(self, items: Sequence[Item]) -> list[pb.RecordedItem]:
-        """What was recorded for each item. Raises what is wrong with any of them."""
+    async def record(self, items: Sequence[Item]) -> list[pb.RecordedItem | ProsaError]:
+        """What was recorded for each item. Raises what is wrong with any of them.
+
+        Where only a known conversation would do and there is none, nothing is wrong with the batch: the item answers
+        so, what comes after it for the same conversation waits, and all the others are recorded.
+        """
         now = self._clock.now()
         await self._ensure_months(item.message.create_time for item in items if item.message is not None)
         async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
             fold = await _load(tx, items, now)
-            recorded = [fold.take(item, self._new_id, now) for item in items]
+            recorded: list[pb.RecordedItem | ProsaError] = []
+            nowhere: set[ConversationKey] = set()
+            for item in items:
+                if item.key in nowhere:
+                    recorded.append(held_back())
+                elif item.known_conversation_only and fold.conversation_of(item) is None:
+                    nowhere.add(item.key)
+                    recorded.append(
+                        NotFound(
+                            "CONVERSATION_NOT_FOUND", "Nobody was found for the event, nor is its conversation known."
+                        )
+                    )
+                else:
+                    recorded.append(fold.take(item, self._new_id, now))
             await self._write(tx, fold, now)
         return recorded
 

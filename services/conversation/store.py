@@ -461,7 +461,8 @@ async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -
         from unnest(%(organization_ids)b::text[]::uuid[], %(keys)b::text[])
           as wanted (organization_id, conversation_key)
         join conversation.conversations using (organization_id, conversation_key)
-        order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id
+        order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
+          conversations.generation desc
         for update of conversations
         """,
         {"organization_ids": list(organization_ids), "keys": list(conversation_keys)},

@@ -156,4 +156,18 @@ MUTANTS = (
         "        unsigned = True\n",
         (f"{OF_VERIFY}::test_without_a_secret_everything_is_accepted_as_unsigned_for_a_time",),
     ),
+    Mutant(
+        "a secret that cannot be opened stays when another is added",
+        "services/ingest/connection_servicer.py",
+        "[*superseded, *broken]",
+        "superseded",
+        (f"{OF_THE_WAY_IN}::test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other",),
+    ),
+    Mutant(
+        "a word for nothing is an id of the network",
+        "services/ingest/providers/chatwoot/message.py",
+        "    return source_id if any(sign.isdigit() for sign in source_id) else None\n",
+        "    return source_id\n",
+        (f"{OF_SAMENESS}::TestOneMessageToldSeveralTimes::test_what_is_no_id_of_the_network_makes_nothing_the_same",),
+    ),
 )

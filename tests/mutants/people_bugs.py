@@ -118,6 +118,13 @@ MUTANTS = (
         (f"{OF_REFERENCES}::test_a_number_that_changes_stays_with_the_person_whom_something_else_names[name]",),
     ),
     Mutant(
+        "an event of an unknown conversation is forgotten before the next of the same",
+        "services/conversation/recording.py",
+        "                    nowhere.add(item.key)\n",
+        "",
+        (f"{OF_RECORD}::test_what_names_no_conversation_that_is_known_holds_back_its_own_and_halves_no_batch",),
+    ),
+    Mutant(
         "a phone of one beats an e-mail of another",
         RULE,
         "    contacts = _distinct(*found.carriers, *found.email_contacts)\n",

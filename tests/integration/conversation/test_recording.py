@@ -69,6 +69,25 @@ async def test_a_first_message_makes_a_conversation_and_announces_both(world: Wo
     assert [row["correlation_id"] for row in correlations] == [item.cause_id] == [received.cause_id]
 
 
+@pytest.mark.case("F03")
+async def test_what_names_no_conversation_that_is_known_holds_back_its_own_and_halves_no_batch(
+    world: World, organization_id: UUID
+) -> None:
+    nowhere = Heard(organization_id, "777")
+    items = [Heard(organization_id, str(number)).item(written(str(number)), told(1)) for number in range(6)]
+    items.insert(2, nowhere.item(None, told(1), known_conversation_only=True))
+    items.append(nowhere.item(written("9"), told(2)))
+    results = await batch(world, *items)
+    assert [result.HasField("error") for result in results] == [False, False, True, False, False, False, False, True]
+    assert from_status(results[2].error).reason == "CONVERSATION_NOT_FOUND"
+    assert from_status(results[7].error).reason == "EARLIER_ITEM_FAILED"
+    transactions = await world.rows(
+        "select distinct xmin::text from conversation.conversations where organization_id = %s", organization_id
+    )
+    assert len(transactions) == 1
+    assert len((await kept(world, organization_id))[1]) == 6
+
+
 async def test_a_plain_message_moves_a_known_conversation_on(world: World, organization_id: UUID) -> None:
     heard = Heard(organization_id)
     await batch(world, heard.item(written("1"), told(1, unread_count=1)))

@@ -119,7 +119,7 @@ class TestOneMessageToldSeveralTimes:
         delivered = [await office.deliver(copy_of(body, place)) for place in range(3)]
         assert [message["copy_count"] for message in await messages(office, delivered[0]["conversation_id"])] == [2]
 
-    @pytest.mark.parametrize("source_id", [None, "campanha-black-friday", "1"])
+    @pytest.mark.parametrize("source_id", [None, "campanha-black-friday", "1", "WAID:", "WAID:undefined"])
     async def test_what_is_no_id_of_the_network_makes_nothing_the_same(
         self, office: Office, source_id: str | None
     ) -> None:

@@ -156,7 +156,8 @@ def _network_id(source_id: str | None) -> str | None:
     """The source id where it can be nothing but the network's own."""
     if source_id is None or not (source_id.startswith(_NETWORK_IDS) or _KEY_ID.fullmatch(source_id)):
         return None
-    return source_id
+    # "WAID:" and "WAID:undefined" are what a bridge without an id at hand writes, under every message alike.
+    return source_id if any(sign.isdigit() for sign in source_id) else None
 
 
 def _reaction(attributes: Json, *, deleted: bool) -> Reaction:
