@@ -17,7 +17,7 @@ from chassis.errors import Aborted
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as pb
-from services.identity import backfill_store, facts, resolution_log, resolution_store
+from services.identity import backfill_store, facts, resolution_log_store, resolution_store
 from services.identity.backfill_domain import Batch, Claims, Standing
 from services.identity.directory import Changes, Conflict, Person, Resolution
 from services.identity.domain import WHATSAPP, Contact, Identity, Outcome, conversation_key
@@ -77,7 +77,7 @@ class Backfiller:
         gathered = self._gather(batch, people, held, now)
         await resolution_store.write(tx, gathered.changes, now)
         await self._outbox.add(tx, facts.facts_of(gathered.changes, now), now)
-        await resolution_log.add(tx, gathered.log, self._ids.new, now)
+        await resolution_log_store.add(tx, gathered.log, self._ids.new, now)
         return batch
 
     def _gather(self, batch: Batch, people: dict[str, Person], held: dict[UUID, Contact], now: datetime) -> _Gathered:

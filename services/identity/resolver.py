@@ -12,7 +12,7 @@ from chassis.errors import NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from prosa.identity.v1 import contact_service_pb2 as pb
-from services.identity import facts, people, resolution_log, resolution_store
+from services.identity import facts, people, resolution_log_store, resolution_store
 from services.identity.directory import Directory, Person, Resolution
 from services.identity.domain import Outcome
 from services.identity.junk import Blocked
@@ -61,7 +61,7 @@ class Resolver:
                 log.append((result, ""))
             elif result is not None:
                 log.append((_failed(person), result.message))
-        await resolution_log.add(tx, log, self._ids.new, now)
+        await resolution_log_store.add(tx, log, self._ids.new, now)
         return [result for result in results if result is not None]
 
     async def _read(

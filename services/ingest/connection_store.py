@@ -396,3 +396,11 @@ def _channel(row: Any) -> Channel:
         create_time=row.create_time,
         version=row.version,
     )
+
+
+async def note_unsigned(tx: Tx, connection_ids: Sequence[UUID], now: datetime) -> None:
+    """Notes that connections took an unsigned webhook."""
+    await tx.exec_driver_sql(
+        "update ingest.connections set last_unsigned_time = %(now)s where id = any (%(ids)b)",
+        {"now": now, "ids": connection_ids},
+    )

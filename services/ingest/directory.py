@@ -19,8 +19,8 @@ from chassis import streams
 from chassis.canonical import Source
 from chassis.crypto import KEY_FILE, SealBroken, Vault
 from chassis.db import Database, Tx, scope
+from services.ingest import lookup_store
 from services.ingest.connection_rules import server_of, unsigned_end_time
-from services.ingest.limits import LEGACY_CANDIDATES_PER_ACCOUNT_MAX, LEGACY_CANDIDATES_PER_ORGANIZATION_MAX
 from services.ingest.normal_form import ChannelInfo, ConnectionContext
 
 KEEP_SECONDS = 5.0
@@ -96,12 +96,7 @@ class Directory:
                 missing.append(key)
         if missing:
             async with self._db.transaction() as tx:
-                rows = await tx.exec_driver_sql(
-                    "select key, found_connection_id as id, found_organization_id as organization_id"
-                    " from unnest(%(keys)b::text[]) as wanted (key), ingest.connection_by_key(key)",
-                    {"keys": sorted(missing)},
-                )
-                ids = {row.key: (row.id, row.organization_id) for row in rows}
+                ids = await lookup_store.find_by_keys(tx, missing)
                 loaded = await self._load(tx, dict(ids.values()))
             for key in missing:
                 connection = loaded.get(ids[key][0]) if key in ids else None
@@ -150,23 +145,11 @@ class Directory:
         organization_ids = sorted(name for name in missing if isinstance(name, UUID))
         async with self._db.transaction(*organization_ids) as tx:
             if account_ids:
-                for row in await tx.exec_driver_sql(
-                    "select * from ingest.connections_of_accounts(%(ids)b::bigint[], %(each)s, %(all)s)",
-                    {
-                        "ids": account_ids,
-                        "each": LEGACY_CANDIDATES_PER_ORGANIZATION_MAX,
-                        "all": LEGACY_CANDIDATES_PER_ACCOUNT_MAX,
-                    },
-                ):
-                    found[row.found_account_id][row.found_connection_id] = row.found_organization_id
+                for account_id, connection_id, holder in await lookup_store.find_of_accounts(tx, account_ids):
+                    found[account_id][connection_id] = holder
             if organization_ids:
-                for row in await tx.exec_driver_sql(
-                    "select organization_id, candidate.id from unnest(%(ids)b::uuid[]) as wanted (organization_id),"
-                    " lateral (select id from ingest.connections connection where provider = 'CHATWOOT'"
-                    " and connection.organization_id = wanted.organization_id order by id limit %(each)s) candidate",
-                    {"ids": organization_ids, "each": LEGACY_CANDIDATES_PER_ORGANIZATION_MAX},
-                ):
-                    found[row.organization_id][row.id] = row.organization_id
+                for holder, connection_id in await lookup_store.find_of_organizations(tx, organization_ids):
+                    found[holder][connection_id] = holder
         now = time.monotonic()
         for name, ids in found.items():
             self._candidates[name] = now + (KEEP_SECONDS if ids else UNKNOWN_KEEP_SECONDS), ids
@@ -177,16 +160,8 @@ class Directory:
     async def channel_holders(self, organization_id: UUID, account_id: int, inbox_id: int) -> list[Connection]:
         """The organization's connections to an account that have an active channel for the inbox."""
         async with self._db.transaction(organization_id) as tx:
-            rows = await tx.exec_driver_sql(
-                "select connection.id from ingest.connections connection join ingest.channels channel"
-                " on channel.connection_id = connection.id and channel.organization_id = connection.organization_id"
-                " where connection.organization_id = %(organization_id)s and connection.provider = 'CHATWOOT'"
-                " and connection.account_id = %(account_id)s and channel.provider_channel_id = %(inbox_id)s"
-                " and channel.active",
-                {"organization_id": organization_id, "account_id": account_id, "inbox_id": str(inbox_id)},
-            )
-            ids = dict.fromkeys((row.id for row in rows), organization_id)
-        return list((await self.by_ids(ids)).values())
+            ids = await lookup_store.find_channel_holders(tx, organization_id, account_id, inbox_id)
+        return list((await self.by_ids(dict.fromkeys(ids, organization_id))).values())
 
     def _keep(self, key: str, connection: Connection | None) -> None:
         now = time.monotonic()
@@ -202,26 +177,18 @@ class Directory:
         if not organizations:
             return {}
         await scope(tx, organizations.values())
-        ids = {"ids": sorted(organizations)}
-        connections = (await tx.exec_driver_sql("select * from ingest.connections where id = any (%(ids)b)", ids)).all()
+        ids = sorted(organizations)
+        connections = await lookup_store.read_connections(tx, ids)
         secrets: dict[UUID, list[str]] = {}
         unreadable: set[UUID] = set()
-        for row in await tx.exec_driver_sql(
-            "select connection_id, organization_id, secret_sealed from ingest.connection_secrets"
-            " where connection_id = any (%(ids)b) order by id desc",
-            ids,
-        ):
+        for row in await lookup_store.read_secrets(tx, ids):
             opened = self._opened(row)
             if opened is None:
                 unreadable.add(row.connection_id)
             else:
                 secrets.setdefault(row.connection_id, []).append(opened)
         channels: dict[UUID, dict[str, ChannelInfo]] = {}
-        for row in await tx.exec_driver_sql(
-            "select id, connection_id, source, provider_channel_id, board_id, evolution_instance from ingest.channels"
-            " where connection_id = any (%(ids)b) and active",
-            ids,
-        ):
+        for row in await lookup_store.read_active_channels(tx, ids):
             channels.setdefault(row.connection_id, {})[row.provider_channel_id] = ChannelInfo(
                 channel_id=str(row.id),
                 source=Source[row.source],
@@ -276,10 +243,4 @@ class Directory:
         of another organization's contacts.
         """
         named = {connection_id: server for connection_id, server in servers.items() if server}
-        if not named:
-            return set()
-        rows = await tx.exec_driver_sql(
-            "select found_connection_id from ingest.connections_sharing(%(ids)b::uuid[], %(servers)b::text[])",
-            {"ids": list(named), "servers": list(named.values())},
-        )
-        return {connection_id for (connection_id,) in rows}
+        return await lookup_store.find_sharing(tx, named) if named else set()

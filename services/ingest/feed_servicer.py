@@ -13,7 +13,7 @@ from chassis.errors import OutOfRange
 from chassis.paging import read_size
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceServicer
-from services.ingest import feed
+from services.ingest import feed, feed_store
 
 READ_MAX = 500
 POLL_SECONDS = 1.0
@@ -40,7 +40,7 @@ class FeedServicer(EventServiceServicer):
             while True:
                 grown.clear()
                 async with self._db.transaction(organization_id) as tx:
-                    page = await feed.read_after(tx, organization_id, position, request.types, READ_MAX)
+                    page = await feed_store.read_after(tx, organization_id, position, request.types, READ_MAX)
                 for row in page.facts:
                     yield _to_pb(row, organization_id)
                 # What was of other types is behind us too: a rare type's reader would read more and more, and one day
@@ -59,18 +59,18 @@ class FeedServicer(EventServiceServicer):
     async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
         organization_id = auth.organization_id()
         size = read_size(request.page_size)
-        page = feed.Page((), await self._begin(organization_id, max(0, request.after_position)), more=True)
+        page = feed_store.Page((), await self._begin(organization_id, max(0, request.after_position)), more=True)
         # Whoever asks takes a page without facts for the end of the feed.
         while page.more and not page.facts:
             async with self._db.transaction(organization_id) as tx:
-                page = await feed.read_after(tx, organization_id, page.position, request.types, size)
+                page = await feed_store.read_after(tx, organization_id, page.position, request.types, size)
         return pb.ListFeedEventsResponse(
             events=[_to_pb(row, organization_id) for row in page.facts], next_position=page.position
         )
 
     async def _begin(self, organization_id: UUID, after: int) -> int:
         async with self._db.transaction(organization_id) as tx:
-            start, last = await feed.bounds(tx, organization_id)
+            start, last = await feed_store.bounds(tx, organization_id)
         if after == FROM_NOW:
             return last
         if 0 < after < start - 1:

@@ -12,6 +12,7 @@ import structlog
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.errors import ProsaError
+from services.ingest import connection_store
 from services.ingest.limits import UNSIGNED_NOTE_SECONDS
 
 logger = structlog.get_logger(__name__)
@@ -44,10 +45,7 @@ class UnsignedLog:
     async def _keep(self, due: Mapping[UUID, UUID]) -> None:
         try:
             async with self._db.transaction(*due.values()) as tx:
-                await tx.exec_driver_sql(
-                    "update ingest.connections set last_unsigned_time = %(now)s where id = any (%(ids)b)",
-                    {"now": self._clock.now(), "ids": sorted(due)},
-                )
+                await connection_store.note_unsigned(tx, sorted(due), self._clock.now())
         except ProsaError as error:
             # The webhooks are stored all the same, and the next one says it again.
             logger.warning("unsigned_not_noted", reason=error.reason)

@@ -75,14 +75,14 @@ MUTANTS = (
     ),
     Mutant(
         "the feed is in the order of event time",
-        "services/ingest/feed.py",
+        "services/ingest/feed_store.py",
         "type, payload, event_time, correlation_id, trace_parent, place)\norder by place\n",
         "type, payload, event_time, correlation_id, trace_parent, place)\norder by event_time\n",
         (f"{OF_THE_FEED}::test_facts_keep_the_order_in_which_they_were_left_whatever_their_times_say",),
     ),
     Mutant(
         "a look at the feed passes over what it did not go through",
-        "services/ingest/feed.py",
+        "services/ingest/feed_store.py",
         "        return Page(facts, facts[-1].position, more=True)\n",
         "        return Page(facts, rows[0].reached, more=True)\n",
         (f"{OF_THE_FEED}::test_a_page_that_is_full_before_the_look_is_over_leaves_the_rest_to_the_next",),

@@ -16,7 +16,7 @@ from chassis.db import Tx
 from chassis.streams import StreamMessage
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
-from services.ingest import feed, feed_servicer
+from services.ingest import feed, feed_servicer, feed_store
 from tests.world import PATIENCE_SECONDS, World
 
 TARGETS = ("ingest",)
@@ -28,10 +28,10 @@ class Looks:
     """Every look at the feed: from which position, and where it led."""
 
     def __init__(self) -> None:
-        self.made: list[tuple[int, feed.Page]] = []
+        self.made: list[tuple[int, feed_store.Page]] = []
         self._changed = asyncio.Event()
 
-    def add(self, position: int, page: feed.Page) -> None:
+    def add(self, position: int, page: feed_store.Page) -> None:
         self.made.append((position, page))
         self._changed.set()
 
@@ -50,14 +50,14 @@ class Looks:
 @pytest.fixture
 def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     """Notes every look."""
-    noted, read_after = Looks(), feed.read_after
+    noted, read_after = Looks(), feed_store.read_after
 
-    async def noting(tx: Tx, organization_id: UUID, position: int, types: Sequence[str], limit: int) -> feed.Page:
+    async def noting(tx: Tx, organization_id: UUID, position: int, types: Sequence[str], limit: int) -> feed_store.Page:
         page = await read_after(tx, organization_id, position, types, limit)
         noted.add(position, page)
         return page
 
-    monkeypatch.setattr(feed, "read_after", noting)
+    monkeypatch.setattr(feed_store, "read_after", noting)
     return noted
 
 
@@ -131,7 +131,7 @@ async def test_what_a_subscriber_does_not_want_is_looked_at_once(
 async def test_one_look_goes_through_a_bounded_number_of_facts(
     world: World, looks: Looks, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "SCAN_MAX", 3)
+    monkeypatch.setattr(feed_store, "SCAN_MAX", 3)
     monkeypatch.setattr(feed_servicer, "READ_MAX", 2)
     positions = await append(world, organization_id, *[OTHER] * 10, RARE, RARE, RARE, OTHER)
     async with subscribed(world, organization_id, RARE) as stream:
@@ -153,7 +153,7 @@ async def test_every_type_is_read_without_a_gap(world: World, organization_id: U
 async def test_a_page_that_is_full_before_the_look_is_over_leaves_the_rest_to_the_next(
     world: World, looks: Looks, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "SCAN_MAX", 5)
+    monkeypatch.setattr(feed_store, "SCAN_MAX", 5)
     monkeypatch.setattr(feed_servicer, "READ_MAX", 2)
     positions = await append(world, organization_id, RARE, RARE, RARE, OTHER, RARE)
     async with subscribed(world, organization_id, RARE) as stream:
@@ -175,7 +175,7 @@ async def test_facts_keep_the_order_in_which_they_were_left_whatever_their_times
 async def test_a_listed_page_without_facts_means_the_end(
     world: World, looks: Looks, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(feed, "SCAN_MAX", 2)
+    monkeypatch.setattr(feed_store, "SCAN_MAX", 2)
     positions = await append(world, organization_id, *[OTHER] * 5, RARE, *[OTHER] * 5, RARE, OTHER)
     stub = world.as_service("cli", organization_id).stub(EventServiceStub)
     found, after = [], 0
