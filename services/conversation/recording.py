@@ -62,7 +62,7 @@ class Fold:
             conversation = new_conversation(item, new_id(), now, self._next_generation(item.key))
         if item.message is not None and item.message.reaction is not None:
             return self._take_reaction(conversation, item, item.message, item.message.reaction, created, now)
-        known, copied = self._known(item, conversation)
+        known, copied = self._known(item, conversation.conversation_id)
         key, told = item.message_key, item.message
         fresh = None
         if key is not None and told is not None:
@@ -117,7 +117,15 @@ class Fold:
                 return known.message
         return None
 
-    def _known(self, item: Item, conversation: Conversation) -> tuple[KnownMessage | None, bool]:
+    def knows(self, item: Item) -> bool:
+        """Whether what an item tells of was recorded before: its message, or where it has none, its conversation."""
+        conversation = self.conversation_of(item)
+        if item.message is None:
+            return conversation is not None
+        # A copy may come into a conversation that is new: the person's next one.
+        return self._known(item, "" if conversation is None else conversation.conversation_id)[0] is not None
+
+    def _known(self, item: Item, conversation_id: str) -> tuple[KnownMessage | None, bool]:
         """The message that an item tells of, if it was heard of before, and whether under no such id until now."""
         key, told = item.message_key, item.message
         if key is None or told is None:
@@ -127,7 +135,7 @@ class Fold:
                 return known, False
         if told.network_message_id:
             for known in self.sources.get((key[0], key[1], told.network_message_id), ()):
-                here = known.conversation_id == conversation.conversation_id
+                here = known.conversation_id == conversation_id
                 same_person = here or (item.contact_id is not None and known.contact_id == item.contact_id)
                 if same_person and known.message is not None and is_copy(known.message, told):
                     return known, True
@@ -269,6 +277,13 @@ class Recorder:
                     recorded.append(fold.take(item, self._new_id, now))
             await self._write(tx, fold, now)
         return recorded
+
+    async def find_recorded(self, items: Sequence[Item]) -> list[bool]:
+        """Of each item, whether what it tells of was recorded before."""
+        now = self._clock.now()
+        async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
+            fold = await _load(tx, items, now)
+            return [fold.knows(item) for item in items]
 
     async def link(self, tx: Tx, item: Item, now: datetime) -> Conversation:
         """The conversation of an item without a message, in the caller's transaction; what is new is filled in.

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -88,6 +89,19 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
                 response.results.add(item=result)
         logger.info("messages_recorded", correlation_ids=[given.cause_id for given in request.items])
         return response
+
+    async def BatchFindRecorded(
+        self, request: pb.BatchFindRecordedRequest, context: Context
+    ) -> pb.BatchFindRecordedResponse:
+        now = self._clock.now()
+        # One that cannot be read was never recorded; what is wrong with it is said where it is to be.
+        items: dict[int, Item] = {}
+        for place, given in enumerate(request.items):
+            with contextlib.suppress(ProsaError):
+                items[place] = read_item(given, now)
+        recorded = await self._recorder.find_recorded(list(items.values())) if items else []
+        found = dict(zip(items, recorded, strict=True))
+        return pb.BatchFindRecordedResponse(recorded=[found.get(place, False) for place in range(len(request.items))])
 
     async def CreateConversation(self, request: pb.CreateConversationRequest, context: Context) -> pb.Conversation:
         organization_id = auth.organization_id()

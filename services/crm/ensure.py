@@ -29,12 +29,15 @@ class Wanted(NamedTuple):
     """None: the organization's default board."""
     title: str
     cause_id: str
+    existing_only: bool = False
+    """No deal is made for it."""
 
 
 class Ensured(NamedTuple):
     """The deal of one contact on one board."""
 
     deal_id: str
+    """Empty where there was none and none was to be made."""
     board_id: str
     stage_id: str
     stage_label: str
@@ -54,7 +57,10 @@ class Ensurer:
             places, facts = await self._find_places(tx, items, now)
             keys, first = _first_items(items, places)
             deals = await ensure_store.find_ensured(tx, list(first))
-            missing = {key: item for key, item in first.items() if key not in deals}
+            missing: dict[EnsureKey, Wanted] = {}
+            for key, item in zip(keys, items, strict=True):
+                if key is not None and key not in deals and not item.existing_only:
+                    missing.setdefault(key, item)
             made: set[EnsureKey] = set()
             if missing:
                 opened, made_facts = await self._open(tx, missing, places, now)
@@ -128,7 +134,9 @@ class Ensurer:
     ) -> Places:
         """The boards, read again in the rare case that a deal is in a stage younger than the first look."""
         for item, key in zip(items, keys, strict=True):
-            if key is not None and deals[key].stage_id not in places[item.organization_id, item.board_id].labels:
+            if key is None or (deal := deals.get(key)) is None:
+                continue
+            if deal.stage_id not in places[item.organization_id, item.board_id].labels:
                 return await ensure_store.find_board_places(tx, places)
         return places
 
@@ -154,6 +162,8 @@ def _answer(
     """The item's answer; only the first item of a key that was made here is told so."""
     if key is None:
         return NotFound("BOARD_NOT_FOUND", "The organization has no such board.")
+    if key not in deals:
+        return Ensured("", key.board_id, "", "", created=False)
     created = key in made
     if created:
         made.remove(key)

@@ -212,6 +212,7 @@ def _wanted(item: pb.DealWanted) -> Wanted:
         board_id=wire.to_optional_id("board_id", item.board_id),
         title=item.title,
         cause_id=item.cause_id,
+        existing_only=item.existing_only,
     )
 
 

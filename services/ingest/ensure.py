@@ -159,6 +159,7 @@ class Ensurer:
             source=source,
             # Read by identity, which knows the organization's region: a number may come without its country.
             typed_id=request.external_id,
+            wants_deal=True,
         )
 
 

@@ -5,7 +5,7 @@ Each step is idempotent on the natural keys of what it writes, so a batch may be
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import TYPE_CHECKING
@@ -65,6 +65,8 @@ class Journey:
     """Overrides the channel's source: that of typed_id."""
     typed_id: str = ""
     """The person's id as a caller typed it, which may come without its country."""
+    wants_deal: bool = False
+    """A caller asks for the deal itself, whatever was told before."""
     unnamed: ProsaError | None = None
     """What is wrong unless the conversation is known: nobody was found for the event."""
     held_back: bool = field(default=False)
@@ -114,18 +116,40 @@ class Path:
         wanted = [journey for journey in journeys if journey.contact is not None and journey.contact.contact_id]
         if not wanted:
             return
+        await self._ask_for_deals(wanted, told_again=_may_be_told_again)
+        # Rare: of somebody known who has no open deal. What was told before opens none anew that was closed since.
+        missing = [journey for journey in wanted if journey.deal is None and journey.error is None]
+        if missing and (news := await self._never_recorded(missing)):
+            await self._ask_for_deals(news, told_again=lambda _journey: False)
+
+    async def _ask_for_deals(self, journeys: Sequence[Journey], *, told_again: Callable[[Journey], bool]) -> None:
+        """Notes the deal of each; of those that may be told again, only one that is there."""
         request = crm_pb.BatchEnsureDealsRequest()
-        for journey in wanted:
-            _write_deal(request.deals.add(), journey)
+        for journey in journeys:
+            _write_deal(request.deals.add(existing_only=told_again(journey)), journey)
         try:
             answer = await self._crm.BatchEnsureDeals(request, timeout=STEP_SECONDS)
         except grpc.aio.AioRpcError as error:
             raise error_of(error) from error
-        for journey, result in zip(wanted, answer.results, strict=True):
+        for journey, result in zip(journeys, answer.results, strict=True):
             if result.HasField("error"):
                 journey.error = _error(result.error)
             else:
-                journey.deal = result.deal
+                journey.deal = result.deal if result.deal.deal_id else None
+
+    async def _never_recorded(self, journeys: Sequence[Journey]) -> list[Journey]:
+        """Those of which conversation has heard nothing yet: no copy, no edit, and nothing that is delivered again."""
+        request = conversation_pb.BatchFindRecordedRequest()
+        for journey in journeys:
+            report.write_item(request.items.add(), journey)
+        try:
+            answer = await self._conversation.BatchFindRecorded(request, timeout=STEP_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            if error.code() is grpc.StatusCode.UNIMPLEMENTED:
+                # While services are updated one after the other: as the release before did.
+                return list(journeys)
+            raise error_of(error) from error
+        return [journey for journey, known in zip(journeys, answer.recorded, strict=True) if not known]
 
     async def _record(self, journeys: Sequence[Journey]) -> None:
         if not journeys:
@@ -157,6 +181,12 @@ def _ensures_deal(journey: Journey) -> bool:
         return event.ensures_deal
     # A provider's clock that runs ahead makes no old message a new one.
     return message.wants_answer and abs(journey.receive_time - message.create_time) <= OVERTAKEN_WITHIN
+
+
+def _may_be_told_again(journey: Journey) -> bool:
+    """Whether the event may tell of what was recorded before; of somebody who is new here, nothing was."""
+    assert journey.contact is not None
+    return not journey.wants_deal and journey.contact.outcome != identity_pb.RESOLUTION_OUTCOME_CREATED
 
 
 def _going(journeys: Iterable[Journey]) -> Iterable[Journey]:

@@ -12,6 +12,7 @@ OF_VERIFY = "tests/unit/ingest/test_chatwoot_verify.py"
 
 OF_FAILING = "tests/integration/main_way/test_failing_again.py"
 OF_SAMENESS = "tests/integration/main_way/test_sameness.py"
+OF_TELLING_AGAIN = "tests/integration/main_way/test_told_after_closing.py"
 TRIED_FIVE_TIMES = (
     f"{OF_FAILING}::test_an_event_is_tried_five_times_holds_back_its_own_conversation_and_is_then_a_dead_letter"
 )
@@ -162,6 +163,16 @@ MUTANTS = (
         "[*superseded, *broken]",
         "superseded",
         (f"{OF_THE_WAY_IN}::test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other",),
+    ),
+    Mutant(
+        "what is told again opens a deal that was closed",
+        "services/ingest/path.py",
+        "    return not journey.wants_deal and journey.contact.outcome != identity_pb.RESOLUTION_OUTCOME_CREATED\n",
+        "    return False\n",
+        (
+            f"{OF_TELLING_AGAIN}::test_a_message_that_is_told_again_opens_no_deal",
+            f"{OF_TELLING_AGAIN}::test_a_conversation_that_is_told_again_opens_no_deal_and_a_new_one_does",
+        ),
     ),
     Mutant(
         "a word for nothing is an id of the network",

@@ -326,3 +326,19 @@ async def test_an_item_without_a_contact_is_refused_before_anything_is_done(
         await world.as_service("ingest").stub(CrmServiceStub).BatchEnsureDeals(request)
     assert error_info(refused.value).violations[0].field == "deals[1].contact_id"
     assert await deals_of(world, organization_id) == []
+
+
+async def test_a_deal_that_is_only_looked_for_is_not_made(world: World, organization_id: UUID) -> None:
+    known, news, both = new_ids(3)
+    made = await ensure_one(world, organization_id, known)
+
+    def only(contact_id: UUID) -> pb.DealWanted:
+        item = wanted(organization_id, contact_id)
+        item.existing_only = True
+        return item
+
+    looked = await ensure(world, only(known), only(news), only(both), wanted(organization_id, both))
+    assert [result.deal.deal_id for result in looked[:2]] == [made.deal_id, ""]
+    assert looked[2].deal.deal_id == looked[3].deal.deal_id != ""
+    rows = await world.rows("select contact_id from crm.deals where organization_id = %s", organization_id)
+    assert {row["contact_id"] for row in rows} == {known, both}

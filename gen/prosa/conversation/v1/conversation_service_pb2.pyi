@@ -820,6 +820,48 @@ class BatchRecordMessagesResponse(_message.Message):
 Global___BatchRecordMessagesResponse: _TypeAlias = BatchRecordMessagesResponse  # noqa: Y015
 
 @_typing.final
+class BatchFindRecordedRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RecordItem]: ...
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[Global___RecordItem] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFindRecordedRequest: _TypeAlias = BatchFindRecordedRequest  # noqa: Y015
+
+@_typing.final
+class BatchFindRecordedResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECORDED_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recorded(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        recorded: _abc.Iterable[_builtins.bool] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recorded", b"recorded"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchFindRecordedResponse: _TypeAlias = BatchFindRecordedResponse  # noqa: Y015
+
+@_typing.final
 class RecordResult(_message.Message):
     """One item's answer in a batch."""
 

@@ -40,6 +40,11 @@ class ConversationServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesResponse.FromString,
                 _registered_method=True)
+        self.BatchFindRecorded = channel.unary_unary(
+                '/prosa.conversation.v1.ConversationService/BatchFindRecorded',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedResponse.FromString,
+                _registered_method=True)
         self.CreateConversation = channel.unary_unary(
                 '/prosa.conversation.v1.ConversationService/CreateConversation',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.CreateConversationRequest.SerializeToString,
@@ -71,6 +76,14 @@ class ConversationServiceServicer:
         What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
         Idempotent on connection and provider's conversation id, channel and provider's message id;
         an RPC error means that nothing was done.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchFindRecorded(self, request, context):
+        """Answers of each item whether what it tells of was recorded before: its message, by the provider's id or the network's,
+        or its conversation where it has no message. Changes nothing.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +125,11 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     servicer.BatchRecordMessages,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesResponse.SerializeToString,
+            ),
+            'BatchFindRecorded': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchFindRecorded,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedResponse.SerializeToString,
             ),
             'CreateConversation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateConversation,
@@ -162,6 +180,33 @@ class ConversationService:
             '/prosa.conversation.v1.ConversationService/BatchRecordMessages',
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchRecordMessagesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchFindRecorded(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ConversationService/BatchFindRecorded',
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.BatchFindRecordedResponse.FromString,
             options,
             channel_credentials,
             insecure,

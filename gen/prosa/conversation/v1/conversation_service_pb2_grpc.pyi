@@ -39,6 +39,10 @@ class ConversationServiceStub:
     Idempotent on connection and provider's conversation id, channel and provider's message id;
     an RPC error means that nothing was done.
     """
+    BatchFindRecorded: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.BatchFindRecordedRequest, _conversation_service_pb2.BatchFindRecordedResponse]
+    """Answers of each item whether what it tells of was recorded before: its message, by the provider's id or the network's,
+    or its conversation where it has no message. Changes nothing.
+    """
     CreateConversation: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]
     """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
     Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
@@ -60,6 +64,10 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
     Idempotent on connection and provider's conversation id, channel and provider's message id;
     an RPC error means that nothing was done.
+    """
+    BatchFindRecorded: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.BatchFindRecordedRequest, _conversation_service_pb2.BatchFindRecordedResponse]  # type: ignore[assignment]
+    """Answers of each item whether what it tells of was recorded before: its message, by the provider's id or the network's,
+    or its conversation where it has no message. Changes nothing.
     """
     CreateConversation: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]  # type: ignore[assignment]
     """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
@@ -85,6 +93,16 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
         Idempotent on connection and provider's conversation id, channel and provider's message id;
         an RPC error means that nothing was done.
+        """
+
+    @_abc_1.abstractmethod
+    def BatchFindRecorded(
+        self,
+        request: _conversation_service_pb2.BatchFindRecordedRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_service_pb2.BatchFindRecordedResponse, _abc.Awaitable[_conversation_service_pb2.BatchFindRecordedResponse]]:
+        """Answers of each item whether what it tells of was recorded before: its message, by the provider's id or the network's,
+        or its conversation where it has no message. Changes nothing.
         """
 
     @_abc_1.abstractmethod

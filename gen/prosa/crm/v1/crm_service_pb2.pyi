@@ -211,6 +211,7 @@ class DealWanted(_message.Message):
     BOARD_ID_FIELD_NUMBER: _builtins.int
     TITLE_FIELD_NUMBER: _builtins.int
     CAUSE_ID_FIELD_NUMBER: _builtins.int
+    EXISTING_ONLY_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     contact_id: _builtins.str
     board_id: _builtins.str
@@ -219,6 +220,8 @@ class DealWanted(_message.Message):
     """The title of a deal made here; the contact's name is a good one."""
     cause_id: _builtins.str
     """What caused it: the webhook event's id or the caller's request id."""
+    existing_only: _builtins.bool
+    """Only a deal that is ensured and open is answered; where there is none, none is made, and deal_id is empty."""
     def __init__(
         self,
         *,
@@ -227,10 +230,11 @@ class DealWanted(_message.Message):
         board_id: _builtins.str = ...,
         title: _builtins.str = ...,
         cause_id: _builtins.str = ...,
+        existing_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "cause_id", b"cause_id", "contact_id", b"contact_id", "organization_id", b"organization_id", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "cause_id", b"cause_id", "contact_id", b"contact_id", "existing_only", b"existing_only", "organization_id", b"organization_id", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -248,6 +252,7 @@ class EnsuredDeal(_message.Message):
     CREATED_FIELD_NUMBER: _builtins.int
     STAGE_LABEL_FIELD_NUMBER: _builtins.int
     deal_id: _builtins.str
+    """Empty where existing_only was asked for and there is none."""
     board_id: _builtins.str
     stage_id: _builtins.str
     created: _builtins.bool
