@@ -22,7 +22,7 @@ from nats.js.errors import NotFoundError
 from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import Aborted, ProsaError, Unavailable
+from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated, Unavailable
 from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import arrival_subject, stream_name
@@ -38,6 +38,9 @@ INSPECT_SECONDS = 5.0
 """How often an idle consumer looks whether a stream was made anew."""
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 0.5
+SAYS_NOTHING = (Unavailable, LeaseLost, Unauthenticated, PermissionDenied)
+"""What says nothing of the fact: a service is away, or it does not take this process's own tokens, as while processes
+of two releases or with different keys run side by side. The place stays where it is, and the fact is read again."""
 
 logger = structlog.get_logger(__name__)
 
@@ -241,7 +244,7 @@ class Consumer:
             try:
                 await self._handle_once(service, messages, reached, fences, failure=None)
                 return
-            except (Unavailable, LeaseLost):
+            except SAYS_NOTHING:
                 raise
             except Aborted as error:
                 failed: Exception = error
@@ -270,7 +273,7 @@ class Consumer:
             try:
                 await self._handle_once(service, [message], reached, fences, failure=None)
                 return
-            except (Unavailable, LeaseLost):
+            except SAYS_NOTHING:
                 raise
             except Exception as again:
                 error = again

@@ -15,7 +15,7 @@ from google.rpc import status_pb2
 
 from chassis import wire
 from chassis.canonical import Source
-from chassis.errors import InvalidArgument, ProsaError, from_status
+from chassis.errors import InvalidArgument, PermissionDenied, ProsaError, Unauthenticated, from_status
 from chassis.rpc import error_of
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
@@ -221,7 +221,11 @@ def _end_unresolved(journey: Journey, error: ProsaError) -> None:
 
 
 def _error(status: status_pb2.Status) -> ProsaError:
-    return from_status(status)
+    """The error of one item. Raises one that says nothing of it: our own call was refused, so none of it counts."""
+    error = from_status(status)
+    if isinstance(error, Unauthenticated | PermissionDenied):
+        raise error
+    return error
 
 
 _ALIAS_KINDS = {

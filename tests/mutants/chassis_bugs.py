@@ -303,4 +303,11 @@ MUTANTS = (
             f"{OF_QUEUES}::TestSlots::test_a_handler_that_waits_works_on_as_many_keys_at_once_as_it_has_slots_and_on_each_in_order",
         ),
     ),
+    Mutant(
+        "a fact is set aside where our own token was refused",
+        "chassis/consumer.py",
+        "SAYS_NOTHING = (Unavailable, LeaseLost, Unauthenticated, PermissionDenied)\n",
+        "SAYS_NOTHING = (Unavailable, LeaseLost)\n",
+        (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_until_it_is_not",),
+    ),
 )

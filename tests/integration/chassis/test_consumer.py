@@ -21,7 +21,7 @@ from chassis.clock import SystemClock
 from chassis.consumer import ATTEMPTS_MAX, Consumer
 from chassis.db import Database, Tx
 from chassis.embedded.servers import EmbeddedServers
-from chassis.errors import Aborted
+from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated
 from chassis.installation import mark, read_installation_id
 from chassis.leases import Leases
 from chassis.outbox import arrival_subject, stream_name, subject
@@ -162,6 +162,46 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
     assert "Always." in failures[refused]
     # As one of two, alone, and once more alone for each attempt that is left.
     assert tried == 3 * ATTEMPTS_MAX - 1
+
+
+@pytest.mark.parametrize("refusal", [Unauthenticated("TOKEN_INVALID", "No."), PermissionDenied("NOT_ALLOWED", "No.")])
+async def test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_until_it_is_not(
+    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch, refusal: ProsaError
+) -> None:
+    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
+    monkeypatch.setattr(consumer_module, "POLL_SECONDS", 0.01)
+    db = Database.connect(role_url(database_url, SCHEMA))
+    tried, done = 0, asyncio.Event()
+
+    async def handle(tx: Tx, events: Sequence[StreamMessage]) -> None:
+        nonlocal tried
+        tried += 1
+        if tried <= ATTEMPTS_MAX + 1:
+            raise refusal
+        tx.after_commit(done.set)
+
+    event_id = await publish(client, organization_id)
+    consumer = Consumer(
+        f"test.{uuid4()}",
+        SCHEMA,
+        db=db,
+        leases=Leases(db, SCHEMA, uuid4()),
+        nats=client,
+        clock=SystemClock(),
+        metrics=Metrics(),
+    )
+    consumer.on_all([QUIET], handle)
+    try:
+        async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
+            await done.wait()
+        async with db.transaction(organization_id) as tx:
+            kept = await tx.exec_driver_sql(
+                f"select event_id, failure from {SCHEMA}.consumed_events where consumer = %(name)s",
+                {"name": consumer._name},
+            )
+            assert dict(kept.all()) == {event_id: None}
+    finally:
+        await db.close()
 
 
 async def test_who_wants_one_type_is_sent_no_other(

@@ -9,8 +9,10 @@ from types import SimpleNamespace
 from typing import Any, cast
 from uuid import UUID, uuid4
 
+import pytest
+
 from chassis.batches import held_back
-from chassis.errors import InvalidArgument, NotFound, ProsaError, to_status
+from chassis.errors import InvalidArgument, NotFound, PermissionDenied, ProsaError, Unauthenticated, to_status
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
@@ -91,6 +93,14 @@ async def test_what_conversation_held_back_waits_uncounted_for_the_message_befor
     # Of another key than the one that failed: it is tried again by itself.
     assert other.error is not None
     assert not other.held_back
+
+
+@pytest.mark.parametrize("refusal", [Unauthenticated("TOKEN_INVALID", "No."), PermissionDenied("NOT_ALLOWED", "No.")])
+async def test_an_item_that_our_own_token_was_refused_for_counts_against_no_event(refusal: ProsaError) -> None:
+    question, other = _journey(INCOMING, "a"), _journey(OUTGOING, "b")
+    with pytest.raises(type(refusal)):
+        await _Rooms(unrecorded={question.event_id: refusal}).path().travel([question, other])
+    assert (question.error, other.error) == (None, None)
 
 
 def test_conversation_is_told_whether_the_author_is_settled() -> None:
