@@ -20,6 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from chassis import context
+from chassis.batches import bisect
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated, Unavailable
@@ -240,6 +241,22 @@ class Consumer:
         self, service: str, messages: Sequence[StreamMessage], reached: _Cursor, fences: Mapping[str, int]
     ) -> None:
         """One transaction for all; where that fails, in halves, until the fact that cannot be handled stands alone."""
+
+        async def run(part: Sequence[StreamMessage]) -> Sequence[None]:
+            last = part[-1]
+            await self._handle_or_persist(
+                service, part, reached if last is messages[-1] else _Cursor(reached.epoch, last.sequence), fences
+            )
+            return [None] * len(part)
+
+        for failed in await bisect(messages, run, says_nothing=(Unavailable, LeaseLost)):
+            if failed is not None:
+                raise failed
+
+    async def _handle_or_persist(
+        self, service: str, messages: Sequence[StreamMessage], reached: _Cursor, fences: Mapping[str, int]
+    ) -> None:
+        """Raises what the handler fails with, but for a fact that stands alone."""
         for _ in range(ATTEMPTS_MAX):
             try:
                 await self._handle_once(service, messages, reached, fences, failure=None)
@@ -252,13 +269,9 @@ class Consumer:
             except Exception as error:
                 failed = error
                 break
-        if len(messages) == 1:
-            await self._persist(service, messages[0], reached, fences, failed)
-            return
-        middle = len(messages) // 2
-        before = _Cursor(reached.epoch, messages[middle - 1].sequence)
-        await self._handle(service, messages[:middle], before, fences)
-        await self._handle(service, messages[middle:], reached, fences)
+        if len(messages) > 1:
+            raise failed
+        await self._persist(service, messages[0], reached, fences, failed)
 
     async def _persist(
         self,
