@@ -30,8 +30,9 @@ ORGANIZATIONS_MAX = 100
 """So many organizations are asked for their dead letters; beyond, the metric and `prosa events list` tell."""
 DEAD_SINCE = timedelta(days=60)
 """Longer than dead letters are kept."""
-WAITING = "prosa_webhook_events_waiting"
-OLDEST = "prosa_webhook_events_oldest_seconds"
+WAITING = "prosa_queue_waiting"
+OLDEST = "prosa_queue_oldest_seconds"
+WEBHOOKS = "ingest.webhook_queue"
 NO_METRICS = "not known: PROSA_METRICS_URL names no /metrics of ingest"
 
 Content = dict[str, Any]
@@ -127,7 +128,7 @@ async def _waiting(session: aiohttp.ClientSession, metrics_url: str) -> Content 
     seen: dict[str, list[float]] = {WAITING: [], OLDEST: []}
     for family in text_string_to_metric_families(page):
         for sample in family.samples:
-            if sample.name in seen:
+            if sample.name in seen and sample.labels.get("queue") == WEBHOOKS:
                 seen[sample.name].append(sample.value)
     if not seen[WAITING]:
         return None

@@ -59,6 +59,8 @@ class Retry(Generic[ItemT]):
     """False where nothing is wrong with the item itself: a breaker is open, a limit reached, an hour quiet."""
     gives_way: bool = False
     """True, in a timed queue, to give up its place and take one anew at that time: later ones may pass."""
+    reason: str = ""
+    """What it failed with, for whoever counts."""
 
 
 @dataclass(slots=True)
@@ -102,7 +104,7 @@ class Attempts:
         # What is wrong with the item itself will be wrong the next time too.
         if isinstance(error, InvalidArgument) or attempts >= self.maximum:
             return Dead(item, error.reason, error.message)
-        return Retry(item, now + self.waits[attempts - 1], str(error))
+        return Retry(item, now + self.waits[attempts - 1], str(error), reason=error.reason)
 
 
 def storable(detail: str) -> str:

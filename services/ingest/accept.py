@@ -6,7 +6,7 @@ Everything about one webhook is decided on its raw bytes. What is stored has the
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 import structlog
@@ -16,10 +16,10 @@ from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.ids import Ids
+from chassis.queues.queue import Queue, lane_of
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from services.ingest import accept_store
 from services.ingest.directory import Connection, Directory
-from services.ingest.lanes_hash import lane_of
 from services.ingest.providers import PROVIDERS, by_number, number_of
 from services.ingest.providers.authenticity import Check
 from services.ingest.providers.blanking import blank_secrets
@@ -84,14 +84,14 @@ class Door:
         clock: Clock,
         ids: Ids,
         metrics: DoorMetrics,
-        wake_lanes: Callable[[], None],
+        queue: Queue,
     ) -> None:
         self._db = db
         self._directory = directory
         self._clock = clock
         self._ids = ids
         self._metrics = metrics
-        self._wake_lanes = wake_lanes
+        self._wake_workers = queue.wake
         self._unsigned = UnsignedLog(db, clock)
 
     async def resolve(self, keys: Sequence[pb.ConnectionKey]) -> list[str]:
@@ -174,16 +174,12 @@ class Door:
     async def _store(self, passed: Mapping[int, accept_store.NewEvent], results: list[pb.AcceptResult | None]) -> None:
         if not passed:
             return
-        firsts = await accept_store.store(self._db, list(passed.values()))
+        firsts = await accept_store.store(self._db, list(passed.values()), self._wake_workers)
         ids = list(map(str, firsts))
-        fresh = False
         for (place, event), first, first_id in zip(passed.items(), firsts, ids, strict=True):
             new = first == event.id
-            fresh = fresh or new
             outcome = pb.ACCEPT_OUTCOME_ACCEPTED if new else pb.ACCEPT_OUTCOME_DUPLICATE
             results[place] = pb.AcceptResult(outcome=outcome, webhook_event_id=first_id)
-        if fresh:
-            self._wake_lanes()
         logger.info("webhooks_stored", correlation_ids=ids)
 
     def _event(

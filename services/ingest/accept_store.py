@@ -10,7 +10,8 @@ from datetime import datetime
 from typing import NamedTuple
 from uuid import UUID
 
-from chassis.db import SCOPE, Database
+from chassis.db import SCOPE, Database, Effect
+from services.ingest.queue import WEBHOOKS
 
 # Bodies travel as bytea in binary form: as text arrays they would be quoted byte by byte, three times slower.
 _STORE = f"""
@@ -35,8 +36,7 @@ with {SCOPE}, incoming as (
     signed, id::text, trace_parent, 'PENDING', '', '', 0, body
   from incoming join keyed on keyed.webhook_event_id = incoming.id
 ), queued as (
-  insert into ingest.webhook_queue
-    (lane, ordering_key, webhook_event_id, receive_time, organization_id, attempt_count)
+  {WEBHOOKS.into}
   select lane, ordering_key, id, receive_time, organization_id, 0
   from incoming join keyed on keyed.webhook_event_id = incoming.id
   order by place
@@ -68,11 +68,14 @@ class NewEvent(NamedTuple):
     body: bytes
 
 
-async def store(db: Database, events: Sequence[NewEvent]) -> list[UUID]:
-    """Stores what is new; answers for each event the one that holds its delivery key: itself, or the one before it."""
+async def store(db: Database, events: Sequence[NewEvent], wake: Effect) -> list[UUID]:
+    """Stores what is new; answers for each event the one that holds its delivery key: itself, or the one before it.
+
+    ``wake`` is called after the commit where anything is.
+    """
     columns = dict(zip(NewEvent._fields, map(list, zip(*events, strict=True)), strict=True))
     organization_ids = set(columns["organization_id"])
-    stored = {event_id for (event_id,) in await db.insert(_STORE, columns, *organization_ids)}
+    stored = {event_id for (event_id,) in await db.insert(_STORE, columns, *organization_ids, after_commit=wake)}
     if len(stored) == len(events):
         return columns["id"]
     first = {(event.connection_id, event.delivery_key): event.id for event in events if event.id in stored}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +13,7 @@ from chassis.db import Database
 from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.paging import read_page
+from chassis.queues.queue import Queue
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1 import webhook_event_service_pb2_grpc as pb_grpc
@@ -32,13 +32,12 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
         db: Database,
         clock: Clock,
         ids: Ids,
-        wake_lanes: Callable[[], None],
+        queue: Queue,
         *,
         replay_events_max: int = REPLAY_EVENTS_MAX,
         replay_chunk_events: int = REPLAY_CHUNK_EVENTS,
     ) -> None:
-        """``wake_lanes`` is called when events were put back; best effort."""
-        self._db, self._clock, self._wake_lanes = db, clock, wake_lanes
+        self._db, self._clock, self._wake_workers = db, clock, queue.wake
         self._replay_events_max, self._replay_chunk_events = replay_events_max, replay_chunk_events
 
     async def ListWebhookEvents(
@@ -92,10 +91,9 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
                     "WEBHOOK_EVENT_PENDING", "The event waits to be processed already. Look at it again in a moment."
                 )
             place = EventPlace(event.id, event.receive_time, event.ordering_key)
-            await store.put_back(tx, organization_id, [place])
+            await store.put_back(tx, organization_id, [place], self._wake_workers)
             event = await store.find_event(tx, organization_id, event_id)
         assert event is not None, "its row was held"
-        self._wake_lanes()
         answer = event_message(event)
         answer.ClearField("body")
         answer.ClearField("body_text")
@@ -138,18 +136,15 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
         A call that ends half-way has put the older ones back; the same call takes care of the rest.
         """
         replayed, last = 0, None
-        try:
-            while replayed < self._replay_events_max:
-                async with self._db.transaction(organization_id) as tx:
-                    limit = min(self._replay_chunk_events, self._replay_events_max - replayed)
-                    places = await store.lock_events(tx, organization_id, wanted, last, limit)
-                    await store.put_back(tx, organization_id, places)
-                if not places:
-                    break
-                replayed += len(places)
-                last = places[-1].id
-        finally:
-            self._wake_lanes()
+        while replayed < self._replay_events_max:
+            async with self._db.transaction(organization_id) as tx:
+                limit = min(self._replay_chunk_events, self._replay_events_max - replayed)
+                places = await store.lock_events(tx, organization_id, wanted, last, limit)
+                await store.put_back(tx, organization_id, places, self._wake_workers)
+            if not places:
+                break
+            replayed += len(places)
+            last = places[-1].id
         return replayed
 
 

@@ -13,8 +13,9 @@ from datetime import datetime, timedelta
 from typing import Any
 from uuid import UUID
 
-from chassis.db import Tx
-from services.ingest.lanes_hash import lane_of
+from chassis.db import Effect, Tx
+from chassis.queues.queue import lane_of
+from services.ingest.queue import WEBHOOKS
 
 PENDING, DEAD_LETTER = "PENDING", "DEAD_LETTER"
 ID_TIME_SLACK = timedelta(hours=1)
@@ -134,13 +135,16 @@ async def lock_events(
     return [EventPlace(row.id, row.receive_time, row.ordering_key) for row in found]
 
 
-async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) -> None:
-    """Makes events pending again, in this order, as if they had just arrived; the caller holds their rows."""
+async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace], wake: Effect) -> None:
+    """Makes events pending again, in this order, as if they had just arrived; the caller holds their rows.
+
+    ``wake`` is called after the commit.
+    """
     if not places:
         return
     times = [place.receive_time for place in places]
     await tx.exec_driver_sql(
-        """
+        f"""
         with wanted as (
           select id, receive_time, lane, place
           from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(lanes)b::int[])
@@ -159,8 +163,7 @@ async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) 
           delete from ingest.dead_letters dead using wanted
           where dead.organization_id = %(organization_id)s and dead.webhook_event_id = wanted.id
         )
-        insert into ingest.webhook_queue
-          (lane, ordering_key, webhook_event_id, receive_time, organization_id, attempt_count)
+        {WEBHOOKS.into}
         select lane, ordering_key, id, receive_time, organization_id, 0 from updated order by place
         on conflict on constraint webhook_queue_event do nothing
         """,
@@ -173,6 +176,7 @@ async def put_back(tx: Tx, organization_id: UUID, places: Sequence[EventPlace]) 
             "last_time": max(times),
         },
     )
+    tx.after_commit(wake)
 
 
 def first_id_at(moment: datetime, later: timedelta = timedelta()) -> UUID:

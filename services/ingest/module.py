@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 from chassis.process import Process
+from chassis.queues.queue import Queue
 from chassis.references import board_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
@@ -24,20 +23,20 @@ from services.ingest.event_servicer import WebhookEventServicer
 from services.ingest.feed import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed_servicer import FeedServicer
 from services.ingest.path import Path
-from services.ingest.queue_watch import QueueWatch
+from services.ingest.queue import WEBHOOKS
 from services.ingest.servicer import IngestServicer
-from services.ingest.worker import Worker, WorkerMetrics, waker
+from services.ingest.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
 
 
 async def start(process: Process) -> None:
     """The whole room: connections, door, workers, dead letters, the feed."""
     db, clock, ids, nats = process.database(), process.clock, process.ids, process.nats
-    wake_lanes = waker(nats)
+    queue = process.queue(WEBHOOKS)
     directory = Directory(db, process.vault(), nats)
     await directory.watch()
     reader = FeedReader(nats)
     await reader.watch()
-    _serve_door(process, directory, wake_lanes)
+    _serve_door(process, directory, queue)
     process.serve(
         add_ConnectionServiceServicer_to_server,
         ConnectionServicer(
@@ -55,7 +54,7 @@ async def start(process: Process) -> None:
     )
     process.serve(
         add_WebhookEventServiceServicer_to_server,
-        WebhookEventServicer(db, clock, ids, wake_lanes),
+        WebhookEventServicer(db, clock, ids, queue),
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["WebhookEventService"].full_name,
     )
     process.serve(
@@ -63,18 +62,14 @@ async def start(process: Process) -> None:
         FeedServicer(db, reader),
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
     )
-    worker = Worker(
-        db=db,
-        leases=process.leases(),
+    handler = WebhookHandler(
         directory=directory,
         path=_path(process),
         outbox=process.outbox(),
         clock=clock,
-        nats=nats,
         metrics=WorkerMetrics(process.metrics.registry),
     )
-    process.run("worker", worker.run)
-    process.run("queue_watch", QueueWatch(db, clock, process.metrics.registry).run)
+    process.work(queue, handler, ATTEMPTS)
     writer = FeedWriter(clock, nats)
     process.consumer(WRITER).on_all(SOURCES, writer.append)
     process.maintain()
@@ -84,15 +79,13 @@ async def start_accept(process: Process) -> None:
     """The door alone, for a process that holds the gateway and nothing else."""
     directory = Directory(process.database(), process.vault(), process.nats)
     await directory.watch()
-    _serve_door(process, directory, waker(process.nats))
+    _serve_door(process, directory, process.queue(WEBHOOKS))
     # After days of rest the door may open before the others have made the partitions it writes to.
     process.maintain()
 
 
-def _serve_door(process: Process, directory: Directory, wake_lanes: Callable[[], None]) -> None:
-    door = Door(
-        process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), wake_lanes
-    )
+def _serve_door(process: Process, directory: Directory, queue: Queue) -> None:
+    door = Door(process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), queue)
     ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.signer, process.clock, process.ids)
     process.serve(
         add_IngestServiceServicer_to_server,

@@ -1,40 +1,32 @@
-"""What became of events: one transaction a batch marks them, empties the queue of them and tells of dead letters."""
+"""What becomes of events: one statement a batch marks them, and tells of dead letters."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Literal, NamedTuple
+from typing import Literal, TypeAlias
 from uuid import UUID
 
 import structlog
 
-from chassis.db import SCOPED, Tx
+from chassis.db import Tx
 from chassis.outbox import Fact, Outbox
+from chassis.queues import items
+from chassis.queues.items import Dead, Item, Retry, storable
 from prosa.ingest.v1 import events_pb2
+from services.ingest.queue import WEBHOOKS
 
-ATTEMPTS_MAX = 5
-RETRY_SECONDS = (1, 2, 4, 8)
-"""How long a failed event, and what comes after it in its conversation, waits before the next attempt."""
-DETAIL_LENGTH_MAX = 1_000
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 """Of the bodies of one batch, but for its last event, which may be of any size."""
 
 logger = structlog.get_logger(__name__)
 
-State = Literal["PROCESSED", "IGNORED", "DEAD_LETTER"]
 
+@dataclass(slots=True)
+class Pending(Item):
+    """One event that was claimed from the queue: an item with its event."""
 
-class Pending(NamedTuple):
-    """One event that was claimed from the queue."""
-
-    sequence: int
-    lane: int
-    ordering_key: str
-    attempt_count: int
-    event_id: UUID
-    receive_time: datetime
-    organization_id: UUID
     connection_id: UUID
     provider: str
     body: bytes
@@ -42,11 +34,11 @@ class Pending(NamedTuple):
     trace_parent: str
 
 
-class Done(NamedTuple):
-    """An event that needs no further attempt."""
+@dataclass(slots=True)
+class Done(items.Done[Pending]):
+    """An event that needs no further attempt, and what it led to."""
 
-    pending: Pending
-    state: State
+    state: Literal["PROCESSED", "IGNORED"]
     reason: str = ""
     detail: str = ""
     contact_id: str | None = None
@@ -55,77 +47,83 @@ class Done(NamedTuple):
     message_id: str | None = None
 
 
-class Retry(NamedTuple):
-    """An event that is to be tried once more."""
-
-    pending: Pending
-    next_attempt_time: datetime
-    detail: str
+Outcome: TypeAlias = items.Outcome[Pending]
 
 
-async def claim(tx: Tx, lanes: Sequence[int], now: datetime, limit: int) -> list[int]:
-    """The places in the queue, oldest first, that the holder of the lanes may process.
-
-    The rest of the transaction sees their organizations.
-    """
-    rows = await tx.exec_driver_sql(
-        f"""
-        with pending as materialized (
-          select pending_sequence, pending_organization_id
-          from ingest.webhooks_pending(%(lanes)b::smallint[], %(now)s, %(limit)s)
-        ), {SCOPED}
-        select pending_sequence from pending cross join scoped
-        """,
-        {"lanes": list(lanes), "now": now, "limit": limit},
-    )
-    return [row.pending_sequence for row in rows]
+def state_of(outcome: Done | Dead[Pending]) -> str:
+    """The state that the event is in from then on."""
+    return outcome.state if isinstance(outcome, Done) else "DEAD_LETTER"
 
 
-async def load(tx: Tx, sequences: Sequence[int], bytes_max: int = BATCH_BYTES_MAX) -> list[Pending]:
+async def load(tx: Tx, claimed: Sequence[Item], bytes_max: int = BATCH_BYTES_MAX) -> list[Pending]:
     """The claimed events with their bodies, in the order of the queue; where they are large, the first of them.
 
     The places of events that have expired meanwhile are given up: enough of them would hold up all that came later.
     """
+    times = [item.put_time for item in claimed]
     found = await tx.exec_driver_sql(
         """
         select * from (
-          select queued.sequence, queued.lane, queued.ordering_key, queued.attempt_count, event.id as event_id,
-                 event.receive_time,
-                 event.organization_id, event.connection_id, event.provider, event.body, event.correlation_id,
-                 event.trace_parent,
-                 coalesce(sum(octet_length(event.body)) over before, 0) as bytes_before
-          from ingest.webhook_queue queued
+          select event.connection_id, event.provider, event.body, event.correlation_id, event.trace_parent,
+                 coalesce(sum(octet_length(event.body)) over before, 0) as bytes_before, item.place
+          from unnest(%(ids)b::uuid[], %(times)b::timestamptz[]) with ordinality as item (id, receive_time, place)
           left join ingest.webhook_events event
-            on event.id = queued.webhook_event_id and event.receive_time = queued.receive_time
-          where queued.sequence = any (%(sequences)b)
-          window before as (order by queued.sequence rows between unbounded preceding and 1 preceding)
+            on event.id = item.id and event.receive_time = item.receive_time
+            and event.receive_time between %(first_time)s and %(last_time)s
+          window before as (order by place rows between unbounded preceding and 1 preceding)
         ) claimed
         where bytes_before < %(bytes_max)s
-        order by sequence
+        order by place
         """,
-        {"sequences": list(sequences), "bytes_max": bytes_max},
+        {
+            "ids": [item.item_id for item in claimed],
+            "times": times,
+            "first_time": min(times),
+            "last_time": max(times),
+            "bytes_max": bytes_max,
+        },
     )
-    if gone := [row.sequence for row in found if row.event_id is None]:
-        await tx.exec_driver_sql("delete from ingest.webhook_queue where sequence = any (%(gone)b)", {"gone": gone})
+    # The bytes before only grow, so that what was left out is the end. The columns are the fields, in their order.
+    rows = list(zip(claimed, found.all(), strict=False))
+    if gone := [item.item_id for item, row in rows if row.connection_id is None]:
+        await WEBHOOKS.remove(tx, gone)
         logger.warning("expired_webhooks_given_up", count=len(gone))
-    # The columns are the fields, in their order, and the bytes before.
-    return [Pending(*row[:-1]) for row in found if row.event_id is not None]
+    return [
+        Pending(
+            item.sequence,
+            item.lane,
+            item.key,
+            item.item_id,
+            item.put_time,
+            item.organization_id,
+            item.attempt_count,
+            *row[:-2],
+        )
+        for item, row in rows
+        if row.connection_id is not None
+    ]
 
 
-async def finish(tx: Tx, outbox: Outbox, done: Sequence[Done], now: datetime) -> None:
-    """Marks events and takes them out of the queue; announces dead letters."""
-    if not done:
-        return
+async def mark(tx: Tx, outbox: Outbox, outcomes: Sequence[Outcome], now: datetime) -> None:
+    """Marks events with what became of them, and announces dead letters."""
+    ended = [outcome for outcome in outcomes if isinstance(outcome, Done | Dead)]
+    if ended:
+        await _mark_ended(tx, ended, now)
+    if retries := [outcome for outcome in outcomes if isinstance(outcome, Retry)]:
+        await _mark_tried(tx, retries)
+    await _bury(tx, outbox, [outcome for outcome in ended if isinstance(outcome, Dead)], now)
+
+
+async def _mark_ended(tx: Tx, ended: Sequence[Done | Dead[Pending]], now: datetime) -> None:
+    found = [outcome if isinstance(outcome, Done) else None for outcome in ended]
     await tx.exec_driver_sql(
         """
         with outcome as (
-          select * from unnest(%(sequences)b::bigint[], %(ids)b::uuid[], %(times)b::timestamptz[], %(states)b::text[],
+          select * from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(states)b::text[],
             %(reasons)b::text[], %(details)b::text[], %(attempts)b::int[], %(contacts)b::text[]::uuid[],
             %(conversations)b::text[]::uuid[], %(deals)b::text[]::uuid[], %(messages)b::text[]::uuid[])
-          as given (sequence, id, receive_time, state, reason, detail, attempt_count, contact_id, conversation_id,
+          as given (id, receive_time, state, reason, detail, attempt_count, contact_id, conversation_id,
             deal_id, message_id)
-        ), emptied as (
-          delete from ingest.webhook_queue queued using outcome where queued.sequence = outcome.sequence
         )
         update ingest.webhook_events event
         set state = outcome.state, reason = outcome.reason, detail = outcome.detail,
@@ -135,52 +133,38 @@ async def finish(tx: Tx, outbox: Outbox, done: Sequence[Done], now: datetime) ->
         where event.id = outcome.id and event.receive_time = outcome.receive_time
         """,
         {
-            "sequences": [item.pending.sequence for item in done],
-            "ids": [item.pending.event_id for item in done],
-            "times": [item.pending.receive_time for item in done],
-            "states": [item.state for item in done],
-            "reasons": [item.reason for item in done],
-            "details": [_storable(item.detail) for item in done],
-            "attempts": [item.pending.attempt_count + 1 for item in done],
-            "contacts": [item.contact_id for item in done],
-            "conversations": [item.conversation_id for item in done],
-            "deals": [item.deal_id for item in done],
-            "messages": [item.message_id for item in done],
+            "ids": [outcome.item.item_id for outcome in ended],
+            "times": [outcome.item.put_time for outcome in ended],
+            "states": [state_of(outcome) for outcome in ended],
+            "reasons": [outcome.reason for outcome in ended],
+            "details": [storable(outcome.detail) for outcome in ended],
+            "attempts": [outcome.item.attempt_count + 1 for outcome in ended],
+            "contacts": [done and done.contact_id for done in found],
+            "conversations": [done and done.conversation_id for done in found],
+            "deals": [done and done.deal_id for done in found],
+            "messages": [done and done.message_id for done in found],
             "now": now,
         },
     )
-    await _bury(tx, outbox, [item for item in done if item.state == "DEAD_LETTER"], now)
 
 
-async def postpone(tx: Tx, retries: Sequence[Retry]) -> None:
-    """Leaves events in the queue for a later attempt; what comes after each in its conversation waits too."""
-    if not retries:
-        return
+async def _mark_tried(tx: Tx, retries: Sequence[Retry[Pending]]) -> None:
     await tx.exec_driver_sql(
         """
-        with retry as (
-          select * from unnest(%(sequences)b::bigint[], %(times)b::timestamptz[], %(ids)b::uuid[],
-            %(receive_times)b::timestamptz[], %(details)b::text[])
-          as given (sequence, next_attempt_time, id, receive_time, detail)
-        ), told as (
-          update ingest.webhook_events event set detail = retry.detail, attempt_count = event.attempt_count + 1
-          from retry where event.id = retry.id and event.receive_time = retry.receive_time
-        )
-        update ingest.webhook_queue queued
-        set attempt_count = queued.attempt_count + 1, next_attempt_time = retry.next_attempt_time
-        from retry where queued.sequence = retry.sequence
+        update ingest.webhook_events event set detail = retry.detail, attempt_count = event.attempt_count + 1
+        from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(details)b::text[])
+          as retry (id, receive_time, detail)
+        where event.id = retry.id and event.receive_time = retry.receive_time
         """,
         {
-            "sequences": [item.pending.sequence for item in retries],
-            "times": [item.next_attempt_time for item in retries],
-            "ids": [item.pending.event_id for item in retries],
-            "receive_times": [item.pending.receive_time for item in retries],
-            "details": [_storable(item.detail) for item in retries],
+            "ids": [retry.item.item_id for retry in retries],
+            "times": [retry.item.put_time for retry in retries],
+            "details": [storable(retry.detail) for retry in retries],
         },
     )
 
 
-async def _bury(tx: Tx, outbox: Outbox, dead: Sequence[Done], now: datetime) -> None:
+async def _bury(tx: Tx, outbox: Outbox, dead: Sequence[Dead[Pending]], now: datetime) -> None:
     if not dead:
         return
     await tx.exec_driver_sql(
@@ -191,31 +175,26 @@ async def _bury(tx: Tx, outbox: Outbox, dead: Sequence[Done], now: datetime) -> 
         on conflict (webhook_event_id) do update set reason = excluded.reason
         """,
         {
-            "ids": [item.pending.event_id for item in dead],
-            "times": [item.pending.receive_time for item in dead],
-            "organizations": [item.pending.organization_id for item in dead],
-            "connections": [item.pending.connection_id for item in dead],
-            "reasons": [item.reason for item in dead],
+            "ids": [letter.item.item_id for letter in dead],
+            "times": [letter.item.put_time for letter in dead],
+            "organizations": [letter.item.organization_id for letter in dead],
+            "connections": [letter.item.connection_id for letter in dead],
+            "reasons": [letter.reason for letter in dead],
         },
     )
     facts = [
         Fact(
-            item.pending.organization_id,
+            letter.item.organization_id,
             events_pb2.WebhookEventDeadLettered(
-                organization_id=str(item.pending.organization_id),
-                webhook_event_id=str(item.pending.event_id),
-                connection_id=str(item.pending.connection_id),
-                reason=item.reason,
-                detail=_storable(item.detail),
-                attempt_count=item.pending.attempt_count + 1,
+                organization_id=str(letter.item.organization_id),
+                webhook_event_id=str(letter.item.item_id),
+                connection_id=str(letter.item.connection_id),
+                reason=letter.reason,
+                detail=storable(letter.detail),
+                attempt_count=letter.item.attempt_count + 1,
             ),
-            correlation_id=item.pending.correlation_id,
+            correlation_id=letter.item.correlation_id,
         )
-        for item in dead
+        for letter in dead
     ]
     await outbox.add(tx, facts, now)
-
-
-def _storable(detail: str) -> str:
-    """A detail may quote a provider's text: PostgreSQL takes no NUL, and nobody reads more than this."""
-    return detail.replace("\x00", "")[:DETAIL_LENGTH_MAX].encode("utf-8", "replace").decode()

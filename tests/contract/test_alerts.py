@@ -14,13 +14,11 @@ import pytest
 import yaml  # type: ignore[import-untyped]  # no stubs are published with it
 from prometheus_client import CollectorRegistry
 
-from chassis.clock import SystemClock
 from chassis.telemetry import Metrics
 from cli.metrics import children, merge
 from gateway.listening.connections import Connections
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from services.ingest.accept import DoorMetrics
-from services.ingest.queue_watch import QueueWatch
 from services.ingest.worker import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
@@ -42,7 +40,6 @@ def labels() -> dict[str, set[str]]:
     Connections(registry=metrics.registry, monotonic=float)
     DoorMetrics(metrics.registry)
     WorkerMetrics(metrics.registry)
-    QueueWatch(cast("Any", None), SystemClock(), metrics.registry)
     served = {
         SAMPLE_SUFFIXES.sub("", cast("Any", metric)._name): set(cast("Any", metric)._labelnames)
         for metric in list(metrics.registry._collector_to_names)

@@ -45,6 +45,19 @@ BY_MEMBERSHIP = {"identity.users"}
 """A user is of no organization; a transaction sees those who are members of its own."""
 
 POSITIONS = "TABLE(pending_position bigint, pending_organization_id uuid, pending_event_time timestamp with time zone)"
+
+
+def queue_functions(queue: str) -> dict[str, str]:
+    """What may look into a queue: which items are due, and what must be known to hand them out. A key is an id too."""
+    return {
+        f"{queue}_pending": (
+            "TABLE(pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,"
+            " pending_put_time timestamp with time zone, pending_organization_id uuid, pending_attempt_count integer)"
+        ),
+        f"{queue}_waiting": "TABLE(waiting_count bigint, oldest_due_time timestamp with time zone)",
+    }
+
+
 DEFINER_FUNCTIONS = {
     **{f"{service}.outbox_pending": POSITIONS for service in SERVICES},
     **{f"{service}.outbox_requeue": "bigint" for service in SERVICES},
@@ -69,6 +82,7 @@ DEFINER_FUNCTIONS = {
     "ingest.connections_sharing": "TABLE(found_connection_id uuid)",
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
+    **queue_functions("ingest.webhook_queue"),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
 }

@@ -20,23 +20,23 @@ TRIED_FIVE_TIMES = (
 MUTANTS = (
     Mutant(
         "an event that fails is tried for ever",
-        "services/ingest/worker.py",
-        "attempts >= ATTEMPTS_MAX",
-        "attempts >= 1_000 * ATTEMPTS_MAX",
+        "chassis/queues/items.py",
+        "attempts >= self.maximum",
+        "attempts >= 1_000 * self.maximum",
         (TRIED_FIVE_TIMES,),
     ),
     Mutant(
         "a dead letter does not say what it failed with",
-        "services/ingest/worker.py",
-        'return Done(item, "DEAD_LETTER", error.reason, error.message)',
-        'return Done(item, "DEAD_LETTER", "ITEM_REFUSED", error.message)',
+        "chassis/queues/items.py",
+        "return Dead(item, error.reason, error.message)",
+        'return Dead(item, "ITEM_REFUSED", error.message)',
         (TRIED_FIVE_TIMES,),
     ),
     Mutant(
         "an event that is tried again holds back nothing",
-        "services/ingest/migrations/0001_pre_create_ingest.py",
-        "and held.sequence <= queued.sequence)",
-        "and held.sequence = queued.sequence)",
+        "chassis/queues/queue.py",
+        "next_attempt_time = case when give_way then null else at end",
+        "next_attempt_time = null::timestamptz",
         (TRIED_FIVE_TIMES,),
     ),
     Mutant(
@@ -67,9 +67,9 @@ MUTANTS = (
     ),
     Mutant(
         "a worker does not check its fencing numbers",
-        "services/ingest/worker.py",
-        "            await self._leases.check(tx, fences)\n",
-        "",
+        "chassis/leases.py",
+        "        missing = set(fences) - {name for (name,) in held}\n",
+        "        missing: set[str] = set()\n",
         (
             "tests/integration/main_way/test_fencing.py::test_a_worker_whose_lanes_another_holds_by_now_writes_no_outcome",
         ),

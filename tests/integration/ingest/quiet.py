@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 from uuid import UUID, uuid4
@@ -15,6 +15,7 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     add_WebhookEventServiceServicer_to_server,
 )
 from services.ingest.event_servicer import WebhookEventServicer
+from services.ingest.queue import WEBHOOKS
 from tests.world import World
 
 if TYPE_CHECKING:
@@ -26,7 +27,7 @@ REPLAY_CHUNK_EVENTS = 5
 
 @dataclass
 class Wakes:
-    """Counts how often the lanes were woken."""
+    """Counts how often the workers were woken."""
 
     count: int = 0
 
@@ -47,7 +48,7 @@ class QuietIngest:
             process.database(),
             process.clock,
             process.ids,
-            wake,
+            replace(WEBHOOKS, wake=wake),
             replay_events_max=REPLAY_EVENTS_MAX,
             replay_chunk_events=REPLAY_CHUNK_EVENTS,
         )

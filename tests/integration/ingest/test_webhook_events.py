@@ -19,10 +19,11 @@ from chassis.clock import SystemClock
 from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from chassis.process import Host
+from chassis.queues.queue import LANE_COUNT, lane_of
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
 from services.ingest import outcomes
-from services.ingest.lanes_hash import lane_of
+from services.ingest.queue import WEBHOOKS
 from tests.integration.ingest.quiet import REPLAY_CHUNK_EVENTS, REPLAY_EVENTS_MAX, QuietIngest, Shelf, events
 from tests.world import ADMIN, AGENT, World, error_info, settings_for
 
@@ -36,6 +37,7 @@ STATES = ("PENDING", "PROCESSED", "IGNORED", "DEAD_LETTER")
 MINUTE = timedelta(minutes=1)
 NOW = SystemClock().now()
 QUIET = QuietIngest()
+CLAIM_MAX = 1_000
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -298,9 +300,11 @@ async def test_agents_list_and_administrators_replay(shelf: Shelf) -> None:
 
 async def claimed(shelf: Shelf, **limits: int) -> list[UUID]:
     """What a worker gets to see of the organization's queue."""
-    sequences = [place["sequence"] for place in await shelf.queue()]
-    async with shelf.world.database("ingest").transaction(shelf.organization_id) as tx:
-        return [pending.event_id for pending in await outcomes.load(tx, sequences, **limits)]
+    places = {place["sequence"] for place in await shelf.queue()}
+    async with shelf.world.database("ingest").transaction() as tx:
+        found = await WEBHOOKS.claim(tx, range(LANE_COUNT), [], shelf.world.clock.now(), CLAIM_MAX)
+        own = [item for item in found if item.sequence in places]
+        return [pending.item_id for pending in await outcomes.load(tx, own, **limits)]
 
 
 async def test_large_events_travel_a_few_at_a_time_and_in_order(shelf: Shelf) -> None:
@@ -325,6 +329,6 @@ async def test_one_claim_takes_the_events_of_several_organizations_and_sees_them
     (lane,) = {place["lane"] for shelf in shelves for place in await shelf.queue()}
     async with world.database("ingest").transaction() as tx:
         # What other tests have left in the lane comes first.
-        sequences = await outcomes.claim(tx, [lane], world.clock.now(), 1_000)
-        assert made <= {pending.event_id for pending in await outcomes.load(tx, sequences)}
+        found = await WEBHOOKS.claim(tx, [lane], [], world.clock.now(), CLAIM_MAX)
+        assert made <= {pending.item_id for pending in await outcomes.load(tx, found)}
     assert all([await shelf.queue() for shelf in shelves])

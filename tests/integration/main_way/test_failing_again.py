@@ -6,9 +6,9 @@ from datetime import timedelta
 
 import pytest
 
+from chassis.queues.items import Attempts
 from prosa.ingest.v1 import events_pb2
-from services.ingest import worker
-from services.ingest.outcomes import ATTEMPTS_MAX
+from services.ingest.worker import ATTEMPTS
 from tests.office import Office, changed, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
@@ -22,7 +22,9 @@ DUE_NOW = "update ingest.webhook_queue set next_attempt_time = '-infinity' where
 async def test_an_event_is_tried_five_times_holds_back_its_own_conversation_and_is_then_a_dead_letter(
     office: Office, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(worker, "RETRY_SECONDS", tuple(LONG_SECONDS * turn for turn in range(1, ATTEMPTS_MAX)))
+    waits = tuple(timedelta(seconds=LONG_SECONDS * turn) for turn in range(1, ATTEMPTS.maximum))
+    failed = Attempts.failed
+    monkeypatch.setattr(Attempts, "failed", lambda _, *failure: failed(Attempts(waits), *failure))
     body = sample(INCOMING)
     await office.deliver(body)
     # The very same message, told of another conversation: no second look makes that true.
@@ -36,7 +38,7 @@ async def test_an_event_is_tried_five_times_holds_back_its_own_conversation_and_
     # What is of another conversation goes on: once that is done, the worker has passed by what waits.
     assert (await office.deliver(beside))["state"] == "PROCESSED"
 
-    for attempt in range(1, ATTEMPTS_MAX):
+    for attempt in range(1, ATTEMPTS.maximum):
         [row] = await office.world.until(TRIED, event_id, attempt)
         [standing] = await office.world.rows(STANDING, event_id)
         assert (standing["state"], standing["reason"]) == ("PENDING", "")
@@ -51,9 +53,9 @@ async def test_an_event_is_tried_five_times_holds_back_its_own_conversation_and_
         assert await office.world.rows(DUE_NOW, event_id)
 
     row = await office.done(event_id)
-    assert (row["state"], row["reason"], row["attempt_count"]) == ("DEAD_LETTER", REFUSED, ATTEMPTS_MAX)
+    assert (row["state"], row["reason"], row["attempt_count"]) == ("DEAD_LETTER", REFUSED, ATTEMPTS.maximum)
     [fact] = await office.world.announced(events_pb2.WebhookEventDeadLettered, office.organization_id)
-    assert (fact.webhook_event_id, fact.reason, fact.attempt_count) == (event_id, REFUSED, ATTEMPTS_MAX)
+    assert (fact.webhook_event_id, fact.reason, fact.attempt_count) == (event_id, REFUSED, ATTEMPTS.maximum)
     _, listed = await office.get("/api/v1/webhook-events", state="DEAD_LETTER")
     assert [(event["webhook_event_id"], event["reason"]) for event in listed["webhook_events"]] == [(event_id, REFUSED)]
     # Now what waited behind it has its turn, as if nothing had been before it.

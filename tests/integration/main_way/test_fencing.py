@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from chassis.queues import worker as queue_worker
 from services.ingest import worker
 from tests.office import Office, sample
 from tests.world import PATIENCE_SECONDS
@@ -47,6 +48,7 @@ async def test_a_worker_whose_lanes_another_holds_by_now_writes_no_outcome(
             status, answer = await office.post(sample("message_created.whatsapp_cloud.incoming"))
             assert status == 200
             await office.world.until_waiting_on_locks(1)
+            monkeypatch.setattr(queue_worker, "logger", told)
             monkeypatch.setattr(worker, "logger", told)
             assert await office.world.rows(TAKEN, uuid4())
         async with asyncio.timeout(WAIT_SECONDS):

@@ -6,12 +6,13 @@ import asyncio
 from datetime import timedelta
 
 import pytest
-from prometheus_client import CollectorRegistry
 
+from chassis.queues.watch import QueueWatch
+from chassis.telemetry import Metrics
 from chassis.wire import to_timestamp
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
-from services.ingest.queue_watch import QueueWatch
+from services.ingest.queue import WEBHOOKS
 from tests.integration.main_way.test_once_only import snapshot
 from tests.office import Office, changed, sample
 
@@ -22,8 +23,14 @@ EVENTS = 20
 @pytest.mark.req("IN-07")
 async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(office: Office) -> None:
     world = office.world
-    seen = CollectorRegistry()
-    watch = QueueWatch(world.database("ingest"), world.clock, seen)
+    metrics = Metrics()
+    watch = QueueWatch(WEBHOOKS, world.database("ingest"), world.clock, metrics)
+
+    def seen(name: str) -> float:
+        value = metrics.registry.get_sample_value(name, {"queue": "ingest.webhook_queue"})
+        assert value is not None
+        return value
+
     blocked = await world.admin()
     async with blocked, blocked.transaction():
         await blocked.execute("lock table conversation.conversations in access exclusive mode")
@@ -34,14 +41,14 @@ async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(o
         answers = await asyncio.gather(*(office.post(body) for body in bodies))
         assert {status for status, _ in answers} == {200}
         await watch.look()
-        assert (seen.get_sample_value("prosa_webhook_events_waiting") or 0) >= EVENTS
-        assert (seen.get_sample_value("prosa_webhook_events_oldest_seconds") or 0) > 0
+        assert seen("prosa_queue_waiting") >= EVENTS
+        assert seen("prosa_queue_oldest_seconds") > 0
         assert await office.count("conversation.messages") == 0
     for _, answer in answers:
         assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
     await watch.look()
-    assert seen.get_sample_value("prosa_webhook_events_waiting") == 0
-    assert seen.get_sample_value("prosa_webhook_events_oldest_seconds") == 0
+    assert seen("prosa_queue_waiting") == 0
+    assert seen("prosa_queue_oldest_seconds") == 0
     assert await office.count("conversation.messages") == EVENTS
 
     before = await snapshot(office)

@@ -10,6 +10,7 @@ import pytest
 from chassis.clock import SettableClock, SystemClock
 from chassis.errors import FailedPrecondition, InvalidArgument
 from chassis.ids import Uuid7Ids
+from chassis.queues.queue import LANE_COUNT, lane_of
 from services.ingest.connection_check import Kept
 from services.ingest.connection_rules import (
     base_url,
@@ -19,7 +20,6 @@ from services.ingest.connection_rules import (
     token_stays_home,
 )
 from services.ingest.event_store import first_id_at
-from services.ingest.lanes_hash import LANE_COUNT, lane_of
 from services.ingest.providers import PROVIDERS
 from services.ingest.providers.chatwoot.check import NEEDED_EVENTS, Failure, Seen, Webhook, evaluate
 from services.ingest.providers.chatwoot.shape import CONTACT_EVENTS, CONVERSATION_EVENTS, MESSAGE_EVENTS
