@@ -22,10 +22,21 @@ _NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*")
 _UNICAST = IPv6Network("2000::/3")
 _NAT64 = IPv6Network("64:ff9b::/96")
 # What ipaddress calls global in one of the Python releases we run on, and what nobody has a server behind.
-_NOT_PUBLIC_4 = (IPv4Network("192.0.0.0/24"), IPv4Network("192.88.99.0/24"))
+_NOT_PUBLIC_4 = (
+    IPv4Network("100.64.0.0/10"),  # shared by a provider's customers; a cloud's metadata among them
+    IPv4Network("168.63.129.16/32"),  # every machine of a cloud reaches its host's own services there
+    IPv4Network("192.0.0.0/24"),
+    IPv4Network("192.31.196.0/24"),  # answered by whoever stands nearest (AS112), as the next but one
+    IPv4Network("192.52.193.0/24"),  # found by multicast tunnels (AMT)
+    IPv4Network("192.175.48.0/24"),
+    IPv4Network("192.88.99.0/24"),
+)
 _NOT_PUBLIC_6 = (
     IPv6Network("2001::/23"),  # Teredo among them: it carries an IPv4 address
     IPv6Network("2002::/16"),  # 6to4: it carries one too
+    IPv6Network("2001:db8::/32"),
+    IPv6Network("2620:4f:8000::/48"),  # AS112
+    IPv6Network("3ffe::/16"),  # an experiment's that is over
     IPv6Network("3fff::/20"),
 )
 _ISATAP = (0x0000_5EFE, 0x0200_5EFE)

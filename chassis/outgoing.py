@@ -12,16 +12,18 @@ collector of traces. Neither is what the command line and the sandbox call, with
 
 from __future__ import annotations
 
+import asyncio
 import socket
 import ssl
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from enum import StrEnum
+from functools import partial
 from typing import Any
 
 import aiohttp
 import structlog
-from aiohttp import ThreadedResolver
 from aiohttp.abc import AbstractResolver, ResolveResult
 from yarl import URL
 
@@ -37,6 +39,8 @@ ANSWER_BYTES_MAX = 1024 * 1024
 HEADER_LINE_BYTES_MAX = 8_190
 HEADERS_MAX = 100
 CHUNK_BYTES = 65_536
+RESOLVING_MAX = 8
+"""Names looked up at once. Who owns a name says how long that takes, so no other work shares these threads."""
 
 Judge = Callable[[str], bool]
 
@@ -94,7 +98,7 @@ class Outgoing:
     ) -> None:
         """``resolver`` and ``judge`` are for tests, which must reach nothing but loopback."""
         self._allowed = allowed
-        self._resolver = resolver
+        self._resolver = resolver or ApartResolver()
         self._judge = judge
         self._guarded: aiohttp.ClientSession | None = None
         self._open: aiohttp.ClientSession | None = None
@@ -147,6 +151,7 @@ class Outgoing:
         for session in (self._guarded, self._open):
             if session is not None:
                 await session.close()
+        await self._resolver.close()
 
     def _session(self, target: Target) -> aiohttp.ClientSession:
         if self._allowed.host(target.host) or self._allowed.place(target.host, target.port):
@@ -178,12 +183,42 @@ class Outgoing:
         return OutgoingError(failed, target.host)
 
 
+class ApartResolver(AbstractResolver):
+    """Looks names up in threads of its own: in the loop's, a few slow names would keep everything else waiting."""
+
+    def __init__(self, look_up: Callable[..., Any] = socket.getaddrinfo) -> None:
+        self._look_up = look_up
+        self._threads = ThreadPoolExecutor(RESOLVING_MAX, thread_name_prefix="resolving")
+
+    async def resolve(
+        self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC
+    ) -> list[ResolveResult]:
+        """The addresses of a name. Raises OSError."""
+        look_up = partial(self._look_up, host, port, family=family, type=socket.SOCK_STREAM, flags=socket.AI_ADDRCONFIG)
+        found = await asyncio.get_running_loop().run_in_executor(self._threads, look_up)
+        return [
+            ResolveResult(
+                hostname=host,
+                host=str(address[0]),
+                port=int(address[1]),
+                family=found_family,
+                proto=protocol,
+                flags=socket.AI_NUMERICHOST | socket.AI_NUMERICSERV,
+            )
+            for found_family, _, protocol, _, address in found
+        ]
+
+    async def close(self) -> None:
+        """Waits for nobody: whoever asked is gone."""
+        self._threads.shutdown(wait=False, cancel_futures=True)
+
+
 class _GuardedResolver(AbstractResolver):
     """Refuses a name with any address that is not public."""
 
-    def __init__(self, judge: Judge, inner: AbstractResolver | None) -> None:
+    def __init__(self, judge: Judge, inner: AbstractResolver) -> None:
         self._judge = judge
-        self._inner = inner or ThreadedResolver()
+        self._inner = inner
 
     async def resolve(
         self, host: str, port: int = 0, family: socket.AddressFamily = socket.AF_UNSPEC

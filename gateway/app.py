@@ -38,6 +38,7 @@ from gateway.limits import (
     API_BYTES_PER_CALLER_MAX,
     EXCHANGE_TIMEOUT_SECONDS,
     SHUTDOWN_SECONDS,
+    STRANGER_BYTES_IN_FLIGHT_MAX,
     STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
@@ -101,6 +102,7 @@ class Parts:
     senders: Mapping[str, Sender] = field(default_factory=lambda: SENDERS)
     api_bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX
     api_bytes_per_caller_max: int = API_BYTES_PER_CALLER_MAX
+    api_bytes_of_strangers_max: int = STRANGER_BYTES_IN_FLIGHT_MAX
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
@@ -128,7 +130,7 @@ def make_app(parts: Parts) -> web.Application:
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
     credentials = Credentials(ApiKeys(exchange))
-    bodies = Bodies(parts.api_bytes_in_flight_max, parts.api_bytes_per_caller_max)
+    bodies = Bodies(parts.api_bytes_in_flight_max, parts.api_bytes_per_caller_max, parts.api_bytes_of_strangers_max)
     around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
     add_api_routes(app, parts.channels, credentials, Allowances(parts.gate), plans, bodies, around)
     if "ingest" in parts.channels:

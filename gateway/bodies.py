@@ -10,13 +10,22 @@ from chassis.errors import Unavailable
 class Bodies:
     """Reads bodies, and counts the bytes of those in flight: being read, or waiting for what is done with them.
 
-    They are bounded together and, where an owner is named, for each owner: nobody uses up what is there for all.
+    They are bounded together and, where an owner is named, for each owner: nobody uses up what is there for all. What
+    has no owner may be bounded by itself, and then takes nothing of what is there for the others.
     """
 
-    def __init__(self, bytes_in_flight_max: int, bytes_per_owner_max: int | None = None) -> None:
+    def __init__(
+        self,
+        bytes_in_flight_max: int,
+        bytes_per_owner_max: int | None = None,
+        bytes_of_nobody_max: int | None = None,
+    ) -> None:
+        """`bytes_of_nobody_max` is what bodies without an owner may have, where they are counted by themselves."""
         self._bytes_in_flight_max = bytes_in_flight_max
         self._bytes_per_owner_max = bytes_in_flight_max if bytes_per_owner_max is None else bytes_per_owner_max
+        self._bytes_of_nobody_max = bytes_of_nobody_max
         self._bytes_in_flight = 0
+        self._bytes_of_nobody = 0
         self._by_owner: dict[str, int] = {}
 
     async def read(self, request: web.Request, bytes_max: int, owner: str = "") -> bytes:
@@ -35,7 +44,7 @@ class Bodies:
                 self._count(owner, len(chunk))
                 if counted > bytes_max:
                     raise _too_large(bytes_max, counted)
-                if self._bytes_in_flight > self._bytes_in_flight_max:
+                if self._full(owner):
                     raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
                 if owner and self._by_owner[owner] > self._bytes_per_owner_max:
                     raise Unavailable("OVERLOADED", "Too much of yours is being received at once; send it again.")
@@ -49,7 +58,15 @@ class Bodies:
         """Takes a body that was read, for the same owner, out of flight."""
         self._count(owner, -len(body))
 
+    def _full(self, owner: str) -> bool:
+        if not owner and self._bytes_of_nobody_max is not None:
+            return self._bytes_of_nobody > self._bytes_of_nobody_max
+        return self._bytes_in_flight > self._bytes_in_flight_max
+
     def _count(self, owner: str, size: int) -> None:
+        if not owner and self._bytes_of_nobody_max is not None:
+            self._bytes_of_nobody += size
+            return
         self._bytes_in_flight += size
         if owner:
             left = self._by_owner.get(owner, 0) + size

@@ -62,8 +62,11 @@ class Gate(Protocol):
         """
         ...
 
-    def account(self, token: str) -> str:
-        """Answers on whose account a caller's bodies are read: his organization's. Raises Unauthenticated."""
+    def account(self, token: str, rpc_path: str) -> str:
+        """Answers on whose account a caller's body for the RPC is read: his organization's.
+
+        Raises Unauthenticated, or PermissionDenied where he may not call it.
+        """
         ...
 
 

@@ -33,8 +33,15 @@ class TokenGate:
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return Watcher(caller.organization_id, datetime.fromtimestamp(caller.expire_time, UTC))
 
-    def account(self, token: str) -> str:
-        """Answers the organization of a token that can be believed, else the principal. Raises Unauthenticated."""
+    def account(self, token: str, rpc_path: str) -> str:
+        """Answers the organization of a token that can be believed and may call the RPC, else the principal.
+
+        Raises what the service would say, Unauthenticated or PermissionDenied; without a word in the contract the
+        service has it.
+        """
         caller = self._verifier.verify(token)
         self._revocations.check(caller)
+        permission = permission_of(rpc_path)
+        if permission is not None:
+            check_permission(permission, caller)
         return str(caller.organization_id or caller.principal)

@@ -6,11 +6,13 @@ from __future__ import annotations
 API_BODY_BYTES_MAX = 1024 * 1024
 API_BODY_TIMEOUT_SECONDS = 20.0
 API_BYTES_IN_FLIGHT_MAX = 64 * 1024 * 1024
-"""Of all bodies of the API being read or waiting for their call, strangers' apart."""
+"""Of all bodies of callers of the API being read or waiting for their call."""
+STRANGER_BYTES_IN_FLIGHT_MAX = 16 * 1024 * 1024
+"""Of all bodies without credentials, which take nothing of the callers'."""
 API_BYTES_PER_CALLER_MAX = 8 * 1024 * 1024
 """Of one organization's."""
 STRANGER_BODY_BYTES_MAX = 8 * 1024
-"""Of a caller without credentials: enough to sign in and to exchange a key. All connections together hold 64 MiB so."""
+"""Of a caller without credentials: enough to sign in and to exchange a key."""
 STRANGER_BODY_TIMEOUT_SECONDS = 2.0
 CHATWOOT_BODY_BYTES_MAX = 8 * 1024 * 1024
 EVOLUTION_BODY_BYTES_MAX = 32 * 1024 * 1024
@@ -26,7 +28,6 @@ LINGERING_SECONDS = 1.0
 """How long the rest of a body that nobody reads is taken, so that the sender gets to see the answer."""
 SHUTDOWN_SECONDS = 10.0
 IDEMPOTENCY_KEY_LENGTH_MAX = 1024
-CORRELATION_ID_LENGTH_MAX = 128
 QUERY_FIELDS_MAX = 100
 VIOLATIONS_MAX = 20
 
@@ -36,7 +37,6 @@ CONNECTIONS_PER_NETWORK_MAX = 1_024
 """Of one network of strangers; this machine and trusted proxies stand for many and have no such bound."""
 FILES_RESERVED = 256
 """Of the files that this process may open: for what are no connections from outside."""
-LISTEN_BACKLOG = 4_096
 ACCEPTS_A_TURN = 128
 ACCEPT_PAUSE_SECONDS = 0.2
 """Where the system gives no more connections: how long until it is asked again."""
@@ -135,6 +135,8 @@ STREAM_RECONNECT_SECONDS_MIN = 0.2
 STREAM_RECONNECT_SECONDS_MAX = 5.0
 
 # Readiness
+NOT_STORED_CALLS = 3
+"""So many calls in a row must have failed before the next one is expected to: one may fail by what it brought."""
 NOT_STORED_SECONDS = 15.0
 """How long a webhook that could not be stored says that the next one cannot be either."""
 ROOM_CHECK_TIMEOUT_SECONDS = 1.5

@@ -10,6 +10,9 @@ from gateway.limits import NOT_STORED_CONNECTIONS_MAX
 
 BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
+_OTHERS = "others"
+"""All connections beyond the bound, in one."""
+
 
 class WebhookMetrics:
     """What became of webhooks that ingest never saw: sent to no connection's address, or not stored."""
@@ -44,7 +47,7 @@ class WebhookMetrics:
     def not_stored(self, connection_id: str, time_seconds: float) -> None:
         """Counts a webhook that was answered 503, at a time by the clock."""
         if connection_id not in self._counted and len(self._counted) >= NOT_STORED_CONNECTIONS_MAX:
-            connection_id = "others"
+            connection_id = _OTHERS
         self._counted.add(connection_id)
         self._not_stored.labels(connection_id).inc()
         if connection_id not in self._failing:
@@ -53,7 +56,12 @@ class WebhookMetrics:
 
     def stored(self, connection_id: str) -> None:
         """Says that the connection's webhooks are stored again."""
-        if self._failing and connection_id in self._failing:
+        if not self._failing:
+            return
+        if connection_id not in self._counted:
+            # Of those beyond the bound nobody knows which; where others still fail, they say so again.
+            connection_id = _OTHERS
+        if connection_id in self._failing:
             self._failing.discard(connection_id)
             self._since.labels(connection_id).set(0)
 

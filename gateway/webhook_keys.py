@@ -1,7 +1,9 @@
 """Which keys of connections there are: asked once for each, so that a stranger's body is never read.
 
 A connection's key does not change, so one that was known is believed; the truth is what ingest says of a webhook.
-Strangers who guess are asked for in calls of their own, a hundred at a time, and never stand among genuine webhooks.
+Keys that were never heard of are asked for in calls of their own, a hundred at a time: whoever guesses stands among
+none whose key is known. A genuine one stands among them once, with its first webhook at this gateway; where too many
+wait for that, it is answered 503.
 """
 
 from __future__ import annotations

@@ -67,7 +67,7 @@ def _handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         # Who calls is known before a byte of the body is read.
         token = await credentials.token(request)
-        allowance = allowances.of(request, token, anonymous=anonymous)
+        allowance = allowances.of(request, token, binding.rpc_path, anonymous=anonymous)
         body = await read_body(bodies, request, allowance)
         try:
             message = binding.read(
@@ -104,12 +104,15 @@ class Allowances:
     def __init__(self, gate: Gate) -> None:
         self._gate = gate
 
-    def of(self, request: web.Request, token: str | None, *, anonymous: bool) -> Allowance:
-        """Answers the allowance. Raises Unauthenticated, before the body, where nothing of it should be read."""
+    def of(self, request: web.Request, token: str | None, rpc_path: str, *, anonymous: bool) -> Allowance:
+        """Answers the allowance.
+
+        Raises Unauthenticated or PermissionDenied, before the body, where nothing of it should be read.
+        """
         if not request.body_exists:
             return STRANGERS
         if token is not None:
-            return Allowance(self._gate.account(token), API_BODY_BYTES_MAX, API_BODY_TIMEOUT_SECONDS)
+            return Allowance(self._gate.account(token, rpc_path), API_BODY_BYTES_MAX, API_BODY_TIMEOUT_SECONDS)
         size = request.content_length
         if not anonymous and (size is None or size > STRANGER_BODY_BYTES_MAX):
             raise Unauthenticated(

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
+from uuid import UUID
 
 from chassis.canonical import Source
+from chassis.errors import ResourceExhausted
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +57,26 @@ class Checked:
     """In the order in which to mend them."""
     account_proved: bool
     """Whether the server said that the kept token is an administrator's of the kept account."""
+
+
+class Checks:
+    """The organizations of which a check is under way: each may have one, since it waits for a server of their own."""
+
+    def __init__(self) -> None:
+        self._running: set[UUID] = set()
+
+    @contextmanager
+    def begun(self, organization_id: UUID) -> Iterator[None]:
+        """Runs one. Raises ResourceExhausted CHECK_RUNNING while another of the organization's runs in this process."""
+        if organization_id in self._running:
+            raise ResourceExhausted(
+                "CHECK_RUNNING", "A check of one of your connections is under way; try again in some seconds."
+            )
+        self._running.add(organization_id)
+        try:
+            yield
+        finally:
+            self._running.discard(organization_id)
 
 
 def check_kept(kept: Kept) -> list[CheckItem]:

@@ -30,7 +30,7 @@ from prosa.v1 import options_pb2
 from services.ingest import connection_messages as messages
 from services.ingest import connection_rules as rules
 from services.ingest import connection_store as store
-from services.ingest.connection_check import Declared, Kept
+from services.ingest.connection_check import Checks, Declared, Kept
 from services.ingest.connection_secrets import open_secrets, readable_secrets
 from services.ingest.connection_store import Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.directory import SECRET_COLUMN
@@ -76,6 +76,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         self._db, self._outbox, self._requests, self._vault = db, outbox, requests, vault
         self._clock, self._ids, self._changed = clock, ids, changed
         self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
+        self._checks = Checks()
 
     async def CreateConnection(
         self,
@@ -321,7 +322,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             events_scanned=LAST_EVENT_SCAN_MAX,
         )
         # The provider is asked outside of the transaction: it may take seconds.
-        checked = await _provider_of(connection).check(self._outgoing, kept)
+        with self._checks.begun(organization_id):
+            checked = await _provider_of(connection).check(self._outgoing, kept)
         if checked.account_proved:
             await self._prove_account(connection)
         return messages.check_message(checked.items)

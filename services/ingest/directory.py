@@ -60,10 +60,13 @@ class Directory:
         self._vault = vault
         self._nats = nats
         self._changed = streams.Waker(nats, CHANGED_SUBJECT)
-        self._by_key: OrderedDict[str, tuple[float, Connection | None]] = OrderedDict()
+        self._by_key: OrderedDict[str, tuple[float, Connection]] = OrderedDict()
+        # What nobody has stands apart: whoever guesses pushes out no genuine key.
+        self._unknown: OrderedDict[str, float] = OrderedDict()
         self._by_id: OrderedDict[UUID, tuple[float, Connection]] = OrderedDict()
         # By account or organization: the ids of connections with their organizations'.
         self._candidates: OrderedDict[int | UUID, tuple[float, dict[UUID, UUID]]] = OrderedDict()
+        self._no_candidates: OrderedDict[int | UUID, tuple[float, dict[UUID, UUID]]] = OrderedDict()
 
     async def watch(self) -> None:
         """Forgets everything whenever somebody announces a change."""
@@ -80,8 +83,10 @@ class Directory:
 
     def _forget(self) -> None:
         self._by_key.clear()
+        self._unknown.clear()
         self._by_id.clear()
         self._candidates.clear()
+        self._no_candidates.clear()
 
     async def by_keys(self, keys: Collection[str]) -> dict[str, Connection | None]:
         """The connection of each key, or None where there is none."""
@@ -92,6 +97,8 @@ class Directory:
             kept = self._by_key.get(key)
             if kept is not None and kept[0] > now:
                 found[key] = kept[1]
+            elif self._unknown.get(key, now) > now:
+                found[key] = None
             else:
                 missing.append(key)
         if missing:
@@ -129,7 +136,12 @@ class Directory:
         """The Chatwoot connections that each account and each organization could mean, oldest first, within bounds."""
         wanted: set[int | UUID] = {*account_ids, *organization_ids}
         now = time.monotonic()
-        found = {name: kept[1] for name in wanted if (kept := self._candidates.get(name)) is not None and kept[0] > now}
+        found = {
+            name: kept[1]
+            for kept_of in (self._candidates, self._no_candidates)
+            for name in wanted
+            if (kept := kept_of.get(name)) is not None and kept[0] > now
+        }
         if missing := wanted - found.keys():
             found |= await self._find_candidates(missing)
         connections = await self.by_ids({key: value for ids in found.values() for key, value in ids.items()})
@@ -152,9 +164,8 @@ class Directory:
                     found[holder][connection_id] = holder
         now = time.monotonic()
         for name, ids in found.items():
-            self._candidates[name] = now + (KEEP_SECONDS if ids else UNKNOWN_KEEP_SECONDS), ids
-            if len(self._candidates) > KEPT_MAX:
-                self._candidates.popitem(last=False)
+            self._no_candidates.pop(name, None)
+            _keep_last(self._candidates if ids else self._no_candidates, name, (now + _seconds(ids), ids))
         return found
 
     async def channel_holders(self, organization_id: UUID, account_id: int, inbox_id: int) -> list[Connection]:
@@ -164,14 +175,13 @@ class Directory:
         return list((await self.by_ids(dict.fromkeys(ids, organization_id))).values())
 
     def _keep(self, key: str, connection: Connection | None) -> None:
-        now = time.monotonic()
-        self._by_key[key] = (now + (KEEP_SECONDS if connection else UNKNOWN_KEEP_SECONDS), connection)
-        if len(self._by_key) > KEPT_MAX:
-            self._by_key.popitem(last=False)
-        if connection is not None:
-            self._by_id[connection.id] = (now + KEEP_SECONDS, connection)
-            if len(self._by_id) > KEPT_MAX:
-                self._by_id.popitem(last=False)
+        until = time.monotonic() + _seconds(connection)
+        if connection is None:
+            self._by_key.pop(key, None)
+            _keep_last(self._unknown, key, until)
+        else:
+            _keep_last(self._by_key, key, (until, connection))
+            _keep_last(self._by_id, connection.id, (until, connection))
 
     async def _load(self, tx: Tx, organizations: dict[UUID, UUID]) -> dict[UUID, Connection]:
         if not organizations:
@@ -244,3 +254,15 @@ class Directory:
         """
         named = {connection_id: server for connection_id, server in servers.items() if server}
         return await lookup_store.find_sharing(tx, named) if named else set()
+
+
+def _seconds(found: object) -> float:
+    return KEEP_SECONDS if found else UNKNOWN_KEEP_SECONDS
+
+
+def _keep_last(kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
+    """Keeps what was found last; what was found first makes room for it."""
+    kept[name] = value
+    kept.move_to_end(name)
+    if len(kept) > KEPT_MAX:
+        kept.popitem(last=False)

@@ -8,7 +8,6 @@ from uuid import UUID
 import grpc.aio
 
 from chassis import auth, canonical, rpc
-from chassis.auth import TokenSigner
 from chassis.batching import Batcher
 from chassis.clock import Clock
 from chassis.errors import InvalidArgument, NotFound
@@ -48,13 +47,10 @@ class Place:
 class Ensurer:
     """Ensures contacts, deals and conversations for programs that got the webhook themselves."""
 
-    def __init__(
-        self, path: Path, directory: Directory, boards: grpc.aio.Channel, signer: TokenSigner, clock: Clock, ids: Ids
-    ) -> None:
+    def __init__(self, path: Path, directory: Directory, boards: grpc.aio.Channel, clock: Clock, ids: Ids) -> None:
         self._path = path
         self._directory = directory
         self._boards = CrmServiceStub(boards)
-        self._signer = signer
         self._clock = clock
         self._ids = ids
         self._batcher: Batcher[Journey, Journey] = Batcher(

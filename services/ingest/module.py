@@ -86,7 +86,7 @@ async def start_accept(process: Process) -> None:
 
 def _serve_door(process: Process, directory: Directory, queue: Queue) -> None:
     door = Door(process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), queue)
-    ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.signer, process.clock, process.ids)
+    ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.clock, process.ids)
     process.serve(
         add_IngestServiceServicer_to_server,
         IngestServicer(door, ensurer, process.database(), process.requests(), process.clock),

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
+import threading
 from collections.abc import AsyncIterator, Iterable
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,12 +16,13 @@ import pytest
 from aiohttp.abc import AbstractResolver, ResolveResult
 
 from chassis.addresses import AllowedHosts
-from chassis.outgoing import HEADERS_MAX, Answer, Failed, Outgoing, OutgoingError
+from chassis.outgoing import HEADERS_MAX, RESOLVING_MAX, Answer, ApartResolver, Failed, Outgoing, OutgoingError
 from tests.listeners import http, listening
 from tests.spellings import EMBEDDED, PLAIN, PRIVATE
 
 pytestmark = pytest.mark.case("S3")
 
+SECONDS = 30.0
 PUBLIC_HOST, PRIVATE_HOST = "127.0.0.2", "127.0.0.1"
 
 
@@ -208,3 +210,45 @@ async def test_an_answer_that_does_not_come_is_waited_for_only_so_long() -> None
         port = server.sockets[0].getsockname()[1]
         failed = await failure(outgoing, f"http://{PUBLIC_HOST}:{port}", total_seconds=0.1)
     assert failed.failed is Failed.TIMEOUT
+
+
+async def test_names_are_looked_up_in_threads_that_no_other_work_shares() -> None:
+    """Whoever owns a name says how long its look-up takes."""
+    begun, go_on = threading.Barrier(RESOLVING_MAX + 1), threading.Event()
+    threads: set[str] = set()
+
+    def slow(host: str, port: int, **_: Any) -> list[Any]:
+        threads.add(threading.current_thread().name.partition("_")[0])
+        begun.wait(SECONDS)
+        go_on.wait(SECONDS)
+        return [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("192.0.2.7", port))]
+
+    resolver = ApartResolver(slow)
+    try:
+        looking = [asyncio.create_task(resolver.resolve(f"slow-{turn}.example", 80)) for turn in range(RESOLVING_MAX)]
+        await asyncio.to_thread(begun.wait, SECONDS)
+        go_on.set()
+        found = await asyncio.gather(*looking)
+    finally:
+        go_on.set()
+        await resolver.close()
+    assert threads == {"resolving"}
+    assert [(one["host"], one["port"], one["hostname"]) for (one,) in found] == [
+        ("192.0.2.7", 80, f"slow-{turn}.example") for turn in range(RESOLVING_MAX)
+    ]
+
+
+async def test_a_name_of_this_machine_is_looked_up_as_it_stands() -> None:
+    resolver = ApartResolver()
+    try:
+        found = {one["host"] for one in await resolver.resolve("localhost", 80)}
+    finally:
+        await resolver.close()
+    assert found
+    assert found <= {"127.0.0.1", "::1"}
+
+
+async def test_where_no_resolver_is_given_it_is_the_one_apart() -> None:
+    outgoing = Outgoing(AllowedHosts(""))
+    assert isinstance(outgoing._resolver, ApartResolver)
+    await outgoing.close()

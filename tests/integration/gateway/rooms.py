@@ -223,7 +223,7 @@ class StandInGate:
             raise Unauthenticated("TOKEN_INVALID", "The token cannot be believed.")
         return Watcher(UUID(token.removeprefix("watcher-")), self.expire_time)
 
-    def account(self, token: str) -> str:
+    def account(self, token: str, rpc_path: str) -> str:
         if token == "forged":
             raise Unauthenticated("TOKEN_INVALID", "The token cannot be believed.")
         return token

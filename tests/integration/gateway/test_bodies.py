@@ -91,3 +91,23 @@ async def test_a_caller_uses_up_his_own_part_and_nobody_elses() -> None:
             answered.release()
         async with post("/api/v1/contacts", json={"name": "x" * 60}, headers=mine) as response:
             assert response.status == 200, "what was let go is there again"
+
+
+@pytest.mark.case("S8")
+async def test_strangers_bodies_take_nothing_of_what_is_there_for_callers() -> None:
+    async with (
+        serve_gateway(api_bytes_in_flight_max=20_000, api_bytes_of_strangers_max=20_000) as world,
+        AsyncExitStack() as strangers,
+    ):
+        for _ in range(3):
+            await strangers.enter_async_context(dialled(world, begun("/api/v1/sessions", 8_000, 7_000)))
+        async with asyncio.timeout(SECONDS):
+            while True:
+                # Whoever comes once theirs is full is told so.
+                async with world.http.post("/api/v1/sessions", json={"email": "x" * 7_000}) as response:
+                    if response.status == 503:
+                        assert (await response.json())["reason"] == "OVERLOADED"
+                        break
+        headers = {"X-Api-Key": "ncrm_good"}
+        async with world.http.post(ENSURE, json={"name": "x" * 19_000}, headers=headers) as response:
+            assert response.status == 200

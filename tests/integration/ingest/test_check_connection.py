@@ -10,6 +10,8 @@ from typing import Any
 from urllib.parse import urlsplit
 from uuid import UUID
 
+import grpc.aio
+import orjson
 import pytest
 import pytest_asyncio
 from aiohttp import web
@@ -30,7 +32,7 @@ from services.ingest.providers.chatwoot.check import Failure
 from services.ingest.providers.chatwoot.client import ChatwootAccount, ChatwootClient, ChatwootError
 from tests.integration.ingest.connections import INSTAGRAM, WHATSAPP, connections, given_channel, given_connection
 from tests.unit.sandbox.clock import TickingClock
-from tests.world import World
+from tests.world import World, error_info
 
 TARGETS = ("ingest",)
 TOKEN = "token-da-administradora"
@@ -262,11 +264,11 @@ async def account_at(
 ) -> AsyncIterator[ChatwootAccount]:
     """The account at a URL whose host and port the operator allows, or else what is said."""
     allowed = urlsplit(url).netloc if allowed_hosts is None else allowed_hosts
-    async with (
-        asking(allowed, timeout_seconds=timeout_seconds) as chatwoot,
-        chatwoot.account(url, TOKEN, ACCOUNT_ID) as account,
-    ):
-        yield account
+    outgoing = Outgoing(AllowedHosts(allowed))
+    try:
+        yield ChatwootAccount(outgoing, timeout_seconds, url, TOKEN, ACCOUNT_ID)
+    finally:
+        await outgoing.close()
 
 
 async def sentence_of(handler: Handler, *, allowed_hosts: str | None = None) -> str:
@@ -376,3 +378,59 @@ async def test_nobody_at_the_address_is_described() -> None:
     async with account_at(url) as account:
         with pytest.raises(ChatwootError, match="refuses the connection"):
             await account.version()
+
+
+_DEEP = orjson.loads(b"[" * 1_000 + b"]" * 1_000)
+_ODD_TEXTS = ["x", "x" * 900_000, "a\u0000\n\u202eb"]
+_ODD: list[Any] = [None, True, 7, -1.5, *_ODD_TEXTS, [], [[]], {}, {"id": {}}, _DEEP, [_DEEP], [7] * 9]
+
+
+@pytest.mark.case("S13")
+@pytest.mark.parametrize("odd", _ODD, ids=lambda odd: type(odd).__name__)
+async def test_whatever_an_address_answers_the_check_says_it_in_few_words(
+    world: World, organization_id: UUID, odd: Any
+) -> None:
+    row = dict.fromkeys(("url", "subscriptions", "secret", "name", "channel_type", "role"), odd)
+
+    async def answer(request: web.Request) -> web.Response:
+        at = request.path.rpartition("/")[2]
+        body = {
+            "api": {"version": odd},
+            "profile": {"name": odd, "accounts": [odd, {**row, "id": ACCOUNT_ID}, {**row, "id": odd}]},
+            "inboxes": {"payload": [odd, {**row, "id": 1}, {**row, "id": odd}]},
+            "webhooks": {"payload": {"webhooks": [odd, row, {**row, "url": "https://x/api/chatwoot/webhook"}]}},
+        }[at]
+        return web.Response(body=orjson.dumps(body), content_type="application/json")
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", answer)
+    async with listening(app) as url:
+        made = await given_connection(world, organization_id, base_url=url, access_token=TOKEN, webhook_secret=SECRET)
+        await given_channel(world, made, 1, WHATSAPP)
+        passed, items = await check(world, made)
+    assert not passed
+    assert all(item.detail.isprintable() and len(item.detail) < 2_000 for item in items.values())
+
+
+@pytest.mark.case("S3")
+async def test_an_organization_checks_one_connection_at_a_time(world: World, organization_id: UUID) -> None:
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async def hang(_: web.Request) -> web.Response:
+        asked.set()
+        await answering.wait()
+        return web.json_response({})
+
+    app = web.Application()
+    app.router.add_get("/{path:.*}", hang)
+    async with listening(app) as url:
+        made = await given_connection(world, organization_id, base_url=url, access_token=TOKEN)
+        first = asyncio.create_task(check(world, made))
+        await asked.wait()
+        with pytest.raises(grpc.aio.AioRpcError) as refused:
+            await check(world, made)
+        assert refused.value.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
+        assert error_info(refused.value).reason == "CHECK_RUNNING"
+        answering.set()
+        await first
+        assert not (await check(world, made))[0]

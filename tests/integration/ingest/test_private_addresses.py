@@ -114,15 +114,19 @@ async def test_open_closed_and_other_ports_of_an_allowed_host_are_answered_alike
         listening(http(b"", "302 Found", "Location: /secret")) as moved,
         listening(b"") as curt,
     ):
-        ids = {
-            listener.port: await kept_before(office, f"http://127.0.0.1:{listener.port}")
+        # Each an organization's own, which checks one connection at a time.
+        offices = {
+            listener.port: await open_office(office.world, office.session)
             for listener in (closed, mail, pages, locked, moved, curt)
         }
+        ids = {port: await kept_before(office, f"http://127.0.0.1:{port}") for port, office in offices.items()}
         clock = asyncio.get_running_loop().time
 
         async def told(port: int) -> tuple[frozenset[tuple[str, str]], float]:
             began = clock()
-            failed = await checked(office, ids[port])
+            failed = await checked(offices[port], ids[port])
+            # When unsigned webhooks end is the connection's own.
+            del failed["secret_set"]
             return frozenset((name, said.replace(str(port), "PORT")) for name, said in failed.items()), clock() - began
 
         answers = await asyncio.gather(*(told(port) for port in ids))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from gateway.acceptance import Acceptance
-from gateway.limits import NOT_STORED_SECONDS
+from gateway.limits import NOT_STORED_CALLS, NOT_STORED_SECONDS
 from tests.office import Office, sample
 
 FULL = b"""
@@ -20,8 +20,9 @@ async def test_a_full_disk_is_seen_in_readyz_until_a_webhook_is_stored_again(off
     async with await office.world.admin() as connection:
         await connection.execute(FULL)
         try:
-            status, _ = await office.post(sample("message_created.whatsapp_cloud.incoming"))
-            assert status == 503
+            for _ in range(NOT_STORED_CALLS):
+                status, _answer = await office.post(sample("message_created.whatsapp_cloud.incoming"))
+                assert status == 503
             async with office.session.get(f"{office.url}/readyz") as ready:
                 answer = await ready.json()
                 assert ready.status == 503
@@ -40,9 +41,26 @@ async def test_a_full_disk_is_seen_in_readyz_until_a_webhook_is_stored_again(off
 async def test_a_failure_of_long_ago_keeps_nobody_away_so_that_one_webhook_may_try() -> None:
     now = 0.0
     acceptance = Acceptance(lambda: now)
-    await acceptance.check()
-    acceptance.not_stored()
+    for _ in range(NOT_STORED_CALLS):
+        await acceptance.check()
+        acceptance.not_stored()
     with pytest.raises(Exception, match="could not be stored"):
         await acceptance.check()
     now = NOT_STORED_SECONDS
     await acceptance.check()
+
+
+@pytest.mark.case("S13")
+async def test_single_calls_that_fail_keep_nobody_away() -> None:
+    """One may fail by what it brought, or with a connection that broke: another that succeeds says so."""
+    now = 0.0
+    acceptance = Acceptance(lambda: now)
+    for _ in range(NOT_STORED_CALLS):
+        for _ in range(NOT_STORED_CALLS - 1):
+            acceptance.not_stored()
+            await acceptance.check()
+        acceptance.stored()
+    for _ in range(NOT_STORED_CALLS + 1):
+        acceptance.not_stored()
+        await acceptance.check()
+        now += NOT_STORED_SECONDS

@@ -109,6 +109,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad; both keys are
     in the metadata. Example: contacts:ensure with external_id 51987651101 in Brazil, which is also a number of Peru.
     """
+    ERROR_REASON_CHECK_RUNNING: _ErrorReason.ValueType  # 35
+    """RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -202,4 +204,6 @@ ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 34
 """INVALID_ARGUMENT: bare digits that are one number in the organization's region and another one abroad; both keys are
 in the metadata. Example: contacts:ensure with external_id 51987651101 in Brazil, which is also a number of Peru.
 """
+ERROR_REASON_CHECK_RUNNING: ErrorReason.ValueType  # 35
+"""RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,7 +25,7 @@ FITTING_CHANNELS = {
     Source.INSTAGRAM: ("Channel::Instagram", "Channel::FacebookPage", "Channel::Api"),
 }
 NAMED_INBOXES_MAX = 10
-"""How many inboxes a sentence names before it stops."""
+"""How many inboxes, accounts or channels a sentence names before it stops."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,7 +114,10 @@ def _token_valid(account_id: int | None, profile: Profile | Failure) -> CheckIte
     if isinstance(profile, Failure):
         return CheckItem(name, False, profile.sentence)
     if account_id is None:
-        accounts = ", ".join(str(account) for account in sorted(profile.roles)) or "none"
+        shown = sorted(profile.roles)
+        accounts = ", ".join(map(str, shown[:NAMED_INBOXES_MAX])) or "none"
+        if len(shown) > NAMED_INBOXES_MAX:
+            accounts += f" and {len(shown) - NAMED_INBOXES_MAX} more"
         return CheckItem(
             name,
             False,
@@ -164,7 +167,9 @@ def _inboxes_known(channels: tuple[Declared, ...], inboxes: tuple[Inbox, ...] | 
                 f"{inbox.channel_type}. Declare the inbox that is meant."
             )
     if problems:
-        return CheckItem(name, False, " ".join(problems))
+        left = len(problems) - NAMED_INBOXES_MAX
+        more = [f"So it is with {left} more."] if left > 0 else []
+        return CheckItem(name, False, " ".join(problems[:NAMED_INBOXES_MAX] + more))
     shown = [by_id[channel.provider_channel_id] for channel in channels]
     return CheckItem(name, True, f"Found as declared: {_listed(shown)}.")
 

@@ -6,17 +6,18 @@ Every failure is a ChatwootError with a sentence that says what was seen and wha
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Mapping
-from contextlib import asynccontextmanager
+from collections.abc import Awaitable, Mapping
 from typing import Any, TypeVar
 
-from chassis.addresses import Target
+from chassis.addresses import URL_LENGTH_MAX, Target
 from chassis.json_reading import JsonMalformed, read_json
 from chassis.outgoing import Answer, Failed, Outgoing, OutgoingError
 from services.ingest.connection_check import Checked, Kept
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX, CHATWOOT_TIMEOUT_SECONDS
 from services.ingest.providers.chatwoot.check import Failure, Inbox, Profile, Seen, Webhook, administers, evaluate
 
+SHOWN_LENGTH_MAX = 255
+"""Of a name or another text in an answer: as long as Chatwoot's own may be."""
 # nginx drops headers with underscores, which Chatwoot's own spelling has.
 TOKEN_HEADER = "Api-Access-Token"  # noqa: S105 - the name of a header
 
@@ -38,28 +39,23 @@ class ChatwootClient:
         self._outgoing = outgoing
         self._timeout_seconds = timeout_seconds
 
-    @asynccontextmanager
-    async def account(self, base_url: str, access_token: str, account_id: int | None) -> AsyncIterator[ChatwootAccount]:
-        """One account, for the length of the block; an empty token can ask for the version alone."""
-        yield ChatwootAccount(self._outgoing, self._timeout_seconds, base_url, access_token, account_id)
-
     async def observe(self, base_url: str, access_token: str, account_id: int | None) -> Seen:
         """All that a check wants to know, asked side by side."""
         if not base_url:
             missing = Failure("No base_url is kept for this connection, so Chatwoot's API cannot be asked.")
             return Seen(missing, missing, missing, missing)
         began = asyncio.get_running_loop().time()
-        async with self.account(base_url, access_token, account_id) as account:
-            version, profile, inboxes, webhooks = await asyncio.gather(
-                _outcome(account.version()),
-                _outcome(account.profile()),
-                _outcome(account.inboxes()),
-                _outcome(account.webhooks()),
-            )
-            if isinstance(version, Failure) and account.vague:
-                # Nor may the time tell an open port from a closed one.
-                await asyncio.sleep(began + self._timeout_seconds - asyncio.get_running_loop().time())
-                return Seen(version, version, version, version)
+        account = ChatwootAccount(self._outgoing, self._timeout_seconds, base_url, access_token, account_id)
+        version, profile, inboxes, webhooks = await asyncio.gather(
+            _outcome(account.version()),
+            _outcome(account.profile()),
+            _outcome(account.inboxes()),
+            _outcome(account.webhooks()),
+        )
+        if isinstance(version, Failure) and account.vague:
+            # Nor may the time tell an open port from a closed one.
+            await asyncio.sleep(began + self._timeout_seconds - asyncio.get_running_loop().time())
+            return Seen(version, version, version, version)
         return Seen(version, profile, inboxes, webhooks)
 
 
@@ -99,8 +95,8 @@ class ChatwootAccount:
     async def version(self) -> str:
         """The release that answers; needs no token."""
         try:
-            version = _mapping(await self._get("/api", signed=False)).get("version")
-            if not isinstance(version, str):
+            version = _text(_mapping(await self._get("/api", signed=False)).get("version"))
+            if not version:
                 raise ChatwootError(f"{self._base_url}/api answers, but not as Chatwoot does. Check the base_url.")
         except ChatwootError:
             if self.vague:
@@ -115,19 +111,19 @@ class ChatwootAccount:
         """Whose token it is."""
         body = _mapping(await self._get("/api/v1/profile"))
         roles = {
-            account["id"]: str(account.get("role", ""))
+            account["id"]: _text(account.get("role"))
             for account in _rows(body.get("accounts"))
-            if isinstance(account.get("id"), int)
+            if type(account.get("id")) is int
         }
-        return Profile(name=str(body.get("name") or "somebody"), roles=roles)
+        return Profile(name=_text(body.get("name")) or "somebody", roles=roles)
 
     async def inboxes(self) -> tuple[Inbox, ...]:
         """The inboxes that the token's user may see."""
         body = _mapping(await self._get(self._account_path("inboxes")))
         return tuple(
-            Inbox(id=row["id"], name=str(row.get("name") or ""), channel_type=str(row.get("channel_type") or ""))
+            Inbox(id=row["id"], name=_text(row.get("name")), channel_type=_text(row.get("channel_type")))
             for row in _rows(body.get("payload"))
-            if isinstance(row.get("id"), int)
+            if type(row.get("id")) is int
         )
 
     async def webhooks(self) -> tuple[Webhook, ...]:
@@ -135,9 +131,9 @@ class ChatwootAccount:
         body = _mapping(await self._get(self._account_path("webhooks")))
         return tuple(
             Webhook(
-                url=str(row.get("url") or ""),
-                subscriptions=frozenset(str(event) for event in row.get("subscriptions") or ()),
-                secret=str(row.get("secret") or ""),
+                url=_text(row.get("url"), URL_LENGTH_MAX),
+                subscriptions=frozenset(event for event in _list(row.get("subscriptions")) if isinstance(event, str)),
+                secret=secret if isinstance(secret := row.get("secret"), str) else "",
             )
             for row in _rows(_mapping(body.get("payload")).get("webhooks"))
         )
@@ -179,7 +175,7 @@ def _check_status(answer: Answer, target: Target) -> None:
     if status == 200:
         return
     if 300 <= status < 400:
-        elsewhere = answer.headers.get("Location", "elsewhere")
+        elsewhere = _text(answer.headers.get("Location")) or "elsewhere"
         sentence = f"{url} redirects to {elsewhere}. Give the address that answers itself as base_url."
     elif status == 401:
         sentence = f"Chatwoot refuses the access token for {url}: it is wrong, or its user may not read this."
@@ -220,4 +216,16 @@ def _mapping(value: Any) -> dict[str, Any]:
 
 
 def _rows(value: Any) -> list[dict[str, Any]]:
-    return [row for row in value if isinstance(row, dict)] if isinstance(value, list) else []
+    return [row for row in _list(value) if isinstance(row, dict)]
+
+
+def _list(value: Any) -> list[Any]:
+    return value if isinstance(value, list) else []
+
+
+def _text(value: Any, length_max: int = SHOWN_LENGTH_MAX) -> str:
+    """A text as it can be shown: whatever answers at the address may say anything, at any length."""
+    if not isinstance(value, str):
+        return ""
+    shown = "".join(character if character.isprintable() else " " for character in value[: length_max + 1])
+    return shown if len(shown) <= length_max else shown[:length_max] + "…"
