@@ -5,12 +5,13 @@ from __future__ import annotations
 import base64
 import difflib
 import hashlib
+import re
 from collections.abc import Callable, Collection, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from uuid import UUID
 
-from chassis.errors import InvalidArgument
+from chassis.errors import Aborted, InvalidArgument
 
 KEY_MARK = "ncrm_"
 KEY_RANDOM_BYTES = 24
@@ -31,6 +32,8 @@ KEY_LOOKUPS_PER_NETWORK_MAX = 32
 REVOCATIONS_KEPT = timedelta(minutes=11)
 """A little longer than a token lives: one just being signed, or that a clock behind ours still believes, ends too."""
 ALL_SCOPES = "*"
+LOCALE = "pt-BR"
+_LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")
 SCOPE_SHOWN_LENGTH = 100
 SEALED_SECRETS_KEPT = timedelta(days=7)
 """As long as a stored answer; after that a retry makes a new key."""
@@ -45,6 +48,18 @@ class Organization:
     region: str
     time_zone: str
     create_time: datetime
+    locale: str
+    version: int = 1
+
+    def moved(self, region: str | None, time_zone: str | None, locale: str | None) -> Organization:
+        """At home where is given, counted as one more write; the same one where nothing differs."""
+        moved = replace(
+            self,
+            region=self.region if region is None else region,
+            time_zone=self.time_zone if time_zone is None else time_zone,
+            locale=self.locale if locale is None else locale,
+        )
+        return self if moved == self else replace(moved, version=self.version + 1)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,6 +114,19 @@ def checked_region(region: str, existing: Collection[str]) -> str:
     if region not in existing:
         raise InvalidArgument("REGION_INVALID", "A region is a country of two capital letters, such as BR.")
     return region
+
+
+def checked_locale(locale: str) -> str:
+    """A locale. Raises InvalidArgument LOCALE_INVALID."""
+    if _LOCALE.fullmatch(locale) is None:
+        raise InvalidArgument("LOCALE_INVALID", "A locale is a language, or a language and a country, such as pt-BR.")
+    return locale
+
+
+def etag_fresh(etag: str, version: int) -> None:
+    """Raises Aborted ETAG_STALE where somebody else has written since the etag was read."""
+    if etag and etag != str(version):
+        raise Aborted("ETAG_STALE", "It was changed since you read it. Read it again, and change it then.")
 
 
 def checked_password(password: str) -> str:

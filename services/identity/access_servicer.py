@@ -85,6 +85,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             region=access_domain.checked_region(request.region or REGION, SUPPORTED_REGIONS),
             time_zone=_checked_time_zone(request.time_zone or TIME_ZONE),
             create_time=self._clock.now(),
+            locale=access_domain.LOCALE,
         )
         password = request.admin_password or access_domain.draw_password(self._random_bytes)
         password_hash = await self._passwords.hash(access_domain.checked_password(password))
@@ -114,7 +115,12 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         await access_store.insert_member(tx, wanted.id, owner_id, "OWNER", now)
         if user_made:
             await access_store.insert_user(tx, owner_id, email, password_hash, now)
-        created = events_pb2.OrganizationCreated(organization_id=str(wanted.id), name=wanted.name)
+        created = events_pb2.OrganizationCreated(
+            organization_id=str(wanted.id),
+            name=wanted.name,
+            organization=_organization(wanted),
+            version=wanted.version,
+        )
         await self._outbox.add(tx, [Fact(wanted.id, created)], now)
         return user_made
 
@@ -122,6 +128,36 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         organization_id = auth.organization_id()
         async with self._db.transaction(organization_id) as tx:
             return _organization(await access_store.find_organization(tx, organization_id))
+
+    async def UpdateOrganization(self, request: pb.UpdateOrganizationRequest, context: Context) -> pb.Organization:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        region = time_zone = locale = None
+        if request.HasField("region"):
+            region = access_domain.checked_region(request.region, SUPPORTED_REGIONS)
+        if request.HasField("time_zone"):
+            time_zone = _checked_time_zone(request.time_zone)
+        if request.HasField("locale"):
+            locale = access_domain.checked_locale(request.locale)
+        if region is time_zone is locale is None:
+            raise InvalidArgument("NOTHING_TO_CHANGE", "Name what is to change: region, time_zone or locale.")
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._requests.claim(
+                tx, organization_id, "UpdateOrganization", request, pb.Organization, now
+            )
+            if answer is not None:
+                return answer
+            before = await access_store.lock_organization(tx, organization_id)
+            access_domain.etag_fresh(request.etag, before.version)
+            after = before.moved(region, time_zone, locale)
+            answer = _organization(after)
+            if after is not before:
+                await access_store.update_organization(tx, after)
+                updated = events_pb2.OrganizationUpdated(
+                    organization_id=str(organization_id), organization=answer, version=after.version
+                )
+                await self._outbox.add(tx, [Fact(organization_id, updated)], now)
+            await self._requests.keep(tx, organization_id, request, answer)
+        return answer
 
     async def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, context: Context
@@ -268,6 +304,8 @@ def _organization(organization: Organization) -> pb.Organization:
         region=organization.region,
         time_zone=organization.time_zone,
         create_time=wire.to_timestamp(organization.create_time),
+        locale=organization.locale,
+        etag=str(organization.version),
     )
 
 

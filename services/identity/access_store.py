@@ -15,7 +15,7 @@ ORGANIZATIONS_PER_USER_MAX = 1_000
 REVOCATIONS_MAX = 10_000
 """Many times what is ever revoked within ten minutes; the newest come first."""
 
-_ORGANIZATION = "organization_id, name, region, time_zone, create_time"
+_ORGANIZATION = "organization_id, name, region, time_zone, create_time, locale, version"
 _API_KEY = "api_key_id, name, prefix, scopes, create_time, revoke_time, last_use_time"
 
 
@@ -95,17 +95,43 @@ async def find_organizations(tx: Tx, organization_ids: list[UUID]) -> list[Organ
     return [Organization(*tuple(row)) for row in found]
 
 
+async def lock_organization(tx: Tx, organization_id: UUID) -> Organization:
+    """One organization, which nobody else changes until commit. Raises NotFound ORGANIZATION_NOT_FOUND."""
+    await tx.exec_driver_sql(
+        "select 1 from identity.organizations where organization_id = %(id)s for no key update",
+        {"id": organization_id},
+    )
+    return await find_organization(tx, organization_id)
+
+
+async def update_organization(tx: Tx, organization: Organization) -> None:
+    """Writes where an organization is at home."""
+    await tx.exec_driver_sql(
+        "update identity.organizations set region = %(region)s, time_zone = %(time_zone)s, locale = %(locale)s,"
+        " version = %(version)s where organization_id = %(id)s",
+        {
+            "id": organization.id,
+            "region": organization.region,
+            "time_zone": organization.time_zone,
+            "locale": organization.locale,
+            "version": organization.version,
+        },
+    )
+
+
 async def insert_organization(tx: Tx, organization: Organization, admin_email: str) -> None:
     """Inserts an organization."""
     await tx.exec_driver_sql(
         f"insert into identity.organizations ({_ORGANIZATION}, admin_email) values"
-        " (%(id)s, %(name)s, %(region)s, %(time_zone)s, %(create_time)s, %(admin_email)s)",
+        " (%(id)s, %(name)s, %(region)s, %(time_zone)s, %(create_time)s, %(locale)s, %(version)s, %(admin_email)s)",
         {
             "id": organization.id,
             "name": organization.name,
             "region": organization.region,
             "time_zone": organization.time_zone,
             "create_time": organization.create_time,
+            "locale": organization.locale,
+            "version": organization.version,
             "admin_email": admin_email,
         },
     )

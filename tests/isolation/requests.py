@@ -308,6 +308,11 @@ def _revoke(target: Party, _caller: Party) -> Message:
     return access_service_pb2.RevokeApiKeyRequest(api_key_id=target.spare_api_key_id)
 
 
+def _home(_target: Party, _caller: Party) -> Message:
+    """For the caller's own organization, which is all that the request can be for; a later one finds it so already."""
+    return access_service_pb2.UpdateOrganizationRequest(locale="en-GB", request_id=str(uuid4()))
+
+
 def _backfill(_target: Party, _caller: Party) -> Message:
     """For the one source it takes; whose contacts they are follows from the caller."""
     return contact_service_pb2.BackfillContactIdentitiesRequest(source=options_pb2.SOURCE_WHATSAPP)
@@ -341,6 +346,7 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
     "prosa.identity.v1.RevokeApiKeyRequest": _revoke,
+    "prosa.identity.v1.UpdateOrganizationRequest": _home,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
 }

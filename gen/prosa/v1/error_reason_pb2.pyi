@@ -185,6 +185,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
     operator puts it back.
     """
+    ERROR_REASON_ETAG_STALE: _ErrorReason.ValueType  # 83
+    """ABORTED: it was changed since it was read. Example: two people edit one thing; read it again."""
+    ERROR_REASON_NOTHING_TO_CHANGE: _ErrorReason.ValueType  # 84
+    """INVALID_ARGUMENT: an update names no field. Example: UpdateOrganization with nothing but a request_id."""
     ERROR_REASON_REDIS_UNAVAILABLE: _ErrorReason.ValueType  # 85
     """UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
 
@@ -354,6 +358,10 @@ ERROR_REASON_SECRET_UNREADABLE: ErrorReason.ValueType  # 77
 """UNAVAILABLE: a kept secret cannot be opened with the keys of this installation. Example: encryption.json was lost; the
 operator puts it back.
 """
+ERROR_REASON_ETAG_STALE: ErrorReason.ValueType  # 83
+"""ABORTED: it was changed since it was read. Example: two people edit one thing; read it again."""
+ERROR_REASON_NOTHING_TO_CHANGE: ErrorReason.ValueType  # 84
+"""INVALID_ARGUMENT: an update names no field. Example: UpdateOrganization with nothing but a request_id."""
 ERROR_REASON_REDIS_UNAVAILABLE: ErrorReason.ValueType  # 85
 """UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

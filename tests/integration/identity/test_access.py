@@ -12,7 +12,7 @@ import pytest
 
 from prosa.identity.v1 import access_service_pb2 as pb
 from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
-from prosa.identity.v1.events_pb2 import OrganizationCreated, PrincipalRevoked
+from prosa.identity.v1.events_pb2 import OrganizationCreated, OrganizationUpdated, PrincipalRevoked
 from prosa.v1 import options_pb2
 from tests.integration.identity.cast import given_organization
 from tests.world import ADMIN, World, error_info
@@ -75,6 +75,41 @@ async def test_an_organization_is_created_once_with_its_first_owner(world: World
     token = await nobody(world).CreateSession(pb.CreateSessionRequest(email=email, password=made.admin_password))
     caller = world.host.verifier.verify(token.access_token)
     assert (caller.organization_id, caller.role, caller.kind) == (organization_id, options_pb2.ROLE_OWNER, "user")
+
+
+async def test_where_an_organization_is_at_home_is_changed_and_announced_once(world: World) -> None:
+    made = await create(world, "Padaria Aurora", new_email())
+    organization_id = UUID(made.organization.organization_id)
+    assert (made.organization.locale, made.organization.etag) == ("pt-BR", "1")
+    (created,) = await world.announced(OrganizationCreated, organization_id)
+    assert (created.organization, created.version) == (made.organization, 1)
+    request = pb.UpdateOrganizationRequest(region="PT", time_zone="Europe/Lisbon", etag="1", request_id=str(uuid4()))
+    answers = await asyncio.gather(*(admin(world, organization_id).UpdateOrganization(request) for _ in range(3)))
+    assert {(one.region, one.time_zone, one.locale, one.etag) for one in answers} == {
+        ("PT", "Europe/Lisbon", "pt-BR", "2")
+    }
+    assert await admin(world, organization_id).GetOrganization(pb.GetOrganizationRequest()) == answers[0]
+    # What is so already is no change.
+    await admin(world, organization_id).UpdateOrganization(pb.UpdateOrganizationRequest(region="PT"))
+    facts = await world.announced(OrganizationUpdated, organization_id)
+    assert [(fact.organization, fact.version) for fact in facts] == [(answers[0], 2)]
+
+
+async def test_a_home_that_cannot_be_is_refused(world: World) -> None:
+    made = await create(world, "Padaria Aurora", new_email())
+    organization_id = UUID(made.organization.organization_id)
+    for reason, values in (
+        ("NOTHING_TO_CHANGE", {"request_id": str(uuid4())}),
+        ("REGION_INVALID", {"region": "XX"}),
+        ("TIME_ZONE_INVALID", {"time_zone": "Lisbon"}),
+        ("LOCALE_INVALID", {"locale": "pt_PT"}),
+        ("ETAG_STALE", {"region": "PT", "etag": "7"}),
+    ):
+        assert (
+            await reason_of(admin(world, organization_id).UpdateOrganization(pb.UpdateOrganizationRequest(**values)))
+            == reason
+        )
+    assert await world.announced(OrganizationUpdated, organization_id) == []
 
 
 async def test_one_user_may_own_several_organizations_and_chooses_at_sign_in(world: World) -> None:

@@ -10,6 +10,8 @@ import aiohttp
 import pytest
 
 from chassis.migrations import SERVICES
+from prosa.identity.v1.access_service_pb2 import UpdateOrganizationRequest
+from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from tests.isolation import filling
@@ -33,6 +35,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "identity.v1.ContactIdentityPromoted": "identity.contact_identities",
     "identity.v1.IdentityConflictDetected": "identity.identity_conflicts",
     "identity.v1.OrganizationCreated": "identity.organizations",
+    "identity.v1.OrganizationUpdated": "identity.organizations",
     "identity.v1.PrincipalRevoked": "identity.revocations",
     "ingest.v1.ChannelCreated": "ingest.channels",
     "ingest.v1.ChannelUpdated": "ingest.channels",
@@ -100,6 +103,8 @@ async def work(world: World, session: aiohttp.ClientSession) -> None:
             connection_id=connection_id, channel_id=channels.channels[0].channel_id, name="Recepção nova"
         )
     )
+    access = world.as_user(office.organization_id).stub(AccessServiceStub)
+    await access.UpdateOrganization(UpdateOrganizationRequest(locale="es-AR"))
     await world.until("select 1 from crm.reconciliation_tasks where organization_id = %s", office.organization_id)
 
 

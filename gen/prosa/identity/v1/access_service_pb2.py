@@ -28,13 +28,23 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&prosa/identity/v1/access_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\x89\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xaa\x01\n\x19\x43reateOrganizationRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\x0b\x61\x64min_email\x18\x02 \x01(\tB\x07\xbaH\x04r\x02`\x01\x12 \n\x0e\x61\x64min_password\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x17\n\x06region\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x02\x12\x1a\n\ttime_zone\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x91\x01\n\x1a\x43reateOrganizationResponse\x12\x35\n\x0corganization\x18\x01 \x01(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x13\n\x0b\x61\x64min_email\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x64min_password\x18\x04 \x01(\t\"\x18\n\x16GetOrganizationRequest\"A\n\x18ListOrganizationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x19ListOrganizationsResponse\x12\x36\n\rorganizations\x18\x01 \x03(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdf\x01\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x13\x43reateApiKeyRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1a\n\x06scopes\x18\x02 \x03(\tB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\"R\n\x14\x43reateApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.prosa.identity.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListApiKeysResponse\x12+\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x19.prosa.identity.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13RevokeApiKeyRequest\x12\x12\n\napi_key_id\x18\x01 \x01(\t\"N\n\x15\x45xchangeApiKeyRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12!\n\rclient_secret\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"h\n\x14\x43reateSessionRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xc0\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"^\n\x05Token\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\x18\n\x16ListRevocationsRequest\"M\n\x17ListRevocationsResponse\x12\x32\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1d.prosa.identity.v1.Revocation\"P\n\nRevocation\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x0brevoke_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xe4\t\n\rAccessService\x12|\n\x12\x43reateOrganization\x12,.prosa.identity.v1.CreateOrganizationRequest\x1a-.prosa.identity.v1.CreateOrganizationResponse\"\t\xa2\xbb\x18\x05\x1a\x03\x63li\x12\xa3\x01\n\x0fGetOrganization\x12).prosa.identity.v1.GetOrganizationRequest\x1a\x1f.prosa.identity.v1.Organization\"D\xa2\xbb\x18$\x08\x01\x12\x11organization.read\x1a\x03\x63li\x1a\x08outreach\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/organization\x12y\n\x11ListOrganizations\x12+.prosa.identity.v1.ListOrganizationsRequest\x1a,.prosa.identity.v1.ListOrganizationsResponse\"\t\xa2\xbb\x18\x05\x1a\x03\x63li\x12\x87\x01\n\x0c\x43reateApiKey\x12&.prosa.identity.v1.CreateApiKeyRequest\x1a\'.prosa.identity.v1.CreateApiKeyResponse\"&\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/api-keys:\x01*\x12\x81\x01\n\x0bListApiKeys\x12%.prosa.identity.v1.ListApiKeysRequest\x1a&.prosa.identity.v1.ListApiKeysResponse\"#\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/api-keys\x12\x8d\x01\n\x0cRevokeApiKey\x12&.prosa.identity.v1.RevokeApiKeyRequest\x1a\x19.prosa.identity.v1.ApiKey\":\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02)\"$/api/v1/api-keys/{api_key_id}:revoke:\x01*\x12t\n\x0e\x45xchangeApiKey\x12(.prosa.identity.v1.ExchangeApiKeyRequest\x1a\x18.prosa.identity.v1.Token\"\x1e\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/token:\x01*\x12u\n\rCreateSession\x12\'.prosa.identity.v1.CreateSessionRequest\x1a\x18.prosa.identity.v1.Token\"!\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/sessions:\x01*\x12\xa8\x01\n\x0fListRevocations\x12).prosa.identity.v1.ListRevocationsRequest\x1a*.prosa.identity.v1.ListRevocationsResponse\">\xa2\xbb\x18:\x1a\x07gateway\x1a\x08identity\x1a\x06ingest\x1a\x0c\x63onversation\x1a\x08outreach\x1a\x03\x63rm(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&prosa/identity/v1/access_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xa7\x01\n\x0cOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06region\x18\x03 \x01(\t\x12\x11\n\ttime_zone\x18\x04 \x01(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06locale\x18\x06 \x01(\t\x12\x0c\n\x04\x65tag\x18\x07 \x01(\t\"\xd0\x01\n\x19UpdateOrganizationRequest\x12\x1c\n\x06region\x18\x01 \x01(\tB\x07\xbaH\x04r\x02\x18\x02H\x00\x88\x01\x01\x12\x1f\n\ttime_zone\x18\x02 \x01(\tB\x07\xbaH\x04r\x02\x18@H\x01\x88\x01\x01\x12\x1c\n\x06locale\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18\x06H\x02\x88\x01\x01\x12\x15\n\x04\x65tag\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18$B\t\n\x07_regionB\x0c\n\n_time_zoneB\t\n\x07_locale\"\xaa\x01\n\x19\x43reateOrganizationRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1c\n\x0b\x61\x64min_email\x18\x02 \x01(\tB\x07\xbaH\x04r\x02`\x01\x12 \n\x0e\x61\x64min_password\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x02\x12\x17\n\x06region\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18\x02\x12\x1a\n\ttime_zone\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18@\"\x91\x01\n\x1a\x43reateOrganizationResponse\x12\x35\n\x0corganization\x18\x01 \x01(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x0f\n\x07\x63reated\x18\x02 \x01(\x08\x12\x13\n\x0b\x61\x64min_email\x18\x03 \x01(\t\x12\x16\n\x0e\x61\x64min_password\x18\x04 \x01(\t\"\x18\n\x16GetOrganizationRequest\"A\n\x18ListOrganizationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"l\n\x19ListOrganizationsResponse\x12\x36\n\rorganizations\x18\x01 \x03(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xdf\x01\n\x06\x41piKey\x12\x12\n\napi_key_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x0e\n\x06prefix\x18\x03 \x01(\t\x12\x0e\n\x06scopes\x18\x04 \x03(\t\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x31\n\rlast_use_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"h\n\x13\x43reateApiKeyRequest\x12\x18\n\x04name\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xc8\x01\x12\x1a\n\x06scopes\x18\x02 \x03(\tB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x32\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\"R\n\x14\x43reateApiKeyResponse\x12*\n\x07\x61pi_key\x18\x01 \x01(\x0b\x32\x19.prosa.identity.v1.ApiKey\x12\x0e\n\x06secret\x18\x02 \x01(\t\";\n\x12ListApiKeysRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"[\n\x13ListApiKeysResponse\x12+\n\x08\x61pi_keys\x18\x01 \x03(\x0b\x32\x19.prosa.identity.v1.ApiKey\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\")\n\x13RevokeApiKeyRequest\x12\x12\n\napi_key_id\x18\x01 \x01(\t\"N\n\x15\x45xchangeApiKeyRequest\x12\x12\n\ngrant_type\x18\x01 \x01(\t\x12!\n\rclient_secret\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\"h\n\x14\x43reateSessionRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xc0\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x17\n\x0forganization_id\x18\x03 \x01(\t\"^\n\x05Token\x12\x14\n\x0c\x61\x63\x63\x65ss_token\x18\x01 \x01(\t\x12\x12\n\ntoken_type\x18\x02 \x01(\t\x12\x12\n\nexpires_in\x18\x03 \x01(\x05\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\x18\n\x16ListRevocationsRequest\"M\n\x17ListRevocationsResponse\x12\x32\n\x0brevocations\x18\x01 \x03(\x0b\x32\x1d.prosa.identity.v1.Revocation\"P\n\nRevocation\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12/\n\x0brevoke_time\x18\x02 \x01(\x0b\x32\x1a.google.protobuf.Timestamp2\xa5\x0b\n\rAccessService\x12|\n\x12\x43reateOrganization\x12,.prosa.identity.v1.CreateOrganizationRequest\x1a-.prosa.identity.v1.CreateOrganizationResponse\"\t\xa2\xbb\x18\x05\x1a\x03\x63li\x12\xbe\x01\n\x0fGetOrganization\x12).prosa.identity.v1.GetOrganizationRequest\x1a\x1f.prosa.identity.v1.Organization\"_\xa2\xbb\x18?\x08\x01\x12\x11organization.read\x1a\x03\x63li\x1a\x06ingest\x1a\x0c\x63onversation\x1a\x08outreach\x1a\x03\x63rm\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/organization\x12\xa3\x01\n\x12UpdateOrganization\x12,.prosa.identity.v1.UpdateOrganizationRequest\x1a\x1f.prosa.identity.v1.Organization\">\xa2\xbb\x18\x1b\x08\x03\x12\x12organization.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\x32\x14/api/v1/organization:\x01*\x12y\n\x11ListOrganizations\x12+.prosa.identity.v1.ListOrganizationsRequest\x1a,.prosa.identity.v1.ListOrganizationsResponse\"\t\xa2\xbb\x18\x05\x1a\x03\x63li\x12\x87\x01\n\x0c\x43reateApiKey\x12&.prosa.identity.v1.CreateApiKeyRequest\x1a\'.prosa.identity.v1.CreateApiKeyResponse\"&\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/api-keys:\x01*\x12\x81\x01\n\x0bListApiKeys\x12%.prosa.identity.v1.ListApiKeysRequest\x1a&.prosa.identity.v1.ListApiKeysResponse\"#\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x12\x12\x10/api/v1/api-keys\x12\x8d\x01\n\x0cRevokeApiKey\x12&.prosa.identity.v1.RevokeApiKeyRequest\x1a\x19.prosa.identity.v1.ApiKey\":\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02)\"$/api/v1/api-keys/{api_key_id}:revoke:\x01*\x12t\n\x0e\x45xchangeApiKey\x12(.prosa.identity.v1.ExchangeApiKeyRequest\x1a\x18.prosa.identity.v1.Token\"\x1e\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x12\"\r/api/v1/token:\x01*\x12u\n\rCreateSession\x12\'.prosa.identity.v1.CreateSessionRequest\x1a\x18.prosa.identity.v1.Token\"!\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x15\"\x10/api/v1/sessions:\x01*\x12\xa8\x01\n\x0fListRevocations\x12).prosa.identity.v1.ListRevocationsRequest\x1a*.prosa.identity.v1.ListRevocationsResponse\">\xa2\xbb\x18:\x1a\x07gateway\x1a\x08identity\x1a\x06ingest\x1a\x0c\x63onversation\x1a\x08outreach\x1a\x03\x63rm(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.identity.v1.access_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['region']._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['region']._serialized_options = b'\272H\004r\002\030\002'
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['time_zone']._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['time_zone']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['locale']._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['locale']._serialized_options = b'\272H\004r\002\030\006'
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATEORGANIZATIONREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030$'
   _globals['_CREATEORGANIZATIONREQUEST'].fields_by_name['name']._loaded_options = None
   _globals['_CREATEORGANIZATIONREQUEST'].fields_by_name['name']._serialized_options = b'\272H\007r\005\020\001\030\310\001'
   _globals['_CREATEORGANIZATIONREQUEST'].fields_by_name['admin_email']._loaded_options = None
@@ -60,7 +70,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSSERVICE'].methods_by_name['CreateOrganization']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['CreateOrganization']._serialized_options = b'\242\273\030\005\032\003cli'
   _globals['_ACCESSSERVICE'].methods_by_name['GetOrganization']._loaded_options = None
-  _globals['_ACCESSSERVICE'].methods_by_name['GetOrganization']._serialized_options = b'\242\273\030$\010\001\022\021organization.read\032\003cli\032\010outreach\202\323\344\223\002\026\022\024/api/v1/organization'
+  _globals['_ACCESSSERVICE'].methods_by_name['GetOrganization']._serialized_options = b'\242\273\030?\010\001\022\021organization.read\032\003cli\032\006ingest\032\014conversation\032\010outreach\032\003crm\202\323\344\223\002\026\022\024/api/v1/organization'
+  _globals['_ACCESSSERVICE'].methods_by_name['UpdateOrganization']._loaded_options = None
+  _globals['_ACCESSSERVICE'].methods_by_name['UpdateOrganization']._serialized_options = b'\242\273\030\033\010\003\022\022organization.write\032\003cli\202\323\344\223\002\0312\024/api/v1/organization:\001*'
   _globals['_ACCESSSERVICE'].methods_by_name['ListOrganizations']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['ListOrganizations']._serialized_options = b'\242\273\030\005\032\003cli'
   _globals['_ACCESSSERVICE'].methods_by_name['CreateApiKey']._loaded_options = None
@@ -76,41 +88,43 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCESSSERVICE'].methods_by_name['ListRevocations']._loaded_options = None
   _globals['_ACCESSSERVICE'].methods_by_name['ListRevocations']._serialized_options = b'\242\273\030:\032\007gateway\032\010identity\032\006ingest\032\014conversation\032\010outreach\032\003crm(\001'
   _globals['_ORGANIZATION']._serialized_start=178
-  _globals['_ORGANIZATION']._serialized_end=315
-  _globals['_CREATEORGANIZATIONREQUEST']._serialized_start=318
-  _globals['_CREATEORGANIZATIONREQUEST']._serialized_end=488
-  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_start=491
-  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_end=636
-  _globals['_GETORGANIZATIONREQUEST']._serialized_start=638
-  _globals['_GETORGANIZATIONREQUEST']._serialized_end=662
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_start=664
-  _globals['_LISTORGANIZATIONSREQUEST']._serialized_end=729
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_start=731
-  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_end=839
-  _globals['_APIKEY']._serialized_start=842
-  _globals['_APIKEY']._serialized_end=1065
-  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1067
-  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1171
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1173
-  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1255
-  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1257
-  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1316
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1318
-  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1409
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1411
-  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1452
-  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_start=1454
-  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_end=1532
-  _globals['_CREATESESSIONREQUEST']._serialized_start=1534
-  _globals['_CREATESESSIONREQUEST']._serialized_end=1638
-  _globals['_TOKEN']._serialized_start=1640
-  _globals['_TOKEN']._serialized_end=1734
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1736
-  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=1760
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=1762
-  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=1839
-  _globals['_REVOCATION']._serialized_start=1841
-  _globals['_REVOCATION']._serialized_end=1921
-  _globals['_ACCESSSERVICE']._serialized_start=1924
-  _globals['_ACCESSSERVICE']._serialized_end=3176
+  _globals['_ORGANIZATION']._serialized_end=345
+  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_start=348
+  _globals['_UPDATEORGANIZATIONREQUEST']._serialized_end=556
+  _globals['_CREATEORGANIZATIONREQUEST']._serialized_start=559
+  _globals['_CREATEORGANIZATIONREQUEST']._serialized_end=729
+  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_start=732
+  _globals['_CREATEORGANIZATIONRESPONSE']._serialized_end=877
+  _globals['_GETORGANIZATIONREQUEST']._serialized_start=879
+  _globals['_GETORGANIZATIONREQUEST']._serialized_end=903
+  _globals['_LISTORGANIZATIONSREQUEST']._serialized_start=905
+  _globals['_LISTORGANIZATIONSREQUEST']._serialized_end=970
+  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_start=972
+  _globals['_LISTORGANIZATIONSRESPONSE']._serialized_end=1080
+  _globals['_APIKEY']._serialized_start=1083
+  _globals['_APIKEY']._serialized_end=1306
+  _globals['_CREATEAPIKEYREQUEST']._serialized_start=1308
+  _globals['_CREATEAPIKEYREQUEST']._serialized_end=1412
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_start=1414
+  _globals['_CREATEAPIKEYRESPONSE']._serialized_end=1496
+  _globals['_LISTAPIKEYSREQUEST']._serialized_start=1498
+  _globals['_LISTAPIKEYSREQUEST']._serialized_end=1557
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_start=1559
+  _globals['_LISTAPIKEYSRESPONSE']._serialized_end=1650
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_start=1652
+  _globals['_REVOKEAPIKEYREQUEST']._serialized_end=1693
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_start=1695
+  _globals['_EXCHANGEAPIKEYREQUEST']._serialized_end=1773
+  _globals['_CREATESESSIONREQUEST']._serialized_start=1775
+  _globals['_CREATESESSIONREQUEST']._serialized_end=1879
+  _globals['_TOKEN']._serialized_start=1881
+  _globals['_TOKEN']._serialized_end=1975
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_start=1977
+  _globals['_LISTREVOCATIONSREQUEST']._serialized_end=2001
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_start=2003
+  _globals['_LISTREVOCATIONSRESPONSE']._serialized_end=2080
+  _globals['_REVOCATION']._serialized_start=2082
+  _globals['_REVOCATION']._serialized_end=2162
+  _globals['_ACCESSSERVICE']._serialized_start=2165
+  _globals['_ACCESSSERVICE']._serialized_end=3610
 # @@protoc_insertion_point(module_scope)

@@ -45,6 +45,11 @@ class AccessServiceStub:
                 request_serializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.GetOrganizationRequest.SerializeToString,
                 response_deserializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.FromString,
                 _registered_method=True)
+        self.UpdateOrganization = channel.unary_unary(
+                '/prosa.identity.v1.AccessService/UpdateOrganization',
+                request_serializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.UpdateOrganizationRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.FromString,
+                _registered_method=True)
         self.ListOrganizations = channel.unary_unary(
                 '/prosa.identity.v1.AccessService/ListOrganizations',
                 request_serializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.ListOrganizationsRequest.SerializeToString,
@@ -95,6 +100,14 @@ class AccessServiceServicer:
 
     def GetOrganization(self, request, context):
         """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateOrganization(self, request, context):
+        """Changes where the caller's organization is at home: what is given. Services follow by OrganizationUpdated.
+        Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, REGION_INVALID, TIME_ZONE_INVALID, LOCALE_INVALID; ABORTED ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -163,6 +176,11 @@ def add_AccessServiceServicer_to_server(servicer, server):
             'GetOrganization': grpc.unary_unary_rpc_method_handler(
                     servicer.GetOrganization,
                     request_deserializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.GetOrganizationRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.SerializeToString,
+            ),
+            'UpdateOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateOrganization,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.UpdateOrganizationRequest.FromString,
                     response_serializer=prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.SerializeToString,
             ),
             'ListOrganizations': grpc.unary_unary_rpc_method_handler(
@@ -255,6 +273,33 @@ class AccessService:
             target,
             '/prosa.identity.v1.AccessService/GetOrganization',
             prosa_dot_identity_dot_v1_dot_access__service__pb2.GetOrganizationRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.AccessService/UpdateOrganization',
+            prosa_dot_identity_dot_v1_dot_access__service__pb2.UpdateOrganizationRequest.SerializeToString,
             prosa_dot_identity_dot_v1_dot_access__service__pb2.Organization.FromString,
             options,
             channel_credentials,

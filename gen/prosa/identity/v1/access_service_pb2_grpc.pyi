@@ -37,6 +37,10 @@ class AccessServiceStub:
     """Creates an organization and its first owner; the same name and e-mail again answer the same organization."""
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.GetOrganizationRequest, _access_service_pb2.Organization]
     """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND."""
+    UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.UpdateOrganizationRequest, _access_service_pb2.Organization]
+    """Changes where the caller's organization is at home: what is given. Services follow by OrganizationUpdated.
+    Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, REGION_INVALID, TIME_ZONE_INVALID, LOCALE_INVALID; ABORTED ETAG_STALE.
+    """
     ListOrganizations: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ListOrganizationsRequest, _access_service_pb2.ListOrganizationsResponse]
     """Lists the organizations of this installation, by name."""
     CreateApiKey: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateApiKeyRequest, _access_service_pb2.CreateApiKeyResponse]
@@ -66,6 +70,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Creates an organization and its first owner; the same name and e-mail again answer the same organization."""
     GetOrganization: _aio.UnaryUnaryMultiCallable[_access_service_pb2.GetOrganizationRequest, _access_service_pb2.Organization]  # type: ignore[assignment]
     """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND."""
+    UpdateOrganization: _aio.UnaryUnaryMultiCallable[_access_service_pb2.UpdateOrganizationRequest, _access_service_pb2.Organization]  # type: ignore[assignment]
+    """Changes where the caller's organization is at home: what is given. Services follow by OrganizationUpdated.
+    Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, REGION_INVALID, TIME_ZONE_INVALID, LOCALE_INVALID; ABORTED ETAG_STALE.
+    """
     ListOrganizations: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListOrganizationsRequest, _access_service_pb2.ListOrganizationsResponse]  # type: ignore[assignment]
     """Lists the organizations of this installation, by name."""
     CreateApiKey: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateApiKeyRequest, _access_service_pb2.CreateApiKeyResponse]  # type: ignore[assignment]
@@ -104,6 +112,16 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.Organization, _abc.Awaitable[_access_service_pb2.Organization]]:
         """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def UpdateOrganization(
+        self,
+        request: _access_service_pb2.UpdateOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.Organization, _abc.Awaitable[_access_service_pb2.Organization]]:
+        """Changes where the caller's organization is at home: what is given. Services follow by OrganizationUpdated.
+        Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, REGION_INVALID, TIME_ZONE_INVALID, LOCALE_INVALID; ABORTED ETAG_STALE.
+        """
 
     @_abc_1.abstractmethod
     def ListOrganizations(

@@ -69,6 +69,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_IDENTITIES_LIMITED: _ErrorReason.ValueType  # 21
     """FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
+    ERROR_REASON_LOCALE_INVALID: _ErrorReason.ValueType  # 37
+    """INVALID_ARGUMENT: no locale. Example: "Portuguese" instead of "pt-BR"."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -120,4 +122,6 @@ ERROR_REASON_EXTERNAL_ID_AMBIGUOUS: ErrorReason.ValueType  # 20
 """
 ERROR_REASON_IDENTITIES_LIMITED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
+ERROR_REASON_LOCALE_INVALID: ErrorReason.ValueType  # 37
+"""INVALID_ARGUMENT: no locale. Example: "Portuguese" instead of "pt-BR"."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -23,29 +23,32 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from prosa.identity.v1 import access_service_pb2 as prosa_dot_identity_dot_v1_dot_access__service__pb2
 from prosa.identity.v1 import contact_service_pb2 as prosa_dot_identity_dot_v1_dot_contact__service__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/identity/v1/events.proto\x12\x11prosa.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'prosa/identity/v1/contact_service.proto\x1a\x16prosa/v1/options.proto\"g\n\x0e\x43ontactCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12+\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x1a.prosa.identity.v1.Contact\x12\x0f\n\x07version\x18\x03 \x01(\x03\"g\n\x0e\x43ontactUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12+\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x1a.prosa.identity.v1.Contact\x12\x0f\n\x07version\x18\x03 \x01(\x03\"f\n\x15\x43ontactIdentityLinked\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x34\n\x08identity\x18\x02 \x01(\x0b\x32\".prosa.identity.v1.ContactIdentity\"\x8b\x01\n\x17\x43ontactIdentityPromoted\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x34\n\x08identity\x18\x02 \x01(\x0b\x32\".prosa.identity.v1.ContactIdentity\x12!\n\x19previous_conversation_key\x18\x03 \x01(\t\"\xec\x01\n\x18IdentityConflictDetected\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1c\n\x14identity_conflict_id\x18\x02 \x01(\t\x12 \n\x06source\x18\x03 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\x12\x12\n\ncontact_id\x18\x05 \x01(\t\x12\x1d\n\x15\x63\x61ndidate_contact_ids\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"<\n\x13OrganizationCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\"o\n\x10PrincipalRevoked\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12/\n\x0brevoke_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/identity/v1/events.proto\x12\x11prosa.identity.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&prosa/identity/v1/access_service.proto\x1a\'prosa/identity/v1/contact_service.proto\x1a\x16prosa/v1/options.proto\"g\n\x0e\x43ontactCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12+\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x1a.prosa.identity.v1.Contact\x12\x0f\n\x07version\x18\x03 \x01(\x03\"g\n\x0e\x43ontactUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12+\n\x07\x63ontact\x18\x02 \x01(\x0b\x32\x1a.prosa.identity.v1.Contact\x12\x0f\n\x07version\x18\x03 \x01(\x03\"f\n\x15\x43ontactIdentityLinked\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x34\n\x08identity\x18\x02 \x01(\x0b\x32\".prosa.identity.v1.ContactIdentity\"\x8b\x01\n\x17\x43ontactIdentityPromoted\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x34\n\x08identity\x18\x02 \x01(\x0b\x32\".prosa.identity.v1.ContactIdentity\x12!\n\x19previous_conversation_key\x18\x03 \x01(\t\"\xec\x01\n\x18IdentityConflictDetected\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x1c\n\x14identity_conflict_id\x18\x02 \x01(\t\x12 \n\x06source\x18\x03 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\x12\x12\n\ncontact_id\x18\x05 \x01(\t\x12\x1d\n\x15\x63\x61ndidate_contact_ids\x18\x06 \x03(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x84\x01\n\x13OrganizationCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x35\n\x0corganization\x18\x03 \x01(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x0f\n\x07version\x18\x04 \x01(\x03\"v\n\x13OrganizationUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x35\n\x0corganization\x18\x02 \x01(\x0b\x32\x1f.prosa.identity.v1.Organization\x12\x0f\n\x07version\x18\x03 \x01(\x03\"o\n\x10PrincipalRevoked\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x11\n\tprincipal\x18\x02 \x01(\t\x12/\n\x0brevoke_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestampb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.identity.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONTACTCREATED']._serialized_start=151
-  _globals['_CONTACTCREATED']._serialized_end=254
-  _globals['_CONTACTUPDATED']._serialized_start=256
-  _globals['_CONTACTUPDATED']._serialized_end=359
-  _globals['_CONTACTIDENTITYLINKED']._serialized_start=361
-  _globals['_CONTACTIDENTITYLINKED']._serialized_end=463
-  _globals['_CONTACTIDENTITYPROMOTED']._serialized_start=466
-  _globals['_CONTACTIDENTITYPROMOTED']._serialized_end=605
-  _globals['_IDENTITYCONFLICTDETECTED']._serialized_start=608
-  _globals['_IDENTITYCONFLICTDETECTED']._serialized_end=844
-  _globals['_ORGANIZATIONCREATED']._serialized_start=846
-  _globals['_ORGANIZATIONCREATED']._serialized_end=906
-  _globals['_PRINCIPALREVOKED']._serialized_start=908
-  _globals['_PRINCIPALREVOKED']._serialized_end=1019
+  _globals['_CONTACTCREATED']._serialized_start=191
+  _globals['_CONTACTCREATED']._serialized_end=294
+  _globals['_CONTACTUPDATED']._serialized_start=296
+  _globals['_CONTACTUPDATED']._serialized_end=399
+  _globals['_CONTACTIDENTITYLINKED']._serialized_start=401
+  _globals['_CONTACTIDENTITYLINKED']._serialized_end=503
+  _globals['_CONTACTIDENTITYPROMOTED']._serialized_start=506
+  _globals['_CONTACTIDENTITYPROMOTED']._serialized_end=645
+  _globals['_IDENTITYCONFLICTDETECTED']._serialized_start=648
+  _globals['_IDENTITYCONFLICTDETECTED']._serialized_end=884
+  _globals['_ORGANIZATIONCREATED']._serialized_start=887
+  _globals['_ORGANIZATIONCREATED']._serialized_end=1019
+  _globals['_ORGANIZATIONUPDATED']._serialized_start=1021
+  _globals['_ORGANIZATIONUPDATED']._serialized_end=1139
+  _globals['_PRINCIPALREVOKED']._serialized_start=1141
+  _globals['_PRINCIPALREVOKED']._serialized_end=1252
 # @@protoc_insertion_point(module_scope)
