@@ -11,6 +11,7 @@ OF_CONVERSATIONS = "tests/unit/conversation/test_conversations.py"
 OF_DEALS = "tests/integration/crm/test_ensure_deals.py"
 OF_PEOPLE = "tests/integration/main_way/test_people.py"
 OF_REFERENCES = "tests/integration/main_way/test_used_references.py"
+OF_REACTIONS = "tests/integration/conversation/test_reaction_ids.py"
 OF_RECORD = "tests/integration/conversation/test_recording.py"
 
 MUTANTS = (
@@ -123,6 +124,13 @@ MUTANTS = (
         "                    nowhere.add(item.key)\n",
         "",
         (f"{OF_RECORD}::test_what_names_no_conversation_that_is_known_holds_back_its_own_and_halves_no_batch",),
+    ),
+    Mutant(
+        "a reaction whose id another conversation got at that moment is lost",
+        "services/conversation/reaction_store.py",
+        "    if written.rowcount < len(ordered):\n",
+        "    if written.rowcount > len(ordered):\n",
+        (f"{OF_REACTIONS}::test_two_conversations_that_get_one_reaction_id_at_the_same_moment_have_one_each",),
     ),
     Mutant(
         "a phone of one beats an e-mail of another",
