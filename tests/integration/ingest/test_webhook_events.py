@@ -22,7 +22,7 @@ from chassis.process import Host
 from chassis.queues.queue import LANE_COUNT, lane_of
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
-from services.ingest import outcomes
+from services.ingest import outcome_store
 from services.ingest.queue import WEBHOOKS
 from tests.integration.ingest.quiet import REPLAY_CHUNK_EVENTS, REPLAY_EVENTS_MAX, QuietIngest, Shelf, events
 from tests.world import ADMIN, AGENT, World, error_info, settings_for
@@ -304,7 +304,7 @@ async def claimed(shelf: Shelf, **limits: int) -> list[UUID]:
     async with shelf.world.database("ingest").transaction() as tx:
         found = await WEBHOOKS.claim(tx, range(LANE_COUNT), [], shelf.world.clock.now(), CLAIM_MAX)
         own = [item for item in found if item.sequence in places]
-        return [pending.item_id for pending in await outcomes.load(tx, own, **limits)]
+        return [pending.item_id for pending in await outcome_store.load(tx, own, **limits)]
 
 
 async def test_large_events_travel_a_few_at_a_time_and_in_order(shelf: Shelf) -> None:
@@ -330,5 +330,5 @@ async def test_one_claim_takes_the_events_of_several_organizations_and_sees_them
     async with world.database("ingest").transaction() as tx:
         # What other tests have left in the lane comes first.
         found = await WEBHOOKS.claim(tx, [lane], [], world.clock.now(), CLAIM_MAX)
-        assert made <= {pending.item_id for pending in await outcomes.load(tx, found)}
+        assert made <= {pending.item_id for pending in await outcome_store.load(tx, found)}
     assert all([await shelf.queue() for shelf in shelves])
