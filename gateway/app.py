@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import aiohttp
 import grpc
 import structlog
-from aiohttp import web
+from aiohttp import HttpVersion10, HttpVersion11, web
 from aiohttp.hdrs import METH_ALL, METH_POST, SERVER
 from aiohttp.typedefs import Middleware
 from multidict import CIMultiDict, istr
@@ -31,6 +31,7 @@ from gateway.credentials import (
     correlation_id_key,
     identify,
 )
+from gateway.expectations import continue_late, refuse_unknown
 from gateway.feed import Feed
 from gateway.limits import (
     API_BODY_BYTES_MAX,
@@ -159,6 +160,7 @@ def make_app(parts: Parts) -> web.Application:
     else:
         parts.dashboard.add_routes(app)
     app.on_response_prepare.append(add_headers)
+    continue_late(app)
     return app
 
 
@@ -262,6 +264,10 @@ async def _forgiving_copies(request: web.Request, handler: Handler) -> web.Strea
 async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Turns every error into problem+json; what was not expected is logged with its trace and told without."""
     try:
+        if request.version not in (HttpVersion10, HttpVersion11):
+            # The parser takes any two numbers; 0.9 has no headers, and 2.0 is spoken otherwise.
+            raise web.HTTPVersionNotSupported
+        refuse_unknown(request)
         return await handler(request)
     except ProsaError as error:
         problem = problems.from_error(error)
@@ -280,7 +286,7 @@ async def _tell_problems(request: web.Request, handler: Handler) -> web.StreamRe
         log.exception("unexpected error")
         problem = problems.unexpected()
     response = problems.response(problem, request[correlation_id_key])
-    if problem.status in (408, 413):
+    if problem.status in (408, 413, 417, 505):
         # The rest of the body is not worth reading.
         response.force_close()
     return response

@@ -5,6 +5,7 @@ from __future__ import annotations
 from aiohttp import web
 
 from chassis.errors import Unavailable
+from gateway.expectations import invite
 
 
 class Bodies:
@@ -38,6 +39,8 @@ class Bodies:
             raise _too_large(bytes_max, request.content_length or 0)
         counted = 0
         chunks: list[bytes] = []
+        if not content.is_eof():
+            await invite(request)
         try:
             while chunk := await content.readany():
                 counted += len(chunk)

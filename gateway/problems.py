@@ -81,6 +81,8 @@ _HTTP_REASONS = {
     405: ("METHOD_NOT_ALLOWED", "This path does not take this method; see the Allow header."),
     408: ("BODY_SLOW", "The body did not arrive in time."),
     413: ("BODY_TOO_LARGE", "The body is larger than this path takes."),
+    417: ("EXPECTATION_UNKNOWN", "The only expectation that is met here is 100-continue."),
+    505: ("HTTP_VERSION_UNSUPPORTED", "Speak HTTP/1.1."),
     415: ("CONTENT_ENCODING_UNSUPPORTED", "Send the body without Content-Encoding."),
 }
 

@@ -57,11 +57,16 @@ class HttpHandler(web.RequestHandler):
         message: str | None = None,
     ) -> web.StreamResponse:
         """Tells what the parser refuses, or what broke outside of the application, like every other error."""
+        if isinstance(exc, ConnectionError):
+            log.info("client_left", error=repr(exc))
         if request.writer.output_size > 0:
             raise ConnectionError("The answer has begun; there is no room for another.")
         if status == problems.MALFORMED.status:
             log.info("request_malformed", error=repr(exc))
             problem = problems.MALFORMED
+        elif isinstance(exc, ConnectionError):
+            # Written to nobody.
+            problem = problems.unexpected()
         else:
             log.error("unexpected error", exc_info=exc)
             problem = problems.unexpected()

@@ -191,6 +191,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: an update names no field. Example: UpdateOrganization with nothing but a request_id."""
     ERROR_REASON_REDIS_UNAVAILABLE: _ErrorReason.ValueType  # 85
     """UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
+    ERROR_REASON_EXPECTATION_UNKNOWN: _ErrorReason.ValueType  # 88
+    """HTTP 417: an expectation that is not met here. Example: Expect: something other than 100-continue."""
+    ERROR_REASON_HTTP_VERSION_UNSUPPORTED: _ErrorReason.ValueType  # 89
+    """HTTP 505: neither HTTP/1.1 nor HTTP/1.0. Example: GET / HTTP/0.9."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -364,4 +368,8 @@ ERROR_REASON_NOTHING_TO_CHANGE: ErrorReason.ValueType  # 84
 """INVALID_ARGUMENT: an update names no field. Example: UpdateOrganization with nothing but a request_id."""
 ERROR_REASON_REDIS_UNAVAILABLE: ErrorReason.ValueType  # 85
 """UNAVAILABLE: Redis does not answer, and this must not be done without it; try again soon. Example: while it restarts."""
+ERROR_REASON_EXPECTATION_UNKNOWN: ErrorReason.ValueType  # 88
+"""HTTP 417: an expectation that is not met here. Example: Expect: something other than 100-continue."""
+ERROR_REASON_HTTP_VERSION_UNSUPPORTED: ErrorReason.ValueType  # 89
+"""HTTP 505: neither HTTP/1.1 nor HTTP/1.0. Example: GET / HTTP/0.9."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
