@@ -6,6 +6,8 @@ Every process is given all public halves, so that nobody waits for identity to b
 
 from __future__ import annotations
 
+import base64
+import hmac
 import time
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
@@ -58,6 +60,8 @@ class Caller:
     expire_time: float
     audience: str = ""
     """Of a service's token, the one service that shall believe it; a person's or a key's is passed on to all."""
+    session_id: str = ""
+    """Of a person who signed in with a browser; empty where a token was asked for by itself."""
 
     @property
     def service(self) -> str:
@@ -99,13 +103,21 @@ class TokenSigner:
         self._service_tokens: dict[tuple[str, UUID | None], tuple[float, str]] = {}
 
     def person_token(
-        self, *, kind: Kind, principal: str, organization_id: UUID, role: int = 0, scopes: Iterable[str] = ()
+        self,
+        *,
+        kind: Kind,
+        principal: str,
+        organization_id: UUID,
+        role: int = 0,
+        scopes: Iterable[str] = (),
+        session_id: str = "",
     ) -> tuple[str, int]:
         """A token for a person or an API key, which only identity may sign, and its life in seconds."""
         now = int(self._clock.now().timestamp())
         claims = {
             "iss": self._issuer,
             "sub": principal,
+            "sid": session_id,
             "kind": kind,
             "org": str(organization_id),
             "role": role,
@@ -114,6 +126,14 @@ class TokenSigner:
             "exp": now + PERSON_TOKEN_SECONDS,
         }
         return jwt.encode(claims, self._key, algorithm=ALGORITHM), PERSON_TOKEN_SECONDS
+
+    def derive(self, purpose: str, value: str) -> str:
+        """A text that follows from the value, and that only this issuer can work out: 32 bytes, base64url.
+
+        The same from every process of the issuer, and another for each purpose.
+        """
+        key = hmac.digest(self._key.private_bytes_raw(), purpose.encode(), "sha256")
+        return base64.urlsafe_b64encode(hmac.digest(key, value.encode(), "sha256")).rstrip(b"=").decode()
 
     def service_token(self, audience: str, organization_id: UUID | None = None) -> str:
         """This service's own token for calls to one other, for one organization or across them; kept for half its
@@ -219,6 +239,7 @@ class TokenVerifier:
                 issue_time=issue_time,
                 expire_time=expire_time,
                 audience=str(claims.get("aud", "")),
+                session_id=str(claims.get("sid", "")),
             )
         except (jwt.PyJWTError, KeyError, ValueError, TypeError):
             raise refused from None
@@ -277,10 +298,11 @@ class Revocations:
         self._times = {principal: moment for principal, moment in self._times.items() if moment > horizon}
 
     def check(self, current: Caller) -> None:
-        """Raises Unauthenticated where the key was revoked, or the person after the token was issued."""
+        """Raises Unauthenticated where the key or session was revoked, or the person after the token was issued."""
         moment = self._times.get(current.principal)
-        # A key stays revoked. Its token may be younger than that: signed while the key was just being revoked.
-        if moment is not None and (current.kind == "key" or current.issue_time <= moment):
+        # A key and a session stay revoked. A token may be younger than that: signed while they were just being revoked.
+        revoked = moment is not None and (current.kind == "key" or current.issue_time <= moment)
+        if revoked or (current.session_id and f"session:{current.session_id}" in self._times):
             raise Unauthenticated("TOKEN_REVOKED", "The key or the session was revoked. Get a new one.")
 
     @property

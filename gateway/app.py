@@ -54,10 +54,13 @@ from gateway.routes.stream import LiveUpdates
 from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import Door, WebhookLimits
 from gateway.senders import SENDERS, Sender
+from gateway.sessions import ExchangeSession, Sessions
 from gateway.transcoding.plans import Plans
 from gateway.webhook_addresses import Address, read_address
 from prosa.identity.v1 import access_service_pb2 as access_pb
+from prosa.identity.v1 import session_service_pb2 as session_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 
 log = structlog.get_logger("gateway.http")
 
@@ -107,6 +110,7 @@ class Parts:
     stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
     stream_queue_events_max: int | None = None
     exchange: Exchange | None = None
+    exchange_session: ExchangeSession | None = None
     peers: Peers = field(default_factory=Peers)
     acceptance: Acceptance | None = None
     # None where it was not built.
@@ -130,7 +134,8 @@ def make_app(parts: Parts) -> web.Application:
     )
     plans = Plans()
     exchange = parts.exchange or exchange_over(parts.channels["identity"])
-    credentials = Credentials(ApiKeys(exchange))
+    exchange_session = parts.exchange_session or session_exchange_over(parts.channels["identity"], parts.tokens)
+    credentials = Credentials(ApiKeys(exchange), Sessions(exchange_session, parts.peers))
     bodies = Bodies(parts.api_bytes_in_flight_max, parts.api_bytes_per_caller_max, parts.api_bytes_of_strangers_max)
     around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
     add_api_routes(app, parts.channels, credentials, Allowances(parts.gate), plans, bodies, around)
@@ -176,6 +181,20 @@ def exchange_over(channel: grpc.aio.Channel) -> Exchange:
     async def exchange(api_key: str) -> access_pb.Token:
         return await stub.ExchangeApiKey(
             access_pb.ExchangeApiKeyRequest(client_secret=api_key), timeout=EXCHANGE_TIMEOUT_SECONDS
+        )
+
+    return exchange
+
+
+def session_exchange_over(channel: grpc.aio.Channel, tokens: ServiceTokens) -> ExchangeSession:
+    """Answers how a session's cookie is exchanged at identity, which the gateway does in its own name."""
+    stub = SessionServiceStub(channel)
+
+    async def exchange(secret: str) -> session_pb.ExchangedSession:
+        return await stub.ExchangeSession(
+            session_pb.ExchangeSessionRequest(session_secret=secret),
+            metadata=(("authorization", f"Bearer {tokens.service_token('identity')}"),),
+            timeout=EXCHANGE_TIMEOUT_SECONDS,
         )
 
     return exchange

@@ -13,7 +13,7 @@ from collections import OrderedDict
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 from uuid import UUID
 
 import grpc
@@ -31,6 +31,10 @@ from gateway.limits import (
 from gateway.problems import to_prosa_error
 from prosa.identity.v1.access_service_pb2 import Token
 
+if TYPE_CHECKING:
+    from gateway.sessions import Sessions
+
+Answer = TypeVar("Answer")
 Exchange = Callable[[str], Awaitable[Token]]
 """Calls identity.ExchangeApiKey with a whole key."""
 
@@ -78,20 +82,27 @@ class ServiceTokens(Protocol):
         ...
 
 
-class ApiKeys:
-    """Turns API keys into tokens and remembers them, by a hash of the key, until shortly before they end."""
+class Exchanged(Generic[Answer]):
+    """What secrets were exchanged for, remembered by a hash of the secret for as long as it is good."""
 
-    def __init__(self, exchange: Exchange, monotonic: Callable[[], float] = time.monotonic) -> None:
-        self._exchange = exchange
+    def __init__(
+        self,
+        exchange: Callable[[str], Awaitable[Answer]],
+        seconds: Callable[[Answer], float],
+        refusal: Callable[[], ProsaError],
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        """``seconds`` says for how long an answer is good; ``refusal`` is told where a secret cannot be one."""
+        self._exchange, self._seconds, self._refusal = exchange, seconds, refusal
         self._monotonic = monotonic
-        self._known: OrderedDict[bytes, tuple[str | ProsaError, float]] = OrderedDict()
-        self._asking: dict[bytes, asyncio.Task[str]] = {}
+        self._known: OrderedDict[bytes, tuple[Answer | ProsaError, float]] = OrderedDict()
+        self._asking: dict[bytes, asyncio.Task[Answer]] = {}
 
-    async def token(self, api_key: str) -> str:
-        """Answers a token for the key; many who ask at once cause one exchange. Raises API_KEY_INVALID."""
-        if not api_key.isascii() or len(api_key) > API_KEY_LENGTH_MAX:
-            raise Unauthenticated("API_KEY_INVALID", "The API key is not known, or was revoked.")
-        digest = hashlib.sha256(api_key.encode()).digest()
+    async def of(self, secret: str) -> Answer:
+        """Answers what the secret stands for; many who ask at once cause one exchange. Raises the refusal."""
+        if not secret.isascii() or len(secret) > API_KEY_LENGTH_MAX:
+            raise self._refusal()
+        digest = hashlib.sha256(secret.encode()).digest()
         known = self._known.get(digest)
         if known is not None and self._monotonic() < known[1]:
             self._known.move_to_end(digest)
@@ -100,45 +111,66 @@ class ApiKeys:
             return known[0]
         task = self._asking.get(digest)
         if task is None:
-            task = self._asking[digest] = asyncio.create_task(self._ask(digest, api_key))
+            task = self._asking[digest] = asyncio.create_task(self._ask(digest, secret))
             task.add_done_callback(lambda _: self._asking.pop(digest, None))
         # Shielded: one caller who leaves must not take the answer away from the others.
         return await asyncio.shield(task)
 
-    def forget(self, api_key: str) -> None:
-        """Drops what is remembered of a key whose token was just refused."""
-        self._known.pop(hashlib.sha256(api_key.encode("utf-8", "replace")).digest(), None)
+    def forget(self, secret: str) -> None:
+        """Drops what is remembered of a secret whose token was just refused."""
+        self._known.pop(hashlib.sha256(secret.encode("utf-8", "replace")).digest(), None)
 
-    async def _ask(self, digest: bytes, api_key: str) -> str:
+    async def _ask(self, digest: bytes, secret: str) -> Answer:
         asked_at = self._monotonic()
         try:
-            answer = await self._exchange(api_key)
+            answer = await self._exchange(secret)
         except grpc.aio.AioRpcError as error:
             if error.code() != grpc.StatusCode.UNAUTHENTICATED:
                 raise
-            refused = to_prosa_error(error) or Unauthenticated("API_KEY_INVALID", "The API key is not valid.")
+            refused = to_prosa_error(error) or self._refusal()
             self._keep(digest, refused, asked_at + REFUSED_KEY_SECONDS)
             raise refused from None
-        self._keep(digest, answer.access_token, asked_at + answer.expires_in - TOKEN_RENEWAL_MARGIN_SECONDS)
-        return answer.access_token
+        self._keep(digest, answer, asked_at + self._seconds(answer) - TOKEN_RENEWAL_MARGIN_SECONDS)
+        return answer
 
-    def _keep(self, digest: bytes, value: str | ProsaError, until: float) -> None:
+    def _keep(self, digest: bytes, value: Answer | ProsaError, until: float) -> None:
         self._known[digest] = (value, until)
         self._known.move_to_end(digest)
         while len(self._known) > TOKEN_CACHE_ENTRIES_MAX:
             self._known.popitem(last=False)
 
 
+class ApiKeys:
+    """Turns API keys into tokens and remembers them, by a hash of the key, until shortly before they end."""
+
+    def __init__(self, exchange: Exchange, monotonic: Callable[[], float] = time.monotonic) -> None:
+        self._exchanged: Exchanged[Token] = Exchanged(exchange, lambda token: token.expires_in, _key_unknown, monotonic)
+
+    async def token(self, api_key: str) -> str:
+        """Answers a token for the key; many who ask at once cause one exchange. Raises API_KEY_INVALID."""
+        return (await self._exchanged.of(api_key)).access_token
+
+    def forget(self, api_key: str) -> None:
+        """Drops what is remembered of a key whose token was just refused."""
+        self._exchanged.forget(api_key)
+
+
+def _key_unknown() -> ProsaError:
+    return Unauthenticated("API_KEY_INVALID", "The API key is not known, or was revoked.")
+
+
 class Credentials:
     """Reads a request's credentials and writes them as metadata of calls."""
 
-    def __init__(self, api_keys: ApiKeys) -> None:
+    def __init__(self, api_keys: ApiKeys, sessions: Sessions) -> None:
         self._api_keys = api_keys
+        self.sessions = sessions
 
-    async def token(self, request: web.Request) -> str | None:
+    async def token(self, request: web.Request, *, by_cookie: bool = True) -> str | None:
         """Answers the token the request acts with, or None where it brings no credentials.
 
-        Raises Unauthenticated where what it brings cannot be one.
+        A header goes before a cookie, which counts only where nobody else's page sent it. Raises Unauthenticated where
+        what it brings cannot be one, and PermissionDenied CSRF_INVALID.
         """
         scheme, _, value = request.headers.get("Authorization", "").strip().partition(" ")
         value = value.strip()
@@ -150,13 +182,21 @@ class Credentials:
                 return value
             # Many HTTP clients know bearer tokens only; a key is one just as well.
             api_key = value
-        return await self._api_keys.token(api_key) if api_key else None
+        if api_key:
+            return await self._api_keys.token(api_key)
+        return await self.sessions.token(request) if by_cookie else None
 
     def refused(self, request: web.Request) -> None:
         """Learns that a service did not believe the request's token: a key is exchanged anew the next time."""
         for value in (request.headers.get("X-Api-Key", ""), request.headers.get("Authorization", "").partition(" ")[2]):
             if value.strip():
                 self._api_keys.forget(value.strip())
+        self.sessions.forget(request)
+
+
+def by_header(request: web.Request) -> bool:
+    """Says whether the request brings credentials of its own; a browser's cookie comes by itself."""
+    return any(request.headers.get(name, "").strip() for name in ("Authorization", "X-Api-Key"))
 
 
 def named_by_caller(request: web.Request) -> bool:

@@ -118,6 +118,9 @@ TOKEN_RENEWAL_MARGIN_SECONDS = 60.0
 REFUSED_KEY_SECONDS = 5.0
 API_KEY_LENGTH_MAX = 256
 TOKEN_FORM_FIELDS_MAX = 20
+SESSION_SECRET_LENGTH_MAX = 128
+SESSION_COOKIE_SECONDS = 30 * 86_400
+"""A browser keeps the cookie for as long as a session may last; identity ends it before."""
 
 # Live updates
 STREAM_HEARTBEAT_SECONDS = 15.0

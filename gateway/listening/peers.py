@@ -36,6 +36,11 @@ class Peers:
         ip = _ip(address)
         return ip is not None and (ip.is_loopback or self._is_proxy(ip))
 
+    def is_proxy(self, address: str) -> bool:
+        """Whether it is a proxy that is named as trusted."""
+        ip = _ip(address)
+        return ip is not None and self._is_proxy(ip)
+
     def client(self, address: str | None, forwarded_for: str | None) -> str | None:
         """Answers the address of whoever stands before the proxies, which say it in X-Forwarded-For.
 

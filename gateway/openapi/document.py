@@ -22,6 +22,7 @@ from gateway.openapi.operations import (
 )
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.problems import PROBLEM_TYPE
+from gateway.sessions import PLAIN_COOKIE, SECURE_COOKIE
 from gateway.transcoding.fields import EXAMPLE_ID
 
 VERSION = "1"
@@ -35,7 +36,8 @@ _BODY_ERRORS = ((408, "BODY_SLOW"), (413, "BODY_TOO_LARGE"), (415, "CONTENT_ENCO
 INTRODUCTION = """\
 The back office of a business that sells by conversation.
 
-Send `X-Api-Key: <key>`, or `Authorization: Bearer <token>` with the token of a person who signed in. Field names are as
+Send `X-Api-Key: <key>`, or `Authorization: Bearer <token>` with the token of a person who signed in. A browser has the
+cookie of `POST /api/v1/session` instead, and sends `csrf_token` in `X-Prosa-Csrf` with every write. Field names are as
 here; empty fields are present in answers, and blank texts for numbers, times and enums count as absent in requests.
 Unknown fields are refused. Times are RFC 3339 in UTC. Lists take `page_size` and `page_token` and answer
 `next_page_token`, empty on the last page.
@@ -65,7 +67,7 @@ def build(operations: Sequence[Operation]) -> dict[str, Any]:
             "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
         },
         "servers": [{"url": "/"}],
-        "security": [{"bearer": []}, {"api_key": []}],
+        "security": [{"bearer": []}, {"api_key": []}, {"session": []}],
         "tags": _tags(operations),
         "paths": dict(sorted(paths.items())),
         "components": {
@@ -73,6 +75,12 @@ def build(operations: Sequence[Operation]) -> dict[str, Any]:
             "securitySchemes": {
                 "bearer": {"type": "http", "scheme": "bearer", "bearerFormat": "JWT"},
                 "api_key": {"type": "apiKey", "in": "header", "name": "X-Api-Key"},
+                "session": {
+                    "type": "apiKey",
+                    "in": "cookie",
+                    "name": SECURE_COOKIE,
+                    "description": f"Of a person in a browser; on this machine without TLS it is `{PLAIN_COOKIE}`.",
+                },
                 # Not asked for by name: where this token comes from, its bearer need not say.
                 "oauth2": {"type": "oauth2", "flows": {"clientCredentials": {"tokenUrl": TOKEN_PATH, "scopes": {}}}},
             },

@@ -18,6 +18,7 @@ from gateway.openapi import examples
 from gateway.openapi.comments import DeclaredError, comments, split_errors
 from gateway.openapi.schemas import example_of
 from gateway.transcoding.bindings import REQUEST_ID, Binding
+from gateway.transcoding.plans import is_cookie
 from prosa.v1 import options_pb2
 
 GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (
@@ -166,6 +167,8 @@ def example_message(descriptor: Descriptor, depth: int = 0) -> dict[str, Any]:
     """Answers an example of a whole message: fields that have no telling example show their empty form."""
     shown: dict[str, Any] = {}
     for field in descriptor.fields:
+        if is_cookie(field):
+            continue
         if field.containing_oneof is not None and field.containing_oneof.fields[0] is not field:
             continue
         if field.message_type is not None and example_of(field) is None:

@@ -20,6 +20,7 @@ from gateway.openapi.operations import (
     http_status,
 )
 from gateway.openapi.schemas import Schema, Schemas
+from gateway.transcoding.plans import is_cookie
 
 FIRST_CALL = "EnsureContact"
 GET_A_KEY = (
@@ -138,7 +139,7 @@ def _operation(item: Operation, schemas: Schemas) -> str:
     if rows:
         parts.append(_fields("Request", _with_nested(rows, schemas), schemas))
     output = binding.rpc.output_type
-    answered = [(field.name, "", schemas.field(field), False) for field in output.fields]
+    answered = [(field.name, "", schemas.field(field), False) for field in output.fields if not is_cookie(field)]
     parts.append(_fields("Answer", answered, schemas))
     if item.errors:
         listed = "".join(

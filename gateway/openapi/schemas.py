@@ -10,7 +10,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from gateway.openapi import examples
 from gateway.openapi.comments import comments
 from gateway.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
-from gateway.transcoding.plans import FACT_MEMBER, FEED_EVENT
+from gateway.transcoding.plans import FACT_MEMBER, FEED_EVENT, is_cookie
 
 Schema = dict[str, Any]
 
@@ -64,13 +64,13 @@ class Schemas:
 
     def required(self, descriptor: Descriptor) -> list[str]:
         """Answers the fields that a request cannot do without, by its rules."""
-        return [field.name for field in descriptor.fields if _is_required(field)]
+        return [field.name for field in descriptor.fields if _is_required(field) and not is_cookie(field)]
 
     def _message(self, descriptor: Descriptor) -> Schema:
         schema: Schema = {"type": "object"}
         if descriptor.full_name in comments():
             schema["description"] = comments()[descriptor.full_name]
-        schema["properties"] = {field.name: self.field(field) for field in descriptor.fields}
+        schema["properties"] = {field.name: self.field(field) for field in descriptor.fields if not is_cookie(field)}
         if descriptor.full_name == FEED_EVENT:
             about = "The fact, as JSON; null of one that this gateway does not know."
             schema["properties"][FACT_MEMBER] = {"type": ["object", "null"], "description": about}

@@ -5,6 +5,8 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from functools import reduce
+from typing import Any, cast
 
 import grpc
 from aiohttp import web
@@ -64,15 +66,25 @@ def _handler(
         response_deserializer=binding.response_plan.message_class.FromString,
     )
 
+    cookie_in, cookie_out, sessions = binding.cookie_in, binding.cookie_out, credentials.sessions
+
     async def handle(request: web.Request) -> web.StreamResponse:
-        # Who calls is known before a byte of the body is read.
-        token = await credentials.token(request)
+        # Who calls is known before a byte of the body is read, and that it is no page of another site.
+        token = await credentials.token(request, by_cookie=not anonymous)
+        if cookie_out:
+            sessions.refuse_open_line(request)
+        if anonymous and cookie_in:
+            await sessions.check_end(request)
+        elif anonymous and cookie_out:
+            sessions.refuse_foreign_write(request)
         allowance = allowances.of(request, token, binding.rpc_path, anonymous=anonymous)
         body = await read_body(bodies, request, allowance)
         try:
             message = binding.read(
                 request.match_info, request.rel_url.query, body, request.headers.get("Idempotency-Key")
             )
+            if cookie_in:
+                setattr(message, cookie_in, sessions.secret(request))
             metadata = () if token is None else (("authorization", f"Bearer {token}"),)
             answer = await call(message, metadata=metadata, timeout=API_CALL_TIMEOUT_SECONDS)
         except grpc.aio.AioRpcError as error:
@@ -81,7 +93,11 @@ def _handler(
             raise
         finally:
             bodies.let_go(body, allowance.owner)
-        return web.Response(body=binding.response_plan.to_json(answer), content_type="application/json")
+        response = web.Response(body=binding.response_plan.to_json(answer), content_type="application/json")
+        if cookie_out:
+            secret: str = reduce(getattr, cookie_out, cast("Any", answer))
+            sessions.write(request, response, secret)
+        return response
 
     return handle
 

@@ -14,7 +14,7 @@ from aiohttp import web
 from chassis.clock import Clock
 from chassis.errors import FieldViolation, InvalidArgument, OutOfRange, ProsaError, Unauthenticated
 from gateway import problems
-from gateway.credentials import Credentials, Gate, Watcher, correlation_id_key
+from gateway.credentials import Credentials, Gate, Watcher, by_header, correlation_id_key
 from gateway.feed import Client, Fact, Feed, Stream
 from gateway.limits import STREAM_HEARTBEAT_SECONDS, STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
 from gateway.transcoding.contracts import files
@@ -53,7 +53,12 @@ class LiveUpdates:
         types = read_types(request.rel_url.query.getall("types", []))
         token = await self._credentials.token(request)
         if token is None:
-            raise Unauthenticated("UNAUTHENTICATED", "Send Authorization: Bearer with a token, or X-Api-Key.")
+            raise Unauthenticated(
+                "UNAUTHENTICATED", "Send Authorization: Bearer with a token, or X-Api-Key; or sign in with a browser."
+            )
+        if not by_header(request):
+            # It changes nothing, but a page of another site has no business to hold it open.
+            self._credentials.sessions.refuse_foreign(request)
         watcher = self._gate.admit(token, SUBSCRIBE)
         # Joined before the answer begins: a limit that is reached can still be told as a status.
         stream, client = self._feed.join(watcher.organization_id)

@@ -20,7 +20,7 @@ from gateway.limits import IDEMPOTENCY_KEY_LENGTH_MAX, QUERY_FIELDS_MAX
 from gateway.transcoding import fields
 from gateway.transcoding.contracts import services
 from gateway.transcoding.fields import FieldsWrong, Wrong
-from gateway.transcoding.plans import Plan, Plans, to_error
+from gateway.transcoding.plans import Plan, Plans, is_cookie, to_error
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("6f1f2a52-6a0b-5b5e-9a55-2a3c3d1d7d0e")
 """Of the UUIDv5 that an Idempotency-Key becomes. Never change it: a retry across the change would act twice."""
@@ -55,7 +55,24 @@ class Binding:
         if self.body == "*":
             return ()
         taken = {path.partition(".")[0] for path in self.path_fields} | {self.body}
-        return tuple(field for field in self.rpc.input_type.fields if field.name not in taken)
+        return tuple(field for field in self.rpc.input_type.fields if field.name not in taken and not is_cookie(field))
+
+    @property
+    def cookie_in(self) -> str:
+        """The field of the request that the session's cookie fills; empty where none does."""
+        return next((field.name for field in self.rpc.input_type.fields if is_cookie(field)), "")
+
+    @property
+    def cookie_out(self) -> tuple[str, ...]:
+        """Where the answer holds the cookie to be set: the path of the field, of two names at most; else nothing."""
+        for field in self.rpc.output_type.fields:
+            if is_cookie(field):
+                return (field.name,)
+            if field.message_type is not None and not field.is_repeated:
+                for inner in field.message_type.fields:
+                    if is_cookie(inner):
+                        return (field.name, inner.name)
+        return ()
 
     def read(
         self,
@@ -134,8 +151,8 @@ class Binding:
             if not isinstance(data, dict):
                 raise FieldsWrong([Wrong(path[:100], "is given more than once")])
         field = descriptor.fields_by_name.get(last)
-        if field is None:
-            known = ", ".join(field.name for field in descriptor.fields) or "none"
+        if field is None or is_cookie(field):
+            known = ", ".join(field.name for field in descriptor.fields if not is_cookie(field)) or "none"
             raise FieldsWrong([Wrong(path[:100], f"is not a field here; the fields are {known}", unknown=True)])
         return data, field
 

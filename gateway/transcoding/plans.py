@@ -22,6 +22,7 @@ from gateway.limits import VIOLATIONS_MAX
 from gateway.transcoding import fields
 from gateway.transcoding.contracts import message_descriptor
 from gateway.transcoding.fields import FieldsWrong, Read, Write, Wrong
+from prosa.v1 import options_pb2
 
 log = structlog.get_logger("gateway.transcoding")
 
@@ -119,7 +120,8 @@ class Plan:
     def _compile(self, plans: Plans) -> None:
         written: list[tuple[str, Write]] = []
         optional: list[tuple[str, Write | None]] = []
-        for field in self.descriptor.fields:
+        shown = [field for field in self.descriptor.fields if not is_cookie(field)]
+        for field in shown:
             write, read = plans.field(field)
             self._readers[field.name] = read
             if field.has_presence:
@@ -131,7 +133,7 @@ class Plan:
                 self._oneofs += ((oneof.name, tuple(field.name for field in oneof.fields)),)
                 self._oneof_of.update({field.name: oneof.name for field in oneof.fields})
         self._written, self._optional = tuple(written), tuple(optional)
-        self._names = tuple(field.name for field in self.descriptor.fields)
+        self._names = tuple(field.name for field in shown)
         self._get_all = _getter(self._names)
 
 
@@ -201,6 +203,11 @@ class Plans:
             return fields.write_timestamp, fields.read_timestamp
         plan = self.of(field.message_type)
         return plan.encode, plan._read_field  # noqa: SLF001
+
+
+def is_cookie(field: FieldDescriptor) -> bool:
+    """Whether a field travels in the session's cookie, and never in JSON."""
+    return bool(field.GetOptions().Extensions[options_pb2.cookie])
 
 
 def to_error(wrong: FieldsWrong) -> InvalidArgument:

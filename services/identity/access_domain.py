@@ -32,6 +32,7 @@ KEY_LOOKUPS_PER_NETWORK_MAX = 32
 REVOCATIONS_KEPT = timedelta(minutes=11)
 """A little longer than a token lives: one just being signed, or that a clock behind ours still believes, ends too."""
 ALL_SCOPES = "*"
+TOKEN_TYPE = "Bearer"  # noqa: S105 - the name of a scheme
 LOCALE = "pt-BR"
 _LOCALE = re.compile(r"[a-z]{2,3}(-[A-Z]{2})?")
 SCOPE_SHOWN_LENGTH = 100

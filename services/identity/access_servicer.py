@@ -39,7 +39,6 @@ from services.identity.sign_in import SignIn
 REGION = "BR"
 TIME_ZONE = "America/Sao_Paulo"
 GRANT_TYPE = "client_credentials"
-TOKEN_TYPE = "Bearer"  # noqa: S105 - the name of a scheme
 SECRET_COLUMN = "api_keys.sealed_secret"  # noqa: S105 - the name of a column
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -322,7 +321,12 @@ def _api_key(key: ApiKey) -> pb.ApiKey:
 
 
 def _token(token: str, seconds: int, organization_id: UUID) -> pb.Token:
-    return pb.Token(access_token=token, token_type=TOKEN_TYPE, expires_in=seconds, organization_id=str(organization_id))
+    return pb.Token(
+        access_token=token,
+        token_type=access_domain.TOKEN_TYPE,
+        expires_in=seconds,
+        organization_id=str(organization_id),
+    )
 
 
 def _checked_time_zone(name: str) -> str:

@@ -5,24 +5,28 @@ from __future__ import annotations
 import os
 
 from chassis.process import Process
-from prosa.identity.v1 import access_service_pb2, contact_service_pb2
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_service_pb2
 from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
+from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from services.identity.access_servicer import AccessServicer
 from services.identity.contact_servicer import ContactServicer
 from services.identity.junk import Blocked
 from services.identity.passwords import Passwords
+from services.identity.session_servicer import SessionServicer
+from services.identity.sessions import Sessions
 from services.identity.sign_in import SignIn
 
 
 async def start(process: Process) -> None:
-    """Serves ContactService and AccessService, and relays what they announce."""
+    """Serves ContactService, AccessService and SessionService, and relays what they announce."""
     db, outbox, requests = process.database(), process.outbox(), process.requests()
     clock, ids = process.clock, process.ids
     contacts = ContactServicer(
         db, outbox, requests, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
     )
     passwords = Passwords()
+    sign_in = SignIn(db, clock, passwords)
     access = AccessServicer(
         db,
         outbox,
@@ -32,7 +36,7 @@ async def start(process: Process) -> None:
         process.signer,
         process.vault(),
         passwords,
-        SignIn(db, clock, passwords),
+        sign_in,
         os.urandom,
     )
     process.serve(
@@ -44,5 +48,10 @@ async def start(process: Process) -> None:
         add_AccessServiceServicer_to_server,
         access,
         access_service_pb2.DESCRIPTOR.services_by_name["AccessService"].full_name,
+    )
+    process.serve(
+        add_SessionServiceServicer_to_server,
+        SessionServicer(db, clock, Sessions(db, outbox, clock, ids, process.signer, os.urandom), sign_in),
+        session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     )
     process.maintain()

@@ -27,8 +27,10 @@ from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
+from prosa.identity.v1 import session_service_pb2 as session_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
@@ -62,6 +64,8 @@ class Party:
     connection_key: str
     account_id: int
     webhook_secret: str
+    session_secret: str
+    """Of the owner's browser."""
 
 
 @dataclass(frozen=True)
@@ -143,6 +147,9 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         )
         for wish in ("kept", "lost", "spare")
     }
+    browser = await (
+        world.as_nobody().stub(SessionServiceStub).SignIn(session_pb.SignInRequest(email=email, password=PASSWORD))
+    )
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
     connections = world.as_user(organization_id).stub(ConnectionServiceStub)
     secret = f"{SECRET}-{name}"
@@ -168,6 +175,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         connection.connection_key,
         account_id,
         secret,
+        browser.session_secret,
     )
     return office, party
 

@@ -19,7 +19,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from prosa.identity.v1 import access_service_pb2, contact_service_pb2
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
@@ -299,6 +299,22 @@ def _session(target: Party, caller: Party) -> Message:
     )
 
 
+def _sign_in(target: Party, caller: Party) -> Message:
+    """The same from a browser."""
+    return session_service_pb2.SignInRequest(
+        email=caller.admin_email, password=PASSWORD, organization_id=str(target.organization_id)
+    )
+
+
+def _cookie(_target: Party, caller: Party) -> Message:
+    return session_service_pb2.ExchangeSessionRequest(session_secret=caller.session_secret)
+
+
+def _sign_out(_target: Party, _caller: Party) -> Message:
+    """Without a cookie: whoever comes after has the session still."""
+    return session_service_pb2.SignOutRequest()
+
+
 def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
@@ -345,7 +361,10 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
+    "prosa.identity.v1.ExchangeSessionRequest": _cookie,
     "prosa.identity.v1.RevokeApiKeyRequest": _revoke,
+    "prosa.identity.v1.SignInRequest": _sign_in,
+    "prosa.identity.v1.SignOutRequest": _sign_out,
     "prosa.identity.v1.UpdateOrganizationRequest": _home,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,

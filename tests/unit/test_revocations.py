@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Literal
 from uuid import uuid4
@@ -43,6 +44,17 @@ def test_a_person_may_sign_in_anew(revocations: Revocations) -> None:
     with pytest.raises(Unauthenticated):
         revocations.check(caller("user", -1))
     revocations.check(caller("user", 1))
+
+
+@pytest.mark.parametrize("issued_after_seconds", [-1, 0, 9])
+def test_of_a_person_s_sessions_the_one_that_ended_is_refused(issued_after_seconds: float) -> None:
+    heard = Revocations(SettableClock(NOW))
+    heard.hear([("session:s1", NOW.timestamp())], complete=True)
+    with pytest.raises(Unauthenticated) as refused:
+        heard.check(replace(caller("user", issued_after_seconds), session_id="s1"))
+    assert refused.value.reason == "TOKEN_REVOKED"
+    heard.check(replace(caller("user", issued_after_seconds), session_id="s2"))
+    heard.check(caller("user", issued_after_seconds))
 
 
 def test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed() -> None:

@@ -195,6 +195,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """HTTP 417: an expectation that is not met here. Example: Expect: something other than 100-continue."""
     ERROR_REASON_HTTP_VERSION_UNSUPPORTED: _ErrorReason.ValueType  # 89
     """HTTP 505: neither HTTP/1.1 nor HTTP/1.0. Example: GET / HTTP/0.9."""
+    ERROR_REASON_CSRF_INVALID: _ErrorReason.ValueType  # 80
+    """PERMISSION_DENIED: a browser's write without the session's token in X-Prosa-Csrf, or from another site. Example: a
+    form on a foreign page.
+    """
+    ERROR_REASON_SESSION_ENDED: _ErrorReason.ValueType  # 81
+    """UNAUTHENTICATED: the session has ended; sign in again. Example: it was revoked, or rested for 7 days."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -372,4 +378,10 @@ ERROR_REASON_EXPECTATION_UNKNOWN: ErrorReason.ValueType  # 88
 """HTTP 417: an expectation that is not met here. Example: Expect: something other than 100-continue."""
 ERROR_REASON_HTTP_VERSION_UNSUPPORTED: ErrorReason.ValueType  # 89
 """HTTP 505: neither HTTP/1.1 nor HTTP/1.0. Example: GET / HTTP/0.9."""
+ERROR_REASON_CSRF_INVALID: ErrorReason.ValueType  # 80
+"""PERMISSION_DENIED: a browser's write without the session's token in X-Prosa-Csrf, or from another site. Example: a
+form on a foreign page.
+"""
+ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 81
+"""UNAUTHENTICATED: the session has ended; sign in again. Example: it was revoked, or rested for 7 days."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -135,6 +135,11 @@ class Money(_message.Message):
 
 Global___Money: _TypeAlias = Money  # noqa: Y015
 
+COOKIE_FIELD_NUMBER: _builtins.int
 PERMISSION_FIELD_NUMBER: _builtins.int
+cookie: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]
+"""True for a session's secret: over HTTP it travels in the cookie, never in JSON. An answer whose field is "-" ends
+the cookie; an empty one leaves it as it is.
+"""
 permission: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.MethodOptions, Global___Permission]
 """Who may call the RPC; an RPC without it is refused to everybody."""

@@ -121,7 +121,7 @@ def test_an_update_asks_for_nothing_and_takes_null_for_what_stays(openapi: dict[
 def test_anyone_may_get_a_token_and_nothing_else_without_one(openapi: dict[str, Any]) -> None:
     assert openapi["paths"]["/api/v1/token"]["post"]["security"] == []
     assert "security" not in openapi["paths"]["/api/v1/contacts"]["get"]
-    assert openapi["security"] == [{"bearer": []}, {"api_key": []}]
+    assert openapi["security"] == [{"bearer": []}, {"api_key": []}, {"session": []}]
 
 
 def test_a_token_may_be_asked_for_by_the_form_of_oauth_and_is_refused_in_its_words(openapi: dict[str, Any]) -> None:

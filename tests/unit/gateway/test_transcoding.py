@@ -22,7 +22,7 @@ from chassis.errors import InvalidArgument
 from gateway.limits import VIOLATIONS_MAX
 from gateway.transcoding.contracts import message_descriptors
 from gateway.transcoding.fields import FieldsWrong, short_enum_names
-from gateway.transcoding.plans import Plans, to_error
+from gateway.transcoding.plans import Plans, is_cookie, to_error
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
@@ -71,6 +71,9 @@ def messages(draw: st.DrawFn, descriptor: Descriptor, depth: int = 0) -> Message
     for field in descriptor.fields:
         # Any holds packed messages, which protobuf's own mapping unpacks and this one does not.
         if not draw(st.booleans()) or depth > 3 or field.full_name == "google.rpc.Status.details":
+            continue
+        if is_cookie(field):
+            # Not of JSON at all.
             continue
         if field.containing_oneof is not None:
             if field.containing_oneof.name in taken:

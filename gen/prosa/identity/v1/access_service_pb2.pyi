@@ -529,7 +529,7 @@ class Revocation(_message.Message):
     PRINCIPAL_FIELD_NUMBER: _builtins.int
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     principal: _builtins.str
-    """"key:<id>" or "user:<id>"."""
+    """"key:<id>", "user:<id>" or "session:<id>"."""
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(

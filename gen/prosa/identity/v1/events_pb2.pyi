@@ -249,7 +249,7 @@ class PrincipalRevoked(_message.Message):
     REVOKE_TIME_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     principal: _builtins.str
-    """"key:<id>" or "user:<id>"."""
+    """"key:<id>", "user:<id>" or "session:<id>"."""
     @_builtins.property
     def revoke_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
