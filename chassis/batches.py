@@ -68,7 +68,7 @@ async def bisect(
 
 def held_back() -> Aborted:
     """What an item answers that waits for an earlier one of its own key, which failed."""
-    return Aborted(EARLIER_ITEM_FAILED, "An earlier item of the same key failed. Send this one again after it.")
+    return Aborted("EARLIER_ITEM_FAILED", "An earlier item of the same key failed. Send this one again after it.")
 
 
 def patiently(
