@@ -40,6 +40,8 @@ export default defineConfig({
     assetsInlineLimit: 0,
     modulePreload: { polyfill: false },
     emptyOutDir: true,
+    // What each page loads is measured by it.
+    manifest: true,
     rolldownOptions: { output: { entryFileNames: "assets/main-[hash].js" } },
   },
   test: { environment: "jsdom", isolate: false, include: ["src/**/*.test.{ts,tsx}"], setupFiles: ["src/test/setup.ts"] },

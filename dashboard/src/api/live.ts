@@ -78,8 +78,7 @@ async function readOnce(after: string, follower: Follower, signal: AbortSignal, 
   const either = AbortSignal.any([signal, silence.signal]);
   let timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX);
   try {
-    const headers: Record<string, string> = { Authorization: `Bearer ${session()?.token ?? ""}` };
-    if (position) headers["Last-Event-ID"] = position;
+    const headers: Record<string, string> = position ? { "Last-Event-ID": position } : {};
     const response = await fetch(PATH, { headers, signal: either, cache: "no-store" });
     if (response.status === 401) setSession(null);
     if (!response.ok || !response.body) throw new Error(`The stream answered ${response.status}.`);

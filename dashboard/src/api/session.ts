@@ -1,33 +1,18 @@
 import { useSyncExternalStore } from "react";
+import type { Session } from "./types.ts";
 
-/** A signed-in person, as this tab knows him. */
-export interface Session {
-  token: string;
-  organizationId: string;
-  /** Milliseconds since 1970. */
-  endTime: number;
-}
-
-const KEPT_AS = "prosa.session";
+/** Undefined until the server was asked; the session itself lies in a cookie that no script can read. */
+let current: Session | null | undefined;
 const listeners = new Set<() => void>();
-let current: Session | null = read();
 
-function read(): Session | null {
-  const kept = sessionStorage.getItem(KEPT_AS);
-  if (!kept) return null;
-  const session = JSON.parse(kept) as Session;
-  return session.endTime > Date.now() ? session : null;
-}
-
-export function session(): Session | null {
+/** Who is signed in: null for nobody. */
+export function session(): Session | null | undefined {
   return current;
 }
 
-/** Keeps who is signed in, in this tab alone; null signs out. */
+/** Takes over who is signed in, as the server has just told. */
 export function setSession(next: Session | null): void {
   current = next;
-  if (next) sessionStorage.setItem(KEPT_AS, JSON.stringify(next));
-  else sessionStorage.removeItem(KEPT_AS);
   for (const changed of listeners) changed();
 }
 
@@ -36,6 +21,6 @@ export function onSessionChange(changed: () => void): () => void {
   return () => listeners.delete(changed);
 }
 
-export function useSession(): Session | null {
+export function useSession(): Session | null | undefined {
   return useSyncExternalStore(onSessionChange, session);
 }

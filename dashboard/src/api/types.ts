@@ -10,6 +10,7 @@ type Whole<T> = T extends readonly (infer Item)[]
     : T;
 
 export type Problem = Schemas["Problem"];
+export type Session = Whole<Schemas["identity.Session"]>;
 export type Organization = Whole<Schemas["identity.Organization"]>;
 export type Contact = Whole<Schemas["identity.Contact"]>;
 export type ContactIdentity = Whole<Schemas["identity.ContactIdentity"]>;

@@ -1,5 +1,6 @@
 import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, Outlet, redirect } from "@tanstack/react-router";
-import { onSessionChange, session } from "../api/session.ts";
+import { knownSession } from "../api/client.ts";
+import { onSessionChange } from "../api/session.ts";
 import type { ConversationFilter } from "../pages/conversations/queries.ts";
 import { SignInPage } from "../pages/sign-in/page.tsx";
 import { text } from "../texts/index.ts";
@@ -17,6 +18,8 @@ const signIn = createRoute({
   getParentRoute: () => root,
   path: "/sign-in",
   validateSearch: (search): { back?: string } => ({ back: word(search.back) }),
+  // Whoever is signed in already has nothing to do here.
+  beforeLoad: () => knownSession(),
   component: () => <SignInPage back={signIn.useSearch().back} />,
 });
 
@@ -24,8 +27,8 @@ const signIn = createRoute({
 const shell = createRoute({
   getParentRoute: () => root,
   id: "shell",
-  beforeLoad: ({ location }) => {
-    if (session()) return;
+  beforeLoad: async ({ location }) => {
+    if (await knownSession()) return;
     const back = location.pathname === "/" ? undefined : location.href;
     // oxlint-disable-next-line typescript/only-throw-error -- how the router is told to go elsewhere
     throw redirect({ to: "/sign-in", search: { back }, replace: true });

@@ -1,12 +1,12 @@
-import { useQuery } from "@tanstack/react-query";
 import { Link, Outlet } from "@tanstack/react-router";
 import { Contact, KanbanSquare, LogOut, MessagesSquare } from "lucide-react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
 import { text } from "../texts/index.ts";
 import { Button } from "../ui/button.tsx";
+import { Notices } from "../ui/notices.tsx";
+import { Wordmark } from "../ui/wordmark.tsx";
 import { useLive } from "./live.ts";
-import { organizationQuery } from "./organization.ts";
 import { Preferences } from "./preferences.tsx";
 import { signOut } from "./sign-out.ts";
 
@@ -20,12 +20,13 @@ const PLACES = [
 export function Shell() {
   const session = useSession();
   // Whoever has just signed out is led away by the router.
-  return session ? <Inside key={session.organizationId} /> : null;
+  return session ? <Inside key={session.organization_id} /> : null;
 }
 
 function Inside() {
   useLive();
-  const organization = useQuery(organizationQuery);
+  const session = useSession();
+  const organization = session?.organizations.find((one) => one.organization_id === session.organization_id);
   return (
     <div className="flex h-full flex-col-reverse md:flex-row">
       <a
@@ -38,9 +39,8 @@ function Inside() {
         aria-label={text("nav.label")}
         className="flex shrink-0 border-t border-line bg-card md:w-52 md:flex-col md:border-t-0 md:border-r"
       >
-        <p className="hidden px-4 pt-5 pb-4 text-2xl font-bold tracking-tight md:block" aria-hidden="true">
-          {"prosa"}
-          <span className="text-accent">{"."}</span>
+        <p className="hidden px-4 pt-5 pb-4 text-2xl md:block" aria-hidden="true">
+          <Wordmark />
         </p>
         <ul className="flex flex-1 justify-around md:flex-none md:flex-col md:gap-1 md:px-2">
           {PLACES.map(({ to, label, Icon }) => (
@@ -62,7 +62,7 @@ function Inside() {
       </nav>
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
         <header className="flex items-center gap-3 border-b border-line bg-card px-4 py-2">
-          <p className="min-w-0 truncate font-semibold">{organization.data?.name}</p>
+          <p className="min-w-0 truncate font-semibold">{organization?.name}</p>
           <LiveMark />
           <Button look="bare" className="ml-auto" onClick={() => void signOut()}>
             <LogOut aria-hidden="true" className="size-4" />
@@ -72,6 +72,7 @@ function Inside() {
         <main id="content" tabIndex={-1} className="min-h-0 flex-1 outline-none">
           <Outlet />
         </main>
+        <Notices />
       </div>
     </div>
   );

@@ -7,6 +7,8 @@ import { useSession } from "../../api/session.ts";
 import { text } from "../../texts/index.ts";
 import { Button } from "../../ui/button.tsx";
 import { Field } from "../../ui/field.tsx";
+import { formValue } from "../../ui/form-value.ts";
+import { Wordmark } from "../../ui/wordmark.tsx";
 import { signIn } from "./sign-in.ts";
 
 export function SignInPage({ back }: { back: string | undefined }) {
@@ -16,15 +18,18 @@ export function SignInPage({ back }: { back: string | undefined }) {
 
   function onSubmit(event: FormEvent<HTMLFormElement>): void {
     event.preventDefault();
-    const form = new FormData(event.currentTarget);
-    signingIn.mutate({ email: written(form, "email").trim(), password: written(form, "password") });
+    const form = event.currentTarget;
+    const password = new FormData(form).get("password");
+    signingIn.mutate({
+      email: formValue(form, "email"),
+      password: typeof password === "string" ? password : "",
+    });
   }
 
   return (
     <main className="mx-auto flex min-h-full max-w-sm flex-col justify-center gap-6 p-6">
-      <h1 className="text-4xl font-bold tracking-tight">
-        {"prosa"}
-        <span className="text-accent">{"."}</span>
+      <h1 className="text-4xl">
+        <Wordmark />
         <span className="sr-only">{text("signIn.title")}</span>
       </h1>
       <form onSubmit={onSubmit} className="flex flex-col gap-4" aria-label={text("signIn.title")}>
@@ -51,11 +56,6 @@ export function SignInPage({ back }: { back: string | undefined }) {
       </div>
     </main>
   );
-}
-
-function written(form: FormData, name: string): string {
-  const value = form.get(name);
-  return typeof value === "string" ? value : "";
 }
 
 /** Where to go after the sign-in: only ever a page of ours, whatever stands in the address. */
