@@ -113,6 +113,13 @@ class Queue:
         )
         return [Item(*row) for row in found]
 
+    async def next_time(self, tx: Tx, now: datetime) -> datetime | None:
+        """When something of a timed queue comes due next, or is to be tried again; None where nothing does."""
+        found: datetime | None = (
+            await tx.exec_driver_sql(f"select {self.label}_next(%(now)s)", {"now": now})
+        ).scalar_one()
+        return found
+
     async def settle(
         self, tx: Tx, outcomes: Sequence[Outcome[Any]], leases: Leases, fences: Mapping[str, int], now: datetime
     ) -> None:

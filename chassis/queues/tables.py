@@ -79,6 +79,7 @@ def queue_functions(
         waiting, since = "", time_column
     pending, depth = f"{name}_pending(smallint[], text[], timestamptz, int)", f"{name}_waiting(timestamptz)"
     return f"""
+    {_next_time(service, name) if timed else ""}
     -- What the holder of some lanes may work on now, in order. An item that waits for its next attempt holds back the
     -- later ones of its own key, and nothing else; of a key that is being worked on nothing is answered.
     create function {service}.{name}_pending(
@@ -107,11 +108,25 @@ def queue_functions(
     """
 
 
+def _next_time(service: str, name: str) -> str:
+    table = f"{service}.{name}"
+    return f"""
+    -- When something comes due next, or is to be tried again.
+    create function {service}.{name}_next(as_of timestamptz) returns timestamptz
+      language sql stable security definer set search_path = pg_catalog as
+      $$ select least(
+           (select min(due_time) from {table} where due_time > as_of),
+           (select min(next_attempt_time) from {table} where next_attempt_time > as_of)) $$;
+    {own_function(service, f"{name}_next(timestamptz)")}
+    """
+
+
 def drop_queue_functions(service: str, name: str) -> str:
     """Takes ``queue_functions`` back."""
     return f"""
     drop function {service}.{name}_pending(smallint[], text[], timestamptz, int);
     drop function {service}.{name}_waiting(timestamptz);
+    drop function if exists {service}.{name}_next(timestamptz);
     """
 
 

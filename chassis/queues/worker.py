@@ -6,6 +6,7 @@ import asyncio
 from abc import ABC, abstractmethod
 from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from datetime import datetime, timedelta
 from typing import Any, Generic, cast
 
 import structlog
@@ -36,6 +37,8 @@ CALM_PART = 4
 """A worker that finds no more than this part of a batch goes back to one slot: two small batches cost nearly twice
 what one does."""
 POLL_SECONDS = 1.0
+SLEEP_MAX = timedelta(hours=1)
+"""How long a timed queue in which nothing comes due is not asked again, unless something is put."""
 AWAY_SECONDS = 1.0
 """How long a slot waits when a service it needs is away."""
 
@@ -105,6 +108,9 @@ class Worker(Generic[ItemT]):
         self._claiming = asyncio.Lock()
         self._busy_keys: set[str] = set()
         self._woken = [asyncio.Event() for _ in range(slots)]
+        self._calm = asyncio.Event()
+        """Set while nothing is under way and nothing was found to do."""
+        self._put = asyncio.Event()
         self._listens = False
         self._crowded = False
         self._stopping = False
@@ -117,6 +123,8 @@ class Worker(Generic[ItemT]):
             self._listens = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lanes.keep())
+            if self._queue.timed:
+                group.create_task(self._keep_time())
             for slot in range(self._slots):
                 group.create_task(self._run_slot(slot))
             try:
@@ -127,11 +135,37 @@ class Worker(Generic[ItemT]):
                 self._lanes.stop()
 
     async def _on_wake(self, _message: Any) -> None:
+        self._put.set()
         self._wake_slots()
 
     def _wake_slots(self) -> None:
+        self._calm.clear()
         for event in self._woken:
             event.set()
+
+    async def _keep_time(self) -> None:
+        """Sleeps by the clock until something comes due, and wakes the slots then.
+
+        Before it sleeps on, all that was due is worked off: a simulated month stops at each time in it.
+        """
+        while (moment := await self._next_time()) is not None and not self._stopping:
+            await self._clock.sleep_until(moment, self._put)
+            self._wake_slots()
+
+    async def _next_time(self) -> datetime | None:
+        """When to wake the slots again, once all is calm; None where the worker stops."""
+        while not self._stopping:
+            self._put.clear()
+            await self._calm.wait()
+            now = self._clock.now()
+            latest = now + SLEEP_MAX
+            try:
+                async with self._db.transaction() as tx:
+                    return min(await self._queue.next_time(tx, now) or latest, latest)
+            except ProsaError as error:
+                logger.warning("due_times_not_seen", queue=self._queue.label, reason=error.reason)
+                await asyncio.sleep(AWAY_SECONDS)
+        return None
 
     async def _run_slot(self, slot: int) -> None:
         woken = self._woken[slot]
@@ -147,6 +181,8 @@ class Worker(Generic[ItemT]):
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
             if settled == 0:
+                if not slot and not self._busy_keys and not woken.is_set() and self._lanes.held():
+                    self._calm.set()
                 try:
                     async with asyncio.timeout(self._poll_seconds):
                         await woken.wait()

@@ -47,9 +47,10 @@ BY_MEMBERSHIP = {"identity.users"}
 POSITIONS = "TABLE(pending_position bigint, pending_organization_id uuid, pending_event_time timestamp with time zone)"
 
 
-def queue_functions(queue: str) -> dict[str, str]:
+def queue_functions(queue: str, *, timed: bool = False) -> dict[str, str]:
     """What may look into a queue: which items are due, and what must be known to hand them out. A key is an id too."""
-    return {
+    next_time = {f"{queue}_next": "timestamp with time zone"} if timed else {}
+    return next_time | {
         f"{queue}_pending": (
             "TABLE(pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,"
             " pending_put_time timestamp with time zone, pending_organization_id uuid, pending_attempt_count integer)"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator, Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 from uuid import UUID, uuid4
 
@@ -332,6 +332,31 @@ class TestDueTimes:
             timed.clock.advance(HOUR)
             await timed.until(lambda: late in noted.ids)
         assert [item.item_id for item in noted.seen if item.key == "number"] == [held, held, late]
+
+    async def test_a_month_of_rounds_goes_by_and_each_is_worked_on_at_its_own_time(self, timed: Yard) -> None:
+        start = timed.clock.now()
+        times = [start + HOUR * hours for hours in (700, 3, 26, 26, 400)]
+        rounds = {(await timed.put(f"conversation {at:%d} {number}", 1, at))[0]: at for number, at in enumerate(times)}
+        failing = min(rounds, key=rounds.__getitem__)
+        worked: list[tuple[UUID, datetime]] = []
+
+        def rule(item: Item) -> Outcome[Item]:
+            now = timed.clock.now()
+            worked.append((item.item_id, now))
+            again = item.item_id == failing and item.attempt_count == 0
+            return Retry(item, now + 30 * MINUTE) if again else Done(item)
+
+        async with timed.working(Noted(rule)):
+            await timed.clock.asleep(1)
+            await timed.clock.run_until(start + timedelta(days=31))
+        expected = [*rounds.items(), (failing, rounds[failing] + 30 * MINUTE)]
+        assert sorted(worked, key=_time_and_id) == sorted(expected, key=_time_and_id)
+        assert [at for _, at in worked] == sorted(at for _, at in expected)
+        assert await timed.waiting() == []
+
+
+def _time_and_id(worked: tuple[UUID, datetime]) -> tuple[datetime, UUID]:
+    return worked[1], worked[0]
 
 
 class TestDying:

@@ -63,7 +63,8 @@ class _Nats:
 class _Queue:
     """A queue that is a list of batches, each of one key."""
 
-    label, wake_subject, own_dead_letters = "test.queue", "wake", False
+    label, wake_subject = "test.queue", "wake"
+    timed = own_dead_letters = False
 
     def __init__(self, batches: list[list[Item]]) -> None:
         self.batches = batches
