@@ -9,7 +9,7 @@ PYTHON ?= $(shell for name in python3.11 python3.12 python3.13 python3 python; d
 	&& { echo $$name; break; }; done)
 VENV := .venv
 BIN := $(VENV)/bin
-SOURCES := bench chassis cli gateway sandbox services tests tools
+SOURCES := bench chassis cli embedded gateway sandbox services tests tools
 STAMP := $(VENV)/.installed
 TEST_PROCESSES ?= 2
 # "no" leaves the dashboard out, where no registry of npm can be reached.

@@ -1,4 +1,4 @@
-"""P1 and P3: a webhook from HTTP to committed, against the bare door, taking turns."""
+"""P1 and P3: a webhook from HTTP to committed, against the bare receiver, taking turns."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from typing import NamedTuple
 
 from bench import costs, load
 from bench.figures import Figure, at_least, at_most
-from bench.house import BARE_DOOR, DOOR, POSTGRES, REST, House, Way
+from bench.house import BARE_RECEIVER, POSTGRES, RECEIVER, REST, House, Way
 
 MUST, GOAL = 0.35, 0.5
 COST_MUST = round(costs.within(MUST, cost_ratio_seen=2.37, rate_ratio_seen=0.40), 1)
@@ -36,7 +36,7 @@ class Taken(NamedTuple):
 
 
 async def measure(house: House, effort: Effort) -> list[Figure]:
-    """Rate in a closed loop of 64 senders, then latency in an open loop at half of it. Only the door runs."""
+    """Rate in a closed loop of 64 senders, then latency in an open loop at half of it. Only the receiver runs."""
     await house.suite.supervisor.hold(REST, graceful=True)
     try:
         rounds = await _rounds(house, effort)
@@ -61,8 +61,8 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
             [taken.rate for taken in near],
         ),
         *guard("a", "P1", mine, theirs, COST_MUST),
-        *parts("a", [taken.cost for taken in mine], (DOOR, POSTGRES)),
-        *parts("a the limit's", [taken.cost for taken in theirs], (BARE_DOOR, POSTGRES)),
+        *parts("a", [taken.cost for taken in mine], (RECEIVER, POSTGRES)),
+        *parts("a the limit's", [taken.cost for taken in theirs], (BARE_RECEIVER, POSTGRES)),
         Figure(
             "a latency of the 200 at half rate, p50 (P3)",
             "ms",
@@ -105,7 +105,7 @@ def parts(title: str, found: list[costs.Cost], names: tuple[str, ...]) -> list[F
 
 
 async def bare(house: House, seconds: float, way: Way) -> Taken:
-    """What the bare door takes in."""
+    """What the bare receiver takes in."""
     before = house.limit_spent(way)
     outcome = await load.send(house.job(seconds=seconds, bare=way))
     after = house.limit_spent(way)
@@ -115,7 +115,7 @@ async def bare(house: House, seconds: float, way: Way) -> Taken:
 
 
 async def _rounds(house: House, effort: Effort) -> list[tuple[Taken, Taken, Taken]]:
-    """The product between both bare doors, so many times."""
+    """The product between both bare receivers, so many times."""
     rounds = []
     for _ in range(effort.runs):
         theirs = await bare(house, effort.seconds, Way.LOOPBACK)

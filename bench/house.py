@@ -20,13 +20,13 @@ from bench import bodies, costs, load
 from bench.limits import sql
 from chassis import auth, crypto, migrate
 from chassis.clock import SystemClock
-from chassis.embedded.child import process_tree
-from chassis.embedded.ports import LOOPBACK, free_port
-from chassis.embedded.shapes import AppProcess, Shape, serve_command
-from chassis.embedded.suite import Suite
 from cli.calls import CALL_SECONDS, Calls
-from cli.demo.furnish import ensure_board
+from cli.demo.seed import ensure_board
 from cli.migrate import passwords
+from embedded.child import process_tree
+from embedded.ports import LOOPBACK, free_port
+from embedded.shapes import AppProcess, Shape, serve_command
+from embedded.suite import Suite
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connections
@@ -38,8 +38,8 @@ Spent = dict[str, costs.Used]
 SETTLE_SECONDS = 60.0
 PRINCIPAL = "cli"
 NOTHING = costs.Used({}, 0.0)
-REST, DOOR, POSTGRES = "rest", "door", "postgres"
-BARE_DOOR = "bare door"
+REST, RECEIVER, POSTGRES = "rest", "receiver", "postgres"
+BARE_RECEIVER = "bare receiver"
 
 
 class Way(StrEnum):
@@ -50,7 +50,7 @@ class Way(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class BareDoor:
+class BareReceiver:
     """A limit's process."""
 
     pid: int
@@ -59,7 +59,7 @@ class BareDoor:
 
 @dataclass
 class House:
-    """The running suite, its organization, and the bare door beside it."""
+    """The running suite, its organization, and the bare receiver beside it."""
 
     suite: Suite
     calls: Calls
@@ -70,7 +70,7 @@ class House:
     stage_id: str
     secret: str
     webhook_path: str
-    bare_doors: Mapping[Way, BareDoor]
+    bare_receivers: Mapping[Way, BareReceiver]
     known: int = 0
     """How many contacts were loaded ahead."""
     _fresh: int = 50_000_000
@@ -82,8 +82,10 @@ class House:
         """The administrator's, who sees everything."""
         return self.suite.database_url
 
-    def stream(self, room: int, *, known: int | None = None, new_share: float = bodies.NEW_SHARE) -> bodies.Stream:
-        """A run of webhooks nobody has sent before; at most `room` of them."""
+    def stream(
+        self, webhooks_max: int, *, known: int | None = None, new_share: float = bodies.NEW_SHARE
+    ) -> bodies.Stream:
+        """A run of webhooks nobody has sent before; at most `webhooks_max` of them."""
         stream = bodies.Stream(
             run=f"{secrets.token_hex(3)}{next(self._runs)}",
             secret=self.secret,
@@ -94,8 +96,8 @@ class House:
             first_message_id=self._message_id,
             new_share=new_share,
         )
-        self._fresh += room
-        self._message_id += room
+        self._fresh += webhooks_max
+        self._message_id += webhooks_max
         return stream
 
     def limit_url(self, way: Way) -> str:
@@ -103,11 +105,11 @@ class House:
         return self.suite.database_url if way is Way.SOCKET else self.suite.loopback_database_url
 
     def job(self, *, seconds: float, rate: float = 0.0, bare: Way | None = None, backlog_max: int = 0) -> load.Job:
-        """A job against the product, or against a bare door."""
+        """A job against the product, or against a bare receiver."""
         stream = self.stream(200_000)
         return load.Job(
             host=LOOPBACK,
-            port=self.bare_doors[bare].port if bare else self.suite.http_port,
+            port=self.bare_receivers[bare].port if bare else self.suite.http_port,
             stream=stream,
             seed=stream.first_message_id,
             seconds=seconds,
@@ -135,10 +137,10 @@ class House:
         }
 
     def limit_spent(self, way: Way) -> Spent:
-        """The processor time that a bare door has used, and PostgreSQL."""
+        """The processor time that a bare receiver has used, and PostgreSQL."""
         return {
             POSTGRES: self.spent()[POSTGRES],
-            BARE_DOOR: costs.used(process_tree(self.bare_doors[way].pid)),
+            BARE_RECEIVER: costs.used(process_tree(self.bare_receivers[way].pid)),
         }
 
     async def execute(self, statement: str, *parameters: object) -> None:
@@ -152,7 +154,7 @@ class House:
             return await (await connection.execute(query.encode(), parameters or None)).fetchall()
 
     async def forget_webhooks(self) -> None:
-        """Empties what the door has taken in; nobody else may be at work."""
+        """Empties what the receiver has taken in; nobody else may be at work."""
         await self.execute("truncate ingest.webhook_queue, ingest.webhook_events, ingest.delivery_keys")
 
     async def settle(self) -> None:
@@ -164,7 +166,7 @@ class House:
 
 @asynccontextmanager
 async def open_house(directory: Path | None = None, profile: Path | None = None) -> AsyncIterator[House]:
-    """Starts the suite in a new home, with the door in a process of its own; takes the home away afterwards.
+    """Starts the suite in a new home, with the receiver in a process of its own; takes the home away afterwards.
 
     With `profile`, the processes run under the profiler and leave their reports in that directory.
     """
@@ -178,13 +180,13 @@ async def open_house(directory: Path | None = None, profile: Path | None = None)
         suite = Suite(
             Path(home) / "home",
             free_port(),
-            Shape.DOOR,
+            Shape.RECEIVER,
             migrate=_migrate,
             command=profiled if profile else serve_command,
         )
         try:
             await suite.start()
-            async with _furnished(suite) as house:
+            async with _prepared(suite) as house:
                 yield house
         finally:
             await suite.stop()
@@ -198,7 +200,7 @@ async def _migrate(suite: Suite) -> None:
 
 
 @asynccontextmanager
-async def _furnished(suite: Suite) -> AsyncIterator[House]:
+async def _prepared(suite: Suite) -> AsyncIterator[House]:
     key = auth.load_private_key(suite.directory / "keys", PRINCIPAL)
     address = next(app for app in suite.apps if "identity" in app.targets).grpc_port
     calls = Calls(auth.TokenSigner(PRINCIPAL, key, SystemClock()), {}, anywhere=f"{LOOPBACK}:{address}")
@@ -224,8 +226,8 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
     )
     await sql.prepare(suite.database_url, bodies.CONTACTS)
     async with (
-        _bare_door(suite.loopback_database_url, secret) as loopback_door,
-        _bare_door(suite.database_url, secret) as socket_door,
+        _bare_receiver(suite.loopback_database_url, secret) as loopback_receiver,
+        _bare_receiver(suite.database_url, secret) as socket_receiver,
     ):
         house = House(
             suite=suite,
@@ -237,7 +239,7 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
             stage_id="",
             secret=secret,
             webhook_path=connection.webhook_path,
-            bare_doors={Way.LOOPBACK: loopback_door, Way.SOCKET: socket_door},
+            bare_receivers={Way.LOOPBACK: loopback_receiver, Way.SOCKET: socket_receiver},
         )
         stages = await house.rows("select id::text from crm.stages where board_id = %s order by position", board_id)
         house.stage_id = str(stages[0][0])
@@ -248,13 +250,13 @@ async def _furnished(suite: Suite) -> AsyncIterator[House]:
 
 
 @asynccontextmanager
-async def _bare_door(database_url: str, secret: str) -> AsyncIterator[BareDoor]:
+async def _bare_receiver(database_url: str, secret: str) -> AsyncIterator[BareReceiver]:
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "bench.limits.door", database_url, secret), stdout=asyncio.subprocess.PIPE
+        *(sys.executable, "-m", "bench.limits.receiver", database_url, secret), stdout=asyncio.subprocess.PIPE
     )
     try:
         assert process.stdout is not None
-        yield BareDoor(process.pid, int(await process.stdout.readline()))
+        yield BareReceiver(process.pid, int(await process.stdout.readline()))
     finally:
         with contextlib.suppress(ProcessLookupError):
             process.terminate()

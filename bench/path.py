@@ -1,4 +1,4 @@
-"""P2, P4 and P6: the whole way from webhook to visible rows, against what door and SQL could do together."""
+"""P2, P4 and P6: the whole way from webhook to visible rows, against what receiver and SQL could do together."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pathlib import Path
 from bench import accept, bodies, costs, load
 from bench.accept import SENDER, Effort, Taken
 from bench.figures import Figure, at_least, at_most
-from bench.house import BARE_DOOR, DOOR, POSTGRES, REST, House, Way
+from bench.house import BARE_RECEIVER, POSTGRES, RECEIVER, REST, House, Way
 from bench.limits import sql
 
 MUST, GOAL = 0.2, 0.35
@@ -60,8 +60,8 @@ async def measure(house: House, effort: Effort) -> list[Figure]:
         ),
         Figure("b the same; limit over the socket that the product uses", "/s", rates, [taken.rate for taken in near]),
         *accept.guard("b", "P2", mine, theirs, COST_MUST),
-        *accept.parts("b", [taken.cost for taken in mine], (DOOR, REST, POSTGRES, NATS)),
-        *accept.parts("b the limit's", [taken.cost for taken in theirs], (BARE_DOOR, POSTGRES)),
+        *accept.parts("b", [taken.cost for taken in mine], (RECEIVER, REST, POSTGRES, NATS)),
+        *accept.parts("b the limit's", [taken.cost for taken in theirs], (BARE_RECEIVER, POSTGRES)),
     ]
     half = statistics.median(rates) / 2
     latencies = [await _latency(house, effort.seconds, half) for _ in range(effort.runs)]
@@ -136,13 +136,13 @@ async def sustained(house: House, seconds: float) -> Taken:
 
 
 async def _limit(house: House, effort: Effort, way: Way) -> Taken:
-    """L: each webhook once through the bare door and once through the bare SQL, which share the processors."""
-    door = await accept.bare(house, effort.seconds, way)
+    """L: each webhook once through the bare receiver and once through the bare SQL, which share the processors."""
+    receiver = await accept.bare(house, effort.seconds, way)
     before = house.spent()[POSTGRES]
     path = await sql.path(house.limit_url(way), bodies.CONTACTS, max(1, round(effort.seconds)))
     # Whoever served pgbench is gone, and what it used with it, but for what its parent says.
     written = costs.each(costs.since_with_ended(before, house.spent()[POSTGRES]), path.messages)
-    return Taken(1 / (1 / door.rate + 1 / path.rate), door.cost | {POSTGRES: door.cost[POSTGRES] + written})
+    return Taken(1 / (1 / receiver.rate + 1 / path.rate), receiver.cost | {POSTGRES: receiver.cost[POSTGRES] + written})
 
 
 async def _latency(house: House, seconds: float, rate: float) -> tuple[float, float]:

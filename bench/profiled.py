@@ -65,7 +65,7 @@ class Samples:
 
 
 def _package(code: CodeType) -> str:
-    """The library, or the room and module of our own, that a function belongs to."""
+    """The library, or the service and module of our own, that a function belongs to."""
     parts = Path(code.co_filename).parts
     if "site-packages" in parts:
         return parts[parts.index("site-packages") + 1]

@@ -14,7 +14,7 @@ import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 
 from bench.accept import Effort
 from bench.figures import Figure, at_most
-from chassis.embedded.ports import free_port
+from embedded.ports import free_port
 
 SECOND_START_SECONDS = 6.0
 READY_SECONDS_MAX = 120.0
@@ -51,7 +51,7 @@ async def _start(home: Path, port: int, *, idle: bool = False) -> tuple[float, f
     """Seconds until it is ready, both sums of memory, and the processor's share where asked; it is stopped again."""
     started = time.monotonic()
     process = await asyncio.create_subprocess_exec(
-        *(sys.executable, "-m", "cli.main", "up", "--home", str(home), "--http-port", str(port), "--shape", "door"),
+        *(sys.executable, "-m", "cli.main", "up", "--home", str(home), "--http-port", str(port), "--shape", "receiver"),
         stdout=asyncio.subprocess.DEVNULL,
     )
     try:

@@ -14,7 +14,7 @@ from psycopg.rows import namedtuple_row
 from bench.accept import Effort
 from bench.figures import Figure, at_most
 from chassis.db import IDLE_IN_TRANSACTION_TIMEOUT, PREPARE_AFTER, Database
-from chassis.embedded.servers import embedded_servers
+from embedded.servers import embedded_servers
 
 GOAL = 1.0
 """Dearer than psycopg's own, and there would be no reason for one of ours."""
@@ -51,7 +51,7 @@ def ours(database: Database) -> Way:
     async def run(statements: int) -> None:
         async with database.transaction(ORGANIZATION) as tx:
             for _ in range(statements):
-                (await tx.exec_driver_sql(STATEMENT, PARAMETERS)).one()
+                (await tx.execute(STATEMENT, PARAMETERS)).one()
 
     return run
 

@@ -286,14 +286,14 @@ class Revocations:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: dict[str, float] = {}
-        self._heard = time.monotonic()
+        self._updated = time.monotonic()
 
-    def hear(self, revoked: Iterable[tuple[str, float]], *, complete: bool) -> None:
+    def update(self, revoked: Iterable[tuple[str, float]], *, complete: bool) -> None:
         """Takes note of principals and when they were revoked; ``complete`` when identity answered the whole list."""
         for principal, moment in revoked:
             self._times[principal] = max(moment, self._times.get(principal, 0.0))
         if complete:
-            self._heard = time.monotonic()
+            self._updated = time.monotonic()
         horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60
         self._times = {principal: moment for principal, moment in self._times.items() if moment > horizon}
 
@@ -306,9 +306,9 @@ class Revocations:
             raise Unauthenticated("TOKEN_REVOKED", "The key or the session was revoked. Get a new one.")
 
     @property
-    def deaf(self) -> bool:
+    def outdated(self) -> bool:
         """True when nothing was heard for so long that a revocation could have been missed."""
-        return time.monotonic() - self._heard > self.DEAF_SECONDS
+        return time.monotonic() - self._updated > self.DEAF_SECONDS
 
 
 def create_key_files(keys_dir: Path, issuers: Sequence[str] = ISSUERS) -> None:

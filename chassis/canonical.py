@@ -76,7 +76,7 @@ class Source(StrEnum):
 
 
 class ExternalIdKind(StrEnum):
-    """What an external id is. A LID or BSUID may stand in until the phone is known."""
+    """What an external id is. A LID or BSUID may serve until the phone is known."""
 
     PHONE = "PHONE"
     LID = "LID"

@@ -20,7 +20,7 @@ from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from chassis import context
-from chassis.batches import bisect
+from chassis.bisect import bisect
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated, Unavailable
@@ -307,7 +307,7 @@ class Consumer:
             fresh = await self._remember_events(tx, messages, failure)
             if fresh and failure is None:
                 first = fresh[0]
-                with context.carried(first.correlation_id, first.trace_parent):
+                with context.scoped(first.correlation_id, first.trace_parent):
                     await self._subscriptions.handle(tx, fresh)
             await self._keep_cursor(tx, service, reached)
             await self._leases.check(tx, fences)
@@ -316,7 +316,7 @@ class Consumer:
     async def _remember_events(
         self, tx: Tx, messages: Sequence[StreamMessage], failure: str | None
     ) -> list[StreamMessage]:
-        stored = await tx.exec_driver_sql(
+        stored = await tx.execute(
             f"""
             insert into {self._schema}.consumed_events (consumer, event_id, organization_id, consume_time, failure)
             select %(consumer)s, event_id, organization_id, %(now)s, %(failure)s
@@ -339,7 +339,7 @@ class Consumer:
 
     async def _load_cursors(self) -> None:
         async with self._db.transaction() as tx:
-            rows = await tx.exec_driver_sql(
+            rows = await tx.execute(
                 f"select stream, epoch, last_sequence from {self._schema}.consumer_cursors where consumer = %(name)s",
                 {"name": self._name},
             )
@@ -347,7 +347,7 @@ class Consumer:
         self._cursors = {service: kept.get(stream_name(service), _Cursor(0, 0)) for service in self._services}
 
     async def _keep_cursor(self, tx: Tx, service: str, cursor: _Cursor) -> None:
-        await tx.exec_driver_sql(
+        await tx.execute(
             f"""
             insert into {self._schema}.consumer_cursors (consumer, stream, epoch, last_sequence)
             values (%(consumer)s, %(stream)s, %(epoch)s, %(sequence)s)

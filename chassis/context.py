@@ -49,7 +49,7 @@ def accepted_trace_parent(value: str | None) -> str:
     return f"00-{getrandbits(128) or 1:032x}-{getrandbits(64) or 1:016x}-01"
 
 
-class carried:  # noqa: N801 used as the function it stands for; a generator would cost every request its making
+class scoped:  # noqa: N801 used as the function it stands for; a generator would cost every request its making
     """Runs the block under a correlation id and a trace."""
 
     __slots__ = ("_correlation", "_tokens", "_trace")

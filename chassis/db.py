@@ -139,7 +139,7 @@ class Tx:
         self._misuse: str | None = None
         """Why no statement is taken any more."""
 
-    async def exec_driver_sql(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
+    async def execute(self, statement: str, parameters: Mapping[str, Any] | None = None) -> Result:
         """Runs one statement as it stands, with parameters named ``%(name)s``, or ``%(name)b`` for binary ones."""
         if self._running:
             self._misuse = _AT_ONCE
@@ -193,7 +193,7 @@ async def _admit_bound_role(connection: Connection) -> None:
 
 
 class Database:
-    """A service's own door to PostgreSQL, as its own role."""
+    """A service's own way to PostgreSQL, as its own role."""
 
     def __init__(self, pool: Pool, target: Target) -> None:
         self._pool = pool
@@ -279,7 +279,7 @@ class Database:
         """
         given = {**parameters, "organization_ids": _joined(organization_ids)}
         try:
-            connection, result = await self._start(lambda connection: Tx(connection).exec_driver_sql(statement, given))
+            connection, result = await self._start(lambda connection: Tx(connection).execute(statement, given))
         except (psycopg.Error, OSError) as error:
             self._explain(error)
             raise translate(error) or error from error
@@ -329,7 +329,7 @@ class Database:
     async def ping(self) -> None:
         """Raises Unavailable unless PostgreSQL answers."""
         async with self.transaction() as tx:
-            await tx.exec_driver_sql("select 1")
+            await tx.execute("select 1")
 
     async def check(self) -> None:
         """Raises NotReady, saying why and what to do, unless the database can be worked with.
@@ -348,9 +348,9 @@ class Database:
 
     async def _look_at_schema(self, tx: Tx) -> None:
         if not self._target.service:
-            await tx.exec_driver_sql("select 1")
+            await tx.execute("select 1")
             return
-        version = (await tx.exec_driver_sql(VERSION.format(service=self._target.service))).scalar()
+        version = (await tx.execute(VERSION.format(service=self._target.service))).scalar()
         trouble = judge_version(version, self._target) if version else unmigrated(self._target)
         if trouble is None:
             self._seen = True
@@ -365,7 +365,7 @@ class Database:
         if state not in UNMIGRATED_STATES or not self._target.service or connection.closed:
             return None
         try:
-            found = await Tx(connection).exec_driver_sql(VERSION.format(service=self._target.service))
+            found = await Tx(connection).execute(VERSION.format(service=self._target.service))
             version = found.scalar()
             trouble = judge_version(version, self._target) if version else unmigrated(self._target)
         except psycopg.Error:
@@ -395,9 +395,7 @@ class Database:
 
 async def scope(tx: Tx, organization_ids: Iterable[UUID]) -> None:
     """Names the organizations that the rest of the transaction may see."""
-    await tx.exec_driver_sql(
-        "select set_config('app.organization_ids', %(ids)s, true)", {"ids": _joined(organization_ids)}
-    )
+    await tx.execute("select set_config('app.organization_ids', %(ids)s, true)", {"ids": _joined(organization_ids)})
 
 
 def _joined(organization_ids: Iterable[UUID]) -> str:

@@ -36,7 +36,7 @@ class Uuid7Ids:
         now_ms = int(self._clock.now().timestamp() * 1000)
         if now_ms > self._last_ms:
             self._last_ms = now_ms
-            # The top bit is left free, so that counting up within a millisecond has room.
+            # The top bit is left free, so that counting up within a millisecond has space.
             self._last_random = int.from_bytes(self._random_bytes(10)) >> (80 - _RANDOM_BITS + 1)
         else:
             self._last_random += 1

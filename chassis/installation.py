@@ -101,10 +101,8 @@ async def read_installation_id(db: Database, schema: str) -> UUID | None:
     """The installation's id; None where the schema is one from before there were ids."""
     async with db.transaction() as tx:
         function = f"{schema}.installation_id()"
-        known = await tx.exec_driver_sql(
-            "select to_regprocedure(%(function)s) is not null as known", {"function": function}
-        )
+        known = await tx.execute("select to_regprocedure(%(function)s) is not null as known", {"function": function})
         if not known.scalar_one():
             return None
-        found: UUID | None = (await tx.exec_driver_sql(f"select {function}")).scalar_one()
+        found: UUID | None = (await tx.execute(f"select {function}")).scalar_one()
         return found

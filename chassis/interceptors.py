@@ -216,7 +216,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
         if caller.kind == "service":
             return
         self._revocations.check(caller)
-        if self._revocations.deaf:
+        if self._revocations.outdated:
             raise Unavailable("REVOCATIONS_UNKNOWN", "Revoked keys cannot be told from valid ones just now.")
 
     def _refusal(self, method: _Method, error: Exception) -> ProsaError:

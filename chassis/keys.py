@@ -92,13 +92,13 @@ class Fingerprints:
             return
         mine = self._vault.fingerprints
         async with self._db.transaction() as tx:
-            found = await tx.exec_driver_sql(f"select key_id, fingerprint from {self._service}.key_fingerprints")
+            found = await tx.execute(f"select key_id, fingerprint from {self._service}.key_fingerprints")
             known = {row.key_id: bytes(row.fingerprint) for row in found}
             if missing := {key_id for key_id, fingerprint in known.items() if mine.get(key_id) != fingerprint}:
                 raise KeysLost(self._keys_dir, missing)
             new = sorted(mine.keys() - known.keys())
             if new:
-                written = await tx.exec_driver_sql(
+                written = await tx.execute(
                     f"insert into {self._service}.key_fingerprints (key_id, fingerprint, create_time)"
                     " select key_id, fingerprint, %(now)s from"
                     " unnest(%(key_ids)b::text[], %(fingerprints)b::bytea[]) as given (key_id, fingerprint)"

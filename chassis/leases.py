@@ -49,13 +49,13 @@ class Leases:
         With ``own``, one that this holder could not give back, because PostgreSQL was away, is free to it at once.
         """
         async with self._db.transaction() as tx:
-            await tx.exec_driver_sql(
+            await tx.execute(
                 f"insert into {self._table} (name, holder, fence, expire_time)"
                 " select name, %(holder)s, 0, '-infinity' from unnest(%(names)b::text[]) as wanted (name)"
                 " on conflict do nothing",
                 {"names": sorted(names), "holder": self.holder},
             )
-            taken = await tx.exec_driver_sql(
+            taken = await tx.execute(
                 f"""
                 with free as (
                   select name from {self._table}
@@ -76,7 +76,7 @@ class Leases:
     async def renew(self, fences: Mapping[str, int]) -> set[str]:
         """Renews; answers the names that are still held. The others are lost for good."""
         async with self._db.transaction() as tx:
-            kept = await tx.exec_driver_sql(
+            kept = await tx.execute(
                 f"""
                 update {self._table} lease
                 set expire_time = clock_timestamp() + make_interval(secs => {LEASE_SECONDS})
@@ -91,7 +91,7 @@ class Leases:
     async def release(self, fences: Mapping[str, int]) -> None:
         """Gives leases back, so that another may start at once."""
         async with self._db.transaction() as tx:
-            await tx.exec_driver_sql(
+            await tx.execute(
                 f"""
                 update {self._table} lease set expire_time = '-infinity'
                 from unnest(%(names)b::text[], %(fences)b::bigint[]) as held (name, fence)
@@ -102,7 +102,7 @@ class Leases:
 
     async def check(self, tx: Tx, fences: Mapping[str, int]) -> None:
         """Raises LeaseLost unless all are still ours; nobody can take them before this transaction ends."""
-        self.require(fences, await tx.exec_driver_sql(self.held_sql, self.held_parameters(fences)))
+        self.require(fences, await tx.execute(self.held_sql, self.held_parameters(fences)))
 
     @property
     def held_sql(self) -> str:
@@ -129,7 +129,7 @@ class Leases:
     async def holders(self, prefix: str) -> int:
         """How many distinct holders have an unexpired lease whose name starts with the prefix."""
         async with self._db.transaction() as tx:
-            result = await tx.exec_driver_sql(
+            result = await tx.execute(
                 f"select count(distinct holder) from {self._table}"
                 " where starts_with(name, %(prefix)s) and expire_time >= clock_timestamp()",
                 {"prefix": prefix},

@@ -52,7 +52,7 @@ class Outbox:
         if not facts:
             return
         correlation = context.correlation_id.get()
-        await tx.exec_driver_sql(
+        await tx.execute(
             self._insert,
             {
                 "event_ids": [self._ids.new() for _ in facts],

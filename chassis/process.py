@@ -30,6 +30,7 @@ from chassis.consumer import Consumer
 from chassis.crypto import Vault
 from chassis.db import Database
 from chassis.errors import ProsaError
+from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids, Uuid7Ids
 from chassis.inner import NotReady, Readiness, start_inner_listener
 from chassis.interceptors import ServerInterceptor
@@ -45,7 +46,6 @@ from chassis.queues.worker import SLOTS, Worker
 from chassis.queues.worker import Handler as QueueHandler
 from chassis.redis import Redis
 from chassis.relay import Relay
-from chassis.requests import Requests
 from chassis.streams import Waker
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
@@ -406,9 +406,9 @@ class Process:
         self._outbox = Outbox(self.service, self.ids, Waker(self.nats, outbox.wake_subject(self.service)).wake)
         return self._outbox
 
-    def requests(self) -> Requests:
+    def idempotency(self) -> IdempotencyStore:
         """The service's stored answers."""
-        return Requests(self.service)
+        return IdempotencyStore(self.service)
 
     def leases(self) -> Leases:
         """Leases under a holder's id of their own."""
@@ -495,7 +495,7 @@ class Process:
         self.run("maintain", self._maintain)
 
     def watch_revocations(self) -> None:
-        """Hears of revoked keys by event, and asks identity for all of them every 20 s."""
+        """Learns of revoked keys by event, and asks identity for all of them every 20 s."""
         self._host.run("revocations", self._watch_revocations)
 
     async def maintain_once(self) -> str | None:
@@ -505,10 +505,10 @@ class Process:
         """
         async with self.database().transaction() as tx:
             # A new partition takes the whole table; who writes waits behind whoever waits for that.
-            await tx.exec_driver_sql(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
+            await tx.execute(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
             # Of two that find the same partition missing, the second would fail to make it.
-            await tx.exec_driver_sql(f"select pg_advisory_xact_lock(hashtext('{self.service}.maintain'))")
-            answer = await tx.exec_driver_sql(f"select {self.service}.upkeep(%(now)s)", {"now": self.clock.now()})
+            await tx.execute(f"select pg_advisory_xact_lock(hashtext('{self.service}.maintain'))")
+            answer = await tx.execute(f"select {self.service}.upkeep(%(now)s)", {"now": self.clock.now()})
             refused: str | None = answer.scalar_one()
         if refused is not None:
             log = logger.error if refused == upkeep.CLOCK_DIFFERS else logger.info
@@ -543,12 +543,12 @@ class Process:
         async def on_revoked(_message: Any) -> None:
             woken.set()
 
-        await self.nats.hear(outbox.subject("prosa.identity.v1.PrincipalRevoked"), on_revoked)
+        await self.nats.listen(outbox.subject("prosa.identity.v1.PrincipalRevoked"), on_revoked)
         while True:
             woken.clear()
             try:
                 answer = await stub.ListRevocations(access_service_pb2.ListRevocationsRequest(), timeout=5.0)
-                self._host.revocations.hear(
+                self._host.revocations.update(
                     ((item.principal, item.revoke_time.ToMicroseconds() / 1e6) for item in answer.revocations),
                     complete=True,
                 )

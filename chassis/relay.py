@@ -197,7 +197,7 @@ class Relay:
             sent = [message for message in messages if message.epoch == place.epoch]
             async with self._db.transaction(*{message.organization_id for message in sent}) as tx:
                 # By id too: a database that was put back gives positions out again, to other facts.
-                await tx.exec_driver_sql(
+                await tx.execute(
                     f"""
                     delete from {self._schema}.outbox_queue queued
                     using unnest(%(positions)b::bigint[], %(times)b::timestamptz[], %(event_ids)b::uuid[])
@@ -221,7 +221,7 @@ class Relay:
         info = await js.add_stream(self._stream_config(epoch))
         place = _Place(epoch, str(info.created), 0)
         async with self._db.transaction() as tx:
-            requeued = (await tx.exec_driver_sql(f"select {self._schema}.outbox_requeue()")).scalar_one()
+            requeued = (await tx.execute(f"select {self._schema}.outbox_requeue()")).scalar_one()
             await self._remember(tx, place)
             await self._leases.check(tx, fences)
         if requeued:
@@ -239,7 +239,7 @@ class Relay:
                 return 0
             positions = [row.pending_position for row in pending]
             rows = (
-                await tx.exec_driver_sql(
+                await tx.execute(
                     f"""
                     select outbox.position, outbox.event_id::text, outbox.organization_id::text, outbox.type,
                            outbox.payload, outbox.event_time, outbox.correlation_id, outbox.trace_parent
@@ -265,7 +265,7 @@ class Relay:
 
         The rest of the transaction sees these organizations.
         """
-        found = await tx.exec_driver_sql(
+        found = await tx.execute(
             f"""
             with pending as materialized (
               select * from {self._schema}.outbox_pending({BATCH_MAX})
@@ -316,7 +316,7 @@ class Relay:
     async def _remembered(self) -> _Place | None:
         async with self._db.transaction() as tx:
             row = (
-                await tx.exec_driver_sql(
+                await tx.execute(
                     f"select epoch, stream_created, last_sequence from {self._schema}.relay_state"
                     " where stream = %(stream)s",
                     {"stream": self._stream},
@@ -326,7 +326,7 @@ class Relay:
 
     async def _remember(self, tx: Tx, place: _Place, sent: Sequence[int] = ()) -> None:
         """Keeps how far the stream has come, and takes what was sent out of the queue."""
-        await tx.exec_driver_sql(
+        await tx.execute(
             f"""
             with taken as (
               delete from {self._schema}.outbox_queue where position = any (%(sent)b::bigint[])

@@ -19,7 +19,7 @@ CALL_SECONDS = 10.0
 HOP_SECONDS = 0.02
 """What each hop keeps of its own caller's deadline, so that it can still answer when the one below does not."""
 MESSAGE_BYTES_MAX = 64 * 1024 * 1024
-"""Above the largest webhook body, 32 MiB, with room for the rest of its batch."""
+"""Above the largest webhook body, 32 MiB, with space for the rest of its batch."""
 
 _ACTING_FOR = "prosa-acting-for"
 """Stays in this process: the channel signs for the organization instead of sending it."""

@@ -73,7 +73,7 @@ class Client(Nats):
             subject, callback = self._awaited.pop(0)
             await self.subscribe(subject, cb=callback)
 
-    async def hear(self, subject: str, callback: Callback) -> None:
+    async def listen(self, subject: str, callback: Callback) -> None:
         """Calls back for every message of a subject, from now on or from the first connection on."""
         if self._ever_connected:
             await self.subscribe(subject, cb=callback)

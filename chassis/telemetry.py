@@ -143,7 +143,7 @@ def _span(name: str, attributes: Mapping[str, str | int]) -> Iterator[None]:
 
 
 class Metrics:
-    """Every metric of the chassis, in a registry of the process's own; rooms add theirs to the same registry."""
+    """Every metric of the chassis, in a registry of the process's own; services add theirs to the same registry."""
 
     def __init__(self, registry: CollectorRegistry | None = None) -> None:
         self.registry = registry or CollectorRegistry()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chassis.embedded.ports import write_private
 from cli.calls import CALL_SECONDS, Calls, all_pages
 from cli.demo.state import DemoState
+from embedded.ports import write_private
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connections

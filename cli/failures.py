@@ -90,8 +90,8 @@ def describe(error: Exception) -> tuple[str, str, int]:
     # Imported here: most commands never meet these, and gRPC alone takes a third of a second to load.
     from chassis.config import SettingRefused
     from chassis.database_trouble import SchemaNewer
-    from chassis.embedded.errors import EmbeddedError
     from chassis.errors import ProsaError
+    from embedded.errors import EmbeddedError
 
     if isinstance(error, SchemaNewer):
         return "SCHEMA_NEWER", str(error), RED
@@ -141,8 +141,8 @@ def _code_of(error: Any) -> int:
 
 def _understood(error: Exception) -> bool:
     from chassis.database_trouble import SchemaNewer
-    from chassis.embedded.errors import EmbeddedError
     from chassis.errors import ProsaError
+    from embedded.errors import EmbeddedError
 
     known = isinstance(error, (EmbeddedError, ProsaError, SchemaNewer)) or _is_database_error(error)
     return known or _call_error(error) is not None or type(error).__module__.startswith("aiohttp")

@@ -104,8 +104,8 @@ def operator_database_url(environment: Mapping[str, str]) -> str:
     except (FileNotFoundError, NotADirectoryError):
         secrets = {}
     if bootstrap.get("database_url") and secrets.get("postgres"):
-        from chassis.embedded.postgres import ADMIN
-        from chassis.embedded.shapes import with_role
+        from embedded.postgres import ADMIN
+        from embedded.shapes import with_role
 
         return with_role(bootstrap["database_url"], ADMIN, secrets["postgres"])
     raise Refused(

@@ -13,8 +13,8 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, Metri
 from prometheus_client.parser import text_string_to_metric_families
 from prometheus_client.registry import Collector
 
-from chassis.embedded.ports import LOOPBACK
-from chassis.embedded.supervisor import ChildState
+from embedded.ports import LOOPBACK
+from embedded.supervisor import ChildState
 
 SCRAPE_SECONDS = 3.0
 

@@ -47,7 +47,7 @@ async def create(
 
     from phonenumbers import SUPPORTED_REGIONS
 
-    from cli.demo.furnish import ensure_board
+    from cli.demo.seed import ensure_board
 
     password = os.environ.get(password_env, "") if password_env else ""
     if password_env and not password:

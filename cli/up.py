@@ -17,25 +17,25 @@ from rich.console import Console
 
 from chassis import auth, keys, migrate, open_files, telemetry
 from chassis.clock import SystemClock
-from chassis.embedded.child import ChildSpec
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.ports import LOOPBACK
-from chassis.embedded.shapes import RECEIVERS_MAX, SERVICES, Shape, default_shape
-from chassis.embedded.suite import READER_VARIABLE, Suite
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
-from cli.demo import live, stand_in, state
-from cli.demo.furnish import furnish
+from cli.demo import fake_chatwoot, live, state
 from cli.demo.guide import guide, typed
+from cli.demo.seed import seed_demo
 from cli.failures import database_of, operation
+from cli.grpc_proxy import GrpcProxy
 from cli.home import HOME_DEFAULT, HTTP_PORT_DEFAULT, PUBLIC_VARIABLE, checked_public_url
 from cli.metrics import MetricsPage
 from cli.migrate import passwords
 from cli.output import Json, print_json
-from cli.passage import Passage
+from embedded.child import ChildSpec
+from embedded.errors import EmbeddedError
+from embedded.ports import LOOPBACK
+from embedded.shapes import RECEIVERS_MAX, SERVICES, Shape, default_shape
+from embedded.suite import READER_VARIABLE, Suite
 
 METRICS_PORT = "metrics"
-PASSAGE_PORT = "grpc"
+PROXY_PORT = "grpc"
 WATCH_SECONDS = 1.0
 ORGANIZATION_SECONDS = 2.0
 SUPERVISOR_LOG = "supervisor.log"
@@ -53,14 +53,14 @@ def up(
         int, typer.Option("--http-port", "--port", envvar="PROSA_HTTP_PORT", min=1, max=65535, help="The public port.")
     ] = HTTP_PORT_DEFAULT,
     demo: Annotated[bool, typer.Option("--demo", help="Make an organization and let conversations arrive.")] = False,
-    shape: Annotated[str, typer.Option(help="Processes: auto, all, door or services.")] = AUTO,
+    shape: Annotated[str, typer.Option(help="Processes: auto, all, receiver or services.")] = AUTO,
     receivers: Annotated[
         int | None,
         typer.Option(
             envvar="PROSA_RECEIVERS",
             min=1,
             max=RECEIVERS_MAX,
-            help="Processes that receive, with the shape door; 2 from 4 cores on.",
+            help="Processes that receive, with the shape receiver; 2 from 4 cores on.",
         ),
     ] = None,
     as_json: Json = False,
@@ -122,9 +122,9 @@ class Up:
         self._calls: Calls | None = None
         extra_ports = [METRICS_PORT]
         if demo:
-            extra_ports.append(stand_in.PORT_NAME)
+            extra_ports.append(fake_chatwoot.PORT_NAME)
         if shape is Shape.SERVICES:
-            extra_ports.append(PASSAGE_PORT)
+            extra_ports.append(PROXY_PORT)
         self._suite = WatchedSuite(
             home,
             http_port,
@@ -136,7 +136,7 @@ class Up:
             extra_ports=extra_ports,
             extra_children=self._children,
             before_stop=self._stop_watching,
-            complete=self._allow_stand_in,
+            complete=self._allow_fake_chatwoot,
         )
 
     async def run(self) -> None:
@@ -156,11 +156,11 @@ class Up:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _allow_stand_in(self, suite: Suite) -> None:
+    def _allow_fake_chatwoot(self, suite: Suite) -> None:
         if self._demo:
-            # The stand-in is on this machine, whose addresses outgoing calls do not reach otherwise: that port alone.
+            # The fake is on this machine, whose addresses outgoing calls do not reach otherwise: that port alone.
             named = suite.environment.get("PROSA_ALLOWED_HOSTS", "")
-            place = f"{LOOPBACK}:{suite.ports[stand_in.PORT_NAME]}"
+            place = f"{LOOPBACK}:{suite.ports[fake_chatwoot.PORT_NAME]}"
             suite.environment["PROSA_ALLOWED_HOSTS"] = f"{named},{place}".lstrip(",")
 
     async def _migrate(self, suite: Suite) -> None:
@@ -177,12 +177,12 @@ class Up:
         self._open_log(suite.directory / "logs")
         if not self._demo:
             return ()
-        port = suite.ports[stand_in.PORT_NAME]
+        port = suite.ports[fake_chatwoot.PORT_NAME]
 
         async def make() -> state.DemoState:
-            return await furnish(self._reach(suite), suite.directory, f"http://{LOOPBACK}:{port}")
+            return await seed_demo(self._reach(suite), suite.directory, f"http://{LOOPBACK}:{port}")
 
-        return [stand_in.child(suite.directory, port, self._url, [app.name for app in suite.apps], make)]
+        return [fake_chatwoot.child(suite.directory, port, self._url, [app.name for app in suite.apps], make)]
 
     def _open_log(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -196,9 +196,9 @@ class Up:
         await metrics.start(suite.ports[METRICS_PORT])
         self._closing.push_async_callback(metrics.stop)
         if suite.shape is Shape.SERVICES:
-            passage = Passage({service: _grpc_address(suite, service) for service in SERVICES})
-            await passage.start(f"{LOOPBACK}:{suite.ports[PASSAGE_PORT]}")
-            self._closing.push_async_callback(passage.stop)
+            proxy = GrpcProxy({service: _grpc_address(suite, service) for service in SERVICES})
+            await proxy.start(f"{LOOPBACK}:{suite.ports[PROXY_PORT]}")
+            self._closing.push_async_callback(proxy.stop)
         calls, known = self._reach(suite), state.load(suite.directory)
         endpoints = self._endpoints(suite)
         content = await bootstrap.describe(endpoints, calls, known)
@@ -209,7 +209,7 @@ class Up:
         if not bootstrap.complete(content):
             self._spawn(self._watch_organizations(suite, endpoints, calls, content))
         if self._demo:
-            self._spawn(stand_in.keep_writing(suite.ports[stand_in.PORT_NAME]))
+            self._spawn(fake_chatwoot.keep_writing(suite.ports[fake_chatwoot.PORT_NAME]))
             if not self._as_json:
                 self._spawn(live.show(calls, content["organization_id"], self._console, content["url"]))
 
@@ -218,14 +218,14 @@ class Up:
             print_json(content)
             return
         self._say(f"Prosa is ready after {self._elapsed()}: {content['url']}")
-        stand_in_url = f"http://{LOOPBACK}:{self._suite.ports[stand_in.PORT_NAME]}" if self._demo else ""
+        fake_chatwoot_url = f"http://{LOOPBACK}:{self._suite.ports[fake_chatwoot.PORT_NAME]}" if self._demo else ""
         command = typed(sys.argv[0], self._suite.directory)
-        for sentence in guide(content, self._suite.directory, stand_in_url, command):
+        for sentence in guide(content, self._suite.directory, fake_chatwoot_url, command):
             self._say(sentence)
 
     def _endpoints(self, suite: Suite) -> bootstrap.Endpoints:
         whole = suite.shape is not Shape.SERVICES
-        address = _grpc_address(suite, "identity") if whole else f"{LOOPBACK}:{suite.ports[PASSAGE_PORT]}"
+        address = _grpc_address(suite, "identity") if whole else f"{LOOPBACK}:{suite.ports[PROXY_PORT]}"
         return bootstrap.Endpoints(
             url=self._url,
             metrics_url=f"http://{LOOPBACK}:{suite.ports[METRICS_PORT]}/metrics",

@@ -16,7 +16,7 @@ from multidict import CIMultiDict, istr
 from prometheus_client import CollectorRegistry
 
 from chassis.clock import Clock
-from chassis.context import carried, client_network
+from chassis.context import client_network, scoped
 from chassis.errors import PermissionDenied, ProsaError
 from chassis.telemetry import span
 from gateway import problems
@@ -24,9 +24,9 @@ from gateway.acceptance import Acceptance
 from gateway.bodies import Bodies
 from gateway.credentials import (
     ApiKeys,
+    Authorizer,
     Credentials,
     Exchange,
-    Gate,
     ServiceTokens,
     correlation_id_key,
     identify,
@@ -52,7 +52,7 @@ from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
 from gateway.routes.stream import LiveUpdates
 from gateway.routes.token import EXCHANGE_RPC, taking_forms
-from gateway.routes.webhooks import Door, WebhookLimits
+from gateway.routes.webhooks import WebhookLimits, WebhookReceiver
 from gateway.senders import SENDERS, Sender
 from gateway.sessions import ExchangeSession, Sessions
 from gateway.transcoding.plans import Plans
@@ -73,7 +73,7 @@ _PROVING_ROUTES = ("/webhooks/", "/api/v1/")
 """Who gets more than an error there has shown a signature, a key or a password."""
 
 _ADDRESS: web.RequestKey[Address] = web.RequestKey("address", Address)
-_DOOR: web.AppKey[Door] = web.AppKey("door", Door)
+_RECEIVER: web.AppKey[WebhookReceiver] = web.AppKey("receiver", WebhookReceiver)
 
 # A name that knows already how it compares: each answer carries it.
 _CORRELATION_ID, _FORWARDED_FOR = istr("X-Correlation-Id"), istr("X-Forwarded-For")
@@ -91,14 +91,14 @@ _SECURITY_HEADERS = CIMultiDict(
 
 
 @dataclass(frozen=True, kw_only=True)
-class Parts:
+class Dependencies:
     """What the gateway is made of; whoever starts it brings these."""
 
-    # By room, and "ingest_accept" where the door of ingest runs apart. They must add no token of their own to a call:
-    # a caller without credentials would act as the gateway.
+    # By service, and "ingest_accept" where the acceptor of ingest runs apart. They must add no token of their own to a
+    # call: a caller without credentials would act as the gateway.
     channels: Channels
     tokens: ServiceTokens
-    gate: Gate
+    authorizer: Authorizer
     clock: Clock
     look: Look
     # What a test may make smaller.
@@ -119,51 +119,65 @@ class Parts:
     registry: CollectorRegistry | None = None
 
 
-def make_app(parts: Parts) -> web.Application:
-    """Builds the application. Rooms without a channel are left out, and so are the routes that need them."""
-    metrics = HttpMetrics(parts.registry)
+def make_app(dependencies: Dependencies) -> web.Application:
+    """Builds the application. Services without a channel are left out, and so are the routes that need them."""
+    metrics = HttpMetrics(dependencies.registry)
     app = web.Application(
         middlewares=[
-            _surrounding(metrics, parts.peers),
+            _surrounding(metrics, dependencies.peers),
             _tell_problems,
-            *_plain_http_refused(parts.peers),
+            *_plain_http_refused(dependencies.peers),
             _forgiving_copies,
         ],
         client_max_size=API_BODY_BYTES_MAX,
         handler_args=HANDLER_ARGUMENTS,
     )
     plans = Plans()
-    exchange = parts.exchange or exchange_over(parts.channels["identity"])
-    exchange_session = parts.exchange_session or session_exchange_over(parts.channels["identity"], parts.tokens)
-    credentials = Credentials(ApiKeys(exchange), Sessions(exchange_session, parts.peers))
-    bodies = Bodies(parts.api_bytes_in_flight_max, parts.api_bytes_per_caller_max, parts.api_bytes_of_strangers_max)
-    around = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
-    add_api_routes(app, parts.channels, credentials, Allowances(parts.gate), plans, bodies, around)
-    if "ingest" in parts.channels:
-        ingest = parts.channels["ingest"]
-        door = Door(
-            parts.channels.get("ingest_accept", ingest),
-            parts.tokens,
-            parts.clock,
-            WebhookMetrics(parts.registry),
-            limits=parts.webhook_limits,
-            acceptance=parts.acceptance,
-            senders=parts.senders,
+    exchange = dependencies.exchange or exchange_over(dependencies.channels["identity"])
+    exchange_session = dependencies.exchange_session or session_exchange_over(
+        dependencies.channels["identity"], dependencies.tokens
+    )
+    credentials = Credentials(ApiKeys(exchange), Sessions(exchange_session, dependencies.peers))
+    bodies = Bodies(
+        dependencies.api_bytes_in_flight_max,
+        dependencies.api_bytes_per_caller_max,
+        dependencies.api_bytes_of_strangers_max,
+    )
+    wrappers = {EXCHANGE_RPC: lambda handle_json: taking_forms(handle_json, exchange, bodies)}
+    add_api_routes(
+        app, dependencies.channels, credentials, Allowances(dependencies.authorizer), plans, bodies, wrappers
+    )
+    if "ingest" in dependencies.channels:
+        ingest = dependencies.channels["ingest"]
+        receiver = WebhookReceiver(
+            dependencies.channels.get("ingest_accept", ingest),
+            dependencies.tokens,
+            dependencies.clock,
+            WebhookMetrics(dependencies.registry),
+            limits=dependencies.webhook_limits,
+            acceptance=dependencies.acceptance,
+            senders=dependencies.senders,
         )
-        door.add_routes(app)
-        app[_DOOR] = door
-        metrics.watch("prosa_webhooks_waiting", "Webhooks that wait for a call.", lambda: door.waiting)
-        queue = {} if parts.stream_queue_events_max is None else {"queue_events_max": parts.stream_queue_events_max}
-        feed = Feed(ingest, parts.tokens, plans, **queue)
+        receiver.add_routes(app)
+        app[_RECEIVER] = receiver
+        metrics.watch("prosa_webhooks_waiting", "Webhooks that wait for a call.", lambda: receiver.waiting)
+        queue = (
+            {}
+            if dependencies.stream_queue_events_max is None
+            else {"queue_events_max": dependencies.stream_queue_events_max}
+        )
+        feed = Feed(ingest, dependencies.tokens, plans, **queue)
         metrics.watch("prosa_stream_clients", "Clients that watch the live stream.", lambda: feed.clients)
-        LiveUpdates(feed, credentials, parts.gate, parts.clock, parts.stream_heartbeat_seconds).add_routes(app)
-    Health(parts.look).add_routes(app)
+        LiveUpdates(
+            feed, credentials, dependencies.authorizer, dependencies.clock, dependencies.stream_heartbeat_seconds
+        ).add_routes(app)
+    Health(dependencies.look).add_routes(app)
     docs = Docs(plans)
     docs.add_routes(app)
-    if parts.dashboard is None:
+    if dependencies.dashboard is None:
         docs.add_landing(app)
     else:
-        parts.dashboard.add_routes(app)
+        dependencies.dashboard.add_routes(app)
     app.on_response_prepare.append(add_headers)
     continue_late(app)
     return app
@@ -234,7 +248,7 @@ def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
             forwarded = ",".join(request.headers.getall(_FORWARDED_FOR, ()))
             client = peers.client(request.remote, forwarded)
             client_network.set(network_of(client))
-        with carried(correlation_id, trace_parent), span(f"{method} {route}"):
+        with scoped(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)
             seconds = time.monotonic() - started
             if response.status < 400 and route.startswith(_PROVING_ROUTES):
@@ -273,10 +287,10 @@ def _astray(request: web.Request) -> str:
 async def _forgiving_copies(request: web.Request, handler: Handler) -> web.StreamResponse:
     """Takes webhooks whose address was copied with something around it: who gets a 404 does not send again."""
     address = request.get(_ADDRESS)
-    door = request.app.get(_DOOR)
-    if address is None or door is None:
+    receiver = request.app.get(_RECEIVER)
+    if address is None or receiver is None:
         return await handler(request)
-    return await door.astray(request, address)
+    return await receiver.astray(request, address)
 
 
 @web.middleware

@@ -48,7 +48,7 @@ correlation_id_key: web.RequestKey[str] = web.RequestKey("correlation_id", str)
 
 
 @dataclass(frozen=True, slots=True)
-class Watcher:
+class Subscriber:
     """Somebody who may watch an organization's facts."""
 
     organization_id: UUID
@@ -56,10 +56,10 @@ class Watcher:
     expire_time: datetime
 
 
-class Gate(Protocol):
+class Authorizer(Protocol):
     """Believes or refuses a caller's token, as the services do."""
 
-    def admit(self, token: str, rpc_path: str) -> Watcher:
+    def admit(self, token: str, rpc_path: str) -> Subscriber:
         """Answers whose token it is and checks that it may call the RPC.
 
         Raises Unauthenticated, PermissionDenied, or Unavailable where nothing is known of revocations.

@@ -49,7 +49,7 @@ HEAD_SECONDS = 5.0
 REQUEST_SECONDS = 60.0
 """From whole headers until the answer has been read, live updates apart. What a request may wait for is less."""
 BUSY_GIVES_WAY_SECONDS = 15.0
-"""A request that is older may be ended where there is no other room; calls take at most 10."""
+"""A request that is older may be ended where there is no other space; calls take at most 10."""
 SWEEP_SECONDS = 0.5
 
 # Calls
@@ -142,4 +142,4 @@ NOT_STORED_CALLS = 3
 """So many calls in a row must have failed before the next one is expected to: one may fail by what it brought."""
 NOT_STORED_SECONDS = 15.0
 """How long a webhook that could not be stored says that the next one cannot be either."""
-ROOM_CHECK_TIMEOUT_SECONDS = 1.5
+SERVICE_CHECK_TIMEOUT_SECONDS = 1.5

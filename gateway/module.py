@@ -14,23 +14,23 @@ from chassis import open_files
 from chassis.errors import Unavailable
 from chassis.process import Process
 from gateway.acceptance import Acceptance
-from gateway.app import Parts, make_app, make_runner
-from gateway.gate import TokenGate
-from gateway.limits import ROOM_CHECK_TIMEOUT_SECONDS
+from gateway.app import Dependencies, make_app, make_runner
+from gateway.authorizer import TokenAuthorizer
+from gateway.limits import SERVICE_CHECK_TIMEOUT_SECONDS
 from gateway.listening.connections import ConnectionLimits, Connections
 from gateway.listening.listener import Listener
 from gateway.listening.peers import Peers, is_loopback
 from gateway.listening.tls import server_context
 from gateway.routes.dashboard import built_dashboard
-from gateway.transcoding.contracts import ROOMS
+from gateway.transcoding.contracts import SERVICES
 
 log = structlog.get_logger("gateway.http")
 
 
 async def start(process: Process) -> None:
-    """Serves HTTP before all rooms, and hears of revoked keys for the live stream."""
+    """Serves HTTP before all services, and learns of revoked keys for the live stream."""
     # Unsigned: a caller without credentials must not act as the gateway. Where it acts itself, it says so by a token.
-    channels = {room: process.channel(room, signed=False) for room in ROOMS}
+    channels = {service: process.channel(service, signed=False) for service in SERVICES}
     # A call for a batch of webhooks is nobody's, has its deadline, and is made hundreds of times a second.
     channels["ingest_accept"] = process.channel("ingest_accept", bare=True)
     settings = process.settings
@@ -38,13 +38,13 @@ async def start(process: Process) -> None:
     tls = server_context(settings.tls_certificate, settings.tls_key)
     acceptance = Acceptance()
     process.readiness.add("webhooks", acceptance.check)
-    for room, channel in channels.items():
-        process.readiness.add(f"room.{room}", room_check(channel))
+    for service, channel in channels.items():
+        process.readiness.add(f"service.{service}", service_check(channel))
     app = make_app(
-        Parts(
+        Dependencies(
             channels=channels,
             tokens=process.signer,
-            gate=TokenGate(process.verifier, process.revocations),
+            authorizer=TokenAuthorizer(process.verifier, process.revocations),
             clock=process.clock,
             look=process.readiness.look,
             registry=process.metrics.registry,
@@ -76,8 +76,8 @@ def _warn_of_plain_http(addresses: Sequence[str]) -> None:
         )
 
 
-def room_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
-    """Answers a check that raises where a room does not serve."""
+def service_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
+    """Answers a check that raises where a service does not serve."""
     ask = channel.unary_unary(
         "/grpc.health.v1.Health/Check",
         request_serializer=health_pb2.HealthCheckRequest.SerializeToString,
@@ -85,8 +85,8 @@ def room_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
     )
 
     async def check() -> None:
-        answer = await ask(health_pb2.HealthCheckRequest(), timeout=ROOM_CHECK_TIMEOUT_SECONDS)
+        answer = await ask(health_pb2.HealthCheckRequest(), timeout=SERVICE_CHECK_TIMEOUT_SECONDS)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise Unavailable("ROOM_UNAVAILABLE", "The room does not serve yet, or no longer.")
+            raise Unavailable("ROOM_UNAVAILABLE", "The service does not serve yet, or no longer.")
 
     return check

@@ -34,7 +34,7 @@ EVOLUTION_HEADERS = names(
 
 @dataclass(frozen=True, slots=True)
 class Sender:
-    """What the door must know of a provider."""
+    """What the receiver must know of a provider."""
 
     provider: pb.Provider.ValueType
     headers: tuple[istr, ...]

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 
 import grpc.aio
 
-from chassis.batching import Batcher
+from chassis.batcher import Batcher
 from gateway.credentials import ServiceTokens
 from gateway.limits import (
     KEY_LOOKUP_BATCH_MAX,

@@ -2,8 +2,8 @@
 
 ======================  =======================================================================
 gateway                 HTTP: webhooks, REST, live updates, documentation
-ingest-accept           the door: ``AcceptWebhooks`` alone
-ingest                  connections, processing, dead letters, the event feed (and the door)
+ingest-accept           the acceptor: ``AcceptWebhooks`` alone
+ingest                  connections, processing, dead letters, the event feed (and the acceptor)
 identity                organizations, members, keys; contacts and their identities
 conversation            conversations and messages
 outreach                suppressions
@@ -34,7 +34,7 @@ TARGETS: Mapping[str, Start] = {
 }
 
 ALL = tuple(name for name in TARGETS if name != "ingest-accept")
-"""Every room once: ``ingest`` holds the door too."""
+"""Every service once: ``ingest`` holds the acceptor too."""
 
 
 def chosen(names: str) -> dict[str, Start]:
@@ -43,5 +43,5 @@ def chosen(names: str) -> dict[str, Start]:
     unknown = [name for name in wanted if name not in TARGETS]
     if unknown or not wanted:
         raise ValueError(f"Unknown target {', '.join(unknown) or names!r}; there are: all, {', '.join(TARGETS)}.")
-    # One process needs one door, and the whole of ingest has it.
+    # One process needs one acceptor, and the whole of ingest has it.
     return {name: TARGETS[name] for name in wanted if name != "ingest-accept" or "ingest" not in wanted}

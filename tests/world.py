@@ -275,5 +275,5 @@ async def start_world(
         chosen[target] = module.start_accept if target == "ingest-accept" else module.start
     host = Host(settings, clock=clock or SystemClock())
     await host.start(chosen)
-    host.revocations.hear([], complete=True)
+    host.revocations.update([], complete=True)
     return World(database_url, settings, host, host.clock)

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import psycopg
 
 from bench import bodies
-from chassis.embedded.programs import binaries
+from embedded.programs import binaries
 
 SCHEMA = Path(__file__).with_name("path.sql")
 BATCH = 100

@@ -124,7 +124,7 @@ class Lanes:
     async def _sweep(self) -> None:
         """Forgets workers that died long ago; each worker's heartbeat has a row of its own."""
         async with self._db.transaction() as tx:
-            await tx.exec_driver_sql(
+            await tx.execute(
                 f"delete from {self._queue.schema}.leases where starts_with(name, %(prefix)s)"
                 f" and expire_time < clock_timestamp() - interval '{FORGOTTEN_WORKER}'",
                 {"prefix": self._worker_prefix},

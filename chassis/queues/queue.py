@@ -79,7 +79,7 @@ class Queue:
             return 0
         if not self.timed and any(place.due_time is not None for place in places):
             raise ValueError(f"{self.label} is not timed: its items are due when they are put.")
-        put = await tx.exec_driver_sql(
+        put = await tx.execute(
             self._put,
             {
                 "lanes": [lane_of(place.key) for place in places],
@@ -96,7 +96,7 @@ class Queue:
 
     async def remove(self, tx: Tx, item_ids: Collection[UUID]) -> int:
         """Takes items out that are not wanted any more, wherever they stand; answers how many."""
-        removed = await tx.exec_driver_sql(
+        removed = await tx.execute(
             f"delete from {self.label} where {self.item_column} = any (%(item_ids)b)", {"item_ids": list(item_ids)}
         )
         return removed.rowcount
@@ -108,16 +108,14 @@ class Queue:
 
         The rest of the transaction sees the organizations of what was found.
         """
-        found = await tx.exec_driver_sql(
+        found = await tx.execute(
             self._claim, {"lanes": sorted(lanes), "busy": list(busy_keys), "now": now, "limit": limit}
         )
         return [Item(*row) for row in found]
 
     async def next_time(self, tx: Tx, now: datetime) -> datetime | None:
         """When something of a timed queue comes due next, or is to be tried again; None where nothing does."""
-        found: datetime | None = (
-            await tx.exec_driver_sql(f"select {self.label}_next(%(now)s)", {"now": now})
-        ).scalar_one()
+        found: datetime | None = (await tx.execute(f"select {self.label}_next(%(now)s)", {"now": now})).scalar_one()
         return found
 
     async def settle(
@@ -149,14 +147,14 @@ class Queue:
                 "now": now,
             }
         # In one statement, so that a batch makes no trip for its leases alone.
-        held = await tx.exec_driver_sql(statement + leases.held_sql, parameters | leases.held_parameters(fences))
+        held = await tx.execute(statement + leases.held_sql, parameters | leases.held_parameters(fences))
         leases.require(fences, held)
 
     async def dead_letters(
         self, tx: Tx, organization_id: UUID, limit: int, before: UUID | None = None
     ) -> list[DeadLetter]:
         """The organization's dead letters, newest item first; ``before`` is the last item of the page before."""
-        found = await tx.exec_driver_sql(
+        found = await tx.execute(
             f"""
             select item_id, ordering_key, attempt_count, reason, detail, put_time, dead_time from {self.label}_dead
             where organization_id = %(organization_id)s and (%(before)s::uuid is null or item_id < %(before)s)
@@ -168,7 +166,7 @@ class Queue:
 
     async def replay(self, tx: Tx, item_ids: Collection[UUID], now: datetime) -> int:
         """Puts dead letters back, oldest item first, as if they had just come; answers how many there were."""
-        found = await tx.exec_driver_sql(
+        found = await tx.execute(
             f"""
             with revived as (
               delete from {self.label}_dead where item_id = any (%(item_ids)b)

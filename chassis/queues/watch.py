@@ -40,7 +40,7 @@ class QueueWatch:
         """Looks once. Raises Unavailable when the store is away."""
         now = self._clock.now()
         async with self._db.transaction() as tx:
-            found = await tx.exec_driver_sql(f"select * from {self._queue.label}_waiting(%(now)s)", {"now": now})
+            found = await tx.execute(f"select * from {self._queue.label}_waiting(%(now)s)", {"now": now})
         row = found.one()
         age = 0.0 if row.oldest_due_time is None else (now - row.oldest_due_time).total_seconds()
         self._waiting.set(row.waiting_count)

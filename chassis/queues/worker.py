@@ -12,7 +12,7 @@ from typing import Any, Generic, cast
 import structlog
 
 from chassis import streams
-from chassis.batches import EARLIER_ITEM_FAILED, bisect
+from chassis.bisect import EARLIER_ITEM_FAILED, bisect
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import (
@@ -119,7 +119,7 @@ class Worker(Generic[ItemT]):
         """Runs until cancelled."""
         self._stopping = False
         if not self._listens:
-            await self._nats.hear(self._queue.wake_subject, self._on_wake)
+            await self._nats.listen(self._queue.wake_subject, self._on_wake)
             self._listens = True
         async with asyncio.TaskGroup() as group:
             group.create_task(self._lanes.keep())

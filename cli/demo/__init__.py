@@ -1,1 +1,1 @@
-"""`prosa up --demo`: an organization with both channels, a stand-in Chatwoot, and conversations that arrive."""
+"""`prosa up --demo`: an organization with both channels, a fake Chatwoot, and conversations that arrive."""

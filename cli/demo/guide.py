@@ -11,8 +11,8 @@ from typing import Any
 from cli.home import home_directory
 
 
-def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "", command: str = "prosa") -> Iterator[str]:
-    """What is shown below the address when everything is ready; with examples where a stand-in Chatwoot runs.
+def guide(content: Mapping[str, Any], home: Path, fake_chatwoot_url: str = "", command: str = "prosa") -> Iterator[str]:
+    """What is shown below the address when everything is ready; with examples where a fake Chatwoot runs.
 
     `command` is what begins a command line in another terminal: see `typed`.
     """
@@ -29,8 +29,8 @@ def guide(content: Mapping[str, Any], home: Path, stand_in_url: str = "", comman
         return
     if content["admin"] is not None:
         yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}  (POST /api/v1/sessions)"
-    if stand_in_url:
-        yield from _examples(url, home, stand_in_url, command)
+    if fake_chatwoot_url:
+        yield from _examples(url, home, fake_chatwoot_url, command)
         yield "Out of the demo: `prosa up` without --demo; commands mean your organization as soon as there is one."
     yield ""
     yield "Ctrl-C stops everything."
@@ -44,7 +44,7 @@ def typed(program: str, home: Path) -> str:
     return words if home == home_directory({}) else f"PROSA_HOME={shlex.quote(str(home))} {words}"
 
 
-def _examples(url: str, home: Path, stand_in_url: str, command: str) -> Iterator[str]:
+def _examples(url: str, home: Path, fake_chatwoot_url: str, command: str) -> Iterator[str]:
     file = home / "bootstrap.json"
     yield ""
     yield "Try, in another terminal:"
@@ -57,8 +57,8 @@ def _examples(url: str, home: Path, stand_in_url: str, command: str) -> Iterator
     )
     yield f'  curl -N -H "X-Api-Key: $KEY" {url}/api/v1/stream'
     yield f"  {command} feed tail"
-    yield "A customer writes: the stand-in Chatwoot signs the webhook and sends it."
+    yield "A customer writes: the fake Chatwoot signs the webhook and sends it."
     yield (
-        f"  curl -s {stand_in_url}/_sandbox/incoming "
+        f"  curl -s {fake_chatwoot_url}/_sandbox/incoming "
         """-d '{"inbox":"instagram","name":"Ana Prado","text":"Oi! Tem vaga?"}'"""
     )

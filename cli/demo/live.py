@@ -158,7 +158,7 @@ def line(seen: Seen) -> str:
 
 @dataclass(frozen=True, slots=True)
 class LiveTable:
-    """The newest conversations, the sums and the address, as much of them as the terminal has room for."""
+    """The newest conversations, the sums and the address, as much of them as the terminal has space for."""
 
     picture: Picture
     url: str = ""

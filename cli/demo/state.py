@@ -6,9 +6,9 @@ import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 
-from chassis.embedded.ports import write_private
 from chassis.json_reading import read_json
 from cli.home import DEMO
+from embedded.ports import write_private
 
 FILE = DEMO
 SECRET_BYTES = 24
@@ -30,7 +30,7 @@ class DemoState:
     api_key_id: str = ""
     api_key: str = ""
     run_count: int = 0
-    """How often the stand-in was begun: each run has ids of its own."""
+    """How often the fake was begun: each run has ids of its own."""
 
 
 def load(home: Path) -> DemoState:

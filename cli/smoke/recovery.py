@@ -69,7 +69,7 @@ async def _wrong_secret(run: Run) -> str:
 
 
 async def _provider_down(run: Run) -> str:
-    """Lets the stand-in's REST side fail: what a provider's outage looks like. A real provider is left alone."""
+    """Lets the fake's REST side fail: what a provider's outage looks like. A real provider is left alone."""
     connection = await _connection(run)
     base_url = str(connection["base_url"]).rstrip("/")
     if not base_url:
@@ -141,7 +141,7 @@ async def _replay(run: Run, link: Row, before: list[Any]) -> str:
     rows = await run.links(link["chatwoot_conversation_id"])
     if after != before or len(rows) != 1 or rows[0]["unread_count"] != unread:
         raise Failed(f"the replay made {len(after)} messages and {len(rows)} links of {len(before)} and 1")
-    buried = await run.target.call(
+    dead = await run.target.call(
         "/api/v1/webhook-events:replay",
         {
             "start_time": (run.begun - CLOCKS_APART).isoformat(),
@@ -152,7 +152,7 @@ async def _replay(run: Run, link: Row, before: list[Any]) -> str:
     )
     return (
         f"recovered: {EVENT_COUNT} accepted and processed; replay after a dry run: "
-        f"{replayed['replayed_count']} processed, 0 duplicates ({buried['matched_count']} dead letters stay to be seen)"
+        f"{replayed['replayed_count']} processed, 0 duplicates ({dead['matched_count']} dead letters stay to be seen)"
     )
 
 

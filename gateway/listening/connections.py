@@ -1,4 +1,4 @@
-"""All open connections: how many there may be, how long each may take, and who goes when there is no room.
+"""All open connections: how many there may be, how long each may take, and who goes when there is no space.
 
 A connection stands in the queue of its stage, in the order in which it came there: the first of a queue is the one
 whose time ends first, and the one that gives way first.
@@ -126,24 +126,24 @@ class Connections:
         return self._heads_bytes
 
     def admit(self, address: str, make: Callable[[Origin], Connection]) -> Connection | None:
-        """Answers a connection from the address, for which another may have had to go; None where there is no room."""
+        """Answers a connection from the address, for which another may have had to go; None where there is no space."""
         origin = self._origin(address)
         if origin.bounded and origin.count >= self.limits.per_network_max:
             if not origin.waiting:
                 self._turn_away(_NETWORK, origin)
                 return None
             self._end(next(iter(origin.waiting)), _NETWORK)
-        if len(self) >= self.limits.connections_max and not self.make_room():
+        if len(self) >= self.limits.connections_max and not self.make_space():
             self._turn_away(_FULL, origin)
             return None
         connection = make(origin)
-        # Making room may have ended the network's last connection, and its count with it: it is the same one still.
+        # Making space may have ended the network's last connection, and its count with it: it is the same one still.
         self._origins[origin.name] = origin
         origin.count += 1
         self._enter(connection, Stage.WAITING)
         return connection
 
-    def make_room(self) -> bool:
+    def make_space(self) -> bool:
         """Ends the connection that can best be spared; false where none can."""
         waiting, resting, busy = (self._queues[stage] for stage in (Stage.WAITING, Stage.RESTING, Stage.BUSY))
         # Whoever sent no whole request; then who has nothing under way; then a request that takes very long.
@@ -196,10 +196,10 @@ class Connections:
         self.lost(connection)
 
     def not_accepted(self, error: OSError) -> None:
-        """The system gave no connection, most likely for want of files: those that can be spared make room."""
+        """The system gave no connection, most likely for want of files: those that can be spared make space."""
         log.warning("accept_failed", error=repr(error), open=len(self))
         self._refusals.labels(_ACCEPT).inc()
-        self.make_room()
+        self.make_space()
 
     def start(self) -> None:
         """Looks after time limits from now on."""
@@ -265,7 +265,7 @@ class Connections:
         self._drop(connection, problem)
 
     def _drop(self, connection: Connection, problem: problems.Problem | None = None) -> None:
-        # Forgotten first: the loop tells of its end only later, and there must be room now.
+        # Forgotten first: the loop tells of its end only later, and there must be space now.
         self.lost(connection)
         if problem is None:
             connection.abort()

@@ -60,7 +60,7 @@ class HttpHandler(web.RequestHandler):
         if isinstance(exc, ConnectionError):
             log.info("client_left", error=repr(exc))
         if request.writer.output_size > 0:
-            raise ConnectionError("The answer has begun; there is no room for another.")
+            raise ConnectionError("The answer has begun; there is no space for another.")
         if status == problems.MALFORMED.status:
             log.info("request_malformed", error=repr(exc))
             problem = problems.MALFORMED

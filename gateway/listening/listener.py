@@ -22,7 +22,8 @@ from gateway.listening.handler import HttpHandler
 
 
 class Listener(web.BaseSite):
-    """Takes connections from listening sockets, as far as there is room, and gives them to the runner's application."""
+    """Takes connections from listening sockets, as far as there is space, and gives them to the runner's
+    application."""
 
     def __init__(
         self,

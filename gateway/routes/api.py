@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import Unauthenticated
 from gateway.bodies import Bodies
-from gateway.credentials import Credentials, Gate
+from gateway.credentials import Authorizer, Credentials
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BODY_TIMEOUT_SECONDS,
@@ -23,13 +23,13 @@ from gateway.limits import (
     STRANGER_BODY_TIMEOUT_SECONDS,
 )
 from gateway.transcoding.bindings import Binding, bindings, route_path
-from gateway.transcoding.contracts import room_of
+from gateway.transcoding.contracts import service_of
 from gateway.transcoding.plans import Plans
 from prosa.v1 import options_pb2
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Channels = Mapping[str, grpc.aio.Channel]
-"""A channel to each room, by the room's name."""
+"""A channel to each service, by the service's name."""
 
 
 def add_api_routes(
@@ -39,16 +39,17 @@ def add_api_routes(
     allowances: Allowances,
     plans: Plans,
     bodies: Bodies,
-    around: Mapping[str, Callable[[Handler], Handler]],
+    wrappers: Mapping[str, Callable[[Handler], Handler]],
 ) -> None:
-    """Registers every binding whose room has a channel; `around`, by an RPC's path, says what more it understands."""
+    """Registers every binding whose service has a channel; `wrappers`, by an RPC's path, says what more it
+    understands."""
     for binding in bindings(plans):
-        channel = channels.get(room_of(binding.rpc.full_name))
+        channel = channels.get(service_of(binding.rpc.full_name))
         if channel is None:
             continue
         handler = _handler(binding, channel, credentials, allowances, bodies)
-        if binding.rpc_path in around:
-            handler = around[binding.rpc_path](handler)
+        if binding.rpc_path in wrappers:
+            handler = wrappers[binding.rpc_path](handler)
         path = route_path(binding.template)
         if binding.http_method == "GET":
             app.router.add_get(path, handler, allow_head=True)
@@ -117,8 +118,8 @@ STRANGERS = Allowance("", STRANGER_BODY_BYTES_MAX, STRANGER_BODY_TIMEOUT_SECONDS
 class Allowances:
     """Says by a request's credentials how much of its body is read."""
 
-    def __init__(self, gate: Gate) -> None:
-        self._gate = gate
+    def __init__(self, authorizer: Authorizer) -> None:
+        self._authorizer = authorizer
 
     def of(self, request: web.Request, token: str | None, rpc_path: str, *, anonymous: bool) -> Allowance:
         """Answers the allowance.
@@ -128,7 +129,7 @@ class Allowances:
         if not request.body_exists:
             return STRANGERS
         if token is not None:
-            return Allowance(self._gate.account(token, rpc_path), API_BODY_BYTES_MAX, API_BODY_TIMEOUT_SECONDS)
+            return Allowance(self._authorizer.account(token, rpc_path), API_BODY_BYTES_MAX, API_BODY_TIMEOUT_SECONDS)
         size = request.content_length
         if not anonymous and (size is None or size > STRANGER_BODY_BYTES_MAX):
             raise Unauthenticated(

@@ -14,7 +14,7 @@ from aiohttp import web
 from chassis.clock import Clock
 from chassis.errors import FieldViolation, InvalidArgument, OutOfRange, ProsaError, Unauthenticated
 from gateway import problems
-from gateway.credentials import Credentials, Gate, Watcher, by_header, correlation_id_key
+from gateway.credentials import Authorizer, Credentials, Subscriber, by_header, correlation_id_key
 from gateway.feed import Client, Fact, Feed, Stream
 from gateway.limits import STREAM_HEARTBEAT_SECONDS, STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
 from gateway.transcoding.contracts import files
@@ -32,13 +32,13 @@ class LiveUpdates:
         self,
         feed: Feed,
         credentials: Credentials,
-        gate: Gate,
+        authorizer: Authorizer,
         clock: Clock,
         heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS,
     ) -> None:
         self._feed = feed
         self._credentials = credentials
-        self._gate = gate
+        self._authorizer = authorizer
         self._clock = clock
         self._heartbeat_seconds = heartbeat_seconds
 
@@ -59,9 +59,9 @@ class LiveUpdates:
         if not by_header(request):
             # It changes nothing, but a page of another site has no business to hold it open.
             self._credentials.sessions.refuse_foreign(request)
-        watcher = self._gate.admit(token, SUBSCRIBE)
+        subscriber = self._authorizer.admit(token, SUBSCRIBE)
         # Joined before the answer begins: a limit that is reached can still be told as a status.
-        stream, client = self._feed.join(watcher.organization_id)
+        stream, client = self._feed.join(subscriber.organization_id)
         try:
             response = web.StreamResponse(
                 headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
@@ -71,7 +71,7 @@ class LiveUpdates:
             try:
                 await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
                 try:
-                    await self._follow(sender, stream, client, watcher, token)
+                    await self._follow(sender, stream, client, subscriber, token)
                 except ProsaError as error:
                     await sender.send(_problem_frame(error, request[correlation_id_key]))
             except (ConnectionError, TimeoutError):
@@ -82,39 +82,39 @@ class LiveUpdates:
                     request.transport.abort()
             return response
         finally:
-            await self._feed.leave(watcher.organization_id, client)
+            await self._feed.leave(subscriber.organization_id, client)
 
-    async def _follow(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
+    async def _follow(self, sender: Sender, stream: Stream, client: Client, subscriber: Subscriber, token: str) -> None:
         sender.beat_due = self._next_beat()
         if sender.position is not None:
-            await self._catch_up(sender, stream, client, watcher, token)
+            await self._catch_up(sender, stream, client, subscriber, token)
         while True:
-            until = min(sender.beat_due, _monotonic() + self._left(watcher))
+            until = min(sender.beat_due, _monotonic() + self._left(subscriber))
             try:
                 async with asyncio.timeout_at(until):
                     fact = await client.next()
             except TimeoutError:
-                await self._beat(sender, watcher, token)
+                await self._beat(sender, subscriber, token)
                 continue
             if fact is None:
                 assert client.ended_by is not None
                 raise client.ended_by
             await sender.send_fact(fact)
-            await self._beat(sender, watcher, token)
+            await self._beat(sender, subscriber, token)
 
-    async def _beat(self, sender: Sender, watcher: Watcher, token: str) -> None:
+    async def _beat(self, sender: Sender, subscriber: Subscriber, token: str) -> None:
         """Shows a sign of life where one is due, however many facts come or are passed over meanwhile."""
-        self._left(watcher)
+        self._left(subscriber)
         if _monotonic() < sender.beat_due:
             return
         # A revoked token must not watch on.
-        self._gate.admit(token, SUBSCRIBE)
+        self._authorizer.admit(token, SUBSCRIBE)
         await sender.send(b": heartbeat\n\n")
         sender.beat_due = self._next_beat()
 
-    def _left(self, watcher: Watcher) -> float:
+    def _left(self, subscriber: Subscriber) -> float:
         """Answers how many seconds the token has left. Raises Unauthenticated TOKEN_EXPIRED."""
-        left = (watcher.expire_time - self._clock.now()).total_seconds()
+        left = (subscriber.expire_time - self._clock.now()).total_seconds()
         if left <= 0:
             raise Unauthenticated("TOKEN_EXPIRED", "The token has ended; connect again with a new one.")
         return left
@@ -122,7 +122,9 @@ class LiveUpdates:
     def _next_beat(self) -> float:
         return _monotonic() + self._heartbeat_seconds
 
-    async def _catch_up(self, sender: Sender, stream: Stream, client: Client, watcher: Watcher, token: str) -> None:
+    async def _catch_up(
+        self, sender: Sender, stream: Stream, client: Client, subscriber: Subscriber, token: str
+    ) -> None:
         assert sender.position is not None
         until = await stream.positioned()
         if sender.position > until:
@@ -130,10 +132,10 @@ class LiveUpdates:
             sender.position = until
         if sender.position == until:
             return
-        async with aclosing(self._feed.catch_up(watcher.organization_id, sender.position, until)) as facts:
+        async with aclosing(self._feed.catch_up(subscriber.organization_id, sender.position, until)) as facts:
             async for fact in facts:
                 await sender.send_fact(fact)
-                await self._beat(sender, watcher, token)
+                await self._beat(sender, subscriber, token)
                 if client.ended_by is not None:
                     raise client.ended_by
 

@@ -1,4 +1,4 @@
-"""Where providers knock: webhooks in, answered only after they are committed.
+"""Where providers send webhooks, answered only after they are committed.
 
 The body is read within bounds and travels untouched: the server inflates nothing (auto_decompress is off), for
 signatures are made over the bytes as they were sent. Whatever happens, an answer is out in less than four seconds:
@@ -18,7 +18,7 @@ from aiohttp.typedefs import Handler
 from multidict import CIMultiDict, istr
 
 from chassis import context
-from chassis.batching import Batcher
+from chassis.batcher import Batcher
 from chassis.clock import Clock
 from chassis.context import client_network
 from chassis.errors import NotFound, ProsaError, Unauthenticated, Unavailable
@@ -106,7 +106,7 @@ _WHY_REFUSED = {
 """What is said of a webhook that is refused, by the reason that ingest gives."""
 
 
-class Door:
+class WebhookReceiver:
     """Takes webhooks, hands them to ingest in batches, and answers the provider."""
 
     def __init__(
@@ -349,7 +349,7 @@ class Door:
             self._acceptance.not_stored()
             raise
         self._acceptance.stored()
-        # One line a batch: the ids under which the other rooms log the same webhooks.
+        # One line a batch: the ids under which the other services log the same webhooks.
         log.info("webhooks_answered", correlation_ids=[result.webhook_event_id for result in answer.results])
         return list(answer.results)
 

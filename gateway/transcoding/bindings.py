@@ -19,7 +19,7 @@ from chassis.json_reading import JsonMalformed, read_json
 from gateway.limits import IDEMPOTENCY_KEY_LENGTH_MAX, QUERY_FIELDS_MAX
 from gateway.transcoding import fields
 from gateway.transcoding.contracts import services
-from gateway.transcoding.fields import FieldsWrong, Wrong
+from gateway.transcoding.fields import FieldError, FieldErrors
 from gateway.transcoding.plans import Plan, Plans, is_cookie, to_error
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("6f1f2a52-6a0b-5b5e-9a55-2a3c3d1d7d0e")
@@ -89,7 +89,7 @@ class Binding:
             if idempotency_key and self.request_plan.has(REQUEST_ID) and not data.get(REQUEST_ID):
                 data[REQUEST_ID] = to_request_id(idempotency_key)
             message: Message = self.request_plan.decode(data)
-        except FieldsWrong as error:
+        except FieldErrors as error:
             raise to_error(error) from None
         except RecursionError:
             raise InvalidArgument("JSON_MALFORMED", "The body is nested too deeply.") from None
@@ -106,7 +106,7 @@ class Binding:
         if data is None:
             return {}
         if not isinstance(data, dict):
-            raise fields.wrong(f"must be a JSON object; got {fields.kind(data)}")
+            raise fields.invalid(f"must be a JSON object; got {fields.kind(data)}")
         return data
 
     def _add_query(self, data: dict[str, Any], query: MultiMapping[str]) -> None:
@@ -114,9 +114,9 @@ class Binding:
             return
         if self.body == "*":
             name = next(iter(query.keys()))
-            raise FieldsWrong([Wrong(name[:100], "belongs into the body, not into the query", unknown=True)])
+            raise FieldErrors([FieldError(name[:100], "belongs into the body, not into the query", unknown=True)])
         if len(query) > QUERY_FIELDS_MAX:
-            raise fields.wrong(f"the query holds more than {QUERY_FIELDS_MAX} fields")
+            raise fields.invalid(f"the query holds more than {QUERY_FIELDS_MAX} fields")
         for name in dict.fromkeys(query.keys()):
             self._place(data, name, query.getall(name))
 
@@ -126,7 +126,9 @@ class Binding:
             holder, field = self._holder(data, path)
             said = holder.get(field.name)
             if said not in (None, "", value):
-                raise FieldsWrong([Wrong(path, f'is "{value}" in the path and something else in the body or query')])
+                raise FieldErrors(
+                    [FieldError(path, f'is "{value}" in the path and something else in the body or query')]
+                )
             holder[field.name] = value
 
     def _place(self, data: dict[str, Any], path: str, values: list[str]) -> None:
@@ -134,7 +136,7 @@ class Binding:
         if field.is_repeated and not (field.message_type and field.message_type.GetOptions().map_entry):
             holder[field.name] = [value for value in values if value]
         elif len(values) > 1:
-            raise FieldsWrong([Wrong(path[:100], "is given more than once")])
+            raise FieldErrors([FieldError(path[:100], "is given more than once")])
         else:
             holder[field.name] = values[0]
 
@@ -145,15 +147,15 @@ class Binding:
         for name in parents:
             parent = descriptor.fields_by_name.get(name)
             if parent is None or parent.message_type is None or parent.is_repeated:
-                raise FieldsWrong([Wrong(path[:100], "is not a field of this request", unknown=True)])
+                raise FieldErrors([FieldError(path[:100], "is not a field of this request", unknown=True)])
             data = data.setdefault(name, {})
             descriptor = parent.message_type
             if not isinstance(data, dict):
-                raise FieldsWrong([Wrong(path[:100], "is given more than once")])
+                raise FieldErrors([FieldError(path[:100], "is given more than once")])
         field = descriptor.fields_by_name.get(last)
         if field is None or is_cookie(field):
             known = ", ".join(field.name for field in descriptor.fields if not is_cookie(field)) or "none"
-            raise FieldsWrong([Wrong(path[:100], f"is not a field here; the fields are {known}", unknown=True)])
+            raise FieldErrors([FieldError(path[:100], f"is not a field here; the fields are {known}", unknown=True)])
         return data, field
 
 
@@ -187,7 +189,7 @@ def parse_json(raw: bytes) -> Any:
 
 
 def bindings(plans: Plans) -> tuple[Binding, ...]:
-    """Reads every HTTP binding of every service of the rooms, in the order of the contracts."""
+    """Reads every HTTP binding of every service of the services, in the order of the contracts."""
     return tuple(
         binding
         for service in services()

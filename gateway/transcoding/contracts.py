@@ -12,7 +12,7 @@ from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescri
 
 import prosa
 
-ROOMS = ("identity", "ingest", "conversation", "outreach", "crm")
+SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
 
 
 @cache
@@ -26,16 +26,16 @@ def files() -> tuple[FileDescriptor, ...]:
 
 @cache
 def services() -> tuple[ServiceDescriptor, ...]:
-    """Answers every service of the rooms, in the order of files."""
+    """Answers every service of the services, in the order of files."""
     found: list[ServiceDescriptor] = []
     for file in files():
-        if room_of(file.package) in ROOMS:
+        if service_of(file.package) in SERVICES:
             found.extend(file.services_by_name.values())
     return tuple(found)
 
 
-def room_of(full_name: str) -> str:
-    """Answers the room that a full name belongs to: "identity" for "prosa.identity.v1.Contact"."""
+def service_of(full_name: str) -> str:
+    """Answers the service that a full name belongs to: "identity" for "prosa.identity.v1.Contact"."""
     parts = full_name.split(".")
     return parts[1] if len(parts) > 1 and parts[0] == "prosa" else ""
 

@@ -45,7 +45,7 @@ _RANGES = {
 }
 
 
-class Wrong(NamedTuple):
+class FieldError(NamedTuple):
     """One field that could not be read: its path from here on, and what is wrong in a sentence."""
 
     path: str
@@ -53,22 +53,22 @@ class Wrong(NamedTuple):
     unknown: bool = False
 
 
-class FieldsWrong(Exception):
+class FieldErrors(Exception):
     """The fields of one message that could not be read."""
 
-    def __init__(self, wrongs: list[Wrong]) -> None:
-        super().__init__(f"{len(wrongs)} fields could not be read")
-        self.wrongs = wrongs
+    def __init__(self, errors: list[FieldError]) -> None:
+        super().__init__(f"{len(errors)} fields could not be read")
+        self.errors = errors
 
 
-def wrong(description: str) -> FieldsWrong:
+def invalid(description: str) -> FieldErrors:
     """Says that the value at hand is wrong; whoever knows its place adds the path."""
-    return FieldsWrong([Wrong("", description)])
+    return FieldErrors([FieldError("", description)])
 
 
-def below(name: str, error: FieldsWrong) -> list[Wrong]:
+def prefixed(name: str, error: FieldErrors) -> list[FieldError]:
     """The same wrongs, seen from one level higher."""
-    return [item._replace(path=_join(name, item.path)) for item in error.wrongs]
+    return [item._replace(path=_join(name, item.path)) for item in error.errors]
 
 
 def _join(name: str, path: str) -> str:
@@ -167,7 +167,7 @@ def is_blank(value: object) -> bool:
 def _read_text(value: object) -> str:
     if type(value) is str:
         return value
-    raise wrong(f'must be a text, such as "Ana"; got {kind(value)}')
+    raise invalid(f'must be a text, such as "Ana"; got {kind(value)}')
 
 
 def _id_reader(example: str) -> Read:
@@ -176,9 +176,9 @@ def _id_reader(example: str) -> Read:
 
     def read(value: object) -> str:
         if type(value) is not str:
-            raise wrong(f"{advice}; got {kind(value)}")
+            raise invalid(f"{advice}; got {kind(value)}")
         if value.strip() in _NOT_AN_ID:
-            raise wrong(f'must be an id, not the text "{value}": the expression that should give it has no value')
+            raise invalid(f'must be an id, not the text "{value}": the expression that should give it has no value')
         return value
 
     return read
@@ -197,7 +197,7 @@ def _enum_reader(enum: EnumDescriptor) -> Read:
                 return number
             if is_blank(value):
                 return None
-        raise wrong(f'{advice}, such as "{proper[0]}"')
+        raise invalid(f'{advice}, such as "{proper[0]}"')
 
     return read
 
@@ -210,7 +210,7 @@ def _read_bool(value: object) -> bool | None:
             return value == "true"
         if is_blank(value):
             return None
-    raise wrong(f"must be true or false; got {kind(value)}")
+    raise invalid(f"must be true or false; got {kind(value)}")
 
 
 def _integer_reader(low: int, high: int) -> Read:
@@ -228,9 +228,9 @@ def _integer_reader(low: int, high: int) -> Read:
         elif isinstance(value, float) and value.is_integer() and abs(value) <= _EXACT_FLOAT_MAX:
             number = int(value)
         if number is None:
-            raise wrong(f"{advice}; got {kind(value)}")
+            raise invalid(f"{advice}; got {kind(value)}")
         if not low <= number <= high:
-            raise wrong(advice)
+            raise invalid(advice)
         return number
 
     return read
@@ -245,8 +245,8 @@ def _read_float(value: object) -> float | None:
         try:
             return float(value)
         except ValueError:
-            raise wrong("must be a number, such as 1.5; got a text") from None
-    raise wrong(f"must be a number, such as 1.5; got {kind(value)}")
+            raise invalid("must be a number, such as 1.5; got a text") from None
+    raise invalid(f"must be a number, such as 1.5; got {kind(value)}")
 
 
 def _read_bytes(value: object) -> bytes:
@@ -256,7 +256,7 @@ def _read_bytes(value: object) -> bytes:
             return base64.b64decode(text + "=" * (-len(text) % 4), validate=True)
         except (binascii.Error, ValueError):
             pass  # told below, with an example
-    raise wrong('must be bytes in base64, such as "b2zDoQ=="')
+    raise invalid('must be bytes in base64, such as "b2zDoQ=="')
 
 
 def read_timestamp(value: object) -> Timestamp | None:
@@ -270,11 +270,11 @@ def read_timestamp(value: object) -> Timestamp | None:
             try:
                 since = datetime.fromisoformat(text) - EPOCH
             except (ValueError, TypeError, OverflowError):
-                raise wrong(_TIME_ADVICE) from None
+                raise invalid(_TIME_ADVICE) from None
             # An offset may carry a time at either end of the calendar beyond it.
             if _FIRST_TIME <= since <= _LAST_TIME:
                 return _to_timestamp(since)
-    raise wrong(_TIME_ADVICE)
+    raise invalid(_TIME_ADVICE)
 
 
 _FIRST_TIME = datetime.min.replace(tzinfo=UTC) - EPOCH
@@ -293,21 +293,21 @@ def list_reader(read_item: Read) -> Read:
         if type(value) is not list:
             if is_blank(value):
                 return None
-            raise wrong(f"must be a list, such as []; got {kind(value)}")
-        items, wrongs = [], []
+            raise invalid(f"must be a list, such as []; got {kind(value)}")
+        items, errors = [], []
         for index, item in enumerate(value):
             try:
                 found = None if item is None else read_item(item)
-            except FieldsWrong as error:
-                wrongs += below(f"[{index}]", error)
+            except FieldErrors as error:
+                errors += prefixed(f"[{index}]", error)
             else:
                 if found is None:
-                    wrongs.append(Wrong(f"[{index}]", "must not be empty"))
+                    errors.append(FieldError(f"[{index}]", "must not be empty"))
                 items.append(found)
-            if len(wrongs) >= VIOLATIONS_MAX:
+            if len(errors) >= VIOLATIONS_MAX:
                 break
-        if wrongs:
-            raise FieldsWrong(wrongs)
+        if errors:
+            raise FieldErrors(errors)
         return items
 
     return read
@@ -320,17 +320,17 @@ def map_reader(read_key: Read, read_value: Read) -> Read:
         if type(value) is not dict:
             if is_blank(value):
                 return None
-            raise wrong(f"must be an object, such as {{}}; got {kind(value)}")
-        found, wrongs = {}, []
+            raise invalid(f"must be an object, such as {{}}; got {kind(value)}")
+        found, errors = {}, []
         for key, item in value.items():
             try:
                 found[read_key(key)] = read_value(item)
-            except FieldsWrong as error:
-                wrongs += below(f'["{key[:100]}"]', error)
-            if len(wrongs) >= VIOLATIONS_MAX:
+            except FieldErrors as error:
+                errors += prefixed(f'["{key[:100]}"]', error)
+            if len(errors) >= VIOLATIONS_MAX:
                 break
-        if wrongs:
-            raise FieldsWrong(wrongs)
+        if errors:
+            raise FieldErrors(errors)
         return found
 
     return read

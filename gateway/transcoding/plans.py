@@ -21,7 +21,7 @@ from chassis.errors import FieldViolation, InvalidArgument
 from gateway.limits import VIOLATIONS_MAX
 from gateway.transcoding import fields
 from gateway.transcoding.contracts import message_descriptor
-from gateway.transcoding.fields import FieldsWrong, Read, Write, Wrong
+from gateway.transcoding.fields import FieldError, FieldErrors, Read, Write
 from prosa.v1 import options_pb2
 
 log = structlog.get_logger("gateway.transcoding")
@@ -66,28 +66,28 @@ class Plan:
         return found
 
     def decode(self, data: object) -> Any:
-        """Answers the message that a JSON object means; raises FieldsWrong naming every field that is wrong."""
+        """Answers the message that a JSON object means; raises FieldErrors naming every field that is wrong."""
         if type(data) is not dict:
-            raise fields.wrong(f"must be an object; got {fields.kind(data)}")
+            raise fields.invalid(f"must be an object; got {fields.kind(data)}")
         values: dict[str, Any] = {}
-        wrongs: list[Wrong] = []
+        errors: list[FieldError] = []
         readers = self._readers
         for name, value in data.items():
             reader = readers.get(name)
             if reader is None:
-                wrongs.append(self._unknown(name))
+                errors.append(self._unknown(name))
             elif value is not None:
                 try:
                     found = reader(value)
-                except FieldsWrong as error:
-                    wrongs += fields.below(name, error)
+                except FieldErrors as error:
+                    errors += fields.prefixed(name, error)
                 else:
                     if found is not None:
                         values[name] = found
-            if len(wrongs) >= VIOLATIONS_MAX:
+            if len(errors) >= VIOLATIONS_MAX:
                 break
-        if wrongs:
-            raise FieldsWrong(wrongs)
+        if errors:
+            raise FieldErrors(errors)
         if self._oneof_of:
             self._check_oneofs(values)
         return self.message_class(**values)
@@ -103,9 +103,9 @@ class Plan:
     def _read_field(self, value: object) -> Any:
         return None if fields.is_blank(value) else self.decode(value)
 
-    def _unknown(self, name: str) -> Wrong:
+    def _unknown(self, name: str) -> FieldError:
         known = ", ".join(self._readers) or "none"
-        return Wrong(name[:100], f"is not a field of {self.descriptor.name}; the fields are {known}", unknown=True)
+        return FieldError(name[:100], f"is not a field of {self.descriptor.name}; the fields are {known}", unknown=True)
 
     def _check_oneofs(self, values: dict[str, Any]) -> None:
         seen: dict[str, str] = {}
@@ -114,7 +114,7 @@ class Plan:
             if oneof is None:
                 continue
             if oneof in seen:
-                raise FieldsWrong([Wrong(name, f"cannot be given together with {seen[oneof]}")])
+                raise FieldErrors([FieldError(name, f"cannot be given together with {seen[oneof]}")])
             seen[oneof] = name
 
     def _compile(self, plans: Plans) -> None:
@@ -210,14 +210,14 @@ def is_cookie(field: FieldDescriptor) -> bool:
     return bool(field.GetOptions().Extensions[options_pb2.cookie])
 
 
-def to_error(wrong: FieldsWrong) -> InvalidArgument:
+def to_error(invalid: FieldErrors) -> InvalidArgument:
     """Turns unreadable fields into the error that tells the caller about each of them."""
-    first = wrong.wrongs[0]
+    first = invalid.errors[0]
     path = first.path or "body"
     return InvalidArgument(
         "FIELD_UNKNOWN" if first.unknown else "FIELD_INVALID",
         f"{path} {first.description}.",
-        violations=[FieldViolation(item.path or "body", item.description) for item in wrong.wrongs[:VIOLATIONS_MAX]],
+        violations=[FieldViolation(item.path or "body", item.description) for item in invalid.errors[:VIOLATIONS_MAX]],
     )
 
 

@@ -1,4 +1,4 @@
-"""Runs the stand-in as a process: `python -m sandbox.chatwoot --port 3100 --webhook-url … --webhook-secret …`.
+"""Runs the fake as a process: `python -m sandbox.chatwoot --port 3100 --webhook-url … --webhook-secret …`.
 
 Every option can come from the environment as PROSA_SANDBOX_<NAME>. Logs are JSON lines on standard output and
 name no message's text and no secret. SIGTERM and Ctrl-C send what is queued, then stop.
@@ -14,7 +14,7 @@ from aiohttp import web
 from pydantic import Field, SecretStr
 from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
-from sandbox.chatwoot.app import furnish, make_app
+from sandbox.chatwoot.app import make_app, set_up_account
 from sandbox.chatwoot.control import BACKGROUND
 from sandbox.chatwoot.faults import Faults
 from sandbox.chatwoot.records import EVENTS
@@ -78,7 +78,7 @@ async def run(config: Config) -> None:
         build_late=config.build_late,
         first_id=config.first_id,
     )
-    furnish(
+    set_up_account(
         world,
         whatsapp_inbox_id=config.whatsapp_inbox_id,
         instagram_inbox_id=config.instagram_inbox_id,
@@ -86,10 +86,10 @@ async def run(config: Config) -> None:
         access_token=_plain(config.access_token),
     )
     if config.webhook_url is not None:
-        world.directory.add_webhook(config.webhook_url, secret=_plain(config.webhook_secret), subscriptions=EVENTS)
+        world.setup.add_webhook(config.webhook_url, secret=_plain(config.webhook_secret), subscriptions=EVENTS)
     faults = Faults(config.seed)
     sender = Sender(
-        world.directory,
+        world.setup,
         faults,
         now=_now,
         seed=config.seed,
@@ -105,7 +105,7 @@ async def run(config: Config) -> None:
     site = web.TCPSite(runner, config.host, config.port)
     await site.start()
     port = runner.addresses[0][1]
-    inboxes = {row.channel: row.id for row in world.directory.inboxes.values()}
+    inboxes = {row.channel: row.id for row in world.setup.inboxes.values()}
     log("ready", url=f"http://{config.host}:{port}", port=port, account_id=world.account.id, inboxes=inboxes)
     if config.traffic:
         steps = Traffic(

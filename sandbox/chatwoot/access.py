@@ -10,7 +10,7 @@ from typing import Any, Never
 
 from aiohttp import web
 
-from sandbox.chatwoot.directory import RefusedError
+from sandbox.chatwoot.account_setup import RefusedError
 from sandbox.chatwoot.faults import HOLD_SECONDS, Faults
 from sandbox.chatwoot.records import Agent, Bot
 from sandbox.chatwoot.world import World
@@ -85,7 +85,7 @@ def _sign_in(request: web.Request) -> Agent | Bot:
     if not token:
         raise AnswerError(401, {"errors": ["You need to sign in or sign up before continuing."]})
     world = request.app[WORLD]
-    principal = world.directory.principal(token)
+    principal = world.setup.principal(token)
     if principal is None:
         unauthorized("Invalid Access Token")
     if request.match_info.get("account_id", str(world.account.id)) != str(world.account.id):

@@ -4,7 +4,7 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Any
 
-from sandbox.chatwoot.directory import RefusedError
+from sandbox.chatwoot.account_setup import RefusedError
 from sandbox.chatwoot.draws import Draws
 from sandbox.chatwoot.people import Person
 from sandbox.chatwoot.records import (

@@ -1,4 +1,4 @@
-"""Puts the stand-in together: one world, its sender, its faults, one HTTP server."""
+"""Puts the fake together: one world, its sender, its faults, one HTTP server."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -29,7 +29,7 @@ def make_app(world: World, sender: Sender, faults: Faults) -> web.Application:
     return app
 
 
-def furnish(
+def set_up_account(
     world: World,
     *,
     whatsapp_inbox_id: int = 1,
@@ -38,14 +38,14 @@ def furnish(
     access_token: str | None = None,
 ) -> None:
     """The account of the demo: an administrator whose token this is, an agent, a team, an inbox per channel."""
-    directory = world.directory
-    directory.add_agent("Otávio Brandão", "otavio@escola-ipe.example", "administrator", access_token=access_token)
-    directory.add_agent("Larissa Queiroz", "larissa@escola-ipe.example")
-    directory.add_team("matrículas")
-    directory.add_inbox(WHATSAPP, "WhatsApp Escola Ipê", inbox_id=whatsapp_inbox_id)
-    directory.add_inbox(INSTAGRAM, "@escolaipe", inbox_id=instagram_inbox_id)
+    setup = world.setup
+    setup.add_agent("Otávio Brandão", "otavio@escola-ipe.example", "administrator", access_token=access_token)
+    setup.add_agent("Larissa Queiroz", "larissa@escola-ipe.example")
+    setup.add_team("matrículas")
+    setup.add_inbox(WHATSAPP, "WhatsApp Escola Ipê", inbox_id=whatsapp_inbox_id)
+    setup.add_inbox(INSTAGRAM, "@escolaipe", inbox_id=instagram_inbox_id)
     if evolution_inbox_id is not None:
-        directory.add_inbox(API, "whatsapp-vendas", inbox_id=evolution_inbox_id)
+        setup.add_inbox(API, "whatsapp-vendas", inbox_id=evolution_inbox_id)
 
 
 def mark_failed(world: World, outcome: Outcome) -> None:

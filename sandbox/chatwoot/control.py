@@ -56,7 +56,7 @@ def _guarded(handler: Handler) -> Handler:
 async def show_help(request: web.Request) -> web.Response:
     """What can be done, and what there is to do it with."""
     world = request.app[WORLD]
-    inboxes = [{"id": row.id, "name": row.name, "channel": row.channel} for row in world.directory.inboxes.values()]
+    inboxes = [{"id": row.id, "name": row.name, "channel": row.channel} for row in world.setup.inboxes.values()]
     body = {
         "account_id": world.account.id,
         "inboxes": inboxes,
@@ -176,7 +176,7 @@ async def send(request: web.Request) -> web.Response:
 async def webhooks(request: web.Request) -> web.Response:
     """Registers a webhook with a secret of the caller's choice, and every event there is."""
     world, body = request.app[WORLD], await body_of(request)
-    row = world.directory.add_webhook(
+    row = world.setup.add_webhook(
         text_of(body, "url"),
         secret=optional_text_of(body, "secret"),
         subscriptions=texts_of(body, "subscriptions") or EVENTS,
@@ -274,7 +274,7 @@ def add_routes(app: web.Application) -> None:
 
 
 def _inbox(world: World, wanted: Any) -> Inbox:
-    found = world.directory.inbox(wanted) if isinstance(wanted, int | str) else None
+    found = world.setup.inbox(wanted) if isinstance(wanted, int | str) else None
     return found or unprocessable("There is no such inbox")
 
 
@@ -290,7 +290,7 @@ def _message(world: World, body: dict[str, Any]) -> Message:
 
 
 def _agent(world: World) -> Agent:
-    agents = list(world.directory.agents.values())
+    agents = list(world.setup.agents.values())
     return agents[-1] if agents else unprocessable("The account has no agent")
 
 

@@ -12,7 +12,7 @@ class Draws:
     """Draws tokens and ids. The same seed gives the same values in the same order."""
 
     def __init__(self, seed: int) -> None:
-        self._random = random.Random(seed)  # noqa: S311 - a stand-in's values must repeat, not surprise
+        self._random = random.Random(seed)  # noqa: S311 - a fake's values must repeat, not surprise
 
     def token(self, length: int = 24) -> str:
         """A secret, access token or pubsub token."""

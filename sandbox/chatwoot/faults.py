@@ -1,4 +1,4 @@
-"""The switchboard of what goes wrong: on the REST side, and between the stand-in and the webhook's receiver."""
+"""The switchboard of what goes wrong: on the REST side, and between the fake and the webhook's receiver."""
 
 from collections import Counter
 from dataclasses import dataclass

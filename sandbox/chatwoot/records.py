@@ -1,4 +1,4 @@
-"""What the stand-in knows: the rows of a Chatwoot account, linked by plain references."""
+"""What the fake knows: the rows of a Chatwoot account, linked by plain references."""
 
 from collections.abc import Callable
 from dataclasses import dataclass, field

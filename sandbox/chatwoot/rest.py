@@ -50,17 +50,13 @@ async def list_inboxes(request: web.Request) -> web.Response:
     """Every inbox; message events name only id and name, so this is the map from inbox to channel."""
     world = request.app[WORLD]
     return web.json_response(
-        {
-            "payload": [
-                shapes.inbox(row, administrator=_administrator(request)) for row in world.directory.inboxes.values()
-            ]
-        }
+        {"payload": [shapes.inbox(row, administrator=_administrator(request)) for row in world.setup.inboxes.values()]}
     )
 
 
 async def show_inbox(request: web.Request) -> web.Response:
     """One inbox."""
-    row = request.app[WORLD].directory.inboxes.get(number_in(request, "inbox_id")) or not_found()
+    row = request.app[WORLD].setup.inboxes.get(number_in(request, "inbox_id")) or not_found()
     return web.json_response(shapes.inbox(row, administrator=_administrator(request)))
 
 
@@ -72,14 +68,14 @@ def _administrator(request: web.Request) -> bool:
 async def list_webhooks(request: web.Request) -> web.Response:
     """Every webhook with its secret."""
     world = request.app[WORLD]
-    rows = [shapes.webhook(row, world.account) for row in world.directory.webhooks.values()]
+    rows = [shapes.webhook(row, world.account) for row in world.setup.webhooks.values()]
     return web.json_response({"payload": {"webhooks": rows}})
 
 
 async def create_webhook(request: web.Request) -> web.Response:
     """A new webhook. The secret is drawn and answered; one that is supplied is ignored."""
     world, fields = request.app[WORLD], await _webhook_fields(request)
-    row = world.directory.add_webhook(
+    row = world.setup.add_webhook(
         text_of(fields, "url"),
         subscriptions=texts_of(fields, "subscriptions") or DEFAULT_SUBSCRIPTIONS,
         name=optional_text_of(fields, "name"),
@@ -91,7 +87,7 @@ async def create_webhook(request: web.Request) -> web.Response:
 async def change_webhook(request: web.Request) -> web.Response:
     """Changes what is given."""
     world, row, fields = request.app[WORLD], _webhook(request), await _webhook_fields(request)
-    world.directory.change_webhook(
+    world.setup.change_webhook(
         row,
         url=optional_text_of(fields, "url"),
         subscriptions=texts_of(fields, "subscriptions"),
@@ -102,7 +98,7 @@ async def change_webhook(request: web.Request) -> web.Response:
 
 async def delete_webhook(request: web.Request) -> web.Response:
     """Gone, with its secret."""
-    del request.app[WORLD].directory.webhooks[_webhook(request).id]
+    del request.app[WORLD].setup.webhooks[_webhook(request).id]
     return web.Response()
 
 
@@ -113,7 +109,7 @@ async def _webhook_fields(request: web.Request) -> dict[str, Any]:
 
 
 def _webhook(request: web.Request) -> Webhook:
-    return request.app[WORLD].directory.webhooks.get(number_in(request, "webhook_id")) or not_found()
+    return request.app[WORLD].setup.webhooks.get(number_in(request, "webhook_id")) or not_found()
 
 
 def _contact(request: web.Request) -> Contact:

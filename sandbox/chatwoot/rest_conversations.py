@@ -224,12 +224,12 @@ async def assign(request: web.Request) -> web.Response:
     world, conversation = request.app[WORLD], _conversation(request)
     body = await body_of(request)
     if "team_id" in body and "assignee_id" not in body:
-        team = world.directory.teams.get(number_of(body, "team_id") or 0)
+        team = world.setup.teams.get(number_of(body, "team_id") or 0)
         world.set_team(conversation, team)
         return web.json_response(shapes.team(team))
-    actors: dict[int, Agent] | dict[int, Bot] = world.directory.agents
+    actors: dict[int, Agent] | dict[int, Bot] = world.setup.agents
     if body.get("assignee_type") == "AgentBot":
-        actors = world.directory.bots
+        actors = world.setup.bots
     wanted = number_of(body, "assignee_id")
     assignee = None if wanted is None else actors.get(wanted)
     if wanted is not None and assignee is None:

@@ -13,7 +13,7 @@ from datetime import datetime
 
 import aiohttp
 
-from sandbox.chatwoot.directory import Directory
+from sandbox.chatwoot.account_setup import AccountSetup
 from sandbox.chatwoot.draws import Draws
 from sandbox.chatwoot.faults import Faults
 from sandbox.chatwoot.records import Event, Target
@@ -101,7 +101,7 @@ class Sender:
 
     def __init__(
         self,
-        directory: Directory,
+        setup: AccountSetup,
         faults: Faults,
         *,
         now: Callable[[], datetime],
@@ -116,7 +116,7 @@ class Sender:
         self.statuses: Counter[int] = Counter()
         self.failures: Counter[str] = Counter()
         self.counts: Counter[str] = Counter()
-        self._directory, self._faults, self._now, self._pace = directory, faults, now, pace
+        self._setup, self._faults, self._now, self._pace = setup, faults, now, pace
         # Draws of its own: what the network does must not change what the world writes.
         self._draws = Draws(seed + 1)
         self._ordered, self._attempt_count_max = ordered, attempt_count_max
@@ -132,7 +132,7 @@ class Sender:
         self._tasks: set[asyncio.Task[None]] = set()
         self._session: aiohttp.ClientSession | None = None
         self._broken: BaseException | None = None
-        self._watchers: list[Callable[[Outcome], None]] = []
+        self._observers: list[Callable[[Outcome], None]] = []
 
     async def start(self) -> None:
         """Opens the connections and begins to send."""
@@ -154,9 +154,9 @@ class Sender:
             if self._session is not None:
                 await self._session.close()
 
-    def watch(self, watcher: Callable[[Outcome], None]) -> None:
+    def watch(self, observer: Callable[[Outcome], None]) -> None:
         """Calls the watcher with every outcome."""
-        self._watchers.append(watcher)
+        self._observers.append(observer)
 
     def summary(self) -> dict[str, dict[str, int]]:
         """Counters: what was done, the statuses answered, and why there was no answer."""
@@ -168,7 +168,7 @@ class Sender:
 
     def offer(self, event: Event) -> None:
         """Queues the event for everyone who is owed it; a delivery id is drawn here, as when a job is queued."""
-        for target in self._directory.targets(event):
+        for target in self._setup.targets(event):
             self.offer_to(target, event)
 
     def offer_to(self, target: Target, event: Event) -> None:
@@ -193,7 +193,7 @@ class Sender:
 
     def offer_to_all(self, event: Event) -> int:
         """Queues the event for every account webhook, subscribed or not, and says for how many."""
-        rows = list(self._directory.webhooks.values())
+        rows = list(self._setup.webhooks.values())
         for row in rows:
             self.offer_to(Target(row.url, row.secret), event)
         return len(rows)
@@ -265,8 +265,8 @@ class Sender:
             outcome = await self._attempts(delivery, due)
         finally:
             self._slots.release()
-        for watcher in self._watchers:
-            watcher(outcome)
+        for observer in self._observers:
+            observer(outcome)
         line = self._waiting.get(delivery.order_key)
         if line:
             self._queue.put_nowait(line.popleft())

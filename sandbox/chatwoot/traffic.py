@@ -93,7 +93,7 @@ class Player:
 
     def apply(self, step: Step) -> None:
         """Does the step now."""
-        inbox = self._world.directory.inbox(step.inbox)
+        inbox = self._world.setup.inbox(step.inbox)
         if inbox is None:
             raise LookupError(f"The world has no {step.inbox} inbox.")
         if step.line.who == "customer":
@@ -134,7 +134,7 @@ class Player:
                 raise ValueError(unknown)
 
     def _someone(self, conversation: Conversation) -> Agent:
-        agents = list(self._world.directory.agents.values())
+        agents = list(self._world.setup.agents.values())
         return agents[conversation.id % len(agents)]
 
 

@@ -9,8 +9,8 @@ from datetime import datetime, timedelta
 from typing import Any, Literal
 
 from sandbox.chatwoot import payloads
+from sandbox.chatwoot.account_setup import AccountSetup, RefusedError
 from sandbox.chatwoot.address_book import AddressBook
-from sandbox.chatwoot.directory import Directory, RefusedError
 from sandbox.chatwoot.draws import Draws
 from sandbox.chatwoot.people import Person
 from sandbox.chatwoot.records import (
@@ -67,7 +67,7 @@ class World:
     ) -> None:
         self.draws = Draws(seed)
         self.account = Account(account_id, account_name)
-        self.directory = Directory(self.account, self.draws)
+        self.setup = AccountSetup(self.account, self.draws)
         self.book = AddressBook(self.account, self.draws, now, first_id)
         self.conversations: dict[int, Conversation] = {}
         self.messages: dict[int, Message] = {}
@@ -186,7 +186,7 @@ class World:
         """
         before = self._state(conversation)
         if conversation.inbox.channel == API:
-            owner = next((a for a in self.directory.agents.values() if a.role == "administrator"), None)
+            owner = next((a for a in self.setup.agents.values() if a.role == "administrator"), None)
             message = self._write(conversation, text, OUTGOING, sender=owner, source_id=self._provider_id(conversation))
         else:
             message = self._write(

@@ -7,15 +7,15 @@ from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
-from services.conversation.consumers import PromotedKeys
-from services.conversation.servicer import ConversationServicer
+from services.conversation.messages.consumers import PromotedKeys
+from services.conversation.messages.servicer import ConversationServicer
 
 
 async def start(process: Process) -> None:
     """Starts the service."""
     outbox = process.outbox()
     servicer = ConversationServicer(
-        process.database(), outbox, process.requests(), process.clock, process.ids, contact_check(process)
+        process.database(), outbox, process.idempotency(), process.clock, process.ids, contact_check(process)
     )
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)

@@ -78,12 +78,12 @@ async def lock_boards(tx: Tx, organization_ids: Iterable[UUID]) -> None:
 
     An organization that has no board has no row to lock, hence a lock by name.
     """
-    await tx.exec_driver_sql(_LOCK, {"organization_ids": sorted(set(organization_ids))})
+    await tx.execute(_LOCK, {"organization_ids": sorted(set(organization_ids))})
 
 
 async def having_boards(tx: Tx, organization_ids: Sequence[UUID]) -> set[UUID]:
     """Those of the organizations that have a board."""
-    found = await tx.exec_driver_sql(_COUNT, {"organization_ids": list(organization_ids)})
+    found = await tx.execute(_COUNT, {"organization_ids": list(organization_ids)})
     return {row.organization_id for row in found}
 
 
@@ -96,23 +96,21 @@ async def find_board(tx: Tx, organization_id: UUID, id_or_key: str) -> Board | N
         statement, wanted = _FIND_BY_ID, UUID(id_or_key)
     else:
         statement = _FIND_BY_KEY
-    found = await tx.exec_driver_sql(statement, {"organization_id": organization_id, "wanted": wanted})
+    found = await tx.execute(statement, {"organization_id": organization_id, "wanted": wanted})
     row = found.one_or_none()
     return None if row is None else _board(row)
 
 
 async def list_boards(tx: Tx, organization_id: UUID, after: UUID, row_limit: int) -> list[Board]:
     """Live boards after an id, in the order in which they were made."""
-    found = await tx.exec_driver_sql(
-        _LIST, {"organization_id": organization_id, "after": after, "row_limit": row_limit}
-    )
+    found = await tx.execute(_LIST, {"organization_id": organization_id, "after": after, "row_limit": row_limit})
     return [_board(row) for row in found]
 
 
 async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
     """Writes boards with their stages. Raises AlreadyExists BOARD_KEY_TAKEN."""
     try:
-        await tx.exec_driver_sql(
+        await tx.execute(
             _INSERT_BOARDS,
             {
                 "organization_ids": [board.organization_id for board in boards],
@@ -129,7 +127,7 @@ async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
             raise AlreadyExists("BOARD_KEY_TAKEN", "Another board has this key. Choose a different one.") from error
         raise
     places = [(board, stage) for board in boards for stage in board.stages]
-    await tx.exec_driver_sql(
+    await tx.execute(
         _INSERT_STAGES,
         {
             "organization_ids": [board.organization_id for board, _ in places],
@@ -145,7 +143,7 @@ async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
 
 async def clear_default(tx: Tx, organization_id: UUID) -> None:
     """Leaves the organization without a default board, for the one that is to be it."""
-    await tx.exec_driver_sql(_CLEAR_DEFAULT, {"organization_id": organization_id})
+    await tx.execute(_CLEAR_DEFAULT, {"organization_id": organization_id})
 
 
 def _board(row: Any) -> Board:

@@ -1,4 +1,4 @@
-"""What CRM does about other rooms' facts. The chassis stores each event's id in the same transaction."""
+"""What CRM does about other services' facts. The chassis stores each event's id in the same transaction."""
 
 from __future__ import annotations
 

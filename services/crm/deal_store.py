@@ -38,7 +38,7 @@ class DealFilter:
 
 async def insert_deals(tx: Tx, deals: Sequence[Deal]) -> None:
     """Writes new deals in one statement."""
-    await tx.exec_driver_sql(
+    await tx.execute(
         _INSERT,
         {
             "organization_ids": [deal.organization_id for deal in deals],
@@ -59,7 +59,7 @@ async def insert_deals(tx: Tx, deals: Sequence[Deal]) -> None:
 
 async def find_deal(tx: Tx, organization_id: UUID, deal_id: UUID) -> Deal | None:
     """One of the organization's deals."""
-    found = await tx.exec_driver_sql(_FIND, {"organization_id": organization_id, "deal_id": deal_id})
+    found = await tx.execute(_FIND, {"organization_id": organization_id, "deal_id": deal_id})
     row = found.one_or_none()
     return None if row is None else _deal(row)
 
@@ -86,7 +86,7 @@ async def list_deals(
     statement = (
         f"select {_COLUMNS} from crm.deals where {' and '.join(conditions)} order by id desc limit %(row_limit)s"
     )
-    return [_deal(row) for row in await tx.exec_driver_sql(statement, values)]
+    return [_deal(row) for row in await tx.execute(statement, values)]
 
 
 def _deal(row: Any) -> Deal:

@@ -101,7 +101,7 @@ async def find_board_places(
     """The live boards of (organization, board); None for the board stands for the organization's default one."""
     pairs = set(wanted)
     named = [(organization_id, board_id) for organization_id, board_id in pairs if board_id is not None]
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         _FIND_BOARDS,
         {
             "organization_ids": [organization_id for organization_id, _ in named],
@@ -114,7 +114,7 @@ async def find_board_places(
 
 async def find_ensured(tx: Tx, keys: Sequence[EnsureKey]) -> dict[EnsureKey, OpenDeal]:
     """The ensured deals that are open, without waiting for anybody: the usual case, in which nothing is to be done."""
-    found = await tx.exec_driver_sql(_FIND_ENSURED, _key_arrays(keys))
+    found = await tx.execute(_FIND_ENSURED, _key_arrays(keys))
     return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id) for row in found}
 
 
@@ -125,21 +125,21 @@ async def claim(tx: Tx, proposed: Mapping[EnsureKey, str]) -> dict[EnsureKey, st
     """
     keys = sorted(proposed)
     arrays = _key_arrays(keys) | {"deal_ids": [proposed[key] for key in keys]}
-    held = await tx.exec_driver_sql(_CLAIM, arrays)
+    held = await tx.execute(_CLAIM, arrays)
     return {EnsureKey(row.organization_id, row.contact_id, row.board_id): row.deal_id for row in held}
 
 
 async def find_open(tx: Tx, held: Mapping[EnsureKey, str]) -> dict[EnsureKey, OpenDeal]:
     """The open deal of each key: the one it was ensured to while that is open, else the oldest made by hand."""
     keys = list(held)
-    found = await tx.exec_driver_sql(_FIND_OPEN, _key_arrays(keys) | {"deal_ids": list(held.values())})
+    found = await tx.execute(_FIND_OPEN, _key_arrays(keys) | {"deal_ids": list(held.values())})
     return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id) for row in found}
 
 
 async def move(tx: Tx, moved: Mapping[EnsureKey, str]) -> None:
     """Lets keys that are held answer another deal from now on."""
     keys = list(moved)
-    await tx.exec_driver_sql(_MOVE, _key_arrays(keys) | {"deal_ids": list(moved.values())})
+    await tx.execute(_MOVE, _key_arrays(keys) | {"deal_ids": list(moved.values())})
 
 
 def _key_arrays(keys: Sequence[EnsureKey]) -> dict[str, list[str]]:

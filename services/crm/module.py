@@ -14,7 +14,7 @@ from services.crm.servicer import CrmServicer
 async def start(process: Process) -> None:
     """Serves CrmService, relays its facts and makes identity's conflicts into tasks."""
     outbox, clock, ids = process.outbox(), process.clock, process.ids
-    servicer = CrmServicer(process.database(), outbox, process.requests(), clock, ids, contact_check(process))
+    servicer = CrmServicer(process.database(), outbox, process.idempotency(), clock, ids, contact_check(process))
     process.serve(add_CrmServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["CrmService"].full_name)
     conflicts = ConflictConsumer(outbox, clock, ids)
     process.consumer("reconciliation_tasks").on(IdentityConflictDetected, conflicts.on_identity_conflict_detected)

@@ -9,15 +9,15 @@ import grpc
 import structlog
 
 from chassis import auth, wire
-from chassis.batches import bisect, patiently
+from chassis.bisect import bisect, patiently
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import NotFound, ProsaError, to_status
+from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
 from chassis.references import Check
-from chassis.requests import Requests
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
 from services.crm import board_store, deal_store, domain, messages, task_store
@@ -38,12 +38,12 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         self,
         db: Database,
         outbox: Outbox,
-        requests: Requests,
+        idempotency: IdempotencyStore,
         clock: Clock,
         ids: Ids,
         check_contact: Check,
     ) -> None:
-        self._db, self._outbox, self._requests = db, outbox, requests
+        self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._check_contact = check_contact
         self._ensurer = Ensurer(db, outbox, clock, ids)
@@ -81,7 +81,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             [(stage.label, stage.color, _state_or_open(stage.deal_state)) for stage in request.stages]
         )
         async with self._db.transaction(organization_id) as tx:
-            answer = await self._requests.claim(tx, organization_id, "CreateBoard", request, pb.Board, now)
+            answer = await self._idempotency.claim(tx, organization_id, "CreateBoard", request, pb.Board, now)
             if answer is not None:
                 return answer
             await board_store.lock_boards(tx, [organization_id])
@@ -100,7 +100,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             await board_store.insert_boards(tx, [board])
             answer = messages.board_message(board)
             await self._outbox.add(tx, [messages.board_created(board)], now)
-            await self._requests.keep(tx, organization_id, request, answer)
+            await self._idempotency.keep(tx, organization_id, request, answer)
         return answer
 
     async def GetBoard(
@@ -135,7 +135,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         if request.HasField("value"):
             value = domain.deal_value(request.value.minor_units, request.value.currency)
         async with self._db.transaction(organization_id) as tx:
-            answer = await self._requests.claim(tx, organization_id, "CreateDeal", request, pb.Deal, now)
+            answer = await self._idempotency.claim(tx, organization_id, "CreateDeal", request, pb.Deal, now)
             if answer is not None:
                 return answer
             board = await board_store.find_board(tx, organization_id, request.board)
@@ -201,7 +201,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         await deal_store.insert_deals(tx, [deal])
         answer = messages.deal_message(deal)
         await self._outbox.add(tx, [messages.deal_created(deal)], now)
-        await self._requests.keep(tx, deal.organization_id, request, answer)
+        await self._idempotency.keep(tx, deal.organization_id, request, answer)
         return answer
 
 

@@ -26,7 +26,7 @@ returning id
 
 async def insert_task(tx: Tx, task: ReconciliationTask) -> bool:
     """Writes a task unless its conflict has one already; answers whether it did."""
-    inserted = await tx.exec_driver_sql(
+    inserted = await tx.execute(
         _INSERT,
         {
             "organization_id": task.organization_id,
@@ -55,7 +55,7 @@ async def list_tasks(
     if before is not None:
         conditions.append("id < %(before)s")
         values["before"] = before
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         f"select {_COLUMNS} from crm.reconciliation_tasks where {' and '.join(conditions)}"
         " order by id desc limit %(row_limit)s",
         values,

@@ -9,28 +9,28 @@ from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_s
 from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
-from services.identity.access_servicer import AccessServicer
-from services.identity.contact_servicer import ContactServicer
-from services.identity.junk import Blocked
-from services.identity.passwords import Passwords
+from services.identity.access.passwords import Passwords
+from services.identity.access.servicer import AccessServicer
+from services.identity.access.sign_in import SignIn
+from services.identity.contacts.junk import Blocked
+from services.identity.contacts.servicer import ContactServicer
 from services.identity.session_servicer import SessionServicer
 from services.identity.sessions import Sessions
-from services.identity.sign_in import SignIn
 
 
 async def start(process: Process) -> None:
     """Serves ContactService, AccessService and SessionService, and relays what they announce."""
-    db, outbox, requests = process.database(), process.outbox(), process.requests()
+    db, outbox, idempotency = process.database(), process.outbox(), process.idempotency()
     clock, ids = process.clock, process.ids
     contacts = ContactServicer(
-        db, outbox, requests, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
+        db, outbox, idempotency, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
     )
     passwords = Passwords()
     sign_in = SignIn(db, clock, passwords)
     access = AccessServicer(
         db,
         outbox,
-        requests,
+        idempotency,
         clock,
         ids,
         process.signer,

@@ -17,14 +17,14 @@ _SESSION = (
 
 async def look_up_session(tx: Tx, secret_hash: bytes) -> tuple[UUID, UUID] | None:
     """Organization and id of the session with a secret, the current one or the one before."""
-    found = await tx.exec_driver_sql("select * from identity.session_by_secret(%(hash)s)", {"hash": secret_hash})
+    found = await tx.execute("select * from identity.session_by_secret(%(hash)s)", {"hash": secret_hash})
     row = found.first()
     return None if row is None else (row.found_organization_id, row.found_session_id)
 
 
 async def find_session(tx: Tx, session_id: UUID, *, lock: bool = False) -> Session | None:
     """A session of the transaction's organizations; None too where its person is no longer a member there."""
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         f"select {_SESSION} from identity.sessions session"
         " join identity.members member using (organization_id, user_id)"
         " join identity.users person using (user_id)"
@@ -37,7 +37,7 @@ async def find_session(tx: Tx, session_id: UUID, *, lock: bool = False) -> Sessi
 
 async def last_organization(tx: Tx, user_id: UUID) -> UUID | None:
     """Where a person was last at work, of the transaction's organizations."""
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         "select organization_id from identity.sessions where user_id = %(user_id)s order by last_use_time desc limit 1",
         {"user_id": user_id},
     )
@@ -57,7 +57,7 @@ async def insert_session(
     end_time: datetime,
 ) -> None:
     """Inserts a session."""
-    await tx.exec_driver_sql(
+    await tx.execute(
         "insert into identity.sessions (session_id, organization_id, user_id, secret_hash, mfa_time, create_time,"
         " last_use_time, end_time) values (%(id)s, %(organization_id)s, %(user_id)s, %(secret_hash)s, %(mfa_time)s,"
         " %(now)s, %(now)s, %(end_time)s)",
@@ -75,7 +75,7 @@ async def insert_session(
 
 async def note_use(tx: Tx, session_id: UUID, now: datetime) -> None:
     """Notes when a session was last used; never earlier than is known."""
-    await tx.exec_driver_sql(
+    await tx.execute(
         "update identity.sessions set last_use_time = greatest(last_use_time, %(now)s) where session_id = %(id)s",
         {"id": session_id, "now": now},
     )
@@ -83,7 +83,7 @@ async def note_use(tx: Tx, session_id: UUID, now: datetime) -> None:
 
 async def end_session(tx: Tx, session_id: UUID, now: datetime) -> bool:
     """Ends a session; False where it had been ended."""
-    ended = await tx.exec_driver_sql(
+    ended = await tx.execute(
         "update identity.sessions set ended_time = %(now)s where session_id = %(id)s and ended_time is null",
         {"id": session_id, "now": now},
     )
@@ -92,7 +92,7 @@ async def end_session(tx: Tx, session_id: UUID, now: datetime) -> bool:
 
 async def end_oldest(tx: Tx, user_id: UUID, kept: int, now: datetime) -> list[tuple[UUID, UUID]]:
     """Ends all but so many of a person's sessions, those used longest ago; answers their organizations and ids."""
-    ended = await tx.exec_driver_sql(
+    ended = await tx.execute(
         "update identity.sessions set ended_time = %(now)s where session_id in ("
         "  select session_id from identity.sessions where user_id = %(user_id)s and ended_time is null"
         "  order by last_use_time desc, session_id desc offset %(kept)s)"
@@ -104,7 +104,7 @@ async def end_oldest(tx: Tx, user_id: UUID, kept: int, now: datetime) -> list[tu
 
 async def list_belongings(tx: Tx, user_id: UUID) -> list[Belonging]:
     """The transaction's organizations that a person is a member of, by name."""
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         "select organization.organization_id, organization.name, member.role from identity.members member"
         " join identity.organizations organization using (organization_id)"
         " where member.user_id = %(user_id)s order by organization.name, organization.organization_id",

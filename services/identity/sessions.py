@@ -17,7 +17,8 @@ from chassis.outbox import Fact, Outbox
 from prosa.identity.v1 import events_pb2
 from prosa.identity.v1 import session_service_pb2 as pb
 from prosa.v1 import options_pb2
-from services.identity import access_store, session_store
+from services.identity import session_store
+from services.identity.access import store as access_store
 from services.identity.session_domain import (
     CSRF_PURPOSE,
     SESSION_LIFE,

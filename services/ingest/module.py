@@ -1,4 +1,4 @@
-"""Everything ingest needs, serves and runs; the door alone is a target of its own."""
+"""Everything ingest needs, serves and runs; the acceptor alone is a target of its own."""
 
 from __future__ import annotations
 
@@ -15,38 +15,38 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     add_EventServiceServicer_to_server,
     add_WebhookEventServiceServicer_to_server,
 )
-from services.ingest.accept import Door, DoorMetrics
-from services.ingest.connection_servicer import ConnectionServicer
-from services.ingest.directory import Directory
-from services.ingest.ensure import Ensurer
-from services.ingest.event_servicer import WebhookEventServicer
-from services.ingest.feed import SOURCES, WRITER, FeedReader, FeedWriter
-from services.ingest.feed_servicer import FeedServicer
-from services.ingest.path import Path
-from services.ingest.queue import WEBHOOKS
-from services.ingest.servicer import IngestServicer
-from services.ingest.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
+from services.ingest.acceptance.acceptor import Acceptor, AcceptorMetrics
+from services.ingest.acceptance.servicer import IngestServicer
+from services.ingest.connections.cache import ConnectionCache
+from services.ingest.connections.servicer import ConnectionServicer
+from services.ingest.feed.positions import SOURCES, WRITER, FeedReader, FeedWriter
+from services.ingest.feed.servicer import FeedServicer
+from services.ingest.processing.ensure import Ensurer
+from services.ingest.processing.event_servicer import WebhookEventServicer
+from services.ingest.processing.pipeline import Pipeline
+from services.ingest.processing.queue import WEBHOOKS
+from services.ingest.processing.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
 
 
 async def start(process: Process) -> None:
-    """The whole room: connections, door, workers, dead letters, the feed."""
+    """The whole service: connections, acceptor, workers, dead letters, the feed."""
     db, clock, ids, nats = process.database(), process.clock, process.ids, process.nats
     queue = process.queue(WEBHOOKS)
-    directory = Directory(db, process.vault(), nats)
-    await directory.watch()
+    cache = ConnectionCache(db, process.vault(), nats)
+    await cache.watch()
     reader = FeedReader(nats)
     await reader.watch()
-    _serve_door(process, directory, queue)
+    _serve_acceptance(process, cache, queue)
     process.serve(
         add_ConnectionServiceServicer_to_server,
         ConnectionServicer(
             db=db,
             outbox=process.outbox(),
-            requests=process.requests(),
+            idempotency=process.idempotency(),
             vault=process.vault(),
             clock=clock,
             ids=ids,
-            changed=directory.announce_change,
+            changed=cache.announce_change,
             outgoing=process.outgoing(),
             check_board=board_check(process),
         ),
@@ -63,8 +63,8 @@ async def start(process: Process) -> None:
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
     )
     handler = WebhookHandler(
-        directory=directory,
-        path=_path(process),
+        cache=cache,
+        pipeline=_pipeline(process),
         outbox=process.outbox(),
         clock=clock,
         metrics=WorkerMetrics(process.metrics.registry),
@@ -76,26 +76,28 @@ async def start(process: Process) -> None:
 
 
 async def start_accept(process: Process) -> None:
-    """The door alone, for a process that holds the gateway and nothing else."""
-    directory = Directory(process.database(), process.vault(), process.nats)
-    await directory.watch()
-    _serve_door(process, directory, process.queue(WEBHOOKS))
-    # After days of rest the door may open before the others have made the partitions it writes to.
+    """The acceptor alone, for a process that holds the gateway and nothing else."""
+    cache = ConnectionCache(process.database(), process.vault(), process.nats)
+    await cache.watch()
+    _serve_acceptance(process, cache, process.queue(WEBHOOKS))
+    # After days of rest the acceptor may start before the others have made the partitions it writes to.
     process.maintain()
 
 
-def _serve_door(process: Process, directory: Directory, queue: Queue) -> None:
-    door = Door(process.database(), directory, process.clock, process.ids, DoorMetrics(process.metrics.registry), queue)
-    ensurer = Ensurer(_path(process), directory, process.channel("crm"), process.clock, process.ids)
+def _serve_acceptance(process: Process, cache: ConnectionCache, queue: Queue) -> None:
+    acceptor = Acceptor(
+        process.database(), cache, process.clock, process.ids, AcceptorMetrics(process.metrics.registry), queue
+    )
+    ensurer = Ensurer(_pipeline(process), cache, process.channel("crm"), process.clock, process.ids)
     process.serve(
         add_IngestServiceServicer_to_server,
-        IngestServicer(door, ensurer, process.database(), process.requests(), process.clock),
+        IngestServicer(acceptor, ensurer, process.database(), process.idempotency(), process.clock),
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
     )
 
 
-def _path(process: Process) -> Path:
-    return Path(
+def _pipeline(process: Process) -> Pipeline:
+    return Pipeline(
         process.stub(ContactServiceStub, "identity"),
         process.stub(CrmServiceStub, "crm"),
         process.stub(ConversationServiceStub, "conversation"),

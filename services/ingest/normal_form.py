@@ -246,7 +246,7 @@ class MessageRecord:
     source_id: str | None
     direction: Direction
     author: Author
-    # False where the payload leaves room for doubt: then an author stored before stays.
+    # False where the payload leaves doubt: then an author stored before stays.
     author_settled: bool
     author_name: str | None
     text: str | None

@@ -15,7 +15,7 @@ from chassis.outbox import Fact, Outbox
 from chassis.queues import items
 from chassis.queues.items import Dead, Item, Retry, storable
 from prosa.ingest.v1 import events_pb2
-from services.ingest.queue import WEBHOOKS
+from services.ingest.processing.queue import WEBHOOKS
 
 BATCH_BYTES_MAX = 8 * 1024 * 1024
 """Of the bodies of one batch, but for its last event, which may be of any size."""
@@ -61,7 +61,7 @@ async def load(tx: Tx, claimed: Sequence[Item], bytes_max: int = BATCH_BYTES_MAX
     The places of events that have expired meanwhile are given up: enough of them would hold up all that came later.
     """
     times = [item.put_time for item in claimed]
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         """
         select * from (
           select event.connection_id, event.provider, event.body, event.correlation_id, event.trace_parent,
@@ -111,12 +111,12 @@ async def mark(tx: Tx, outbox: Outbox, outcomes: Sequence[Outcome], now: datetim
         await _mark_ended(tx, ended, now)
     if retries := [outcome for outcome in outcomes if isinstance(outcome, Retry)]:
         await _mark_tried(tx, retries)
-    await _bury(tx, outbox, [outcome for outcome in ended if isinstance(outcome, Dead)], now)
+    await _announce_dead_letters(tx, outbox, [outcome for outcome in ended if isinstance(outcome, Dead)], now)
 
 
 async def _mark_ended(tx: Tx, ended: Sequence[Done | Dead[Pending]], now: datetime) -> None:
     found = [outcome if isinstance(outcome, Done) else None for outcome in ended]
-    await tx.exec_driver_sql(
+    await tx.execute(
         """
         with outcome as (
           select * from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(states)b::text[],
@@ -149,7 +149,7 @@ async def _mark_ended(tx: Tx, ended: Sequence[Done | Dead[Pending]], now: dateti
 
 
 async def _mark_tried(tx: Tx, retries: Sequence[Retry[Pending]]) -> None:
-    await tx.exec_driver_sql(
+    await tx.execute(
         """
         update ingest.webhook_events event set detail = retry.detail, attempt_count = event.attempt_count + 1
         from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(details)b::text[])
@@ -164,10 +164,10 @@ async def _mark_tried(tx: Tx, retries: Sequence[Retry[Pending]]) -> None:
     )
 
 
-async def _bury(tx: Tx, outbox: Outbox, dead: Sequence[Dead[Pending]], now: datetime) -> None:
+async def _announce_dead_letters(tx: Tx, outbox: Outbox, dead: Sequence[Dead[Pending]], now: datetime) -> None:
     if not dead:
         return
-    await tx.exec_driver_sql(
+    await tx.execute(
         """
         insert into ingest.dead_letters (webhook_event_id, receive_time, organization_id, connection_id, reason)
         select * from unnest(%(ids)b::uuid[], %(times)b::timestamptz[], %(organizations)b::uuid[],

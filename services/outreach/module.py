@@ -22,7 +22,7 @@ async def start(process: Process) -> None:
     servicer = OutreachServicer(
         process.database(),
         process.outbox(),
-        process.requests(),
+        process.idempotency(),
         process.clock,
         process.ids,
         region_of(process.channel("identity")),

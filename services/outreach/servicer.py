@@ -11,11 +11,11 @@ from chassis import auth, canonical, wire
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.errors import NotFound
+from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from chassis.paging import read_page
 from chassis.references import Check
-from chassis.requests import Requests
 from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1 import outreach_service_pb2_grpc as pb_grpc
@@ -31,13 +31,13 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         self,
         db: Database,
         outbox: Outbox,
-        requests: Requests,
+        idempotency: IdempotencyStore,
         clock: Clock,
         ids: Ids,
         region_of: Callable[[UUID], Awaitable[str]],
         check_contact: Check,
     ) -> None:
-        self._db, self._outbox, self._requests = db, outbox, requests
+        self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids, self._region_of = clock, ids, region_of
         self._check_contact = check_contact
 
@@ -51,7 +51,9 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         if suppression.contact_id is not None:
             await self._check_contact(organization_id, suppression.contact_id)
         async with self._db.transaction(organization_id) as tx:
-            answer = await self._requests.claim(tx, organization_id, "CreateSuppression", request, pb.Suppression, now)
+            answer = await self._idempotency.claim(
+                tx, organization_id, "CreateSuppression", request, pb.Suppression, now
+            )
             if answer is not None:
                 return answer
             if await store.insert_suppression(tx, suppression):
@@ -62,7 +64,7 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
                 assert found is not None, "an address that could not be inserted is there"
                 suppression = found
             answer = _to_pb(suppression)
-            await self._requests.keep(tx, organization_id, request, answer)
+            await self._idempotency.keep(tx, organization_id, request, answer)
         return answer
 
     async def GetSuppression(

@@ -27,7 +27,7 @@ _FIND = f"select {_COLUMNS} from outreach.suppressions where organization_id = %
 
 async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
     """Writes a suppression unless its address has one, waiting for whoever writes the same; answers whether it did."""
-    inserted = await tx.exec_driver_sql(
+    inserted = await tx.execute(
         _INSERT,
         {
             "organization_id": suppression.organization_id,
@@ -44,7 +44,7 @@ async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
 
 async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: str) -> Suppression | None:
     """The suppression of an address in its canonical form."""
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         _FIND_ADDRESS, {"organization_id": organization_id, "source": source, "external_id": external_id}
     )
     row = found.one_or_none()
@@ -53,7 +53,7 @@ async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: 
 
 async def find_suppression(tx: Tx, organization_id: UUID, suppression_id: UUID) -> Suppression | None:
     """One of the organization's suppressions."""
-    found = await tx.exec_driver_sql(_FIND, {"organization_id": organization_id, "id": suppression_id})
+    found = await tx.execute(_FIND, {"organization_id": organization_id, "id": suppression_id})
     row = found.one_or_none()
     return None if row is None else _suppression(row)
 
@@ -70,7 +70,7 @@ async def list_suppressions(
     if before is not None:
         conditions.append("id < %(before)s")
         values["before"] = before
-    found = await tx.exec_driver_sql(
+    found = await tx.execute(
         f"select {_COLUMNS} from outreach.suppressions where {' and '.join(conditions)}"
         " order by id desc limit %(row_limit)s",
         values,

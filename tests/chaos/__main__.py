@@ -11,13 +11,13 @@ from pathlib import Path
 
 import uvloop
 
-from chassis.embedded.shapes import Shape
+from embedded.shapes import Shape
 from tests.chaos.plan import draw_plan
 from tests.chaos.run import Report, run
 
 SHAPES = {
     "all": (Shape.ALL,),
-    "door": (Shape.DOOR,),
+    "receiver": (Shape.RECEIVER,),
     "services": (Shape.SERVICES,),
     "both": (Shape.ALL, Shape.SERVICES),
 }
@@ -32,7 +32,7 @@ def main() -> int:
     parser.add_argument("--faults", type=int, default=FAULT_COUNT, help="how many faults per shape")
     parser.add_argument("--events", type=int, default=EVENT_COUNT, help="at least so many webhook events per shape")
     parser.add_argument("--seed", type=int, default=None, help="draws everything; drawn and printed when missing")
-    shapes = "one process (all), one per service (services), both, or as `prosa up` splits them (door)"
+    shapes = "one process (all), one per service (services), both, or as `prosa up` splits them (receiver)"
     parser.add_argument("--shape", choices=sorted(SHAPES), default="both", help=shapes)
     options = parser.parse_args()
     seed = random.SystemRandom().randrange(SEED_MAX) if options.seed is None else options.seed

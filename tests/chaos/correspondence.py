@@ -78,10 +78,10 @@ def draw_correspondences(seed: int, event_count: int, end: datetime) -> list[Cor
     steps = _Steps(end.astimezone(UTC).replace(microsecond=0) - timedelta(seconds=2 * event_count))
     world = World(steps.now, seed=seed, account_id=ACCOUNT_ID)
     inboxes = (
-        world.directory.add_inbox(WHATSAPP, "WhatsApp", inbox_id=WHATSAPP_INBOX),
-        world.directory.add_inbox(INSTAGRAM, "Instagram", inbox_id=INSTAGRAM_INBOX),
+        world.setup.add_inbox(WHATSAPP, "WhatsApp", inbox_id=WHATSAPP_INBOX),
+        world.setup.add_inbox(INSTAGRAM, "Instagram", inbox_id=INSTAGRAM_INBOX),
     )
-    agent = world.directory.add_agent("Bruna Sales", "bruna@example.com")
+    agent = world.setup.add_agent("Bruna Sales", "bruna@example.com")
     count = max(CORRESPONDENCES_MIN, event_count // EVENTS_PER_CORRESPONDENCE)
     desk = _Desk(world, agent, draw, [(_person(number), inboxes[number % 2]) for number in range(count)])
     while desk.letter_count < event_count:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
-from chassis.embedded.suite import APP_STOP_TIMEOUT_SECONDS, answers_ready
+from embedded.suite import APP_STOP_TIMEOUT_SECONDS, answers_ready
 from tests.chaos.observer import LOOK_SECONDS, Observer
 from tests.chaos.plan import WORKERS, Fault, Kind, serves_http
 from tests.chaos.sender import Outages

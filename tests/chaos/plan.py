@@ -6,7 +6,7 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
-from chassis.embedded.shapes import Shape
+from embedded.shapes import Shape
 
 SERVERS = ("postgres", "nats")
 LEANED_ON = SERVERS
@@ -52,8 +52,8 @@ def applications_of(shape: Shape) -> tuple[str, ...]:
     match shape:
         case Shape.ALL:
             return ("all",)
-        case Shape.DOOR:
-            return ("door", "rest")
+        case Shape.RECEIVER:
+            return ("receiver", "rest")
         case Shape.SERVICES:
             return SERVICE_PROCESSES
 
@@ -65,7 +65,7 @@ def processes_of(shape: Shape) -> tuple[str, ...]:
 
 def serves_http(target: str) -> bool:
     """Whether the process is the gateway's own."""
-    return target in ("gateway", "all", "door")
+    return target in ("gateway", "all", "receiver")
 
 
 def draw_plan(seed: int, fault_count: int, shape: Shape) -> list[Fault]:

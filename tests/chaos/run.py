@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.shapes import Shape
+from embedded.errors import EmbeddedError
+from embedded.shapes import Shape
 from tests.chaos import invariants
 from tests.chaos.correspondence import Correspondence, draw_correspondences
 from tests.chaos.hand import Done, Hand

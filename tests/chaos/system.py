@@ -13,12 +13,12 @@ from uuid import UUID, uuid4
 
 from chassis import auth, crypto, migrate, rpc
 from chassis.clock import SystemClock
-from chassis.embedded.child import ChildSpec
-from chassis.embedded.ports import LOOPBACK, free_port
-from chassis.embedded.shapes import SERVICES, Addresses, AppProcess, Shape, app_environment, role_of, serve_command
-from chassis.embedded.suite import APP_READY_TIMEOUT_SECONDS, APP_STOP_TIMEOUT_SECONDS, Suite, answers_ready
-from chassis.embedded.supervisor import Supervisor
 from chassis.migrations import READER_ROLE
+from embedded.child import ChildSpec
+from embedded.ports import LOOPBACK, free_port
+from embedded.shapes import SERVICES, Addresses, AppProcess, Shape, app_environment, role_of, serve_command
+from embedded.suite import APP_READY_TIMEOUT_SECONDS, APP_STOP_TIMEOUT_SECONDS, Suite, answers_ready
+from embedded.supervisor import Supervisor
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
@@ -77,7 +77,7 @@ async def running_system(home: Path, shape: Shape) -> AsyncIterator[System]:
     )
     try:
         await suite.start()
-        path, api_key = await _furnish(suite)
+        path, api_key = await _set_up(suite)
         url = f"http://{LOOPBACK}:{suite.http_port}"
         yield System(suite, url + path, f"{url}/api/v1/stream", api_key)
     finally:
@@ -124,7 +124,7 @@ def _second_ingest(suite: Suite) -> Sequence[ChildSpec]:
     ]
 
 
-async def _furnish(suite: Suite) -> tuple[str, str]:
+async def _set_up(suite: Suite) -> tuple[str, str]:
     """Makes an organization with a connection and two channels; answers the webhook's path and an API key."""
     private_key = auth.load_private_key(suite.directory / "keys", OPERATOR)
     signer = auth.TokenSigner(OPERATOR, private_key, SystemClock())

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded.shapes import Shape
+from embedded.shapes import Shape
 from tests.chaos.plan import draw_short_plan
 from tests.chaos.run import run
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime
 
 import pytest
 
-from chassis.embedded.shapes import Shape
+from embedded.shapes import Shape
 from tests.chaos.correspondence import Correspondence, Said, draw_correspondences
 from tests.chaos.invariants import answers_in_time, behind_others, processes_lived, unlike
 from tests.chaos.plan import Kind, draw_plan, draw_short_plan, processes_of

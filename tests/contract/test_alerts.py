@@ -18,8 +18,8 @@ from chassis.telemetry import Metrics
 from cli.metrics import children, merge
 from gateway.listening.connections import Connections
 from gateway.metrics import HttpMetrics, WebhookMetrics
-from services.ingest.accept import DoorMetrics
-from services.ingest.worker import WorkerMetrics
+from services.ingest.acceptance.acceptor import AcceptorMetrics
+from services.ingest.processing.worker import WorkerMetrics
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy/alerts"
@@ -38,7 +38,7 @@ def labels() -> dict[str, set[str]]:
     HttpMetrics(metrics.registry)
     WebhookMetrics(metrics.registry)
     Connections(registry=metrics.registry, monotonic=float)
-    DoorMetrics(metrics.registry)
+    AcceptorMetrics(metrics.registry)
     WorkerMetrics(metrics.registry)
     served = {
         SAMPLE_SUFFIXES.sub("", cast("Any", metric)._name): set(cast("Any", metric)._labelnames)

@@ -142,6 +142,6 @@ def code_texts() -> frozenset[str]:
 
 
 def _sources() -> Iterator[Path]:
-    for directory in ("bench", "chassis", "cli", "gateway", "sandbox", "services"):
+    for directory in ("bench", "chassis", "cli", "embedded", "gateway", "sandbox", "services"):
         yield from sorted((ROOT / directory).rglob("*.py"))
     yield from sorted((ROOT / "protos").rglob("*.proto"))

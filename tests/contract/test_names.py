@@ -45,7 +45,7 @@ def test_a_service_gives_only_reasons_of_its_own_list_or_of_the_general_one(serv
 
 
 def test_chassis_and_gateway_give_only_reasons_of_the_general_list() -> None:
-    raised = raised_in("chassis", "gateway")
+    raised = raised_in("chassis", "embedded", "gateway")
     assert {reason: places for reason, places in raised.items() if reason not in GENERAL} == {}
     assert {kind.reason for kind in problems._KINDS.values()} <= GENERAL
     assert {reason for reason, _ in problems._HTTP_REASONS.values()} <= GENERAL
@@ -57,7 +57,7 @@ def test_every_way_to_refuse_a_webhook_is_told_apart_in_words() -> None:
 
 
 def test_no_list_holds_a_reason_that_nobody_gives() -> None:
-    raised = set(raised_in("chassis", "gateway", "services"))
+    raised = set(raised_in("chassis", "embedded", "gateway", "services"))
     raised |= {kind.reason for kind in problems._KINDS.values()} | {check.value for check in Check}
     raised |= {reason for reason, _ in problems._HTTP_REASONS.values()} | {"BODY_INCOMPLETE"}
     raised |= {problem.reason for problem in vars(problems).values() if isinstance(problem, problems.Problem)}

@@ -26,7 +26,7 @@ from schemathesis.specs.openapi.checks import (
 )
 from urllib3.util import Retry
 
-from tests.office import Office, open_office
+from tests.harness import Harness, open_harness
 from tests.world import World
 
 EXAMPLES_PER_OPERATION = 10
@@ -52,10 +52,10 @@ NONSENSE: tuple[Any, ...] = (*UNSTORABLE_TEXTS, *NUMBERS_OUT_OF_RANGE, *ENDS_OF_
 
 
 @pytest.fixture(scope="module")
-async def office(world: World) -> AsyncIterator[Office]:
+async def harness(world: World) -> AsyncIterator[Harness]:
     """An organization with a key that may do everything."""
     async with aiohttp.ClientSession() as session:
-        yield await open_office(world, session)
+        yield await open_harness(world, session)
 
 
 def described(url: str) -> Any:
@@ -73,14 +73,14 @@ def described(url: str) -> Any:
 @pytest.mark.filterwarnings("ignore:Do not use the `random` module:hypothesis.errors.HypothesisDeprecationWarning")
 @pytest.mark.timeout(180)
 @pytest.mark.parametrize("mode", [GenerationMode.POSITIVE, GenerationMode.NEGATIVE], ids=["right", "wrong"])
-async def test_every_operation_answers_what_its_description_promises(office: Office, mode: GenerationMode) -> None:
+async def test_every_operation_answers_what_its_description_promises(harness: Harness, mode: GenerationMode) -> None:
     def try_all() -> tuple[int, list[str]]:
         tried, broken = 0, []
         with requests.Session() as session:
-            session.headers["X-Api-Key"] = office.api_key
+            session.headers["X-Api-Key"] = harness.api_key
             # A kept connection that the server closes while a request is on its way is nobody's fault.
             session.mount("http://", HTTPAdapter(max_retries=Retry(total=2, allowed_methods=None)))
-            for result in described(office.url).get_all_operations():
+            for result in described(harness.url).get_all_operations():
                 operation = result.ok()
                 if operation.label == NEVER_ENDING:
                     continue
@@ -124,9 +124,9 @@ def _try(operation: Any, mode: GenerationMode, session: requests.Session) -> lis
 
 
 @pytest.mark.timeout(180)
-async def test_nonsense_in_any_single_field_is_refused_or_taken_but_never_breaks_anything(office: Office) -> None:
+async def test_nonsense_in_any_single_field_is_refused_or_taken_but_never_breaks_anything(harness: Harness) -> None:
     """Every field of every query and body in turn holds what no column, calendar or number can."""
-    async with office.session.get(f"{office.url}/api/openapi.json") as response:
+    async with harness.session.get(f"{harness.url}/api/openapi.json") as response:
         document = await response.json()
     asked, broken = 0, []
     for template, item in document["paths"].items():
@@ -135,8 +135,8 @@ async def test_nonsense_in_any_single_field_is_refused_or_taken_but_never_breaks
                 continue
             for path, query, body in _nonsense(document, template, operation):
                 asked += 1
-                async with office.session.request(
-                    method.upper(), office.url + path, params=query, json=body, headers={"X-Api-Key": office.api_key}
+                async with harness.session.request(
+                    method.upper(), harness.url + path, params=query, json=body, headers={"X-Api-Key": harness.api_key}
                 ) as answer:
                     if answer.status >= 500:
                         broken.append(f"{method} {path} {query} {body} → {answer.status} {await answer.text()}"[:600])

@@ -14,9 +14,9 @@ NAMES = {"ClientSession", "TCPConnector", "open_connection", "create_connection"
 OURS = {"chassis", "migrate"}
 """Whose functions of these names open something else: a connection to the database of the installation."""
 TO_OUR_OWN = {
-    "chassis/embedded/nats.py",
-    "chassis/embedded/redis.py",
-    "chassis/embedded/suite.py",
+    "embedded/nats.py",
+    "embedded/redis.py",
+    "embedded/suite.py",
 }
 """Ask children of `prosa up`, on loopback ports of its own, whether they are ready."""
 
@@ -38,6 +38,8 @@ def calls_of(path: Path) -> set[str]:
 
 @pytest.mark.case("S3")
 def test_only_the_guard_opens_connections_to_what_others_name() -> None:
-    files = [path for folder in ("chassis", "gateway", "services") for path in (ROOT / folder).rglob("*.py")]
+    files = [
+        path for folder in ("chassis", "embedded", "gateway", "services") for path in (ROOT / folder).rglob("*.py")
+    ]
     calling = {str(path.relative_to(ROOT)) for path in files if calls_of(path)}
     assert calling == {GUARD, *TO_OUR_OWN}

@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from importlib import metadata
 from pathlib import Path
 
-from chassis.embedded.shapes import REDIS_TARGETS
+from embedded.shapes import REDIS_TARGETS
 from services.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]

@@ -15,14 +15,14 @@ STATEMENT = re.compile(
     r"|(?:create|alter|drop|truncate|lock)\s+(?:table|index|function|view)\s)",
     re.DOTALL,
 )
-CALLS = {"exec_driver_sql", "execute", "executemany", "fetch_one"}
+CALLS = {"execute", "executemany", "fetch_one"}
 OWN_TABLES = {
     "chassis/alembic_environment/env.py",
     "chassis/consumer.py",
     "chassis/database_trouble.py",
     "chassis/db.py",
     "chassis/descent.py",
-    "chassis/embedded/postgres.py",
+    "embedded/postgres.py",
     "chassis/idempotency.py",
     "chassis/installation.py",
     "chassis/keys.py",
@@ -34,7 +34,6 @@ OWN_TABLES = {
     "chassis/pool.py",
     "chassis/process.py",
     "chassis/relay.py",
-    "chassis/requests.py",
     "chassis/statements.py",
     "chassis/upkeep.py",
 }
@@ -81,7 +80,7 @@ def test_the_chassis_speaks_sql_where_it_owns_a_table() -> None:
 @pytest.mark.parametrize(
     "code",
     [
-        'await tx.exec_driver_sql(QUERY, {"a": 1})',
+        'await tx.execute(QUERY, {"a": 1})',
         "QUERY = 'select 1 as one from crm.deals'",
         "QUERY = f'update {schema}.deals set state = 1'",
         "QUERY = '''\\n  with found as (\\n select 1) insert into x select 1'''",

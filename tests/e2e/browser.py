@@ -73,7 +73,7 @@ class Visitor:
         wide = await self.page.evaluate("document.documentElement.scrollWidth - document.documentElement.clientWidth")
         assert wide <= 0, f"{name} is wider than its screen"
 
-    def hear(self, message: ConsoleMessage) -> None:
+    def listen(self, message: ConsoleMessage) -> None:
         """Keeps an error of the console. The browser itself tells there of every 401: nobody is signed in yet."""
         expected = message.location["url"].endswith("/api/v1/session") and "401" in message.text
         if message.type == "error" and not expected:
@@ -92,7 +92,7 @@ async def visitor(browser: Browser, *, locale: str = "pt-BR", width: int = 1280)
     context.set_default_timeout(WAIT_MS)
     page = await context.new_page()
     person = Visitor(context, page)
-    page.on("console", person.hear)
+    page.on("console", person.listen)
     page.on("pageerror", lambda error: person.broken.append(str(error)))
     try:
         yield person

@@ -15,8 +15,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 
-from chassis.embedded.ports import free_port
-from chassis.embedded.shapes import source_path
+from embedded.ports import free_port
+from embedded.shapes import source_path
 
 READY_SECONDS = 90.0
 STOP_SECONDS = 45.0

@@ -17,8 +17,8 @@ import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import pytest
 from playwright.async_api import Page, expect
 
-from chassis.embedded.shapes import Shape
 from cli.smoke.bodies import Writer, flat_message
+from embedded.shapes import Shape
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
@@ -39,7 +39,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 
 @pytest.mark.timeout(300)
 async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
-    content = await suite.start("--demo", "--shape", Shape.DOOR)
+    content = await suite.start("--demo", "--shape", Shape.RECEIVER)
     expect.set_options(timeout=WAIT_MS)
     async with open_browser() as browser, _provider() as session:
         async with visitor(browser) as person:

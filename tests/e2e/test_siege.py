@@ -18,8 +18,8 @@ import orjson
 import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import pytest
 
-from chassis.embedded.shapes import Shape
 from cli.smoke.bodies import Writer, flat_message
+from embedded.shapes import Shape
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.e2e.suite import Suite
@@ -41,7 +41,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 @pytest.mark.timeout(240)
 @pytest.mark.case("S4", "S12")
 async def test_strangers_and_the_end_of_the_receiver_keep_no_genuine_webhook_out(suite: Suite) -> None:
-    content = await suite.start("--demo", "--shape", Shape.DOOR)
+    content = await suite.start("--demo", "--shape", Shape.RECEIVER)
     await _nobody_is_refused_while_the_receiver_is_started_again(suite, content)
     siege = await besiege(suite, content, STRANGERS, AT_ONCE, SECONDS)
     assert siege.faults() == [], siege.told()

@@ -21,11 +21,11 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from chassis.crypto import KEY_FILE
-from chassis.embedded.ports import LOOPBACK
-from chassis.embedded.shapes import Shape
 from cli.readings import READINGS
 from cli.smoke.bodies import Writer, flat_message
 from cli.smoke.command import SCENARIOS
+from embedded.ports import LOOPBACK
+from embedded.shapes import Shape
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.e2e.suite import Suite
@@ -60,7 +60,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
 @pytest.mark.req("OP-01", "OP-02", "OP-03", "OP-17", "OP-23")
 @pytest.mark.req("IN-01", "IN-03", "IN-04", "IN-05", "IN-06", "IN-07")
 async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: Suite) -> None:
-    printed = await suite.start("--demo", "--shape", Shape.DOOR)
+    printed = await suite.start("--demo", "--shape", Shape.RECEIVER)
     content = suite.bootstrap()
     assert content == printed
     assert content.keys() == BOOTSTRAP_KEYS
@@ -68,7 +68,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
     async with aiohttp.ClientSession(headers={"X-Api-Key": content["api_key"]}) as session:
         await _conversations_arrive(session, content["url"])
         await _pages_answer(session, content)
-        await _the_stand_in_alone_is_reached(session, content)
+        await _the_fake_alone_is_reached(session, content)
         await _smoke_passes(suite)
         await _status_tells_all(suite)
         await _a_blocked_consumer_loses_nothing(suite, session, content)
@@ -79,7 +79,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
 
     await suite.end(signal.SIGKILL)
     await suite.until_gone()
-    again = await suite.start("--shape", Shape.DOOR)
+    again = await suite.start("--shape", Shape.RECEIVER)
     assert {**again, "metrics_url": "", "grpc_address": ""} == {**content, "metrics_url": "", "grpc_address": ""}
     async with aiohttp.ClientSession(headers={"X-Api-Key": again["api_key"]}) as session:
         assert contacts <= await _contacts(session, again["url"])
@@ -90,7 +90,7 @@ async def test_one_command_brings_everything_up_and_kills_do_not_matter(suite: S
     lost = suite.home / "keys" / KEY_FILE
     kept = lost.read_bytes()
     lost.unlink()
-    code, out, _ = await suite.run("up", "--json", "--shape", Shape.DOOR)
+    code, out, _ = await suite.run("up", "--json", "--shape", Shape.RECEIVER)
     assert (code, json.loads(out)["error"]["reason"]) == (2, "KEYS_LOST")
     assert not lost.exists(), "no key takes the place of one that secrets are sealed with"
     lost.write_bytes(kept)
@@ -126,7 +126,7 @@ async def _conversations_arrive(session: aiohttp.ClientSession, url: str) -> Non
             await asyncio.sleep(0.1)
 
 
-async def _the_stand_in_alone_is_reached(session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
+async def _the_fake_alone_is_reached(session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
     """The demo lets outgoing calls reach its Chatwoot on loopback, and nothing else there."""
     connections = f"{content['url']}/api/v1/connections"
 
@@ -192,7 +192,7 @@ async def _status_tells_all(suite: Suite) -> None:
     code, out, _ = await suite.run("status", "--json")
     told = json.loads(out)
     assert (code, told["ready"], told["home"]) == (0, True, str(suite.home))
-    assert {"postgres", "nats", "door", "rest"} <= {process["name"] for process in told["processes"]}
+    assert {"postgres", "nats", "receiver", "rest"} <= {process["name"] for process in told["processes"]}
     for process in told["processes"]:
         assert datetime.fromisoformat(process["start_time"]) <= datetime.now(UTC)
         assert set(process["dependencies"].values()) <= {"ok"}
@@ -217,7 +217,7 @@ async def _a_blocked_consumer_loses_nothing(
         os.kill(worker, signal.SIGCONT)
     ids = await _processed(session, content["url"], begun)
     assert await _away(session, content) == set(), "monitoring sees that it is back"
-    _one_id_is_found_in_every_room(suite, next(iter(ids)))
+    _one_id_is_found_in_every_service(suite, next(iter(ids)))
     words = ("events", "replay", "--org", ORGANIZATION, "--since", begun.isoformat(), "--state", "processed")
     code, out, err = await suite.run(*words, "--yes", "--json")
     assert code == 0, err
@@ -245,7 +245,7 @@ def _samples(page: str, name: str) -> dict[str, float]:
     }
 
 
-def _one_id_is_found_in_every_room(suite: Suite, correlation_id: str) -> None:
+def _one_id_is_found_in_every_service(suite: Suite, correlation_id: str) -> None:
     """Follows one message through the logs as support does: by its one id."""
     lines = [
         json.loads(line)
@@ -254,8 +254,8 @@ def _one_id_is_found_in_every_room(suite: Suite, correlation_id: str) -> None:
         if correlation_id in line
     ]
     loggers = " ".join(line["logger"] for line in lines)
-    for room in ("gateway.", "services.ingest.", "services.identity.", "services.crm.", "services.conversation."):
-        assert room in loggers, (room, loggers)
+    for service in ("gateway.", "services.ingest.", "services.identity.", "services.crm.", "services.conversation."):
+        assert service in loggers, (service, loggers)
 
 
 async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int) -> int:

@@ -18,9 +18,9 @@ import grpc.aio
 from sqlalchemy.engine import make_url
 
 from chassis.consumer import Consumer
-from chassis.embedded.servers import EmbeddedServers
 from chassis.leases import Leases
 from chassis.migrations import SERVICES
+from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
@@ -37,7 +37,7 @@ from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
 from tests.conftest import ALL_TARGETS, clear_streams, create_database
-from tests.office import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Office, changed, sample
+from tests.harness import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Harness, changed, sample
 from tests.world import World, settings_for, start_world
 
 FILLED = "prosa_filled"
@@ -110,21 +110,21 @@ def plain_url(url: str) -> str:
 async def _fill(world: World, session: aiohttp.ClientSession) -> Filled:
     filled = []
     for place, name in enumerate(("Aurora", "Belvedere")):
-        office, party = await _open(world, session, name, 9000 + place)
-        await _receive(office, name)
+        harness, party = await _open(world, session, name, 9000 + place)
+        await _receive(harness, name)
         await _work(world, party, name)
-        filled.append((office, party))
+        filled.append((harness, party))
     parties = [party for _, party in filled]
     await _consume_as_those_who_have_no_consumer(world, parties)
     for party in parties:
         await _until_everything_came_round(world, party)
     await _freeze(world)
-    for office, party in filled:
-        await _leave_waiting(world, office, party)
+    for harness, party in filled:
+        await _leave_waiting(world, harness, party)
     return Filled(FILLED, *parties)
 
 
-async def _open(world: World, session: aiohttp.ClientSession, name: str, account_id: int) -> tuple[Office, Party]:
+async def _open(world: World, session: aiohttp.ClientSession, name: str, account_id: int) -> tuple[Harness, Party]:
     email = f"dona@{name.lower()}.example"
     created = (
         await world.as_service("cli")
@@ -164,7 +164,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
                 connection_id=connection.connection_id, name=f"{name} {inbox_id}", source=source, inbox_id=inbox_id
             )
         )
-    office = Office(world, organization_id, connection, keys["kept"].secret, session, account_id)
+    harness = Harness(world, organization_id, connection, keys["kept"].secret, session, account_id)
     party = Party(
         name,
         organization_id,
@@ -177,10 +177,10 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         secret,
         browser.session_secret,
     )
-    return office, party
+    return harness, party
 
 
-async def _receive(office: Office, name: str) -> None:
+async def _receive(harness: Harness, name: str) -> None:
     """The same people write to both organizations; what they say and what they are called differs."""
     secret = f"{SECRET}-{name}"
     whatsapp = changed(
@@ -191,12 +191,12 @@ async def _receive(office: Office, name: str) -> None:
     again = [changed(body, id=body["id"] + LATER, content=f"Mais de {name}") for body in (whatsapp, instagram)]
     reaction = changed(whatsapp, id=5121, content="👍", content_attributes={"is_reaction": True, "in_reply_to": 5120})
     for body in (whatsapp, instagram, *again, reaction):
-        event = await office.deliver(body, secret=secret)
+        event = await harness.deliver(body, secret=secret)
         assert event["state"] == "PROCESSED", event
-    event = await office.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
+    event = await harness.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
     assert event["state"] == "DEAD_LETTER", event
     # With a reason that stays, also when the dead letter is replayed.
-    event = await office.deliver(sample("conversation_typing_on.agent"), secret=secret)
+    event = await harness.deliver(sample("conversation_typing_on.agent"), secret=secret)
     assert event["state"] == "IGNORED", event
 
 
@@ -330,7 +330,7 @@ async def _freeze(world: World) -> None:
         )
 
 
-async def _leave_waiting(world: World, office: Office, party: Party) -> None:
+async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
     """One fact of every service that waits for its relay, and a webhook that waits for its lane."""
     acting = world.as_key(party.organization_id, "*")
     contact = await acting.stub(ContactServiceStub).CreateContact(
@@ -355,7 +355,7 @@ async def _leave_waiting(world: World, office: Office, party: Party) -> None:
             name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
         )
     )
-    status, answer = await office.post(
+    status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),
             id=777001,

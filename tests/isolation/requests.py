@@ -23,9 +23,9 @@ from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_s
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
+from tests.harness import INSTAGRAM_INBOX
 from tests.isolation.contracts import Rpc
 from tests.isolation.filling import PASSWORD, Party
-from tests.office import INSTAGRAM_INBOX
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """One organization's rows by table, ``service.table``."""

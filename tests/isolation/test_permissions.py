@@ -287,5 +287,5 @@ async def test_a_revoked_principal_is_refused_everywhere(server: Server, world: 
     token = tokens.person(role=OWNER)
     principal = jwt.decode(token, options={"verify_signature": False})["sub"]
     assert {await server.outcome(rpc, token) for rpc in open_to_people} == {ALLOWED}
-    world.host.revocations.hear([(principal, world.clock.now().timestamp())], complete=False)
+    world.host.revocations.update([(principal, world.clock.now().timestamp())], complete=False)
     assert {await server.outcome(rpc, token) for rpc in open_to_people} == {UNAUTHENTICATED}

@@ -8,7 +8,7 @@ from uuid import uuid4
 
 import pytest_asyncio
 
-from chassis.embedded.servers import EmbeddedServers
+from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
 from tests.isolation.filling import Filled, filled_database, named_url
 

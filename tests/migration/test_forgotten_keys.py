@@ -18,7 +18,7 @@ from sqlalchemy.engine import make_url
 
 from chassis import crypto, keys, migrate
 from chassis.crypto import Vault
-from chassis.embedded.servers import embedded_servers
+from embedded.servers import embedded_servers
 from tests.isolation.filling import named_url
 from tests.unit.cli.running import document, prosa
 

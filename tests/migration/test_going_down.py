@@ -13,8 +13,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from chassis import descent, migrate
-from chassis.embedded.shapes import source_path
 from chassis.migrations import SERVICES
+from embedded.shapes import source_path
 from tests.isolation.filling import Filled
 from tests.migration.conftest import NewDatabase
 from tests.migration.test_migrations import _versions, row_counts, structure

@@ -18,9 +18,9 @@ from sqlalchemy.engine import Engine, make_url
 
 from chassis import migrate
 from chassis.clock import SystemClock
-from chassis.embedded.servers import embedded_servers
 from chassis.ids import Uuid7Ids
 from chassis.migrations import READER_ROLE, SERVICES, create_schema, owner, role
+from embedded.servers import embedded_servers
 from tests.conftest import create_database
 from tests.isolation.catalogue import connect, partitions, relations, rows
 from tests.isolation.filling import Filled, named_url

@@ -22,7 +22,7 @@ OF_FACTS = "tests/integration/main_way/test_facts_and_effects.py"
 MUTANTS = (
     Mutant(
         "facts of messages are left outside of the transaction that records them",
-        "services/conversation/recording.py",
+        "services/conversation/messages/recording.py",
         "        await self._outbox.add(tx, fold.facts, now)\n",
         "        async with self._db.transaction(*{fact.organization_id for fact in fold.facts}) as apart:\n"
         "            await self._outbox.add(apart, fold.facts, now)\n",
@@ -187,7 +187,7 @@ MUTANTS = (
     ),
     Mutant(
         "a request_id answers whatever body comes under it",
-        "chassis/requests.py",
+        "chassis/idempotency.py",
         "row.method != method or bytes(row.body_hash) != _body_hash(request)",
         "row.method != method",
         (
@@ -200,7 +200,9 @@ MUTANTS = (
         "chassis/auth.py",
         '(current.kind == "key" or current.issue_time <= moment)',
         "(current.issue_time <= moment)",
-        ("tests/unit/test_revocations.py::test_a_revoked_key_is_refused_also_with_a_token_that_was_being_signed",),
+        (
+            "tests/unit/chassis/test_revocations.py::test_a_revoked_key_is_refused_also_with_a_token_that_was_being_signed",
+        ),
     ),
     Mutant(
         "revocations are forgotten before the tokens they are about",
@@ -208,7 +210,7 @@ MUTANTS = (
         "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60",
         "horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS + 60",
         (
-            "tests/unit/test_revocations.py::test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed",
+            "tests/unit/chassis/test_revocations.py::test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed",
         ),
     ),
     Mutant(
@@ -252,10 +254,10 @@ MUTANTS = (
     ),
     Mutant(
         "an alarm for one who has gone ends all who wait",
-        "chassis/batching.py",
+        "chassis/batcher.py",
         "((done := self._due[0][1]).done() or self._due[0][0] <= loop.time())",
         "(done := self._due[0][1]) is not None",
-        ("tests/unit/gateway/test_batching.py::test_the_time_of_each_begins_when_it_comes",),
+        ("tests/unit/chassis/test_batcher.py::test_the_time_of_each_begins_when_it_comes",),
     ),
     Mutant(
         "a stop while it starts leaves its jobs with their leases",

@@ -5,10 +5,10 @@ from __future__ import annotations
 from tests.mutants.table import Mutant
 
 VERIFY = "services/ingest/providers/chatwoot/verify.py"
-OF_THE_FEED = "tests/integration/ingest/test_feed_positions.py"
+OF_THE_FEED = "tests/integration/ingest/feed/test_feed_positions.py"
 OF_THE_LEGACY_PATH = "tests/integration/main_way/test_legacy_path.py"
-OF_THE_WAY_IN = "tests/integration/main_way/test_door.py"
-OF_VERIFY = "tests/unit/ingest/test_chatwoot_verify.py"
+OF_THE_WAY_IN = "tests/integration/main_way/test_accepting.py"
+OF_VERIFY = "tests/unit/ingest/providers/test_chatwoot_verify.py"
 
 OF_FAILING = "tests/integration/main_way/test_failing_again.py"
 OF_SAMENESS = "tests/integration/main_way/test_sameness.py"
@@ -44,12 +44,14 @@ MUTANTS = (
         "services/ingest/providers/blanking.py",
         '*(b"provider_config", b"provider_connection"),',
         'b"provider_config",',
-        ("tests/unit/ingest/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",),
+        (
+            "tests/unit/ingest/providers/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",
+        ),
     ),
     Mutant(
         "every copy of a message is a message",
-        "services/conversation/recording.py",
-        "        if told.network_message_id:\n",
+        "services/conversation/messages/recording.py",
+        "        if reported.network_message_id:\n",
         "        if False:\n",
         (
             (
@@ -60,8 +62,8 @@ MUTANTS = (
     ),
     Mutant(
         "a message is the same whenever it was written",
-        "services/conversation/domain/message.py",
-        "        return abs(kept.told_time_us - told.told_time_us) > SAME_TIME_US\n",
+        "services/conversation/messages/domain/message.py",
+        "        return abs(kept.told_time_us - reported.told_time_us) > SAME_TIME_US\n",
         "        return False\n",
         (f"{OF_SAMENESS}::TestAnotherThingUnderAUsedId::test_a_restored_chatwoot_overwrites_nobody_and_loses_nothing",),
     ),
@@ -76,14 +78,14 @@ MUTANTS = (
     ),
     Mutant(
         "the feed is in the order of event time",
-        "services/ingest/feed_store.py",
+        "services/ingest/feed/store.py",
         "type, payload, event_time, correlation_id, trace_parent, place)\norder by place\n",
         "type, payload, event_time, correlation_id, trace_parent, place)\norder by event_time\n",
         (f"{OF_THE_FEED}::test_facts_keep_the_order_in_which_they_were_left_whatever_their_times_say",),
     ),
     Mutant(
         "a look at the feed passes over what it did not go through",
-        "services/ingest/feed_store.py",
+        "services/ingest/feed/store.py",
         "        return Page(facts, facts[-1].position, more=True)\n",
         "        return Page(facts, rows[0].reached, more=True)\n",
         (f"{OF_THE_FEED}::test_a_page_that_is_full_before_the_look_is_over_leaves_the_rest_to_the_next",),
@@ -140,7 +142,7 @@ MUTANTS = (
         '        *(b"provider_config",),\n',
         (
             f"{OF_THE_WAY_IN}::test_secrets_reach_no_stored_body",
-            "tests/unit/ingest/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",
+            "tests/unit/ingest/providers/test_blanking.py::test_the_value_of_a_secret_field_is_replaced_and_nothing_else",
         ),
     ),
     Mutant(
@@ -159,15 +161,15 @@ MUTANTS = (
     ),
     Mutant(
         "a secret that cannot be opened stays when another is added",
-        "services/ingest/connection_servicer.py",
+        "services/ingest/connections/servicer.py",
         "[*superseded, *broken]",
         "superseded",
         (f"{OF_THE_WAY_IN}::test_a_secret_that_cannot_be_opened_shuts_out_its_connection_and_no_other",),
     ),
     Mutant(
         "what is told again opens a deal that was closed",
-        "services/ingest/path.py",
-        "    return not journey.wants_deal and journey.contact.outcome != identity_pb.RESOLUTION_OUTCOME_CREATED\n",
+        "services/ingest/processing/pipeline.py",
+        "    return not item.wants_deal and item.contact.outcome != identity_pb.RESOLUTION_OUTCOME_CREATED\n",
         "    return False\n",
         (
             f"{OF_TELLING_AGAIN}::test_a_message_that_is_told_again_opens_no_deal",

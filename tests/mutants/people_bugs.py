@@ -4,15 +4,15 @@ from __future__ import annotations
 
 from tests.mutants.table import Mutant
 
-RULE = "services/identity/domain.py"
-OF_RULE = "tests/unit/identity/test_resolution_rule.py"
-RECORD = "services/conversation/domain/record.py"
-OF_CONVERSATIONS = "tests/unit/conversation/test_conversations.py"
+RULE = "services/identity/contacts/domain.py"
+OF_RULE = "tests/unit/identity/contacts/test_resolution_rule.py"
+RECORD = "services/conversation/messages/domain/record.py"
+OF_CONVERSATIONS = "tests/unit/conversation/messages/test_conversations.py"
 OF_DEALS = "tests/integration/crm/test_ensure_deals.py"
 OF_PEOPLE = "tests/integration/main_way/test_people.py"
 OF_REFERENCES = "tests/integration/main_way/test_used_references.py"
 OF_REACTIONS = "tests/integration/conversation/test_reaction_ids.py"
-OF_RECORD = "tests/integration/conversation/test_recording.py"
+OF_RECORD = "tests/integration/conversation/messages/test_recording.py"
 
 MUTANTS = (
     Mutant(
@@ -20,23 +20,27 @@ MUTANTS = (
         RULE,
         "    if len(contacts) > 1:\n        return _ambiguous(found, contacts)\n",
         "",
-        ("tests/integration/identity/test_resolution.py::test_several_candidates_are_left_alone_and_asked_about_once",),
+        (
+            "tests/integration/identity/contacts/test_resolution.py::test_several_candidates_are_left_alone_and_asked_about_once",
+        ),
     ),
     Mutant(
         "a LID that stood in stays beside the phone",
         RULE,
-        "            decision.promote, decision.retire = found.stand_ins[0], tuple(found.stand_ins[1:])\n",
+        "            decision.promote, decision.retire = found.provisionals[0], tuple(found.provisionals[1:])\n",
         "            decision.link = True\n",
         (
-            "tests/integration/identity/test_resolution.py::test_a_lid_is_a_person_until_the_phone_is_known_and_then_gives_way",
+            "tests/integration/identity/contacts/test_resolution.py::test_a_lid_is_a_person_until_the_phone_is_known_and_then_gives_way",
         ),
     ),
     Mutant(
         "people are written without a lock",
-        "services/identity/resolver.py",
+        "services/identity/contacts/resolver.py",
         "            await resolution_store.lock_keys(tx, again)\n",
         "",
-        ("tests/integration/identity/test_resolution.py::test_two_ids_with_one_new_phone_at_once_make_one_contact",),
+        (
+            "tests/integration/identity/contacts/test_resolution.py::test_two_ids_with_one_new_phone_at_once_make_one_contact",
+        ),
     ),
     Mutant(
         "a stale report changes the state",
@@ -53,7 +57,7 @@ MUTANTS = (
         (f"{OF_CONVERSATIONS}::test_an_echo_of_before_the_resume_told_late_does_not_hand_over",),
     ),
     Mutant(
-        "an older message told late becomes the newest",
+        "an older message reported late becomes the newest",
         RECORD,
         "    newest = fresh is not None and is_newest(conversation, fresh)\n",
         "    newest = fresh is not None\n",
@@ -78,7 +82,7 @@ MUTANTS = (
         "chassis/canonical.py",
         "(?P<old_mobile>[6-9]",
         "(?P<old_mobile>[7-9]",
-        ("tests/unit/test_canonical.py::test_national_variants_of_one_number_are_one_identity",),
+        ("tests/unit/chassis/test_canonical.py::test_national_variants_of_one_number_are_one_identity",),
     ),
     Mutant(
         "an e-mail joins whoever has an id of the source already",
@@ -113,21 +117,21 @@ MUTANTS = (
     ),
     Mutant(
         "a number that changed is a stranger's whatever agrees",
-        "services/identity/evidence.py",
+        "services/identity/contacts/evidence.py",
         "    if known_name and known_name in (name, fold_name(person.removed_name)):\n        return False\n",
         "",
         (f"{OF_REFERENCES}::test_a_number_that_changes_stays_with_the_person_whom_something_else_names[name]",),
     ),
     Mutant(
         "an event of an unknown conversation is forgotten before the next of the same",
-        "services/conversation/recording.py",
+        "services/conversation/messages/recording.py",
         "                    nowhere.add(item.key)\n",
         "",
         (f"{OF_RECORD}::test_what_names_no_conversation_that_is_known_holds_back_its_own_and_halves_no_batch",),
     ),
     Mutant(
         "a reaction whose id another conversation got at that moment is lost",
-        "services/conversation/reaction_store.py",
+        "services/conversation/messages/reaction_store.py",
         "    if written.rowcount < len(ordered):\n",
         "    if written.rowcount > len(ordered):\n",
         (f"{OF_REACTIONS}::test_two_conversations_that_get_one_reaction_id_at_the_same_moment_have_one_each",),

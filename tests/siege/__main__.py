@@ -7,7 +7,7 @@ import asyncio
 import tempfile
 from pathlib import Path
 
-from chassis.embedded.shapes import Shape
+from embedded.shapes import Shape
 from tests.e2e.suite import Suite
 from tests.siege.run import besiege, may_hold
 
@@ -22,7 +22,7 @@ async def main(total: int, at_once_max: int, seconds: float) -> int:
     with tempfile.TemporaryDirectory(prefix="prosa-siege-") as directory:
         suite = Suite(Path(directory) / "home")
         try:
-            content = await suite.start("--demo", "--shape", Shape.DOOR)
+            content = await suite.start("--demo", "--shape", Shape.RECEIVER)
             siege = await besiege(suite, content, total, at_once_max, seconds)
         finally:
             await suite.close()

@@ -146,7 +146,7 @@ async def _refused(content: dict[str, Any]) -> dict[str, float]:
 
 
 def _logged(suite: Suite) -> list[dict[str, Any]]:
-    lines = (suite.home / "logs" / "door.log").read_text(encoding="utf-8").splitlines()
+    lines = (suite.home / "logs" / "receiver.log").read_text(encoding="utf-8").splitlines()
     return [json.loads(line) for line in lines if '"connections_refused"' in line]
 
 

@@ -181,16 +181,16 @@ class Strangers:
         """Comes, stays and goes; ends by itself."""
         draws = random.Random(self.seed)
         names, weights = list(KINDS), [weight for weight, _ in KINDS.values()]
-        room = asyncio.Semaphore(self.at_once_max)
+        free = asyncio.Semaphore(self.at_once_max)
         loop = asyncio.get_running_loop()
         begun = loop.time()
         async with asyncio.TaskGroup() as group:
             for number in range(self.total):
                 await asyncio.sleep(max(0.0, begun + self.seconds * number / self.total - loop.time()))
-                await room.acquire()
-                group.create_task(self._one(draws.choices(names, weights)[0], room))
+                await free.acquire()
+                group.create_task(self._one(draws.choices(names, weights)[0], free))
 
-    async def _one(self, name: str, room: asyncio.Semaphore) -> None:
+    async def _one(self, name: str, free: asyncio.Semaphore) -> None:
         self.came[name] += 1
         self._here += 1
         self.most_at_once = max(self.most_at_once, self._here)
@@ -207,4 +207,4 @@ class Strangers:
             self.turned_away += 1
         finally:
             self._here -= 1
-            room.release()
+            free.release()

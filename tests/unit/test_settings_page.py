@@ -23,7 +23,7 @@ def test_the_page_is_in_step_with_the_code() -> None:
 @pytest.mark.case("O11")
 def test_no_variable_that_the_code_names_is_missing() -> None:
     page = tool.PAGE.read_text(encoding="utf-8")
-    for folder in ("chassis", "cli", "gateway", "services"):
+    for folder in ("chassis", "cli", "embedded", "gateway", "services"):
         for file in (ROOT / folder).rglob("*.py"):
             for found in re.finditer(r"\bPROSA_[A-Z_]+", file.read_text(encoding="utf-8")):
                 assert NO_SETTINGS.fullmatch(found[0]) or f"`{found[0]}`" in page, (file, found[0])

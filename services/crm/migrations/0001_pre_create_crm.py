@@ -55,7 +55,7 @@ create table crm.stages (
 );
 """
 
-# contact_id is a value of identity's: no foreign key crosses rooms.
+# contact_id is a value of identity's: no foreign key crosses services.
 DEALS = """
 create table crm.deals (
   organization_id uuid not null,

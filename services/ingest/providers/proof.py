@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from services.ingest.directory import Connection
+from services.ingest.connections.cache import Connection
 from services.ingest.providers.authenticity import Check
 
 

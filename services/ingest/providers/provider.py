@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
-from services.ingest.connection_check import Checked, Kept
+from services.ingest.connections.check import Checked, Kept
 from services.ingest.normal_form import ConnectionContext, ParsedEvent
 from services.ingest.providers.authenticity import Credentials, Verdict
 from services.ingest.providers.blanking import SecretFields
@@ -15,7 +15,7 @@ from services.ingest.providers.blanking import SecretFields
 if TYPE_CHECKING:
     from chassis.outgoing import Outgoing
     from prosa.ingest.v1 import ingest_service_pb2 as pb
-    from services.ingest.directory import Directory
+    from services.ingest.connections.cache import ConnectionCache
     from services.ingest.providers.proof import Proof, Refusal
 
 
@@ -58,7 +58,8 @@ class Provider:
     """Whether a connection is as it should be; may ask the provider."""
     prove: (
         Callable[
-            [Directory, Mapping[int, pb.Webhook], Sequence[bytes], datetime], Awaitable[dict[int, Proof | Refusal]]
+            [ConnectionCache, Mapping[int, pb.Webhook], Sequence[bytes], datetime],
+            Awaitable[dict[int, Proof | Refusal]],
         ]
         | None
     ) = None

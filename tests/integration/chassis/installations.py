@@ -118,7 +118,7 @@ async def open_installation(url: str, nats: Nats) -> AsyncIterator[Installation]
     assert isinstance(installation_id, UUID)
     publisher, reader = (Database.connect(role_url(url, service)) for service in (PUBLISHER, READER))
     async with publisher.transaction() as tx:
-        await tx.exec_driver_sql(f"select {PUBLISHER}.maintain(%(now)s)", {"now": SystemClock().now()})
+        await tx.execute(f"select {PUBLISHER}.maintain(%(now)s)", {"now": SystemClock().now()})
     try:
         yield Installation(url, installation_id, publisher, reader, nats, Metrics())
     finally:

@@ -97,7 +97,7 @@ class Yard:
                 db=self.db,
                 leases=leases,
                 clock=self.clock,
-                nats=cast("Any", SimpleNamespace(hear=_nobody_wakes)),
+                nats=cast("Any", SimpleNamespace(listen=_nobody_wakes)),
                 metrics=options.pop("metrics", None) or Metrics(),
                 attempts=attempts,
                 lanes=lanes,

@@ -9,8 +9,8 @@ from uuid import UUID, uuid4
 import structlog
 
 from chassis.clock import SettableClock, SystemClock
-from chassis.embedded.servers import EmbeddedServers
 from chassis.migrations import PARTITIONS_AHEAD
+from embedded.servers import EmbeddedServers
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.crm.v1.events_pb2 import BoardCreated

@@ -58,7 +58,7 @@ async def database(world: World) -> AsyncIterator[Database]:
 
 async def hold(tx: Tx, name: str) -> None:
     """Writes a row."""
-    await tx.exec_driver_sql(_HOLD, {"name": name, "holder": uuid4()})
+    await tx.execute(_HOLD, {"name": name, "holder": uuid4()})
 
 
 async def test_each_is_told_once_and_after_the_commit(world: World, database: Database, heard: Heard) -> None:
@@ -84,7 +84,7 @@ async def test_nobody_is_told_of_what_was_taken_back(database: Database, heard: 
         async with database.transaction() as tx:
             tx.after_commit(heard.first)
             with pytest.raises(psycopg.errors.UndefinedTable):
-                await tx.exec_driver_sql("select from crm.nothing_of_that_name")
+                await tx.execute("select from crm.nothing_of_that_name")
 
     with pytest.raises(LookupError):
         await raise_inside()
@@ -140,7 +140,7 @@ async def test_a_call_that_left_a_fact_wakes_the_relay_and_one_that_left_none_do
     subject, marker = wake_subject("crm"), uuid4().hex.encode()
     said: asyncio.Queue[bytes] = asyncio.Queue()
 
-    async def hear(message: Msg) -> None:
+    async def listen(message: Msg) -> None:
         said.put_nowait(message.data)
 
     async def told() -> int:
@@ -152,7 +152,7 @@ async def test_a_call_that_left_a_fact_wakes_the_relay_and_one_that_left_none_do
                 count += 1
         return count
 
-    subscription = await world.host.nats.subscribe(subject, cb=hear)
+    subscription = await world.host.nats.subscribe(subject, cb=listen)
     stub = crm(world, organization_id)
     wanted = pb.CreateBoardRequest(name="Vendas", request_id=str(uuid4()))
     await stub.CreateBoard(wanted)

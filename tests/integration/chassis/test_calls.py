@@ -18,9 +18,9 @@ from structlog.testing import capture_logs
 from chassis import context, rpc
 from chassis.context import WORK_SECONDS_MIN
 from chassis.db import Database
-from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import DeadlineExceeded
 from chassis.process import Host, Process
+from embedded.servers import EmbeddedServers
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     EventServiceServicer,
@@ -44,7 +44,7 @@ class Servicer(EventServiceServicer):
     ) -> pb.ListFeedEventsResponse:
         self.left.append(context.seconds_left(PATIENCE_SECONDS))
         async with self._db.transaction() as tx:
-            await asyncio.gather(*(tx.exec_driver_sql("select 1") for _ in range(2)))
+            await asyncio.gather(*(tx.execute("select 1") for _ in range(2)))
         return pb.ListFeedEventsResponse()
 
     async def Subscribe(
@@ -67,7 +67,7 @@ async def served(servers: EmbeddedServers, database_url: str, keys_dir: Path) ->
     settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
     host = Host(settings)
     await host.start({"ingest": start})
-    host.revocations.hear([], complete=True)
+    host.revocations.update([], complete=True)
     world = World(database_url, settings, host, host.clock)
     yield world, servicers[0]
     await world.close()

@@ -20,7 +20,6 @@ from chassis import streams
 from chassis.clock import SystemClock
 from chassis.consumer import ATTEMPTS_MAX, Consumer
 from chassis.db import Database, Tx
-from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated
 from chassis.installation import mark, read_installation_id
 from chassis.leases import Leases
@@ -28,6 +27,7 @@ from chassis.outbox import arrival_subject, stream_name, subject
 from chassis.streams import StreamMessage
 from chassis.subscriptions import ConsumedEvent, Subscriptions
 from chassis.telemetry import Metrics
+from embedded.servers import EmbeddedServers
 from prosa.crm.v1.events_pb2 import BoardCreated, DealCreated
 from prosa.identity.v1.contact_service_pb2 import Contact
 from prosa.identity.v1.events_pb2 import ContactCreated, ContactUpdated
@@ -151,7 +151,7 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
         async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
             await done.wait()
         async with db.transaction(organization_id) as tx:
-            kept = await tx.exec_driver_sql(
+            kept = await tx.execute(
                 f"select event_id, failure from {SCHEMA}.consumed_events where consumer = %(name)s",
                 {"name": consumer._name},
             )
@@ -195,7 +195,7 @@ async def test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_
         async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
             await done.wait()
         async with db.transaction(organization_id) as tx:
-            kept = await tx.exec_driver_sql(
+            kept = await tx.execute(
                 f"select event_id, failure from {SCHEMA}.consumed_events where consumer = %(name)s",
                 {"name": consumer._name},
             )
@@ -255,7 +255,7 @@ async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_or
     last, done = uuid4(), asyncio.Event()
 
     async def on_created(tx: Tx, events: Sequence[ConsumedEvent[ContactCreated]]) -> None:
-        await tx.exec_driver_sql("select 1")
+        await tx.execute("select 1")
         tx.after_commit(partial(handled.extend, [f"created {event.message.contact.name}" for event in events]))
 
     async def on_updated(tx: Tx, events: Sequence[ConsumedEvent[ContactUpdated]]) -> None:
@@ -287,7 +287,7 @@ async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_or
         async with running(consumer.run), asyncio.timeout(READ_SECONDS_MAX):
             await done.wait()
             async with db.transaction(organization_id) as tx:
-                kept = await tx.exec_driver_sql(
+                kept = await tx.execute(
                     f"select event_id from {SCHEMA}.consumed_events where consumer = %(name)s and failure is not null",
                     {"name": consumer._name},
                 )

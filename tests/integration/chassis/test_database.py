@@ -36,7 +36,7 @@ async def database(world: World) -> AsyncIterator[Database]:
 async def pid_of(database: Database) -> int:
     """The backend that a transaction runs on."""
     async with database.transaction() as tx:
-        return int((await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one())
+        return int((await tx.execute("select pg_backend_pid()")).scalar_one())
 
 
 async def connections(world: World) -> int:
@@ -47,7 +47,7 @@ async def connections(world: World) -> int:
 
 async def add_board(tx: db.Tx, organization_id: UUID) -> None:
     """Writes a row of the organization."""
-    await tx.exec_driver_sql(
+    await tx.execute(
         "insert into crm.boards (organization_id, id, key, name, default_board, version, create_time)"
         " values (%(organization_id)s, %(id)s, 'a', 'A', false, 1, '2026-11-22')",
         {"organization_id": organization_id, "id": uuid4()},
@@ -77,9 +77,9 @@ async def test_a_connection_that_is_lost_at_work_is_unavailable_and_takes_the_id
         idle = await pid_of(database)
     with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
         async with database.transaction() as tx:
-            mine = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+            mine = (await tx.execute("select pg_backend_pid()")).scalar_one()
             await world.rows("select pg_terminate_backend(%s, 5000)", mine)
-            await tx.exec_driver_sql("select 1")
+            await tx.execute("select 1")
     assert await pid_of(database) not in (mine, idle)
 
 
@@ -110,7 +110,7 @@ async def test_a_hang_up_while_idle_is_heard_once_and_what_comes_after_it_is_hea
 async def test_what_is_larger_than_a_socket_takes_at_once_is_sent_whole(database: Database) -> None:
     text = "ção" * 5_000_000
     async with database.transaction() as tx:
-        row = (await tx.exec_driver_sql("select length(%(text)s) as length, %(text)s as text", {"text": text})).one()
+        row = (await tx.execute("select length(%(text)s) as length, %(text)s as text", {"text": text})).one()
     assert (row.length, row.text) == (len(text), text)
 
 
@@ -132,7 +132,7 @@ async def test_a_failed_statement_that_nobody_minds_does_not_pass_for_a_commit(
         async with database.transaction(organization_id) as tx:
             await add_board(tx, organization_id)
             with pytest.raises(psycopg.errors.DivisionByZero):
-                await tx.exec_driver_sql("select 1 / 0")
+                await tx.execute("select 1 / 0")
     assert await boards(world, organization_id) == 0
 
 
@@ -146,7 +146,7 @@ async def test_who_is_cancelled_leaves_neither_a_row_nor_a_transaction_nor_a_pla
         async with database.transaction(organization_id) as tx:
             await add_board(tx, organization_id)
             written.set()
-            await tx.exec_driver_sql("select pg_sleep(60)")
+            await tx.execute("select pg_sleep(60)")
 
     # More often than there are places.
     for _ in range(SIZE + 1):
@@ -179,12 +179,12 @@ async def test_one_transactions_organizations_are_not_the_next_ones(world: World
     async with database.transaction(organization_id) as tx:
         await add_board(tx, organization_id)
     async with database.transaction() as tx:
-        assert (await tx.exec_driver_sql("select * from crm.boards")).all() == []
+        assert (await tx.execute("select * from crm.boards")).all() == []
     async with database.transaction(organization_id) as tx:
-        assert len((await tx.exec_driver_sql("select * from crm.boards")).all()) == 1
+        assert len((await tx.execute("select * from crm.boards")).all()) == 1
 
 
-class _Passage:
+class _Proxy:
     """A way to PostgreSQL that can be frozen: what is sent then arrives nowhere, and nobody is told."""
 
     def __init__(self, host: str, port: int) -> None:
@@ -232,16 +232,16 @@ async def test_who_is_cancelled_while_the_server_does_not_answer_goes_at_once(wo
     url = make_url(role_url(world.database_url, "crm"))
     assert url.host is not None
     assert url.port is not None
-    passage = _Passage(url.host, url.port)
-    async with passage as port:
+    proxy = _Proxy(url.host, url.port)
+    async with proxy as port:
         slow = Database.connect(url.set(host="127.0.0.1", port=port).render_as_string(hide_password=False))
         await slow.ping()
 
         async def ask() -> None:
             async with slow.transaction() as tx:
-                passage.freeze()
+                proxy.freeze()
                 asked.set()
-                await tx.exec_driver_sql("select 1")
+                await tx.execute("select 1")
 
         asked = asyncio.Event()
         task = asyncio.create_task(ask())
@@ -290,9 +290,9 @@ async def test_a_connection_that_breaks_together_with_an_answer_is_found_broken_
         async with asyncio.timeout(GONE_SECONDS_MAX):
             with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
                 async with frail.transaction() as tx:
-                    assert (await tx.exec_driver_sql("select 'the last ' || 'word'")).scalar_one() == "the last word"
+                    assert (await tx.execute("select 'the last ' || 'word'")).scalar_one() == "the last word"
                     await broken.wait()
-                    await tx.exec_driver_sql("select 1")
+                    await tx.execute("select 1")
         await carrying
         await frail.close()
 
@@ -304,11 +304,11 @@ async def test_a_statement_nobody_waits_for_any_more_holds_no_lock(world: World,
 
     async def wait_for_the_row() -> None:
         async with database.transaction(organization_id) as tx:
-            waiting.set_result((await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one())
-            await tx.exec_driver_sql("update crm.boards set name = 'B'")
+            waiting.set_result((await tx.execute("select pg_backend_pid()")).scalar_one())
+            await tx.execute("update crm.boards set name = 'B'")
 
     async with database.transaction(organization_id) as tx:
-        await tx.exec_driver_sql("update crm.boards set name = 'C'")
+        await tx.execute("update crm.boards set name = 'C'")
         waiting: asyncio.Future[int] = asyncio.get_running_loop().create_future()
         task = asyncio.create_task(wait_for_the_row())
         pid = await waiting
@@ -328,10 +328,10 @@ async def test_two_statements_at_once_on_one_transaction_are_told_so_and_leave_n
     organization_id = uuid4()
     with pytest.raises(TransactionMisused, match="Await each"):  # noqa: PT012 the transaction's end is part of it
         async with database.transaction(organization_id) as tx:
-            pid = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+            pid = (await tx.execute("select pg_backend_pid()")).scalar_one()
             await add_board(tx, organization_id)
-            first = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
-            await asyncio.gather(first, tx.exec_driver_sql("select 1"))
+            first = asyncio.create_task(tx.execute("select pg_sleep(600)"))
+            await asyncio.gather(first, tx.execute("select 1"))
     async with asyncio.timeout(GONE_SECONDS_MAX):
         # Who waits for the first of them is told too, and the server goes on with it for nobody.
         with pytest.raises(psycopg.OperationalError):
@@ -357,7 +357,7 @@ async def test_a_transaction_is_not_committed_while_a_statement_of_it_runs(world
     with pytest.raises(TransactionMisused, match="still ran"):  # noqa: PT012 the transaction's end is part of it
         async with database.transaction(organization_id) as tx:
             await add_board(tx, organization_id)
-            left = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
+            left = asyncio.create_task(tx.execute("select pg_sleep(600)"))
             await asyncio.sleep(0)
     with pytest.raises(psycopg.OperationalError):
         await left
@@ -374,14 +374,14 @@ async def test_a_statement_after_the_end_of_its_transaction_does_not_run_on_some
                 raise ZeroDivisionError
     async with database.transaction() as other:
         with pytest.raises(TransactionMisused, match="is over"):
-            await tx.exec_driver_sql("select 1")
-        assert (await other.exec_driver_sql("select 1")).scalar_one() == 1
+            await tx.execute("select 1")
+        assert (await other.execute("select 1")).scalar_one() == 1
 
 
 async def test_a_statement_that_its_connection_leaves_behind_ends(database: Database) -> None:
     with pytest.raises(Unavailable):  # noqa: PT012 the transaction's end is part of it
         async with database.transaction() as tx:
-            running = asyncio.create_task(tx.exec_driver_sql("select pg_sleep(600)"))
+            running = asyncio.create_task(tx.execute("select pg_sleep(600)"))
             await asyncio.sleep(0)
             await tx._connection.close()
             async with asyncio.timeout(GONE_SECONDS_MAX):
@@ -429,7 +429,7 @@ async def test_a_connection_that_grows_old_at_work_finishes_it_and_is_not_kept(w
     database = aging(world, hours)
     async with database.transaction() as tx:
         hours.now = CONNECTION_SECONDS_MAX
-        first = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+        first = (await tx.execute("select pg_backend_pid()")).scalar_one()
     assert await pid_of(database) != first
     await database.close()
 
@@ -438,7 +438,7 @@ async def test_a_connection_that_nobody_takes_grows_old_too(world: World) -> Non
     hours = Hours(0.0, 1.0)
     database = aging(world, hours)
     async with database.transaction() as tx:
-        above = (await tx.exec_driver_sql("select pg_backend_pid()")).scalar_one()
+        above = (await tx.execute("select pg_backend_pid()")).scalar_one()
         below = await pid_of(database)
     hours.now = CONNECTION_SECONDS_MAX * (1.0 - CONNECTION_SPREAD)
     assert await pid_of(database) == above

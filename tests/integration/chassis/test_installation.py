@@ -19,9 +19,9 @@ from nats.aio.client import Client as Nats
 
 from chassis import consumer, relay, streams
 from chassis.clock import SystemClock
-from chassis.embedded.servers import EmbeddedServers
 from chassis.outbox import subject
 from chassis.relay import Relay
+from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, clear_streams, create_database
 from tests.integration.chassis.installations import (
     PUBLISHER,

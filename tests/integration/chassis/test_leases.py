@@ -86,7 +86,7 @@ async def test_a_holder_that_could_not_give_its_lease_back_has_it_again_at_once(
 
 
 @pytest.mark.parametrize("kept", [True, False])
-async def test_a_renewal_that_overhears_its_cancellation_holds_up_nobody(
+async def test_a_renewal_that_misses_its_cancellation_holds_up_nobody(
     db: Database, name: str, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
     leases, renewing = Leases(db, SCHEMA, uuid4()), asyncio.Event()

@@ -10,10 +10,10 @@ from uuid import UUID
 import pytest
 
 from chassis.clock import SettableClock, SystemClock
-from chassis.embedded.servers import EmbeddedServers
 from chassis.migrations import PARTITIONS_AHEAD
 from chassis.process import Host, Process
-from tests.integration.ingest.quiet import QuietIngest, Shelf
+from embedded.servers import EmbeddedServers
+from tests.integration.ingest.processing.quiet import QuietIngest, StoredEvents
 from tests.world import World, settings_for
 
 AHEAD = timedelta(days=3)
@@ -28,7 +28,7 @@ async def test_upkeep_that_waits_for_a_long_reader_does_not_hold_up_writers(
     host = Host(settings, clock=SettableClock(SystemClock().now() + AHEAD))
     await host.start({"ingest": QuietIngest().start})
     world = World(database_url, settings, host, host.clock)
-    shelf = Shelf(world, organization_id)
+    stored_events = StoredEvents(world, organization_id)
     try:
         await _forget_newest(world)
         async with await world.admin() as reader, reader.transaction():
@@ -38,9 +38,9 @@ async def test_upkeep_that_waits_for_a_long_reader_does_not_hold_up_writers(
             try:
                 await world.until_waiting_on_locks(1)
                 async with asyncio.timeout(WRITE_SECONDS_MAX):
-                    await shelf.put("PENDING", SystemClock().now(), queued=True)
+                    await stored_events.put("PENDING", SystemClock().now(), queued=True)
                 assert not maintaining.done()
-                assert len(await shelf.queue()) == 1
+                assert len(await stored_events.queue()) == 1
             finally:
                 maintaining.cancel()
                 await asyncio.wait([maintaining])

@@ -9,10 +9,10 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded.nats import nats_server
-from chassis.embedded.ports import free_port
-from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Host, Process
+from embedded.nats import nats_server
+from embedded.ports import free_port
+from embedded.servers import EmbeddedServers
 from tests.world import settings_for
 
 WAIT_SECONDS = 20.0

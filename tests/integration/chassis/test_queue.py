@@ -12,7 +12,6 @@ import pytest
 import pytest_asyncio
 
 from chassis.db import Database
-from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 from chassis.leases import LeaseLost
 from chassis.process import Host, Process
@@ -22,6 +21,7 @@ from chassis.queues.tables import create_queue, drop_queue
 from chassis.queues.watch import QueueWatch
 from chassis.queues.worker import Fence, Handler
 from chassis.telemetry import Metrics
+from embedded.servers import EmbeddedServers
 from tests.integration.chassis.queueing import SCHEMA, Noted, Yard, open_yard
 from tests.world import PATIENCE_SECONDS, role_url, settings_for
 

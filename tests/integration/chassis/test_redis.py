@@ -14,11 +14,11 @@ from redis.asyncio import Redis as Client
 from redis.exceptions import ResponseError
 
 from chassis import redis as redis_module
-from chassis.embedded.servers import EmbeddedServers
 from chassis.errors import Unavailable
 from chassis.inner import NotReady
 from chassis.process import Host, Process
 from chassis.redis import AWAY_SECONDS, CONNECTIONS_MAX, Redis
+from embedded.servers import EmbeddedServers
 from tests.world import PATIENCE_SECONDS, settings_for
 
 

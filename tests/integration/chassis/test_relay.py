@@ -13,10 +13,10 @@ from nats.aio.client import Client as Nats
 
 from chassis import consumer, relay
 from chassis.clock import SystemClock
-from chassis.embedded.servers import EmbeddedServers
 from chassis.ids import Uuid7Ids
 from chassis.installation import StreamMark
 from chassis.outbox import Fact, Outbox
+from embedded.servers import EmbeddedServers
 from prosa.crm.v1.crm_service_pb2 import Deal
 from prosa.crm.v1.events_pb2 import DealCreated
 from tests.conftest import TEMPLATE, clear_streams, create_database

@@ -16,9 +16,9 @@ from sqlalchemy.engine import make_url
 
 from chassis import process as process_module
 from chassis.config import Settings
-from chassis.embedded.ports import LOOPBACK, free_port
-from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Host, Process, Start
+from embedded.ports import LOOPBACK, free_port
+from embedded.servers import EmbeddedServers
 from services.targets import TARGETS
 from tests.world import PATIENCE_SECONDS, settings_for
 

@@ -31,12 +31,12 @@ async def tx(database_url: str, prepared: bool) -> AsyncIterator[Tx]:
 
 async def names_prepared(tx: Tx) -> int:
     """How many statements the server keeps for the connection."""
-    return int((await tx.exec_driver_sql("select count(*) from pg_prepared_statements")).scalar_one())
+    return int((await tx.execute("select count(*) from pg_prepared_statements")).scalar_one())
 
 
 async def test_a_statement_that_runs_often_is_prepared_where_that_is_allowed(tx: Tx, prepared: bool) -> None:
     async def run() -> int:
-        return int((await tx.exec_driver_sql("select %(number)s::int + 1", {"number": 41})).scalar_one())
+        return int((await tx.execute("select %(number)s::int + 1", {"number": 41})).scalar_one())
 
     for _ in range(PREPARE_AFTER):
         assert await run() == 42
@@ -51,12 +51,12 @@ async def test_a_connection_prepares_no_more_than_its_share(
     monkeypatch.setattr(statements, "PREPARED_MAX", 2)
     for number in range(4):
         for _ in range(PREPARE_AFTER + 1):
-            assert (await tx.exec_driver_sql(f"select {number}")).scalar_one() == number
+            assert (await tx.execute(f"select {number}")).scalar_one() == number
     assert await names_prepared(tx) == (2 if prepared else 0)
 
 
 async def test_a_name_stands_for_one_value_wherever_it_comes_and_a_doubled_percent_sign_for_one(tx: Tx) -> None:
-    row = await tx.exec_driver_sql(
+    row = await tx.execute(
         "select %(word)s::text as first, 'a' like 'a%%' as alike, %(word)s::text || %(other)s as both",
         {"word": "um", "other": "dois", "of no use": 1},
     )
@@ -66,13 +66,13 @@ async def test_a_name_stands_for_one_value_wherever_it_comes_and_a_doubled_perce
 async def test_a_small_number_and_a_large_one_both_find_their_way(tx: Tx) -> None:
     for _ in range(PREPARE_AFTER + 1):
         for number in (1, 70_000, 5_000_000_000):
-            assert (await tx.exec_driver_sql("select %(number)s::bigint", {"number": number})).scalar_one() == number
+            assert (await tx.execute("select %(number)s::bigint", {"number": number})).scalar_one() == number
 
 
 async def test_columns_of_every_type_arrive_with_their_nulls_and_empty_ones_too(tx: Tx) -> None:
     ids: list[UUID | None] = [uuid4(), None]
     for _ in range(PREPARE_AFTER + 1):
-        found = await tx.exec_driver_sql(
+        found = await tx.execute(
             "select %(ids)b::uuid[] as ids, %(texts)b::text[] as texts, %(nothing)b::bytea[] as nothing",
             {"ids": ids, "texts": ["ação", None], "nothing": []},
         )
@@ -82,13 +82,13 @@ async def test_columns_of_every_type_arrive_with_their_nulls_and_empty_ones_too(
 
 async def test_a_name_without_a_value_is_told_before_anything_is_sent(tx: Tx) -> None:
     with pytest.raises(KeyError, match="missing"):
-        await tx.exec_driver_sql("select %(missing)s::int", {"number": 1})
-    assert (await tx.exec_driver_sql("select 1")).scalar_one() == 1
+        await tx.execute("select %(missing)s::int", {"number": 1})
+    assert (await tx.execute("select 1")).scalar_one() == 1
 
 
 async def test_one_value_cannot_be_wanted_in_two_forms(tx: Tx) -> None:
     with pytest.raises(ValueError, match="as text and as binary"):
-        await tx.exec_driver_sql("select %(number)s::int, %(number)b::int", {"number": 1})
+        await tx.execute("select %(number)s::int, %(number)b::int", {"number": 1})
 
 
 async def test_a_statement_that_cannot_be_prepared_says_why(database_url: str, prepared: bool) -> None:
@@ -96,7 +96,7 @@ async def test_a_statement_that_cannot_be_prepared_says_why(database_url: str, p
     for _ in range(PREPARE_AFTER + 2):
         with pytest.raises(psycopg.errors.UndefinedTable, match="nowhere"):
             async with database.transaction() as tx:
-                await tx.exec_driver_sql("select * from nowhere")
+                await tx.execute("select * from nowhere")
     await database.close()
 
 
@@ -107,7 +107,7 @@ async def test_a_statement_whose_columns_changed_fails_once_and_not_for_ever(dat
 
     async def read() -> tuple[str, ...]:
         async with database.transaction() as tx:
-            found = await tx.exec_driver_sql(f"select * from {table}")
+            found = await tx.execute(f"select * from {table}")
         return tuple(found.one()._fields)
 
     async with await psycopg.AsyncConnection.connect(database_url, autocommit=True) as admin:
@@ -133,7 +133,7 @@ async def test_a_statement_whose_columns_changed_fails_once_and_not_for_ever(dat
 
 async def test_rows_written_are_counted_and_rows_answered_too(tx: Tx) -> None:
     counts = [
-        (await tx.exec_driver_sql(statement)).rowcount
+        (await tx.execute(statement)).rowcount
         for statement in (
             "create temporary table counted (n int) on commit drop",
             "insert into counted select generate_series(1, 3)",

@@ -10,8 +10,8 @@ import grpc
 import grpc.aio
 import pytest
 
-from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Host, JobFailed, Process
+from embedded.servers import EmbeddedServers
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 from tests.world import error_info, settings_for, start_world

@@ -16,13 +16,13 @@ import pytest_asyncio
 
 from chassis.auth import CLOCK_SKEW_SECONDS, PERSON_TOKEN_SECONDS, TokenSigner, load_private_key
 from chassis.clock import SettableClock, SystemClock
-from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Host, Process
+from embedded.servers import EmbeddedServers
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub, add_EventServiceServicer_to_server
 from prosa.v1 import options_pb2
-from services.ingest.feed import FeedReader
-from services.ingest.feed_servicer import FeedServicer
+from services.ingest.feed.positions import FeedReader
+from services.ingest.feed.servicer import FeedServicer
 from tests.world import PATIENCE_SECONDS, World, error_info, settings_for
 
 pytestmark = pytest.mark.case("S11")
@@ -43,7 +43,7 @@ async def world(servers: EmbeddedServers, database_url: str, keys_dir: Path) -> 
     settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
     host = Host(settings, clock=SettableClock(SystemClock().now()))
     await host.start({"ingest": start})
-    host.revocations.hear([], complete=True)
+    host.revocations.update([], complete=True)
     running = World(database_url, settings, host, host.clock)
     yield running
     await running.close()

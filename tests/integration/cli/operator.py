@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from chassis.embedded.shapes import source_path
+from embedded.shapes import source_path
 
 COMMAND_SECONDS = 60.0
 

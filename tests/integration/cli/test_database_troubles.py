@@ -17,8 +17,8 @@ import pytest
 from sqlalchemy.engine import URL, make_url
 
 from chassis import migrate
-from chassis.embedded.ports import free_port
-from chassis.embedded.servers import EmbeddedServers
+from embedded.ports import free_port
+from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
 from tests.integration.cli.operator import Operator
 from tests.world import ROLE_PASSWORD

@@ -12,14 +12,14 @@ import pytest
 import pytest_asyncio
 
 from chassis.crypto import Vault
-from chassis.embedded.servers import EmbeddedServers
 from cli import bootstrap
 from cli.calls import Calls
 from cli.demo import state
-from cli.demo.furnish import furnish
+from cli.demo.seed import seed_demo
+from embedded.servers import EmbeddedServers
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
-from services.ingest.connection_servicer import ACCESS_TOKEN_COLUMN
+from services.ingest.connections.servicer import ACCESS_TOKEN_COLUMN
 from tests.conftest import ALL_TARGETS, TEMPLATE, clear_streams, create_database
 from tests.isolation.filling import named_url
 from tests.world import World, settings_for, start_world
@@ -94,10 +94,10 @@ async def test_the_demo_is_made_once_and_bootstrap_tells_how_to_get_in(
     assert nothing.keys() == KEYS
     assert [nothing[name] for name in ("organization_id", "admin", "api_key", "chatwoot", "evolution")] == [None] * 5
 
-    made = await furnish(calls, tmp_path, CHATWOOT)
+    made = await seed_demo(calls, tmp_path, CHATWOOT)
     before = await counts(world)
     assert before == {"organizations": 1, "keys": 1, "boards": 1, "connections": 1, "channels": 2}
-    assert await furnish(calls, tmp_path, CHATWOOT) == made
+    assert await seed_demo(calls, tmp_path, CHATWOOT) == made
     assert await counts(world) == before
     assert (tmp_path / state.FILE).stat().st_mode & 0o077 == 0
 
@@ -121,10 +121,10 @@ async def test_the_demo_is_made_once_and_bootstrap_tells_how_to_get_in(
 async def test_a_home_that_lost_its_memory_gets_new_secrets_for_the_same_organization(
     world: World, calls: Calls, tmp_path: Path
 ) -> None:
-    first = await furnish(calls, tmp_path, CHATWOOT)
+    first = await seed_demo(calls, tmp_path, CHATWOOT)
     (tmp_path / state.FILE).unlink()
     # The owner's password is asked for nowhere: only its owner could say it again.
-    second = await furnish(calls, tmp_path, "http://127.0.0.1:4")
+    second = await seed_demo(calls, tmp_path, "http://127.0.0.1:4")
     assert (second.organization_id, second.connection_id) == (first.organization_id, first.connection_id)
     assert second.webhook_secret != first.webhook_secret
     assert second.api_key != first.api_key
@@ -142,7 +142,7 @@ async def test_a_home_that_lost_its_memory_gets_new_secrets_for_the_same_organiz
 async def test_without_the_demo_bootstrap_speaks_of_the_oldest_organization_and_tells_no_secret(
     calls: Calls, tmp_path: Path
 ) -> None:
-    made = await furnish(calls, tmp_path, CHATWOOT)
+    made = await seed_demo(calls, tmp_path, CHATWOOT)
     for name in ("A depois", "Z depois"):
         await calls.stub(AccessServiceStub, "identity").CreateOrganization(
             access.CreateOrganizationRequest(name=name, admin_email="z@depois.example")

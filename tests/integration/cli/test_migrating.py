@@ -10,8 +10,8 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from chassis import descent, migrate
-from chassis.embedded.servers import EmbeddedServers
 from chassis.migrations import SERVICES
+from embedded.servers import EmbeddedServers
 from tests.conftest import create_database
 from tests.integration.cli.operator import Operator
 

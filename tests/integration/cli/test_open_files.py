@@ -14,11 +14,11 @@ from typing import Any
 import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import pytest
 
-from chassis.embedded.ports import free_port
-from chassis.embedded.servers import EmbeddedServers
-from chassis.embedded.shapes import source_path
-from chassis.embedded.suite import answers_ready
 from chassis.open_files import OPEN_FILES_FLOOR
+from embedded.ports import free_port
+from embedded.servers import EmbeddedServers
+from embedded.shapes import source_path
+from embedded.suite import answers_ready
 from tests.world import role_url
 
 FEW = 256

@@ -15,10 +15,10 @@ import services.targets
 from chassis import process as process_module
 from chassis import telemetry
 from chassis.auth import ISSUERS
-from chassis.embedded.servers import EmbeddedServers
 from chassis.process import Process, Start
 from cli import serve
 from cli.failures import Refused
+from embedded.servers import EmbeddedServers
 from tests.unit.cli.running import prosa
 from tests.world import settings_for
 

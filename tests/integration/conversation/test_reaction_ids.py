@@ -10,7 +10,7 @@ import pytest
 
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import MessageReactionChanged
-from tests.integration.conversation.hearing import Heard, batch, written
+from tests.integration.conversation.messages.reports import Reported, batch, written
 from tests.world import World
 
 TARGETS = ("conversation",)
@@ -39,8 +39,8 @@ async def reactions(world: World, organization_id: UUID) -> list[dict[str, Any]]
 async def test_two_conversations_that_get_one_reaction_id_at_the_same_moment_have_one_each(
     world: World, organization_id: UUID
 ) -> None:
-    first = Heard(organization_id)
-    second = Heard(organization_id, "392", first.connection_id, first.channel_id, contact_id=first.contact_id)
+    first = Reported(organization_id)
+    second = Reported(organization_id, "392", first.connection_id, first.channel_id, contact_id=first.contact_id)
     places = [
         result.item.conversation_id for result in await batch(world, *(one.item(written("1")) for one in (first,)))
     ]
@@ -77,13 +77,13 @@ async def test_two_conversations_that_get_one_reaction_id_at_the_same_moment_hav
 async def test_a_reaction_that_the_release_before_kept_is_known_by_its_time(
     world: World, organization_id: UUID, second: int, same: bool
 ) -> None:
-    heard = Heard(organization_id)
-    await batch(world, heard.item(written("1")), heard.item(on("1", "👍")))
+    reported = Reported(organization_id)
+    await batch(world, reported.item(written("1")), reported.item(on("1", "👍")))
     # It did not know when the provider said that it was made.
     async with await world.admin() as admin:
         await admin.execute(
             "update conversation.message_reactions set told_time_us = 0 where organization_id = %s", [organization_id]
         )
-    await batch(world, heard.item(on("1", "😡", second=second)))
+    await batch(world, reported.item(on("1", "😡", second=second)))
     kept = [(row["text"], row["generation"]) for row in await reactions(world, organization_id)]
     assert kept == ([("😡", 0)] if same else [("👍", 0), ("😡", 1)])

@@ -71,7 +71,7 @@ async def given_deal(
 async def close_deal(world: World, organization_id: UUID, deal_id: str, state: str = "WON") -> None:
     """Closes a deal as moving it to a closing stage will."""
     async with world.database("crm").transaction(organization_id) as tx:
-        closed = await tx.exec_driver_sql(
+        closed = await tx.execute(
             "update crm.deals set state = %(state)s, version = version + 1 where id = %(id)s",
             {"state": state, "id": deal_id},
         )

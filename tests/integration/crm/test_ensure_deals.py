@@ -206,7 +206,7 @@ async def test_a_deal_in_a_stage_that_came_to_be_meanwhile_is_answered_with_its_
             call = asyncio.create_task(ensure_one(world, organization_id, contact_id))
             await world.until_waiting_on_locks(1)
             async with world.database("crm").transaction(organization_id) as tx:
-                await tx.exec_driver_sql(
+                await tx.execute(
                     "insert into crm.stages (organization_id, id, board_id, label, position, color, deal_state)"
                     " values (%(organization)s, %(id)s, %(board)s, 'Tardia', 9, '#000000', 'OPEN')",
                     {"organization": organization_id, "id": stage_id, "board": board.board_id},

@@ -10,8 +10,8 @@ from typing import Any
 
 import psutil  # type: ignore[import-untyped]
 
-from chassis.embedded.child import Account, ChildSpec, launched
-from chassis.embedded.shapes import AppProcess
+from embedded.child import Account, ChildSpec, launched
+from embedded.shapes import AppProcess
 
 HERE = Path(__file__).parent
 ROOT = HERE.parents[2]

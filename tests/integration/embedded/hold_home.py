@@ -3,7 +3,7 @@
 import sys
 from pathlib import Path
 
-from chassis.embedded.home import Home
+from embedded.home import Home
 
 if __name__ == "__main__":
     home = Home.open(Path(sys.argv[1]))

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import uvloop
 
-from chassis.embedded.supervisor import StopSignals, Supervisor
+from embedded.supervisor import StopSignals, Supervisor
 from tests.integration.embedded.fakes import fake_child
 
 

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import psycopg
 
-from chassis.embedded.servers import embedded_servers
+from embedded.servers import embedded_servers
 
 
 async def main(directory: Path) -> None:

@@ -10,7 +10,7 @@ import os
 import grpc.aio
 import uvloop
 
-from chassis.embedded.forks import collect_nothing_in_forks
+from embedded.forks import collect_nothing_in_forks
 
 THRESHOLD = 50_000
 """More objects than this process makes meanwhile, and fewer than the child does."""

@@ -4,9 +4,9 @@ import asyncio
 import sys
 from pathlib import Path
 
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.shapes import Shape
-from chassis.embedded.suite import Suite
+from embedded.errors import EmbeddedError
+from embedded.shapes import Shape
+from embedded.suite import Suite
 from tests.integration.embedded.fakes import fake_app
 
 
@@ -16,7 +16,7 @@ async def say_ready(suite: Suite) -> None:
 
 
 async def main(home: Path, http_port: int) -> int:
-    suite = Suite(home, http_port, Shape.DOOR, command=fake_app, on_ready=say_ready, durable=False)
+    suite = Suite(home, http_port, Shape.RECEIVER, command=fake_app, on_ready=say_ready, durable=False)
     try:
         await suite.run()
     except EmbeddedError as refusal:

@@ -7,9 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.home import FREE_MIN_BYTES, Home, require_http_port
-from chassis.embedded.ports import choose_ports, free_port, keep_passwords
+from embedded.errors import EmbeddedError
+from embedded.home import FREE_MIN_BYTES, Home, require_http_port
+from embedded.ports import choose_ports, free_port, keep_passwords
 from tests.integration.embedded.fakes import line_of, program
 
 

@@ -12,11 +12,11 @@ from pathlib import Path
 import psutil  # type: ignore[import-untyped]
 import pytest
 
-from chassis.embedded import programs
-from chassis.embedded.child import Account
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.postgres import EmbeddedPostgres
-from chassis.embedded.programs import INSTALLATION, LIBRARIES, PACKAGE, binaries, binaries_for, can_enter
+from embedded import programs
+from embedded.child import Account
+from embedded.errors import EmbeddedError
+from embedded.postgres import EmbeddedPostgres
+from embedded.programs import INSTALLATION, LIBRARIES, PACKAGE, binaries, binaries_for, can_enter
 from tests.integration.embedded.fakes import descendants, line_of, program
 
 only_root = pytest.mark.skipif(os.geteuid() != 0, reason="everyone but root runs PostgreSQL as themselves")
@@ -154,7 +154,7 @@ def test_what_the_user_can_reach_is_used_where_it_lies_and_without_more_rights(
 def test_a_home_that_cannot_be_reached_at_all_is_refused_with_what_to_do(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("chassis.embedded.postgres.can_enter", lambda *_: False)
+    monkeypatch.setattr("embedded.postgres.can_enter", lambda *_: False)
     with pytest.raises(EmbeddedError, match="Choose a home whose folders every user may walk through") as refused:
         EmbeddedPostgres(tmp_path / "postgres", 1, "password").child()
     assert refused.value.reason == "HOME_UNREACHABLE"

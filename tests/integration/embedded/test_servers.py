@@ -15,11 +15,11 @@ import psycopg
 import pytest
 import redis.asyncio
 
-from chassis.embedded.child import Account, freeze_tree, launched
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.postgres import SOCKET_PATH_BYTES_MAX, EmbeddedPostgres
-from chassis.embedded.programs import INSTALLATION, PACKAGE, binaries_for
-from chassis.embedded.servers import EmbeddedServers, embedded_servers
+from embedded.child import Account, freeze_tree, launched
+from embedded.errors import EmbeddedError
+from embedded.postgres import SOCKET_PATH_BYTES_MAX, EmbeddedPostgres
+from embedded.programs import INSTALLATION, PACKAGE, binaries_for
+from embedded.servers import EmbeddedServers, embedded_servers
 from tests.integration.embedded.fakes import WAIT_SECONDS, alive, descendants, describe, line_of, program, status, until
 
 

@@ -12,12 +12,12 @@ import psycopg
 import pytest
 import redis.asyncio
 
-from chassis.embedded.child import ChildSpec
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.nats import nats_server
-from chassis.embedded.ports import free_port
-from chassis.embedded.redis import find_redis_server
-from chassis.embedded.shapes import (
+from embedded.child import ChildSpec
+from embedded.errors import EmbeddedError
+from embedded.nats import nats_server
+from embedded.ports import free_port
+from embedded.redis import find_redis_server
+from embedded.shapes import (
     TARGETS,
     Addresses,
     AppProcess,
@@ -28,7 +28,7 @@ from chassis.embedded.shapes import (
     processes_of,
     with_role,
 )
-from chassis.embedded.suite import Suite
+from embedded.suite import Suite
 from tests.integration.embedded.fakes import alive, descendants, fake_app, fake_child, line_of, program, until
 
 CALLER = {"PATH": os.environ["PATH"], "PROSA_LOG_LEVEL": "debug"}
@@ -102,22 +102,22 @@ async def test_servers_come_up_then_migrations_then_one_process_per_target(tmp_p
 async def test_external_servers_replace_embedded_ones_and_further_children_run_along(
     tmp_path: Path,
 ) -> None:
-    def stand_in(suite: Suite) -> list[ChildSpec]:
-        assert suite.ports["stand-in"] not in {suite.http_port, *(app.grpc_port for app in suite.apps)}
-        return [fake_child(tmp_path, "stand-in")]
+    def fake(suite: Suite) -> list[ChildSpec]:
+        assert suite.ports["fake"] not in {suite.http_port, *(app.grpc_port for app in suite.apps)}
+        return [fake_child(tmp_path, "fake")]
 
     suite = Suite(
         tmp_path,
         free_port(),
-        Shape.DOOR,
+        Shape.RECEIVER,
         environment={**CALLER, **EXTERNAL},
-        extra_ports=["stand-in"],
-        extra_children=stand_in,
+        extra_ports=["fake"],
+        extra_children=fake,
         command=fake_app,
     )
     try:
         await suite.start()
-        assert [child.name for child in suite.supervisor.states()] == ["door", "rest", "stand-in"]
+        assert [child.name for child in suite.supervisor.states()] == ["receiver", "rest", "fake"]
         rest = environment_of(suite, "rest")
         assert rest["PROSA_NATS_URL"] == EXTERNAL["PROSA_NATS_URL"]
         assert rest["PROSA_REDIS_URL"] == EXTERNAL["PROSA_REDIS_URL"]
@@ -223,13 +223,13 @@ def test_every_shape_runs_every_target_once() -> None:
     for shape in Shape:
         targets = [target for targets in processes_of(shape).values() for target in targets]
         assert sorted(targets) == sorted(TARGETS)
-    assert (default_shape(1), default_shape(2)) == (Shape.ALL, Shape.DOOR)
+    assert (default_shape(1), default_shape(2)) == (Shape.ALL, Shape.RECEIVER)
 
 
 @pytest.mark.case("S12")
 def test_a_second_receiver_calls_what_it_serves_itself(tmp_path: Path) -> None:
-    processes = processes_of(Shape.DOOR, receivers=2)
-    assert {name for name, targets in processes.items() if "gateway" in targets} == {"door", "door-2"}
+    processes = processes_of(Shape.RECEIVER, receivers=2)
+    assert {name for name, targets in processes.items() if "gateway" in targets} == {"receiver", "receiver-2"}
     assert (default_receivers(2), default_receivers(4)) == (1, 2)
     apps = tuple(AppProcess(name, targets, 100 + n, 200 + n) for n, (name, targets) in enumerate(processes.items()))
     addresses = Addresses(tmp_path, 80, "", "", {}, apps)

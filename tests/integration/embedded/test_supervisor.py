@@ -11,11 +11,11 @@ from pathlib import Path
 
 import pytest
 
-from chassis.embedded.child import LAUNCHER, ChildSpec, write_record
-from chassis.embedded.errors import EmbeddedError
-from chassis.embedded.launch import EXIT_PARENT_GONE
-from chassis.embedded.logs import LogFiles
-from chassis.embedded.supervisor import Supervisor
+from embedded.child import LAUNCHER, ChildSpec, write_record
+from embedded.errors import EmbeddedError
+from embedded.launch import EXIT_PARENT_GONE
+from embedded.logs import LogFiles
+from embedded.supervisor import Supervisor
 from tests.integration.embedded.fakes import alive, descendants, fake_child, line_of, program, status, until
 
 

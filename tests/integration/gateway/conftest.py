@@ -6,11 +6,11 @@ from collections.abc import AsyncIterator
 
 import pytest
 
-from tests.integration.gateway.rooms import World, serve_gateway
+from tests.integration.gateway.fake_services import World, serve_gateway
 
 
 @pytest.fixture
 async def gateway() -> AsyncIterator[World]:
-    """A gateway over real HTTP, in front of stand-in rooms over real gRPC."""
+    """A gateway over real HTTP, in front of fake services over real gRPC."""
     async with serve_gateway() as world:
         yield world

@@ -31,7 +31,7 @@ from gateway.transcoding.plans import Plans
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.v1 import options_pb2
-from tests.integration.gateway.rooms import EXCHANGE, ORGANIZATION, World, serve_gateway
+from tests.integration.gateway.fake_services import EXCHANGE, ORGANIZATION, World, serve_gateway
 
 CREATE_CONTACT = "/prosa.identity.v1.ContactService/CreateContact"
 GET_CONTACT = "/prosa.identity.v1.ContactService/GetContact"
@@ -44,12 +44,12 @@ BINDINGS = bindings(Plans())
 async def test_every_bound_rpc_is_reached_at_its_path(gateway: World, binding: Binding) -> None:
     path = re.sub(r"\{(\w+)\}", r"value-of-\1", binding.template)
     body: dict[str, str] | None = {} if binding.body else None
-    gateway.rooms.answers.clear()
+    gateway.fakes.answers.clear()
     async with gateway.http.request(binding.http_method, path, json=body) as response:
         assert response.status == 200, await response.text()
         plan = binding.response_plan
         assert await response.json() == plan.encode(plan.message_class())
-    (call,) = gateway.rooms.calls
+    (call,) = gateway.fakes.calls
     assert call.method == binding.rpc_path
     for name in binding.path_fields:
         assert getattr(call.request, name) == f"value-of-{name}"
@@ -60,12 +60,12 @@ async def test_a_body_becomes_the_request_and_the_answer_shows_empty_fields(gate
         identity = contact_pb.ContactIdentity(source=options_pb2.SOURCE_INSTAGRAM, external_id=request.external_id)
         return contact_pb.Contact(contact_id="c1", name=request.name, tags=request.tags, identities=[identity])
 
-    gateway.rooms.answers[CREATE_CONTACT] = create
+    gateway.fakes.answers[CREATE_CONTACT] = create
     body = {"name": "Ana", "tags": ["vip"], "source": "INSTAGRAM", "external_id": "7733100045600121", "email": ""}
     async with gateway.http.post("/api/v1/contacts", json=body) as response:
         assert response.status == 200
         answer = await response.json()
-    assert gateway.rooms.called(CREATE_CONTACT)[0].request.source == options_pb2.SOURCE_INSTAGRAM
+    assert gateway.fakes.called(CREATE_CONTACT)[0].request.source == options_pb2.SOURCE_INSTAGRAM
     assert answer == {
         "contact_id": "c1",
         "organization_id": "",
@@ -96,7 +96,7 @@ async def test_a_query_fills_scalars_enums_times_and_numbers(gateway: World) -> 
     query = {"page_size": "20", "state": "DEAD_LETTER", "start_time": "2026-11-22T09:00:00-03:00", "reason": "no id"}
     async with gateway.http.get("/api/v1/webhook-events", params=query) as response:
         assert response.status == 200
-    request = gateway.rooms.called(LIST_EVENTS)[0].request
+    request = gateway.fakes.called(LIST_EVENTS)[0].request
     assert (request.page_size, request.state, request.reason) == (20, 4, "no id")
     assert request.start_time.ToJsonString() == "2026-11-22T12:00:00Z"
 
@@ -104,8 +104,8 @@ async def test_a_query_fills_scalars_enums_times_and_numbers(gateway: World) -> 
 async def test_a_query_may_repeat_a_repeated_field_and_no_other(gateway: World) -> None:
     async with gateway.http.get("/api/v1/feed?types=a&types=b&after_position=9007199254740993") as response:
         assert response.status == 200
-    assert list(gateway.rooms.calls[0].request.types) == ["a", "b"]
-    assert gateway.rooms.calls[0].request.after_position == 9007199254740993
+    assert list(gateway.fakes.calls[0].request.types) == ["a", "b"]
+    assert gateway.fakes.calls[0].request.after_position == 9007199254740993
     async with gateway.http.get("/api/v1/contacts?name=a&name=b") as response:
         assert (response.status, (await response.json())["reason"]) == (400, "FIELD_INVALID")
 
@@ -133,7 +133,7 @@ async def test_a_field_that_cannot_be_read_is_refused_by_name(
         assert response.content_type == "application/problem+json"
     assert problem["reason"] == reason
     assert problem["violations"][0]["field"] == field
-    assert gateway.rooms.calls == []
+    assert gateway.fakes.calls == []
 
 
 async def test_blank_texts_and_numbers_as_texts_are_understood(gateway: World) -> None:
@@ -146,11 +146,11 @@ async def test_blank_texts_and_numbers_as_texts_are_understood(gateway: World) -
     }
     async with gateway.http.post("/api/v1/deals", json=body) as response:
         assert response.status == 200
-    request: crm_pb.CreateDealRequest = gateway.rooms.calls[0].request
+    request: crm_pb.CreateDealRequest = gateway.fakes.calls[0].request
     assert (request.value.minor_units, request.stage_id, request.request_id) == (12900, "", "")
     async with gateway.http.get("/api/v1/webhook-events?page_size=&state=&start_time=%20") as response:
         assert response.status == 200
-    assert not gateway.rooms.calls[1].request.HasField("start_time")
+    assert not gateway.fakes.calls[1].request.HasField("start_time")
 
 
 async def test_the_path_and_the_body_may_not_contradict_each_other(gateway: World) -> None:
@@ -193,10 +193,10 @@ async def test_bodies_of_callers_and_of_strangers_are_bounded_until_their_calls_
             await go_on.wait()
             return contact_pb.Contact()
 
-        gateway.rooms.answers[CREATE_CONTACT] = hang
+        gateway.fakes.answers[CREATE_CONTACT] = hang
         body = {"name": "x" * 50}
         first = asyncio.create_task(gateway.http.post("/api/v1/contacts", json=body, headers=headers).__aenter__())
-        await gateway.rooms.wait_for_calls(1)
+        await gateway.fakes.wait_for_calls(1)
         for path, refused in (("/api/v1/contacts", body), ("/api/v1/contacts", {"name": "x" * 200})):
             async with gateway.http.post(path, json=refused, headers=headers) as response:
                 assert (response.status, (await response.json())["reason"]) == (503, "OVERLOADED")
@@ -230,7 +230,7 @@ async def test_an_error_keeps_its_reason_and_gets_its_status(gateway: World, err
     async def refuse(_: object) -> contact_pb.Contact:
         raise error
 
-    gateway.rooms.answers[GET_CONTACT] = refuse
+    gateway.fakes.answers[GET_CONTACT] = refuse
     headers = {"X-Correlation-Id": "n8n-77"}
     async with gateway.http.get("/api/v1/contacts/c1", headers=headers) as response:
         problem = await response.json()
@@ -246,7 +246,7 @@ async def test_violations_and_metadata_reach_the_caller(gateway: World) -> None:
         violations = [FieldViolation("name", "must not be empty")]
         raise InvalidArgument("REQUEST_INVALID", "name must not be empty.", violations=violations, hint="x")
 
-    gateway.rooms.answers[CREATE_CONTACT] = refuse
+    gateway.fakes.answers[CREATE_CONTACT] = refuse
     async with gateway.http.post("/api/v1/contacts", json={}) as response:
         problem = await response.json()
     assert problem["violations"] == [{"field": "name", "description": "must not be empty"}]
@@ -257,7 +257,7 @@ async def test_an_unexpected_error_is_told_without_a_word_of_it(gateway: World) 
     async def fail(_: object) -> contact_pb.Contact:
         raise RuntimeError("password=hunter2")
 
-    gateway.rooms.answers[GET_CONTACT] = fail
+    gateway.fakes.answers[GET_CONTACT] = fail
     async with gateway.http.get("/api/v1/contacts/c1") as response:
         text = await response.text()
         assert response.status == 500
@@ -266,7 +266,7 @@ async def test_an_unexpected_error_is_told_without_a_word_of_it(gateway: World) 
     assert '"reason":"INTERNAL"' in text
 
 
-async def test_a_room_that_is_away_is_503_and_names_no_address(gateway: World) -> None:
+async def test_a_service_that_is_away_is_503_and_names_no_address(gateway: World) -> None:
     await gateway.grpc_server.stop(None)
     async with gateway.http.get("/api/v1/contacts/c1") as response:
         problem = await response.json()
@@ -298,7 +298,7 @@ async def test_an_idempotency_key_of_any_text_becomes_the_request_id(gateway: Wo
         headers = {"Idempotency-Key": key}
         async with gateway.http.post("/api/v1/contacts", json={"name": "Ana"}, headers=headers) as response:
             assert response.status == 200
-    ids = [call.request.request_id for call in gateway.rooms.calls]
+    ids = [call.request.request_id for call in gateway.fakes.calls]
     assert ids[0] == ids[1] == str(uuid5(IDEMPOTENCY_NAMESPACE, "flow-7-create"))
     assert ids[2] != ids[0]
 
@@ -308,7 +308,7 @@ async def test_a_request_id_in_the_body_wins_over_the_header(gateway: World) -> 
     body = {"name": "Ana", "request_id": request_id}
     async with gateway.http.post("/api/v1/contacts", json=body, headers={"Idempotency-Key": "x"}):
         pass
-    assert gateway.rooms.calls[0].request.request_id == request_id
+    assert gateway.fakes.calls[0].request.request_id == request_id
 
 
 async def test_a_token_is_passed_on_and_so_are_the_ids(gateway: World) -> None:
@@ -316,7 +316,7 @@ async def test_a_token_is_passed_on_and_so_are_the_ids(gateway: World) -> None:
     headers = {"Authorization": "Bearer abc.def.ghi", "X-Request-Id": "r-1", "traceparent": trace}
     async with gateway.http.get("/api/v1/contacts/c1", headers=headers) as response:
         assert response.headers["X-Correlation-Id"] == "r-1"
-    call = gateway.rooms.calls[0]
+    call = gateway.fakes.calls[0]
     assert call.metadata["authorization"] == "Bearer abc.def.ghi"
     assert (call.metadata["x-correlation-id"], call.metadata["traceparent"]) == ("r-1", trace)
 
@@ -324,7 +324,7 @@ async def test_a_token_is_passed_on_and_so_are_the_ids(gateway: World) -> None:
 async def test_without_credentials_nothing_stands_in_for_them(gateway: World) -> None:
     async with gateway.http.get("/api/v1/contacts/c1", headers={"X-Correlation-Id": "né <b>"}) as response:
         made = response.headers["X-Correlation-Id"]
-    assert "authorization" not in gateway.rooms.calls[0].metadata
+    assert "authorization" not in gateway.fakes.calls[0].metadata
     assert re.fullmatch(r"[0-9a-f]{32}", made)
 
 
@@ -334,35 +334,35 @@ async def test_an_api_key_is_exchanged_once_for_many_at_once(gateway: World) -> 
             return response.status
 
     assert set(await asyncio.gather(*(get(index) for index in range(8)))) == {200}
-    assert len(gateway.rooms.called(EXCHANGE)) == 1
-    token = f"Bearer watcher-{ORGANIZATION}"
-    assert {call.metadata["authorization"] for call in gateway.rooms.called(GET_CONTACT)} == {token}
-    assert "authorization" not in gateway.rooms.called(EXCHANGE)[0].metadata
+    assert len(gateway.fakes.called(EXCHANGE)) == 1
+    token = f"Bearer subscriber-{ORGANIZATION}"
+    assert {call.metadata["authorization"] for call in gateway.fakes.called(GET_CONTACT)} == {token}
+    assert "authorization" not in gateway.fakes.called(EXCHANGE)[0].metadata
 
 
 async def test_an_api_key_may_come_as_bearer_token(gateway: World) -> None:
     async with gateway.http.get("/api/v1/contacts/c1", headers={"Authorization": "Bearer ncrm_good"}) as response:
         assert response.status == 200
-    assert gateway.rooms.called(GET_CONTACT)[0].metadata["authorization"] == f"Bearer watcher-{ORGANIZATION}"
+    assert gateway.fakes.called(GET_CONTACT)[0].metadata["authorization"] == f"Bearer subscriber-{ORGANIZATION}"
 
 
 async def test_a_wrong_api_key_is_refused_and_not_asked_for_again_at_once(gateway: World) -> None:
     for _ in range(3):
         async with gateway.http.get("/api/v1/contacts/c1", headers={"X-Api-Key": "ncrm_wrong"}) as response:
             assert (response.status, (await response.json())["reason"]) == (401, "API_KEY_INVALID")
-    assert len(gateway.rooms.called(EXCHANGE)) == 1
-    assert gateway.rooms.called(GET_CONTACT) == []
+    assert len(gateway.fakes.called(EXCHANGE)) == 1
+    assert gateway.fakes.called(GET_CONTACT) == []
 
 
 async def test_a_key_whose_token_was_refused_is_exchanged_anew(gateway: World) -> None:
     async def refuse(_: object) -> contact_pb.Contact:
         raise Unauthenticated("TOKEN_REVOKED", "Revoked.")
 
-    gateway.rooms.answers[GET_CONTACT] = refuse
+    gateway.fakes.answers[GET_CONTACT] = refuse
     for _ in range(2):
         async with gateway.http.get("/api/v1/contacts/c1", headers={"X-Api-Key": "ncrm_good"}) as response:
             assert response.status == 401
-    assert len(gateway.rooms.called(EXCHANGE)) == 2
+    assert len(gateway.fakes.called(EXCHANGE)) == 2
 
 
 @pytest.mark.parametrize("value", ["Basic YTpi", "Bearer", "Bearer a b", "Bearer é"])
@@ -392,7 +392,7 @@ async def test_a_call_that_ends_in_an_odd_code_is_an_internal_error(gateway: Wor
 
         raise Lost("LOST", "secret detail")
 
-    gateway.rooms.answers[GET_CONTACT] = lose
+    gateway.fakes.answers[GET_CONTACT] = lose
     async with gateway.http.get("/api/v1/contacts/c1") as response:
         assert response.status == 500
         assert "secret detail" not in await response.text()

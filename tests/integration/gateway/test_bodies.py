@@ -13,7 +13,7 @@ import pytest
 from gateway.limits import API_BODY_BYTES_MAX, STRANGER_BODY_BYTES_MAX
 from gateway.routes import api
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
-from tests.integration.gateway.rooms import World, serve_gateway
+from tests.integration.gateway.fake_services import World, serve_gateway
 from tests.integration.gateway.test_strangers import SECONDS, answer_of, dialled
 
 ENSURE = "/api/v1/contacts:ensure"
@@ -50,7 +50,7 @@ async def test_credentials_are_looked_at_before_the_body(
 ) -> None:
     async with dialled(gateway, begun(ENSURE, size, 1_000, **headers)) as (reader, _):
         assert (await answer_of(reader))[0] == 401
-    assert not [call for call in gateway.rooms.calls if call.method.endswith("EnsureContact")]
+    assert not [call for call in gateway.fakes.calls if call.method.endswith("EnsureContact")]
 
 
 @pytest.mark.case("S8")
@@ -76,15 +76,15 @@ async def test_a_caller_uses_up_his_own_part_and_nobody_elses() -> None:
             await go_on.wait()
             return contact_pb.Contact()
 
-        world.rooms.answers[CREATE_CONTACT] = hang
+        world.fakes.answers[CREATE_CONTACT] = hang
         mine, other = world.token(), world.token(uuid4())
         post = world.http.post
         first = asyncio.create_task(post("/api/v1/contacts", json={"name": "x" * 60}, headers=mine).__aenter__())
-        await world.rooms.wait_for_calls(1)
+        await world.fakes.wait_for_calls(1)
         async with post("/api/v1/contacts", json={"name": "x" * 60}, headers=mine) as response:
             assert (response.status, (await response.json())["reason"]) == (503, "OVERLOADED")
         second = asyncio.create_task(post("/api/v1/contacts", json={"name": "x" * 60}, headers=other).__aenter__())
-        await world.rooms.wait_for_calls(2)
+        await world.fakes.wait_for_calls(2)
         go_on.set()
         for answered in (await first, await second):
             assert answered.status == 200

@@ -9,7 +9,7 @@ from pathlib import Path
 import pytest
 
 from gateway.routes.dashboard import Dashboard, DashboardIncomplete, built_dashboard
-from tests.integration.gateway.rooms import World, serve_gateway
+from tests.integration.gateway.fake_services import World, serve_gateway
 
 INDEX = '<!doctype html><script type="module" src="/assets/main-1a2b.js"></script>'
 SCRIPT = "export const words = 1;" * 100

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from structlog.testing import capture_logs
 
-from tests.integration.gateway.rooms import ACCEPT, World, accept_all
+from tests.integration.gateway.fake_services import ACCEPT, World, accept_all
 from tests.integration.gateway.test_strangers import SECONDS, answer_of, dialled, until
 
 pytestmark = pytest.mark.case("S13")
@@ -84,7 +84,7 @@ async def test_a_caller_who_leaves_before_his_answer_is_no_error(gateway: World)
         await go_on.wait()
         return await accept_all(request)
 
-    gateway.rooms.answers[ACCEPT] = held
+    gateway.fakes.answers[ACCEPT] = held
     with capture_logs() as logged:
         for expected in ("", "Expect: 100-continue\r\n"):
             asked.clear()

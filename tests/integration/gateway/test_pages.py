@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 from prometheus_client import CollectorRegistry, generate_latest
 
-from tests.integration.gateway.rooms import World, serve_gateway
+from tests.integration.gateway.fake_services import World, serve_gateway
 
 
 @pytest.mark.req("GW-01")

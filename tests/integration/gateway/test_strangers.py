@@ -20,7 +20,7 @@ from gateway.listening.connection import Stage
 from gateway.listening.connections import ConnectionLimits, Connections
 from gateway.routes.webhooks import WebhookLimits
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from tests.integration.gateway.rooms import ACCEPT, World, accept_all, serve_gateway
+from tests.integration.gateway.fake_services import ACCEPT, World, accept_all, serve_gateway
 
 WEBHOOK = "/webhooks/chatwoot/a-key"
 REQUEST = b"POST " + WEBHOOK.encode() + b" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
@@ -132,7 +132,7 @@ async def test_an_answer_that_anybody_gets_makes_nobody_genuine(request_sent: by
         raise Unauthenticated("TOKEN_MISSING", "No token.")
 
     async with serve_gateway(bounded.connections) as world:
-        world.rooms.answers["/prosa.identity.v1.ContactService/CreateContact"] = refuse
+        world.fakes.answers["/prosa.identity.v1.ContactService/CreateContact"] = refuse
         async with dialled(world, request_sent) as (reader, _):
             await answer_of(reader)
             await until(lambda: bounded.connections.count(Stage.BUSY) == 0)
@@ -230,9 +230,9 @@ async def test_a_request_under_way_is_not_pushed_out_by_strangers_but_ends_one_d
         return await accept_all(request)
 
     async with serve_gateway(bounded.connections) as world:
-        world.rooms.answers[ACCEPT] = held
+        world.fakes.answers[ACCEPT] = held
         async with dialled(world, REQUEST) as (reader, _):
-            await world.rooms.wait_for_calls(1)
+            await world.fakes.wait_for_calls(1)
             strangers = [dialled(world) for _ in range(20)]
             for stranger in strangers:
                 await stranger.__aenter__()
@@ -311,7 +311,7 @@ async def test_requests_in_one_piece_are_answered_one_after_the_other(gateway: W
         assert (await answer_of(reader))[0] == 200
         writer.write(REQUEST)
         assert (await answer_of(reader))[0] == 200
-    assert len(gateway.rooms.called(ACCEPT)) == 4
+    assert len(gateway.fakes.called(ACCEPT)) == 4
 
 
 async def test_a_body_that_nobody_reads_leaves_the_connection_usable(gateway: World) -> None:
@@ -332,7 +332,7 @@ async def test_webhooks_that_name_no_connection_keep_none_waiting_that_name_one(
             await release.wait()
         return await accept_all(request)
 
-    gateway.rooms.answers[ACCEPT] = held
+    gateway.fakes.answers[ACCEPT] = held
 
     async def post(path: str, size: int) -> int:
         headers = {"X-Chatwoot-Signature": "sha256=abc"}
@@ -340,7 +340,7 @@ async def test_webhooks_that_name_no_connection_keep_none_waiting_that_name_one(
             return response.status
 
     strange = [asyncio.create_task(post("/api/chatwoot/webhook", size)) for size in (2, 100_000, 300_000) * 10]
-    await gateway.rooms.wait_for_calls(2)
+    await gateway.fakes.wait_for_calls(2)
     assert [await post("/webhooks/chatwoot/a-key", size) for size in (2, 300_000)] == [200, 200]
     assert not any(task.done() for task in strange)
     release.set()
@@ -360,7 +360,7 @@ async def test_of_what_proves_nothing_only_so_much_is_read_and_what_is_proved_is
     async with serve_gateway(
         webhook_limits=WebhookLimits(unproven_burst_bytes=100_000, unproven_bytes_per_second=0)
     ) as gateway:
-        gateway.rooms.answers[ACCEPT] = answer
+        gateway.fakes.answers[ACCEPT] = answer
 
         async def post(data: Any) -> int:
             headers = {"X-Chatwoot-Signature": "sha256=abc"}

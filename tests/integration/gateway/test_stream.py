@@ -26,7 +26,7 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events
 from prosa.ingest.v1 import webhook_event_service_pb2 as events_pb
-from tests.integration.gateway.rooms import NOW, ORGANIZATION, StandInGate, World, serve_gateway
+from tests.integration.gateway.fake_services import NOW, ORGANIZATION, FakeAuthorizer, World, serve_gateway
 
 OTHER = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073911")
 STREAM = "/api/v1/stream"
@@ -77,8 +77,8 @@ async def test_a_fact_arrives_with_its_position_its_type_and_itself_as_json(gate
     async with watch(gateway) as response:
         assert response.status == 200
         assert response.content_type == "text/event-stream"
-        await gateway.rooms.feed.wait_for_streams(1)
-        position = gateway.rooms.feed.add(received("Olá"))
+        await gateway.fakes.feed.wait_for_streams(1)
+        position = gateway.fakes.feed.add(received("Olá"))
         event = await read_event(response)
     assert (event.id, event.name) == (str(position), "prosa.conversation.v1.MessageReceived")
     assert event.data["position"] == position
@@ -90,7 +90,7 @@ async def test_a_fact_arrives_with_its_position_its_type_and_itself_as_json(gate
 
 
 async def test_a_client_resumes_where_it_was_and_sees_every_fact_once(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     positions = [feed.add(received(str(index))) for index in range(5)]
     async with watch(gateway, last=positions[1]) as response:
         seen = [await read_event(response) for _ in range(3)]
@@ -100,44 +100,44 @@ async def test_a_client_resumes_where_it_was_and_sees_every_fact_once(gateway: W
 
 
 async def test_the_query_resumes_too_and_zero_means_from_the_oldest(gateway: World) -> None:
-    gateway.rooms.feed.add(received("first"))
+    gateway.fakes.feed.add(received("first"))
     async with watch(gateway, last_event_id="0") as response:
         assert (await read_event(response)).data["data"]["message"]["text"] == "first"
 
 
 async def test_without_a_position_only_what_comes_is_sent(gateway: World) -> None:
-    gateway.rooms.feed.add(received("old"))
+    gateway.fakes.feed.add(received("old"))
     async with watch(gateway) as response:
-        await gateway.rooms.feed.wait_for_streams(1)
-        gateway.rooms.feed.add(received("new"))
+        await gateway.fakes.feed.wait_for_streams(1)
+        gateway.fakes.feed.add(received("new"))
         assert (await read_event(response)).data["data"]["message"]["text"] == "new"
 
 
 async def test_all_browsers_of_an_organization_share_one_stream_which_ends_with_the_last() -> None:
     async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway:
         async with watch(gateway) as first, watch(gateway) as second, watch(gateway, organization_id=OTHER) as other:
-            await gateway.rooms.feed.wait_for_streams(2)
-            assert gateway.rooms.feed.opened == [-1, -1]
-            gateway.rooms.feed.add(received("both"))
+            await gateway.fakes.feed.wait_for_streams(2)
+            assert gateway.fakes.feed.opened == [-1, -1]
+            gateway.fakes.feed.add(received("both"))
             for response in (first, second, other):
                 assert (await read_event(response)).data["data"]["message"]["text"] == "both"
-        await gateway.rooms.feed.wait_for_streams(0)
+        await gateway.fakes.feed.wait_for_streams(0)
 
 
 async def test_only_the_types_asked_for_are_sent(gateway: World) -> None:
     async with watch(gateway, types="ContactCreated,prosa.conversation.v1.HandoffChanged") as response:
-        await gateway.rooms.feed.wait_for_streams(1)
-        gateway.rooms.feed.add(received("not this"))
-        gateway.rooms.feed.add(identity_events.ContactCreated(organization_id=str(ORGANIZATION), version=1))
+        await gateway.fakes.feed.wait_for_streams(1)
+        gateway.fakes.feed.add(received("not this"))
+        gateway.fakes.feed.add(identity_events.ContactCreated(organization_id=str(ORGANIZATION), version=1))
         event = await read_event(response)
     assert event.name == "prosa.identity.v1.ContactCreated"
     assert event.data["data"]["version"] == 1
 
 
 async def test_the_stream_of_ingest_may_break_and_nobody_notices(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     async with watch(gateway) as response:
-        await gateway.rooms.feed.wait_for_streams(1)
+        await gateway.fakes.feed.wait_for_streams(1)
         first = feed.add(received("before"))
         assert (await read_event(response)).id == str(first)
         feed.break_streams()
@@ -148,7 +148,7 @@ async def test_the_stream_of_ingest_may_break_and_nobody_notices(gateway: World)
 
 @pytest.mark.case("S11")
 async def test_the_gateways_own_token_may_end_and_nobody_notices(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     async with watch(gateway) as response:
         await feed.wait_for_streams(1)
         for text in ("one", "two", "three"):
@@ -162,7 +162,7 @@ async def test_the_gateways_own_token_may_end_and_nobody_notices(gateway: World)
 
 @pytest.mark.case("S11")
 async def test_who_catches_up_goes_on_when_the_gateways_token_ends(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     positions = [feed.add(received(str(index))) for index in range(4)]
     feed.held_at = positions[1]
     async with watch(gateway, last=0) as response:
@@ -213,7 +213,7 @@ async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_agai
 
 
 async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     feed.add(received("x"))
     feed.add(received("y"))
     feed.oldest = 10
@@ -226,7 +226,7 @@ async def test_a_position_older_than_the_feed_is_told_and_forgotten(gateway: Wor
 
 
 async def test_catching_up_ends_though_the_last_fact_has_left_the_feed(gateway: World) -> None:
-    feed = gateway.rooms.feed
+    feed = gateway.fakes.feed
     first, second = feed.add(received("kept")), feed.add(received("gone"))
     feed.idle = True
     async with watch(gateway) as early:
@@ -242,7 +242,7 @@ async def test_catching_up_ends_though_the_last_fact_has_left_the_feed(gateway: 
 
 
 async def test_a_client_that_has_seen_nothing_yet_knows_where_to_come_back_to(gateway: World) -> None:
-    position = gateway.rooms.feed.add(received("old"))
+    position = gateway.fakes.feed.add(received("old"))
     for _ in range(2):
         async with watch(gateway, types="ContactCreated") as response:
             assert await response.content.readuntil(b"\n\n") == b"retry: 2000\n\n"
@@ -250,10 +250,10 @@ async def test_a_client_that_has_seen_nothing_yet_knows_where_to_come_back_to(ga
 
 
 async def test_a_position_from_another_life_of_the_feed_follows_from_now(gateway: World) -> None:
-    gateway.rooms.feed.add(received("old"))
+    gateway.fakes.feed.add(received("old"))
     async with watch(gateway, last=10_000) as response:
-        await gateway.rooms.feed.wait_for_streams(1)
-        gateway.rooms.feed.add(received("new"))
+        await gateway.fakes.feed.wait_for_streams(1)
+        gateway.fakes.feed.add(received("new"))
         assert (await read_event(response)).data["data"]["message"]["text"] == "new"
 
 
@@ -289,14 +289,14 @@ async def test_too_many_types_are_refused(gateway: World) -> None:
 async def test_a_stranger_sees_nothing(gateway: World, headers: dict[str, str]) -> None:
     async with gateway.http.get(STREAM, headers=headers) as response:
         assert response.status == 401
-    assert gateway.rooms.feed.opened == []
+    assert gateway.fakes.feed.opened == []
 
 
 async def test_an_api_key_may_watch(gateway: World) -> None:
     async with gateway.http.get(STREAM, headers={"X-Api-Key": "ncrm_good"}) as response:
         assert response.status == 200
-        await gateway.rooms.feed.wait_for_streams(1)
-        gateway.rooms.feed.add(received("hi"))
+        await gateway.fakes.feed.wait_for_streams(1)
+        gateway.fakes.feed.add(received("hi"))
         assert (await read_event(response)).data["data"]["message"]["text"] == "hi"
 
 
@@ -306,14 +306,14 @@ async def test_a_quiet_stream_shows_signs_of_life_until_its_token_is_revoked() -
             async for line in response.content:
                 if line.startswith(b": heartbeat"):
                     break
-        gateway.gate.revoked = True
+        gateway.authorizer.revoked = True
         event = await read_event(response)
     assert (event.name, event.data["reason"]) == ("problem", "TOKEN_INVALID")
 
 
 async def test_a_stream_that_is_never_quiet_ends_with_its_revoked_token_too() -> None:
     """A client that filters shows that signs of life come between facts, whether or not these are sent."""
-    gate, written = StandInGate(), list[bytes]()
+    authorizer, written = FakeAuthorizer(), list[bytes]()
 
     class Response:
         async def write(self, frame: bytes) -> None:
@@ -323,14 +323,14 @@ async def test_a_stream_that_is_never_quiet_ends_with_its_revoked_token_too() ->
         async def next(self) -> Fact:
             self.position = getattr(self, "position", 0) + 1
             assert self.position < 100, "a revoked token watches on"
-            gate.revoked = self.position >= 3
+            authorizer.revoked = self.position >= 3
             return Fact(self.position, "y", b"fact")
 
-    updates = LiveUpdates(cast("Feed", None), cast("Credentials", None), gate, SettableClock(NOW), 0.0)
+    updates = LiveUpdates(cast("Feed", None), cast("Credentials", None), authorizer, SettableClock(NOW), 0.0)
     sender = Sender(cast("web.StreamResponse", Response()), frozenset({"x"}), position=None)
-    watcher = gate.admit(f"watcher-{ORGANIZATION}", "/prosa.ingest.v1.EventService/Subscribe")
+    subscriber = authorizer.admit(f"subscriber-{ORGANIZATION}", "/prosa.ingest.v1.EventService/Subscribe")
     with pytest.raises(Unauthenticated):
-        await updates._follow(sender, cast("Stream", None), Crowded(10), watcher, f"watcher-{ORGANIZATION}")
+        await updates._follow(sender, cast("Stream", None), Crowded(10), subscriber, f"subscriber-{ORGANIZATION}")
     assert written == [b": heartbeat\n\n"] * 2
 
 
@@ -360,7 +360,7 @@ async def test_a_client_that_does_not_even_read_why_it_is_ended_gets_no_second_a
         await send(self, frame)
 
     monkeypatch.setattr(Sender, "send", stuck)
-    gateway.gate.expire_time = gateway.clock.now()
+    gateway.authorizer.expire_time = gateway.clock.now()
     async with unread(gateway) as reader, asyncio.timeout(10):
         answered = await reader.read()
     assert answered.startswith(b"HTTP/1.1 200 OK")
@@ -372,17 +372,17 @@ async def test_a_client_that_stops_reading_is_let_go_without_waiting_for_it(
 ) -> None:
     monkeypatch.setattr("gateway.routes.stream.STREAM_WRITE_TIMEOUT_SECONDS", 0.1)
     async with unread(gateway) as reader, asyncio.timeout(10):
-        await gateway.rooms.feed.wait_for_streams(1)
+        await gateway.fakes.feed.wait_for_streams(1)
         for _ in range(20):
-            gateway.rooms.feed.add(received("x" * 1_000_000))
-        await gateway.rooms.feed.wait_for_streams(0)
+            gateway.fakes.feed.add(received("x" * 1_000_000))
+        await gateway.fakes.feed.wait_for_streams(0)
         # What the kernel had taken still comes, and then nothing: no last chunk, which would have to be waited for.
         answered = await reader.read()
     assert not answered.endswith(b"0\r\n\r\n")
 
 
 async def test_a_stream_ends_with_its_token(gateway: World) -> None:
-    gateway.gate.expire_time = gateway.clock.now()
+    gateway.authorizer.expire_time = gateway.clock.now()
     async with watch(gateway) as response:
         event = await read_event(response)
     assert event.data["reason"] == "TOKEN_EXPIRED"
@@ -415,7 +415,7 @@ def _end_of(client: Client) -> str | None:
     return None if client.ended_by is None else client.ended_by.reason
 
 
-async def test_too_many_watchers_are_refused(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_too_many_subscribers_are_refused(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("gateway.feed.STREAM_CLIENTS_PER_ORGANIZATION_MAX", 1)
     async with watch(gateway), watch(gateway) as second:
         assert (second.status, (await second.json())["reason"]) == (429, "STREAM_LIMIT_REACHED")

@@ -19,10 +19,10 @@ from cryptography.x509.oid import NameOID
 
 from chassis import telemetry
 from chassis.config import SettingRefused
-from chassis.embedded.servers import EmbeddedServers
+from embedded.servers import EmbeddedServers
 from gateway.listening.peers import Peers
 from gateway.listening.tls import server_context
-from tests.integration.gateway.rooms import serve_gateway
+from tests.integration.gateway.fake_services import serve_gateway
 from tests.world import World, settings_for, start_world
 
 

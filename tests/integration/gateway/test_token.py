@@ -10,8 +10,8 @@ import aiohttp
 import pytest
 
 from chassis.errors import Unavailable
-from tests.integration.gateway.rooms import EXCHANGE, ORGANIZATION, World
-from tests.office import Office, open_office
+from tests.harness import Harness, open_harness
+from tests.integration.gateway.fake_services import EXCHANGE, ORGANIZATION, World
 from tests.world import World as RealWorld
 
 TOKEN = "/api/v1/token"
@@ -19,10 +19,10 @@ GRANT = {"grant_type": "client_credentials"}
 
 
 @pytest.fixture(scope="module")
-async def office(world: RealWorld) -> AsyncIterator[Office]:
+async def harness(world: RealWorld) -> AsyncIterator[Harness]:
     """A real organization with a key that may do everything."""
     async with aiohttp.ClientSession() as session:
-        yield await open_office(world, session)
+        yield await open_harness(world, session)
 
 
 def basic(text: str) -> dict[str, str]:
@@ -45,9 +45,9 @@ async def test_a_form_or_http_basic_gets_a_token(gateway: World, form: Any, head
         assert response.content_type == "application/json"
         assert (response.headers["Cache-Control"], response.headers["Pragma"]) == ("no-store", "no-cache")
         answer = await response.json()
-    assert answer["access_token"] == f"watcher-{ORGANIZATION}"
+    assert answer["access_token"] == f"subscriber-{ORGANIZATION}"
     assert (answer["token_type"], answer["expires_in"]) == ("Bearer", 600)
-    (call,) = gateway.rooms.called(EXCHANGE)
+    (call,) = gateway.fakes.called(EXCHANGE)
     assert call.request.client_secret == "ncrm_good"
     assert "authorization" not in call.metadata
 
@@ -94,19 +94,19 @@ async def test_an_identity_that_is_away_is_503_to_a_form_too(gateway: World) -> 
     async def away(_: object) -> Any:
         raise Unavailable("STORE_UNAVAILABLE", "Soon.")
 
-    gateway.rooms.answers[EXCHANGE] = away
+    gateway.fakes.answers[EXCHANGE] = away
     async with gateway.http.post(TOKEN, data=GRANT | {"client_secret": "ncrm_good"}) as response:
         assert (response.status, (await response.json())["reason"]) == (503, "STORE_UNAVAILABLE")
         assert "Retry-After" in response.headers
 
 
-async def test_a_key_a_form_and_a_token_lead_to_the_organization(office: Office) -> None:
-    form = GRANT | {"client_id": "n8n", "client_secret": office.api_key, "scope": "contacts.read"}
-    async with office.session.post(office.url + TOKEN, data=form) as response:
+async def test_a_key_a_form_and_a_token_lead_to_the_organization(harness: Harness) -> None:
+    form = GRANT | {"client_id": "n8n", "client_secret": harness.api_key, "scope": "contacts.read"}
+    async with harness.session.post(harness.url + TOKEN, data=form) as response:
         answer = await response.json()
         assert response.status == 200, answer
-    assert answer["organization_id"] == str(office.organization_id)
+    assert answer["organization_id"] == str(harness.organization_id)
     assert answer["scope"] == "*"
     headers = {"Authorization": f"{answer['token_type']} {answer['access_token']}"}
-    async with office.session.get(office.url + "/api/v1/contacts", headers=headers) as response:
+    async with harness.session.get(harness.url + "/api/v1/contacts", headers=headers) as response:
         assert response.status == 200

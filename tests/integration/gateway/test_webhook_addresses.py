@@ -18,7 +18,7 @@ from gateway.listening.peers import Peers
 from gateway.routes.webhooks import WebhookLimits
 from gateway.webhook_addresses import Address, read_address, read_key
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from tests.integration.gateway.rooms import ACCEPT, NOW, RESOLVE, World, accept_all, serve_gateway
+from tests.integration.gateway.fake_services import ACCEPT, NOW, RESOLVE, World, accept_all, serve_gateway
 
 KEY = "k3y-ABC_123"
 LEGACY = "/api/chatwoot/webhook"
@@ -35,7 +35,7 @@ async def post(gateway: World, path: str, body: bytes = b"{}") -> int:
 
 def keys(gateway: World) -> list[str]:
     """The keys under which webhooks reached ingest."""
-    return [webhook.connection_key for call in gateway.rooms.called(ACCEPT) for webhook in call.request.webhooks]
+    return [webhook.connection_key for call in gateway.fakes.called(ACCEPT) for webhook in call.request.webhooks]
 
 
 @pytest.mark.case("F13")
@@ -92,7 +92,7 @@ async def test_a_callers_network_is_what_the_proxy_says_whatever_the_caller_wrot
         body = {"email": "ana@example.com", "password": "x"}
         async with gateway.http.post(f"{gateway.url}/api/v1/sessions", json=body, headers=headers) as answer:
             await answer.read()
-    (call,) = gateway.rooms.called("/prosa.identity.v1.AccessService/CreateSession")
+    (call,) = gateway.fakes.called("/prosa.identity.v1.AccessService/CreateSession")
     assert call.metadata["x-client-network"] == "198.51.100.0/24"
 
 
@@ -126,8 +126,8 @@ async def test_a_stranger_is_answered_before_the_body(gateway: World, path: str)
             assert (await reader.readline()).split()[1] == (b"401" if path == LEGACY else b"404")
         writer.close()
         await writer.wait_closed()
-    assert gateway.rooms.called(ACCEPT) == []
-    assert len(gateway.rooms.called(RESOLVE)) == (0 if path == LEGACY else 1)
+    assert gateway.fakes.called(ACCEPT) == []
+    assert len(gateway.fakes.called(RESOLVE)) == (0 if path == LEGACY else 1)
 
 
 @pytest.mark.case("S5")
@@ -137,9 +137,9 @@ async def test_a_known_key_is_asked_for_once_and_guesses_travel_apart(gateway: W
     guesses = [post(gateway, f"/webhooks/chatwoot/guess-{number}") for number in range(200)]
     assert set(await asyncio.gather(*guesses)) == {404}
     assert keys(gateway) == [KEY] * 5
-    asked = [item.key for call in gateway.rooms.called(RESOLVE) for item in call.request.connection_keys]
+    asked = [item.key for call in gateway.fakes.called(RESOLVE) for item in call.request.connection_keys]
     assert sorted(asked) == sorted([KEY, *(f"guess-{number}" for number in range(200))])
-    assert len(gateway.rooms.called(RESOLVE)) < 100
+    assert len(gateway.fakes.called(RESOLVE)) < 100
 
 
 async def test_a_key_that_ingest_no_longer_knows_is_asked_for_no_more(gateway: World) -> None:
@@ -149,7 +149,7 @@ async def test_a_key_that_ingest_no_longer_knows_is_asked_for_no_more(gateway: W
         result = pb.AcceptResult(outcome=pb.ACCEPT_OUTCOME_NOT_FOUND)
         return pb.AcceptWebhooksResponse(results=[result] * len(request.webhooks))
 
-    gateway.rooms.answers[ACCEPT] = gone
+    gateway.fakes.answers[ACCEPT] = gone
     assert [await post(gateway, f"/webhooks/chatwoot/{KEY}") for _ in range(3)] == [404] * 3
     assert keys(gateway) == [KEY, KEY]
 
@@ -179,12 +179,12 @@ async def test_small_webhooks_do_not_wait_for_large_ones(gateway: World) -> None
             await release.wait()
         return await accept_all(request)
 
-    gateway.rooms.answers[ACCEPT] = held
+    gateway.fakes.answers[ACCEPT] = held
     large = [
         asyncio.create_task(post(gateway, f"/webhooks/chatwoot/l-{number}", b"x" * (LARGE_BODY_BYTES + 1)))
         for number in range(3)
     ]
-    await gateway.rooms.wait_for_calls(2)
+    await gateway.fakes.wait_for_calls(2)
     assert [await post(gateway, f"/webhooks/chatwoot/s-{number}") for number in range(5)] == [200] * 5
     release.set()
     assert await asyncio.gather(*large) == [200] * 3
@@ -206,16 +206,16 @@ async def test_what_was_answered_503_is_counted_by_connection_with_since_when() 
 
     async with serve_gateway(registry=registry) as gateway:
         assert await post(gateway, f"/webhooks/chatwoot/{KEY}") == 200
-        gateway.rooms.answers[ACCEPT] = away
+        gateway.fakes.answers[ACCEPT] = away
         for minutes in range(2):
             gateway.clock.advance(timedelta(minutes=minutes))
             assert await post(gateway, f"/webhooks/chatwoot/{KEY}") == 503
             assert await post(gateway, LEGACY) == 503
         since = NOW.timestamp()
         assert [seen(f"of-{KEY}"), seen("legacy")] == [(2.0, since), (2.0, since)]
-        gateway.rooms.answers[ACCEPT] = accept_all
+        gateway.fakes.answers[ACCEPT] = accept_all
         assert await post(gateway, f"/webhooks/chatwoot/{KEY}") == 200
         assert [seen(f"of-{KEY}"), seen("legacy")] == [(2.0, 0.0), (2.0, since)]
-        gateway.rooms.answers[RESOLVE] = away
+        gateway.fakes.answers[RESOLVE] = away
         assert await post(gateway, "/webhooks/chatwoot/never-heard-of") == 503
         assert seen("unknown")[0] == 1.0

@@ -17,7 +17,7 @@ from chassis.errors import InvalidArgument, Unavailable
 from gateway.routes.webhooks import WebhookLimits
 from gateway.senders import SENDERS
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from tests.integration.gateway.rooms import ACCEPT, NOW, World, accept_all, serve_gateway
+from tests.integration.gateway.fake_services import ACCEPT, NOW, World, accept_all, serve_gateway
 
 KEY = "k3y-ABC_123"
 CHATWOOT = f"/webhooks/chatwoot/{KEY}"
@@ -33,11 +33,11 @@ def _answer_all(gateway: World, outcome: pb.AcceptOutcome.ValueType, reason: str
         result = pb.AcceptResult(outcome=outcome, reason=reason, webhook_event_id="e1")
         return pb.AcceptWebhooksResponse(results=[result] * len(request.webhooks))
 
-    gateway.rooms.answers[ACCEPT] = answer
+    gateway.fakes.answers[ACCEPT] = answer
 
 
 def _webhooks(gateway: World) -> list[pb.Webhook]:
-    return [webhook for call in gateway.rooms.called(ACCEPT) for webhook in call.request.webhooks]
+    return [webhook for call in gateway.fakes.called(ACCEPT) for webhook in call.request.webhooks]
 
 
 async def test_a_webhook_reaches_ingest_untouched_with_only_the_headers_a_check_needs(gateway: World) -> None:
@@ -63,7 +63,7 @@ async def test_a_webhook_reaches_ingest_untouched_with_only_the_headers_a_check_
         "x-chatwoot-delivery": "d-1",
     }
     assert webhook.receive_time.ToDatetime(NOW.tzinfo) == NOW
-    assert gateway.rooms.called(ACCEPT)[0].metadata["authorization"] == "Bearer gateway"
+    assert gateway.fakes.called(ACCEPT)[0].metadata["authorization"] == "Bearer gateway"
 
 
 @pytest.mark.parametrize("suffix", ["", "/messages-upsert", "//messages-upsert", "/"])
@@ -97,7 +97,7 @@ async def test_a_chunked_body_and_an_empty_one_are_bodies_too(gateway: World) ->
     assert [webhook.body for webhook in _webhooks(gateway)] == [b'{"a":1}', b""]
 
 
-async def test_headers_of_any_bytes_and_length_never_break_the_door(gateway: World) -> None:
+async def test_headers_of_any_bytes_and_length_never_break_the_receiver(gateway: World) -> None:
     url = urlsplit(gateway.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     head = f"POST {CHATWOOT} HTTP/1.1\r\nHost: x\r\nContent-Length: 2\r\nConnection: close\r\n"
@@ -133,7 +133,7 @@ async def test_the_outcome_becomes_the_status(
 async def test_what_cannot_be_a_key_is_not_found_without_asking(gateway: World, key: str) -> None:
     async with gateway.http.post(f"/webhooks/chatwoot/{key}", data=b"{}") as response:
         assert response.status == 404
-    assert gateway.rooms.calls == []
+    assert gateway.fakes.calls == []
 
 
 async def test_one_byte_above_the_limit_is_too_large_declared_or_not() -> None:
@@ -176,7 +176,7 @@ async def test_webhooks_that_arrive_together_travel_together(gateway: World) -> 
         await release.wait()
         return await accept_all(request)
 
-    gateway.rooms.answers[ACCEPT] = held
+    gateway.fakes.answers[ACCEPT] = held
 
     async def post(index: int) -> str:
         async with gateway.http.post(f"/webhooks/chatwoot/key-{index}", data=b"{}") as response:
@@ -184,21 +184,21 @@ async def test_webhooks_that_arrive_together_travel_together(gateway: World) -> 
             return str((await response.json())["webhook_event_id"])
 
     posts = [asyncio.create_task(post(index)) for index in range(40)]
-    await gateway.rooms.wait_for_calls(1)
+    await gateway.fakes.wait_for_calls(1)
     release.set()
     assert await asyncio.gather(*posts) == [f"event-key-{index}" for index in range(40)]
-    assert len(gateway.rooms.called(ACCEPT)) < 20
+    assert len(gateway.fakes.called(ACCEPT)) < 20
 
 
 @pytest.mark.parametrize("path", [CHATWOOT, EVOLUTION, LEGACY])
 @pytest.mark.parametrize("limits", [IMPATIENT, WebhookLimits(deadline_seconds=0.2, call_timeout_seconds=60)])
-async def test_a_room_that_hangs_is_told_as_503_in_time(path: str, limits: WebhookLimits) -> None:
+async def test_a_service_that_hangs_is_told_as_503_in_time(path: str, limits: WebhookLimits) -> None:
     async def hang(_: object) -> pb.AcceptWebhooksResponse:
         await asyncio.Event().wait()
         raise AssertionError
 
     async with serve_gateway(webhook_limits=limits) as gateway:
-        gateway.rooms.answers[ACCEPT] = hang
+        gateway.fakes.answers[ACCEPT] = hang
         started = time.monotonic()
         async with gateway.http.post(path, data=b"{}", headers=SIGNED) as response:
             assert response.status == 503
@@ -206,7 +206,7 @@ async def test_a_room_that_hangs_is_told_as_503_in_time(path: str, limits: Webho
         assert time.monotonic() - started < FOUR_SECONDS
 
 
-def test_the_limits_leave_room_within_four_seconds() -> None:
+def test_the_limits_leave_time_within_four_seconds() -> None:
     limits = WebhookLimits()
     assert limits.call_timeout_seconds < limits.deadline_seconds < FOUR_SECONDS
 
@@ -220,7 +220,7 @@ async def test_a_body_that_does_not_come_is_told_as_503_in_time() -> None:
             assert (await reader.readline()).startswith(b"HTTP/1.1 503")
         writer.close()
         await writer.wait_closed()
-        assert gateway.rooms.called(ACCEPT) == []
+        assert gateway.fakes.called(ACCEPT) == []
 
 
 async def test_a_client_that_leaves_in_the_middle_of_its_body_leaves_nothing_behind(gateway: World) -> None:
@@ -239,7 +239,7 @@ async def test_a_store_that_is_away_is_503(gateway: World) -> None:
     async def away(_: object) -> pb.AcceptWebhooksResponse:
         raise Unavailable("STORE_AWAY", "Soon.")
 
-    gateway.rooms.answers[ACCEPT] = away
+    gateway.fakes.answers[ACCEPT] = away
     async with gateway.http.post(CHATWOOT, data=b"{}") as response:
         assert (response.status, (await response.json())["reason"]) == (503, "NOT_STORED")
         assert "Retry-After" in response.headers
@@ -249,7 +249,7 @@ async def test_even_a_refused_batch_is_503_for_it_stored_nothing(gateway: World)
     async def refuse(_: object) -> pb.AcceptWebhooksResponse:
         raise InvalidArgument("REQUEST_INVALID", "Odd.")
 
-    gateway.rooms.answers[ACCEPT] = refuse
+    gateway.fakes.answers[ACCEPT] = refuse
     async with gateway.http.post(CHATWOOT, data=b"{}") as response:
         assert response.status == 503
 
@@ -263,7 +263,7 @@ async def test_too_many_waiting_webhooks_are_refused_at_once() -> None:
         return await accept_all(request)
 
     async with serve_gateway(webhook_limits=limits) as gateway:
-        gateway.rooms.answers[ACCEPT] = held
+        gateway.fakes.answers[ACCEPT] = held
 
         async def post() -> int:
             async with gateway.http.post(CHATWOOT, data=b"{}") as response:
@@ -322,7 +322,7 @@ async def test_the_legacy_address_says_that_it_lives(gateway: World) -> None:
     assert set(answer) == {"status", "message", "secret_configured"}
 
 
-async def test_a_room_that_restarts_is_waited_for(gateway: World) -> None:
+async def test_a_service_that_restarts_is_waited_for(gateway: World) -> None:
     await gateway.grpc_server.stop(None)
 
     async def post() -> int:
@@ -334,7 +334,7 @@ async def test_a_room_that_restarts_is_waited_for(gateway: World) -> None:
     done, _ = await asyncio.wait({waiting}, timeout=0.3)
     assert not done
     server = grpc.aio.server()
-    server.add_generic_rpc_handlers((gateway.rooms,))
+    server.add_generic_rpc_handlers((gateway.fakes,))
     server.add_insecure_port(gateway.grpc_address)
     await server.start()
     assert await waiting == 200

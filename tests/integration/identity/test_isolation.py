@@ -98,9 +98,7 @@ async def test_every_table_hides_an_organization_from_all_others(world: World, r
             for table in [*await bound_tables(world), "users"]:
                 column = "organization_id" if table != "users" else "user_id"
                 mine = "organization_id = %(rich)s" if table != "users" else "true"
-                found = await tx.exec_driver_sql(
-                    f"select count({column}) from identity.{table} where {mine}", {"rich": rich}
-                )
+                found = await tx.execute(f"select count({column}) from identity.{table} where {mine}", {"rich": rich})
                 seen.setdefault(table, []).append(found.scalar_one())
     # Filled by the relay and by consumers only, of which identity has none.
     for table in ("outbox_queue", "consumed_events"):
@@ -154,7 +152,7 @@ async def test_a_row_of_another_organization_cannot_be_written(world: World, ric
     )
     with pytest.raises(ProgrammingError, match="row-level security"):
         async with world.database("identity").transaction(other) as tx:
-            await tx.exec_driver_sql(insert, {"id": rich, "now": world.clock.now()})
+            await tx.execute(insert, {"id": rich, "now": world.clock.now()})
 
 
 async def test_only_the_named_functions_look_across_organizations(world: World) -> None:

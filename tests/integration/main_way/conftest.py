@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator
 import aiohttp
 import pytest_asyncio
 
-from tests.office import Office, open_office
+from tests.harness import Harness, open_harness
 from tests.world import World
 
 
@@ -17,6 +17,6 @@ async def session() -> AsyncIterator[aiohttp.ClientSession]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def office(world: World, session: aiohttp.ClientSession) -> Office:
+async def harness(world: World, session: aiohttp.ClientSession) -> Harness:
     """An organization of the test's own."""
-    return await open_office(world, session)
+    return await open_harness(world, session)

@@ -13,16 +13,16 @@ from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
-from services.ingest import directory
-from services.ingest.directory import Directory
-from tests.office import Office, changed, sample
+from services.ingest.connections import cache as directory
+from services.ingest.connections.cache import ConnectionCache
+from tests.harness import Harness, changed, sample
 
 
 @pytest.mark.case("S8")
-async def test_of_a_key_that_may_not_call_nothing_of_the_body_is_read(office: Office) -> None:
-    access = office.world.as_service("cli", office.organization_id).stub(AccessServiceStub)
+async def test_of_a_key_that_may_not_call_nothing_of_the_body_is_read(harness: Harness) -> None:
+    access = harness.world.as_service("cli", harness.organization_id).stub(AccessServiceStub)
     key = await access.CreateApiKey(access_pb.CreateApiKeyRequest(name="reads", scopes=["conversations.read"]))
-    url = urlsplit(office.url)
+    url = urlsplit(harness.url)
     reader, writer = await asyncio.open_connection(url.hostname, url.port)
     writer.write(
         f"POST /api/v1/contacts:ensure HTTP/1.1\r\nHost: here\r\nX-Api-Key: {key.secret}\r\n"
@@ -38,25 +38,25 @@ async def test_of_a_key_that_may_not_call_nothing_of_the_body_is_read(office: Of
 
 @pytest.mark.case("S5")
 async def test_whoever_guesses_keys_pushes_out_none_that_is_known(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(directory, "KEPT_MAX", 20)
     # Nothing is looked up anew for being old.
     monkeypatch.setattr(directory, "KEEP_SECONDS", 600.0)
     monkeypatch.setattr(directory, "UNKNOWN_KEEP_SECONDS", 600.0)
     loaded: list[Any] = []
-    really = Directory._load
+    really = ConnectionCache._load
 
-    async def load(self: Directory, tx: Any, organizations: Any) -> Any:
+    async def load(self: ConnectionCache, tx: Any, organizations: Any) -> Any:
         loaded.extend(organizations)
         return await really(self, tx, organizations)
 
-    monkeypatch.setattr(Directory, "_load", load)
-    assert (await office.post(sample("message_created.whatsapp_cloud.incoming")))[0] == 200
-    door = office.world.as_service("gateway").stub(IngestServiceStub)
+    monkeypatch.setattr(ConnectionCache, "_load", load)
+    assert (await harness.post(sample("message_created.whatsapp_cloud.incoming")))[0] == 200
+    receiver = harness.world.as_service("gateway").stub(IngestServiceStub)
     guessed = [pb.ConnectionKey(provider=pb.PROVIDER_CHATWOOT, key=uuid4().hex) for _ in range(50)]
-    answer = await door.ResolveConnectionKeys(pb.ResolveConnectionKeysRequest(connection_keys=guessed))
+    answer = await receiver.ResolveConnectionKeys(pb.ResolveConnectionKeysRequest(connection_keys=guessed))
     assert set(answer.connection_ids) == {""}
     loaded.clear()
-    assert (await office.post(changed(sample("message_created.whatsapp_cloud.incoming"), id=9_001)))[0] == 200
+    assert (await harness.post(changed(sample("message_created.whatsapp_cloud.incoming"), id=9_001)))[0] == 200
     assert loaded == []

@@ -5,8 +5,8 @@ from __future__ import annotations
 import orjson
 import pytest
 
+from tests.harness import Harness, sample
 from tests.integration.main_way.test_ensure import ENSURE
-from tests.office import Office, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
 BOM = b"\xef\xbb\xbf"
@@ -14,10 +14,10 @@ BOM = b"\xef\xbb\xbf"
 pytestmark = pytest.mark.case("F01")
 
 
-async def raw_ensure(office: Office, body: bytes) -> tuple[int, dict[str, object]]:
+async def raw_ensure(harness: Harness, body: bytes) -> tuple[int, dict[str, object]]:
     """Calls ensure with these very bytes."""
-    headers = {"X-Api-Key": office.api_key, "Content-Type": "application/json"}
-    async with office.session.post(office.url + ENSURE, data=body, headers=headers) as response:
+    headers = {"X-Api-Key": harness.api_key, "Content-Type": "application/json"}
+    async with harness.session.post(harness.url + ENSURE, data=body, headers=headers) as response:
         return response.status, await response.json()
 
 
@@ -33,28 +33,28 @@ async def raw_ensure(office: Office, body: bytes) -> tuple[int, dict[str, object
 )
 @pytest.mark.parametrize("mark", [b"", BOM])
 async def test_ensure_takes_a_name_with_half_a_character(
-    office: Office, written: bytes, name: str, mark: bytes
+    harness: Harness, written: bytes, name: str, mark: bytes
 ) -> None:
     body = mark + b'{"source":"WHATSAPP","external_id":"+5548991110101","name":' + written + b"}"
-    status, answer = await raw_ensure(office, body)
+    status, answer = await raw_ensure(harness, body)
     assert status == 200, answer
-    _, contact = await office.get(f"/api/v1/contacts/{answer['contact_id']}")
+    _, contact = await harness.get(f"/api/v1/contacts/{answer['contact_id']}")
     assert contact["name"] == name
 
 
-async def test_a_body_that_was_cut_off_is_still_refused_with_its_place(office: Office) -> None:
-    status, answer = await raw_ensure(office, BOM + b'{"source":"WHATSAPP","name":"No')
+async def test_a_body_that_was_cut_off_is_still_refused_with_its_place(harness: Harness) -> None:
+    status, answer = await raw_ensure(harness, BOM + b'{"source":"WHATSAPP","name":"No')
     assert (status, answer["reason"]) == (400, "JSON_MALFORMED")
-    assert await office.count("identity.contacts") == 0
+    assert await harness.count("identity.contacts") == 0
 
 
 @pytest.mark.parametrize("written", [b"NaN", b"1e400", b"-Infinity", b"9" * 40])
-async def test_a_number_that_is_none_is_refused_by_its_field(office: Office, written: bytes) -> None:
+async def test_a_number_that_is_none_is_refused_by_its_field(harness: Harness, written: bytes) -> None:
     body = (
         b'{"source":"WHATSAPP","external_id":"+5548991110101","conversation":{"account_id":1,"inbox_id":21,'
         b'"conversation_id":' + written + b"}}"
     )
-    status, answer = await raw_ensure(office, body)
+    status, answer = await raw_ensure(harness, body)
     assert (status, answer["reason"]) == (400, "FIELD_INVALID")
     assert "conversation.conversation_id" in str(answer)
 
@@ -69,28 +69,28 @@ async def test_a_number_that_is_none_is_refused_by_its_field(office: Office, wri
 )
 @pytest.mark.parametrize("mark", [b"", BOM])
 async def test_a_webhook_with_half_a_character_is_a_message(
-    office: Office, written: bytes, text: str, mark: bytes
+    harness: Harness, written: bytes, text: str, mark: bytes
 ) -> None:
     whole = orjson.dumps(sample(INCOMING)["content"])
-    body = mark + office.encoded(sample(INCOMING)).replace(b'"content":' + whole, b'"content":' + written)
-    event = await office.deliver(body)
+    body = mark + harness.encoded(sample(INCOMING)).replace(b'"content":' + whole, b'"content":' + written)
+    event = await harness.deliver(body)
     assert event["state"] == "PROCESSED", event
     # Told apart by what the body says, so that it is kept in order with its conversation.
     assert event["ordering_key"].endswith("/c:391")
-    _, messages = await office.get(f"/api/v1/conversations/{event['conversation_id']}/messages")
+    _, messages = await harness.get(f"/api/v1/conversations/{event['conversation_id']}/messages")
     assert [message["text"] for message in messages["messages"]] == [text]
     assert b"cwExPubSub" not in event["body"], "the secret of the conversation was kept"
 
 
-async def test_a_webhook_in_utf_16_is_kept_without_its_secrets(office: Office) -> None:
-    event = await office.deliver(office.encoded(sample(INCOMING)).decode().encode("utf-16"))
+async def test_a_webhook_in_utf_16_is_kept_without_its_secrets(harness: Harness) -> None:
+    event = await harness.deliver(harness.encoded(sample(INCOMING)).decode().encode("utf-16"))
     assert event["state"] == "PROCESSED", event
     assert b"cwExPubSub" not in event["body"].replace(b"\0", b"")
 
 
-async def test_the_legacy_address_reads_what_is_damaged(office: Office) -> None:
-    body = office.encoded(sample(INCOMING)).replace(b"bom dia", rb"\ud83d")
+async def test_the_legacy_address_reads_what_is_damaged(harness: Harness) -> None:
+    body = harness.encoded(sample(INCOMING)).replace(b"bom dia", rb"\ud83d")
     assert rb"\ud83d" in body
-    async with office.session.post(f"{office.url}/api/chatwoot/webhook", data=body) as response:
+    async with harness.session.post(f"{harness.url}/api/chatwoot/webhook", data=body) as response:
         # Whose it is was read, so it lacks nothing but a signature.
         assert response.status == 401

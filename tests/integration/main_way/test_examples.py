@@ -13,7 +13,7 @@ from gateway.transcoding.fields import EXAMPLE_ID
 from gateway.transcoding.plans import Plans
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
-from tests.office import Office
+from tests.harness import Harness
 
 # Those that name a thing by an id, which the reader has to put there, are not tried.
 ALONE = [
@@ -26,43 +26,43 @@ PASSWORD = "a-long-password-of-the-tests"
 
 @pytest.mark.case("O12")
 @pytest.mark.parametrize("item", [item for item in ALONE if item.scope], ids=lambda item: item.operation_id)
-async def test_an_example_succeeds_with_a_key(item: Operation, office: Office) -> None:
-    status, answer = await office.send(item.binding.template, request_example(item))
+async def test_an_example_succeeds_with_a_key(item: Operation, harness: Harness) -> None:
+    status, answer = await harness.send(item.binding.template, request_example(item))
     assert status == 200, answer
 
 
 @pytest.mark.case("O12")
-async def test_a_key_is_made_as_the_page_says(office: Office) -> None:
+async def test_a_key_is_made_as_the_page_says(harness: Harness) -> None:
     email = f"{uuid4().hex}@example.com"
     await (
-        office.world.as_service("cli")
+        harness.world.as_service("cli")
         .stub(AccessServiceStub)
         .CreateOrganization(
-            access.CreateOrganizationRequest(name=f"Office {uuid4()}", admin_email=email, admin_password=PASSWORD)
+            access.CreateOrganizationRequest(name=f"Organization {uuid4()}", admin_email=email, admin_password=PASSWORD)
         )
     )
     by_name = {item.operation_id: item for item in ALONE}
-    url = office.url + by_name["CreateSession"].binding.template
-    async with office.session.post(url, json={"email": email, "password": PASSWORD}) as answer:
+    url = harness.url + by_name["CreateSession"].binding.template
+    async with harness.session.post(url, json={"email": email, "password": PASSWORD}) as answer:
         token = (await answer.json())["access_token"]
     item = by_name["CreateApiKey"]
     headers = {"Authorization": f"Bearer {token}"}
-    async with office.session.post(
-        office.url + item.binding.template, json=request_example(item), headers=headers
+    async with harness.session.post(
+        harness.url + item.binding.template, json=request_example(item), headers=headers
     ) as answer:
         key = (await answer.json())["secret"]
     ensure = by_name["EnsureContact"]
-    async with office.session.post(
-        office.url + ensure.binding.template, json=request_example(ensure), headers={"X-Api-Key": key}
+    async with harness.session.post(
+        harness.url + ensure.binding.template, json=request_example(ensure), headers={"X-Api-Key": key}
     ) as answer:
         assert answer.status == 200
 
 
 @pytest.mark.case("O13")
 @pytest.mark.parametrize("method", ["GET", "POST"])
-async def test_who_brings_nothing_is_told_which_header_to_send(office: Office, method: str) -> None:
+async def test_who_brings_nothing_is_told_which_header_to_send(harness: Harness, method: str) -> None:
     path = "/api/v1/contacts" if method == "GET" else "/api/v1/contacts:ensure"
-    async with office.session.request(method, office.url + path, json={} if method == "POST" else None) as answer:
+    async with harness.session.request(method, harness.url + path, json={} if method == "POST" else None) as answer:
         told = await answer.json(content_type=None)
     assert (answer.status, told["reason"]) == (401, "TOKEN_MISSING")
     assert "X-Api-Key" in told["detail"]

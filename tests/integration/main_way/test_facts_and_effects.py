@@ -14,8 +14,8 @@ from prosa.identity.v1.access_service_pb2 import UpdateOrganizationRequest
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
+from tests.harness import SECRET, Harness, sample
 from tests.isolation import filling
-from tests.office import SECRET, Office, sample
 from tests.world import World
 
 MADE_TRUE_IN: Mapping[str, str] = {
@@ -88,12 +88,12 @@ async def note_writings(world: World) -> None:
 
 async def work(world: World, session: aiohttp.ClientSession) -> None:
     """An organization that does everything there is a fact for."""
-    office, party = await filling._open(world, session, "Cedro", 9300)
-    await filling._receive(office, "Cedro")
+    harness, party = await filling._open(world, session, "Cedro", 9300)
+    await filling._receive(harness, "Cedro")
     await filling._work(world, party, "Cedro")
-    await hear(office)
-    connections = world.as_user(office.organization_id).stub(ConnectionServiceStub)
-    connection_id = office.connection.connection_id
+    await listen(harness)
+    connections = world.as_user(harness.organization_id).stub(ConnectionServiceStub)
+    connection_id = harness.connection.connection_id
     await connections.UpdateConnection(
         connection_pb.UpdateConnectionRequest(connection_id=connection_id, name="Chatwoot novo")
     )
@@ -103,15 +103,15 @@ async def work(world: World, session: aiohttp.ClientSession) -> None:
             connection_id=connection_id, channel_id=channels.channels[0].channel_id, name="Recepção nova"
         )
     )
-    access = world.as_user(office.organization_id).stub(AccessServiceStub)
+    access = world.as_user(harness.organization_id).stub(AccessServiceStub)
     await access.UpdateOrganization(UpdateOrganizationRequest(locale="es-AR"))
-    await world.until("select 1 from crm.reconciliation_tasks where organization_id = %s", office.organization_id)
+    await world.until("select 1 from crm.reconciliation_tasks where organization_id = %s", harness.organization_id)
 
 
-async def hear(office: Office) -> None:
+async def listen(harness: Harness) -> None:
     """What is written and done on Chatwoot's side."""
     for name in WORDS:
-        event = await office.deliver(sample(name), secret=f"{SECRET}-Cedro")
+        event = await harness.deliver(sample(name), secret=f"{SECRET}-Cedro")
         assert event["state"] in {"PROCESSED", "IGNORED"}, (name, event["reason"], event["detail"])
 
 

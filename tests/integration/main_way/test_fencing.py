@@ -8,8 +8,8 @@ from uuid import uuid4
 import pytest
 
 from chassis.queues import worker as queue_worker
-from services.ingest import worker
-from tests.office import Office, sample
+from services.ingest.processing import worker
+from tests.harness import Harness, sample
 from tests.world import PATIENCE_SECONDS
 
 WAIT_SECONDS = PATIENCE_SECONDS
@@ -37,27 +37,27 @@ class GivenUp:
 
 
 async def test_a_worker_whose_lanes_another_holds_by_now_writes_no_outcome(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     told = GivenUp()
-    lock = await office.world.admin()
+    lock = await harness.world.admin()
     async with lock:
         async with lock.transaction():
             # Held while the batch is under way: it waits for identity.
             await lock.execute("lock table identity.contact_identities in access exclusive mode")
-            status, answer = await office.post(sample("message_created.whatsapp_cloud.incoming"))
+            status, answer = await harness.post(sample("message_created.whatsapp_cloud.incoming"))
             assert status == 200
-            await office.world.until_waiting_on_locks(1)
+            await harness.world.until_waiting_on_locks(1)
             monkeypatch.setattr(queue_worker, "logger", told)
             monkeypatch.setattr(worker, "logger", told)
-            assert await office.world.rows(TAKEN, uuid4())
+            assert await harness.world.rows(TAKEN, uuid4())
         async with asyncio.timeout(WAIT_SECONDS):
             await told.came.wait()
     event_id = answer["webhook_event_id"]
-    rows = await office.world.rows("select state, attempt_count from ingest.webhook_events where id = %s", event_id)
+    rows = await harness.world.rows("select state, attempt_count from ingest.webhook_events where id = %s", event_id)
     assert rows == [{"state": "PENDING", "attempt_count": 0}]
-    assert await office.count("ingest.webhook_queue") == 1
+    assert await harness.count("ingest.webhook_queue") == 1
     # Who holds the lanes next does it, and once.
-    await office.world.rows(FREED)
-    assert (await office.done(event_id))["state"] == "PROCESSED"
-    assert await office.count("conversation.messages") == 1
+    await harness.world.rows(FREED)
+    assert (await harness.done(event_id))["state"] == "PROCESSED"
+    assert await harness.count("conversation.messages") == 1

@@ -8,6 +8,7 @@ from typing import Any
 import aiohttp
 import pytest
 
+from tests.harness import Harness, changed, sample
 from tests.integration.main_way.test_people import (
     ENSURE,
     EVOLUTION,
@@ -20,31 +21,30 @@ from tests.integration.main_way.test_people import (
     mexican,
     until_tasks,
 )
-from tests.office import Office, changed, sample
 from tests.world import World
 
 RESOLVE = "/api/v1/contacts:resolve"
 BACKFILL = "/api/v1/contacts:backfillIdentities"
 
 
-async def made(office: Office, **fields: str) -> str:
+async def made(harness: Harness, **fields: str) -> str:
     """The id of a contact made by hand."""
-    status, contact = await office.send("/api/v1/contacts", {"name": "Ana"} | fields)
+    status, contact = await harness.send("/api/v1/contacts", {"name": "Ana"} | fields)
     assert status == 200, contact
     contact_id: str = contact["contact_id"]
     return contact_id
 
 
-async def link(office: Office, contact_id: str, external_id: str, source: str = "WHATSAPP") -> tuple[int, Any]:
+async def link(harness: Harness, contact_id: str, external_id: str, source: str = "WHATSAPP") -> tuple[int, Any]:
     """Gives a contact one more identity by hand."""
-    return await office.send(
+    return await harness.send(
         f"/api/v1/contacts/{contact_id}/identities", {"source": source, "external_id": external_id}
     )
 
 
-async def ids_of(office: Office, contact_id: str) -> set[str]:
+async def ids_of(harness: Harness, contact_id: str) -> set[str]:
     """The ids that a contact writes with."""
-    status, contact = await office.get(f"/api/v1/contacts/{contact_id}")
+    status, contact = await harness.get(f"/api/v1/contacts/{contact_id}")
     assert status == 200, contact
     return {each["external_id"] for each in contact["identities"]}
 
@@ -66,30 +66,30 @@ def phone(number: int) -> str:
     ],
 )
 async def test_a_sixth_id_of_a_kind_is_refused_by_hand_and_says_how_many_there_may_be(
-    office: Office, source: str, form: str, kind: str
+    harness: Harness, source: str, form: str, kind: str
 ) -> None:
-    contact_id = await made(office)
+    contact_id = await made(harness)
     for number in range(5):
-        status, linked = await link(office, contact_id, form.format(number), source)
+        status, linked = await link(harness, contact_id, form.format(number), source)
         assert status == 200, linked
-    status, problem = await link(office, contact_id, form.format(5), source)
+    status, problem = await link(harness, contact_id, form.format(5), source)
     assert (status, problem["reason"]) == (400, "IDENTITIES_LIMITED")
     assert f"has 5 {kind}; it may have at most 5" in problem["detail"]
-    assert await ids_of(office, contact_id) == {form.format(number) for number in range(5)}
-    # What is there already is answered again, another kind has room, and so has another contact.
-    assert (await link(office, contact_id, form.format(4), source))[0] == 200
-    assert (await link(office, contact_id, "17841400000000999", "INSTAGRAM"))[0] == (
+    assert await ids_of(harness, contact_id) == {form.format(number) for number in range(5)}
+    # What is there already is answered again, another kind has space, and so has another contact.
+    assert (await link(harness, contact_id, form.format(4), source))[0] == 200
+    assert (await link(harness, contact_id, "17841400000000999", "INSTAGRAM"))[0] == (
         400 if source != "WHATSAPP" else 200
     )
-    assert (await link(office, await made(office), form.format(5), source))[0] == 200
+    assert (await link(harness, await made(harness), form.format(5), source))[0] == 200
 
 
-async def test_of_many_numbers_linked_at_once_five_are_taken(office: Office) -> None:
-    contact_id = await made(office)
-    answers = await asyncio.gather(*(link(office, contact_id, phone(number)) for number in range(12)))
+async def test_of_many_numbers_linked_at_once_five_are_taken(harness: Harness) -> None:
+    contact_id = await made(harness)
+    answers = await asyncio.gather(*(link(harness, contact_id, phone(number)) for number in range(12)))
     assert sorted(status for status, _ in answers) == [200] * 5 + [400] * 7
     assert {problem["reason"] for status, problem in answers if status == 400} == {"IDENTITIES_LIMITED"}
-    assert len(await ids_of(office, contact_id)) == 5
+    assert len(await ids_of(harness, contact_id)) == 5
 
 
 def by_lid(number: int) -> dict[str, Any]:
@@ -104,59 +104,59 @@ def by_lid(number: int) -> dict[str, Any]:
     )
 
 
-async def test_a_sixth_number_under_one_lid_is_somebody_elses_until_people_decide(office: Office) -> None:
+async def test_a_sixth_number_under_one_lid_is_somebody_elses_until_people_decide(harness: Harness) -> None:
     for number in range(6):
-        event = await office.deliver(by_lid(number))
+        event = await harness.deliver(by_lid(number))
         assert event["state"] == "PROCESSED", event["detail"]
-    [owner] = await contacts_of(office, phone=phone(0))
-    assert await ids_of(office, owner["contact_id"]) == {phone(number) for number in range(5)}
-    [conflict] = await asked(office)
+    [owner] = await contacts_of(harness, phone=phone(0))
+    assert await ids_of(harness, owner["contact_id"]) == {phone(number) for number in range(5)}
+    [conflict] = await asked(harness)
     assert (conflict.external_id, list(conflict.candidate_contact_ids)) == (phone(5), [owner["contact_id"]])
-    await office.deliver(by_lid(5) | {"id": 9199, "source_id": "wamid.lid99"})
-    assert len(await until_tasks(office, 1)) == 1
-    assert await office.count("identity.contacts") == 2
+    await harness.deliver(by_lid(5) | {"id": 9199, "source_id": "wamid.lid99"})
+    assert len(await until_tasks(harness, 1)) == 1
+    assert await harness.count("identity.contacts") == 2
 
 
-async def test_a_lid_becomes_no_sixth_number(office: Office) -> None:
-    contact_id = await made(office)
+async def test_a_lid_becomes_no_sixth_number(harness: Harness) -> None:
+    contact_id = await made(harness)
     for number in range(5):
-        assert (await link(office, contact_id, phone(number)))[0] == 200
-    assert (await link(office, contact_id, "lid:183450000000199"))[0] == 200
-    event = await office.deliver(by_lid(5))
+        assert (await link(harness, contact_id, phone(number)))[0] == 200
+    assert (await link(harness, contact_id, "lid:183450000000199"))[0] == 200
+    event = await harness.deliver(by_lid(5))
     assert event["state"] == "PROCESSED", event["detail"]
-    assert await ids_of(office, contact_id) == {*(phone(number) for number in range(5)), "lid:183450000000199"}
-    [conflict] = await asked(office)
+    assert await ids_of(harness, contact_id) == {*(phone(number) for number in range(5)), "lid:183450000000199"}
+    [conflict] = await asked(harness)
     assert (conflict.external_id, list(conflict.candidate_contact_ids)) == (phone(5), [contact_id])
 
 
-async def test_the_backfill_asks_about_a_sixth_number(office: Office) -> None:
-    contact_id = await made(office, phone=phone(5))
+async def test_the_backfill_asks_about_a_sixth_number(harness: Harness) -> None:
+    contact_id = await made(harness, phone=phone(5))
     for number in range(5):
-        assert (await link(office, contact_id, phone(number)))[0] == 200
+        assert (await link(harness, contact_id, phone(number)))[0] == 200
     for dry_run in (True, False, False):
-        status, batch = await office.send(BACKFILL, {"source": "WHATSAPP", "dry_run": dry_run})
+        status, batch = await harness.send(BACKFILL, {"source": "WHATSAPP", "dry_run": dry_run})
         assert status == 200, batch
         assert (batch["created_count"], batch["conflicting_count"]) == (0, 1)
-    assert len(await ids_of(office, contact_id)) == 5
-    [conflict] = await asked(office)
+    assert len(await ids_of(harness, contact_id)) == 5
+    [conflict] = await asked(harness)
     assert (conflict.external_id, list(conflict.candidate_contact_ids)) == (phone(5), [contact_id])
-    assert len(await until_tasks(office, 1)) == 1
+    assert len(await until_tasks(harness, 1)) == 1
 
 
-async def test_a_number_that_finds_nobody_is_given_to_nobody_by_a_reference(office: Office) -> None:
-    await office.deliver(sample(EVOLUTION))
+async def test_a_number_that_finds_nobody_is_given_to_nobody_by_a_reference(harness: Harness) -> None:
+    await harness.deliver(sample(EVOLUTION))
     body = sample(EVOLUTION)
     named = {
-        "account_id": office.account_id,
+        "account_id": harness.account_id,
         "inbox_id": body["inbox"]["id"],
         "contact_id": body["conversation"]["meta"]["sender"]["id"],
         "conversation_id": body["conversation"]["id"],
     }
-    status, answer = await office.send(
+    status, answer = await harness.send(
         ENSURE, {"source": "WHATSAPP", "external_id": "+22507081910", "conversation": named}
     )
     assert status == 200, answer
-    assert await ids_of(office, answer["contact_id"]) == {"+5521900007733"}
+    assert await ids_of(harness, answer["contact_id"]) == {"+5521900007733"}
     assert answer["conversation_key"] == "whatsapp:+5521900007733"
 
 
@@ -173,15 +173,15 @@ async def test_a_number_that_finds_nobody_is_given_to_nobody_by_a_reference(offi
         ("34912341101", "+5534912341101"),
     ],
 )
-async def test_digits_by_hand_are_of_the_region_and_never_ambiguous(office: Office, digits: str, home: str) -> None:
-    status, resolved = await office.send(RESOLVE, {"source": "WHATSAPP", "external_id": digits})
+async def test_digits_by_hand_are_of_the_region_and_never_ambiguous(harness: Harness, digits: str, home: str) -> None:
+    status, resolved = await harness.send(RESOLVE, {"source": "WHATSAPP", "external_id": digits})
     assert (status, resolved["conversation_key"]) == (200, f"whatsapp:{home}"), resolved
-    _, listed = await office.get("/api/v1/identities", external_id=digits)
+    _, listed = await harness.get("/api/v1/identities", external_id=digits)
     assert [each["external_id"] for each in listed["identities"]] == [home]
-    assert [each["contact_id"] for each in await contacts_of(office, phone=digits)] == [resolved["contact_id"]]
-    status, linked = await link(office, resolved["contact_id"], digits)
+    assert [each["contact_id"] for each in await contacts_of(harness, phone=digits)] == [resolved["contact_id"]]
+    status, linked = await link(harness, resolved["contact_id"], digits)
     assert (status, linked["external_id"]) == (200, home), linked
-    status, suppression = await office.send("/api/v1/suppressions", {"source": "WHATSAPP", "external_id": digits})
+    status, suppression = await harness.send("/api/v1/suppressions", {"source": "WHATSAPP", "external_id": digits})
     assert (status, suppression["external_id"]) == (200, home), suppression
 
 
@@ -189,42 +189,44 @@ async def test_digits_by_hand_are_of_the_region_and_never_ambiguous(office: Offi
 async def test_digits_by_hand_are_of_another_region_too_and_abroad_where_they_are_none_there(
     world: World, session: aiohttp.ClientSession
 ) -> None:
-    office = await mexican(world, session)
+    harness = await mexican(world, session)
     for digits, key in (("8183456789", "+528183456789"), ("5511900004821", "+5511900004821")):
-        status, resolved = await office.send(RESOLVE, {"source": "WHATSAPP", "external_id": digits})
+        status, resolved = await harness.send(RESOLVE, {"source": "WHATSAPP", "external_id": digits})
         assert (status, resolved["conversation_key"]) == (200, f"whatsapp:{key}"), resolved
-        status, suppression = await office.send("/api/v1/suppressions", {"source": "WHATSAPP", "external_id": digits})
+        status, suppression = await harness.send("/api/v1/suppressions", {"source": "WHATSAPP", "external_id": digits})
         assert (status, suppression["external_id"]) == (200, key), suppression
-        assert len(await contacts_of(office, phone=digits)) == 1
+        assert len(await contacts_of(harness, phone=digits)) == 1
 
 
 @pytest.mark.case("F10")
 @pytest.mark.parametrize("typed", ["+22507081910", "22507081910", "+225 07 08 19 10", "whatsapp:+22507081910"])
-async def test_a_number_that_whatsapp_uses_is_found_however_it_is_typed(office: Office, typed: str) -> None:
+async def test_a_number_that_whatsapp_uses_is_found_however_it_is_typed(harness: Harness, typed: str) -> None:
     fields = {SENDER + "phone_number": None, "conversation__contact_inbox__source_id": "22507081910"}
-    await office.deliver(changed(sample(INCOMING), **fields))
-    [contact] = await contacts_of(office)
-    status, resolved = await office.send(RESOLVE, {"source": "WHATSAPP", "external_id": typed})
+    await harness.deliver(changed(sample(INCOMING), **fields))
+    [contact] = await contacts_of(harness)
+    status, resolved = await harness.send(RESOLVE, {"source": "WHATSAPP", "external_id": typed})
     assert (status, resolved.get("contact_id"), resolved.get("outcome")) == (200, contact["contact_id"], "MATCHED")
-    assert (await ensured(office, typed))["contact_id"] == contact["contact_id"]
-    assert [each["contact_id"] for each in await contacts_of(office, phone=typed)] == [contact["contact_id"]]
-    _, listed = await office.get("/api/v1/identities", external_id=typed)
+    assert (await ensured(harness, typed))["contact_id"] == contact["contact_id"]
+    assert [each["contact_id"] for each in await contacts_of(harness, phone=typed)] == [contact["contact_id"]]
+    _, listed = await harness.get("/api/v1/identities", external_id=typed)
     assert [each["contact_id"] for each in listed["identities"]] == [contact["contact_id"]]
-    status, linked = await link(office, contact["contact_id"], typed)
+    status, linked = await link(harness, contact["contact_id"], typed)
     assert (status, linked["external_id"]) == (200, "+22507081910"), linked
-    status, problem = await link(office, await made(office), typed)
+    status, problem = await link(harness, await made(harness), typed)
     assert (status, problem["reason"]) == (409, "IDENTITY_TAKEN")
 
 
 @pytest.mark.case("F10")
 @pytest.mark.parametrize("typed", ["+22507081911", "22507081911"])
-async def test_the_plan_judges_what_is_typed_of_strangers(office: Office, typed: str) -> None:
-    status, problem = await office.send(RESOLVE, {"source": "WHATSAPP", "external_id": typed})
+async def test_the_plan_judges_what_is_typed_of_strangers(harness: Harness, typed: str) -> None:
+    status, problem = await harness.send(RESOLVE, {"source": "WHATSAPP", "external_id": typed})
     assert (status, problem["reason"]) == (400, "EXTERNAL_ID_INVALID")
-    contact_id = await made(office)
-    status, problem = await link(office, contact_id, typed)
+    contact_id = await made(harness)
+    status, problem = await link(harness, contact_id, typed)
     assert (status, problem["reason"]) == (400, "EXTERNAL_ID_INVALID")
-    status, problem = await office.send("/api/v1/contacts", {"name": "Rui", "source": "WHATSAPP", "external_id": typed})
+    status, problem = await harness.send(
+        "/api/v1/contacts", {"name": "Rui", "source": "WHATSAPP", "external_id": typed}
+    )
     assert (status, problem["reason"]) == (400, "EXTERNAL_ID_INVALID")
-    assert await office.count("identity.contacts") == 1
-    assert await ids_of(office, contact_id) == set()
+    assert await harness.count("identity.contacts") == 1
+    assert await ids_of(harness, contact_id) == set()

@@ -6,7 +6,7 @@ import pytest
 
 from gateway.acceptance import Acceptance
 from gateway.limits import NOT_STORED_CALLS, NOT_STORED_SECONDS
-from tests.office import Office, sample
+from tests.harness import Harness, sample
 
 FULL = b"""
 create function ingest.pretend_full() returns trigger language plpgsql as $$
@@ -16,14 +16,14 @@ create trigger pretend_full before insert on ingest.webhook_events for each row 
 
 
 @pytest.mark.case("S13")
-async def test_a_full_disk_is_seen_in_readyz_until_a_webhook_is_stored_again(office: Office) -> None:
-    async with await office.world.admin() as connection:
+async def test_a_full_disk_is_seen_in_readyz_until_a_webhook_is_stored_again(harness: Harness) -> None:
+    async with await harness.world.admin() as connection:
         await connection.execute(FULL)
         try:
             for _ in range(NOT_STORED_CALLS):
-                status, _answer = await office.post(sample("message_created.whatsapp_cloud.incoming"))
+                status, _answer = await harness.post(sample("message_created.whatsapp_cloud.incoming"))
                 assert status == 503
-            async with office.session.get(f"{office.url}/readyz") as ready:
+            async with harness.session.get(f"{harness.url}/readyz") as ready:
                 answer = await ready.json()
                 assert ready.status == 503
             assert {name for name, state in answer["dependencies"].items() if state != "ok"} == {"webhooks"}
@@ -32,8 +32,8 @@ async def test_a_full_disk_is_seen_in_readyz_until_a_webhook_is_stored_again(off
             await connection.execute(
                 b"drop trigger pretend_full on ingest.webhook_events; drop function ingest.pretend_full()"
             )
-    await office.deliver(sample("message_created.whatsapp_cloud.incoming"))
-    async with office.session.get(f"{office.url}/readyz") as ready:
+    await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
+    async with harness.session.get(f"{harness.url}/readyz") as ready:
         assert ready.status == 200, await ready.text()
 
 

@@ -1,4 +1,5 @@
-"""A room behind the door is blocked, events pile up and are seen to, the room comes back, a replay changes nothing."""
+"""A service behind the receiver is blocked, events pile up and are seen to, the service comes back, a replay changes
+nothing."""
 
 from __future__ import annotations
 
@@ -12,17 +13,17 @@ from chassis.telemetry import Metrics
 from chassis.wire import to_timestamp
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
-from services.ingest.queue import WEBHOOKS
+from services.ingest.processing.queue import WEBHOOKS
+from tests.harness import Harness, changed, sample
 from tests.integration.main_way.test_once_only import snapshot
-from tests.office import Office, changed, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
 EVENTS = 20
 
 
 @pytest.mark.req("IN-07")
-async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(office: Office) -> None:
-    world = office.world
+async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(harness: Harness) -> None:
+    world = harness.world
     metrics = Metrics()
     watch = QueueWatch(WEBHOOKS, world.database("ingest"), world.clock, metrics)
 
@@ -38,21 +39,21 @@ async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(o
             changed(sample(INCOMING), id=910_000 + number, source_id=f"wamid.{number}", content=f"{number}")
             for number in range(EVENTS)
         ]
-        answers = await asyncio.gather(*(office.post(body) for body in bodies))
+        answers = await asyncio.gather(*(harness.post(body) for body in bodies))
         assert {status for status, _ in answers} == {200}
         await watch.look()
         assert seen("prosa_queue_waiting") >= EVENTS
         assert seen("prosa_queue_oldest_seconds") > 0
-        assert await office.count("conversation.messages") == 0
+        assert await harness.count("conversation.messages") == 0
     for _, answer in answers:
-        assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
+        assert (await harness.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
     await watch.look()
     assert seen("prosa_queue_waiting") == 0
     assert seen("prosa_queue_oldest_seconds") == 0
-    assert await office.count("conversation.messages") == EVENTS
+    assert await harness.count("conversation.messages") == EVENTS
 
-    before = await snapshot(office)
-    events = world.as_service("cli", office.organization_id).stub(WebhookEventServiceStub)
+    before = await snapshot(harness)
+    events = world.as_service("cli", harness.organization_id).stub(WebhookEventServiceStub)
     since = to_timestamp(world.clock.now() - timedelta(minutes=10))
     asked = pb.ReplayWebhookEventsRequest(start_time=since, state=pb.WEBHOOK_EVENT_STATE_PROCESSED, dry_run=True)
     counted = await events.ReplayWebhookEvents(asked)
@@ -61,5 +62,5 @@ async def test_what_piled_up_is_seen_processed_and_replayed_without_duplicates(o
     replayed = await events.ReplayWebhookEvents(asked)
     assert replayed.replayed_count == EVENTS
     for _, answer in answers:
-        assert (await office.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
-    assert await snapshot(office) == before
+        assert (await harness.done(answer["webhook_event_id"]))["state"] == "PROCESSED"
+    assert await snapshot(harness) == before

@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from tests.office import SAMPLES, Office, sample
+from tests.harness import SAMPLES, Harness, sample
 
 WHATSAPP_KEY = "whatsapp:+5511900004821"
 EVOLUTION_KEY = "whatsapp:+5521900007733"
@@ -98,98 +98,98 @@ def test_every_recorded_body_is_spoken_for() -> None:
 
 @pytest.mark.req("IN-03", "IN-04")
 @pytest.mark.parametrize("name", sorted(EXPECTED))
-async def test_a_recorded_body_leaves_what_it_must_and_nothing_else(office: Office, name: str) -> None:
+async def test_a_recorded_body_leaves_what_it_must_and_nothing_else(harness: Harness, name: str) -> None:
     expected = EXPECTED[name]
-    event = await office.deliver(sample(name))
+    event = await harness.deliver(sample(name))
     assert (event["state"], event["reason"]) == (expected.state, expected.reason), event["detail"]
-    assert await office.count("identity.contacts") == expected.contacts
-    assert await office.count("identity.contact_identities") == expected.contacts
-    assert await office.count("crm.deals") == expected.deals
-    assert await office.count("conversation.conversations") == expected.conversations
-    assert await office.count("conversation.messages") == expected.messages
-    assert await office.count("ingest.dead_letters") == 0
+    assert await harness.count("identity.contacts") == expected.contacts
+    assert await harness.count("identity.contact_identities") == expected.contacts
+    assert await harness.count("crm.deals") == expected.deals
+    assert await harness.count("conversation.conversations") == expected.conversations
+    assert await harness.count("conversation.messages") == expected.messages
+    assert await harness.count("ingest.dead_letters") == 0
     if expected.contacts and expected.key:
-        _, identities = await office.get("/api/v1/identities")
+        _, identities = await harness.get("/api/v1/identities")
         assert [identity["conversation_key"] for identity in identities["identities"]] == [expected.key]
     if expected.conversations:
-        await _check_conversation(office, name, expected)
+        await _check_conversation(harness, name, expected)
     announced = {
-        type(fact).__name__ for fact in await office.world.all_announced("conversation", office.organization_id)
+        type(fact).__name__ for fact in await harness.world.all_announced("conversation", harness.organization_id)
     }
     assert announced.issuperset(expected.facts)
     assert ("MessageReceived" in announced) == (expected.message.get("direction") == "INBOUND")
 
 
-async def _check_conversation(office: Office, name: str, expected: Expected) -> None:
-    _, listed = await office.get("/api/v1/conversations")
+async def _check_conversation(harness: Harness, name: str, expected: Expected) -> None:
+    _, listed = await harness.get("/api/v1/conversations")
     [conversation] = listed["conversations"]
     assert {key: conversation[key] for key in expected.conversation} == expected.conversation
     assert (conversation["handoff"]["mode"] == "HUMAN") == (name in HANDED_OVER)
     assert bool(conversation["deal_id"]) == bool(expected.deals)
-    _, messages = await office.get(f"/api/v1/conversations/{conversation['conversation_id']}/messages")
+    _, messages = await harness.get(f"/api/v1/conversations/{conversation['conversation_id']}/messages")
     assert len(messages["messages"]) == expected.messages
     if expected.message:
         [message] = messages["messages"]
         assert {key: message[key] for key in expected.message} == expected.message
 
 
-async def test_a_changed_contact_takes_the_new_name_and_mail(office: Office) -> None:
-    await office.deliver(sample("contact_created.whatsapp_cloud"))
-    await office.deliver(sample("contact_updated.name_and_email_changed"))
-    _, contacts = await office.get("/api/v1/contacts")
+async def test_a_changed_contact_takes_the_new_name_and_mail(harness: Harness) -> None:
+    await harness.deliver(sample("contact_created.whatsapp_cloud"))
+    await harness.deliver(sample("contact_updated.name_and_email_changed"))
+    _, contacts = await harness.get("/api/v1/contacts")
     [contact] = contacts["contacts"]
     assert (contact["name"], contact["email"]) == ("Marina Teles de Souza", "marina.teles@exemplo.example")
 
 
-async def test_an_image_comes_with_its_address(office: Office) -> None:
-    event = await office.deliver(sample("message_created.instagram_login.incoming_image"))
-    _, messages = await office.get(f"/api/v1/conversations/{event['conversation_id']}/messages")
+async def test_an_image_comes_with_its_address(harness: Harness) -> None:
+    event = await harness.deliver(sample("message_created.instagram_login.incoming_image"))
+    _, messages = await harness.get(f"/api/v1/conversations/{event['conversation_id']}/messages")
     [attachment] = messages["messages"][0]["attachments"]
     assert (attachment["type"], attachment["size"]) == ("image", 214553)
     assert attachment["url"].startswith("https://lookaside.fbsbx.example/")
 
 
-async def test_a_label_added_and_taken_away_moves_the_handoff(office: Office) -> None:
+async def test_a_label_added_and_taken_away_moves_the_handoff(harness: Harness) -> None:
     labelled = sample("conversation_updated.whatsapp_cloud.label_added")
     labelled["labels"] = ["atendimento-humano"]
-    await office.deliver(labelled)
-    _, listed = await office.get("/api/v1/conversations")
+    await harness.deliver(labelled)
+    _, listed = await harness.get("/api/v1/conversations")
     assert listed["conversations"][0]["handoff"]["mode"] == "HUMAN"
     labelled["labels"], labelled["updated_at"] = [], labelled["updated_at"] + 5
-    await office.deliver(labelled)
-    _, listed = await office.get("/api/v1/conversations")
+    await harness.deliver(labelled)
+    _, listed = await harness.get("/api/v1/conversations")
     assert listed["conversations"][0]["handoff"]["mode"] == "AI"
 
 
-async def test_a_stale_status_changes_nothing(office: Office) -> None:
+async def test_a_stale_status_changes_nothing(harness: Harness) -> None:
     resolved = sample("conversation_status_changed.whatsapp_cloud.resolved")
-    await office.deliver(resolved)
+    await harness.deliver(resolved)
     late = sample("conversation_updated.whatsapp_cloud.assignee_changed")
     assert late["updated_at"] < resolved["updated_at"]
-    await office.deliver(late)
-    _, listed = await office.get("/api/v1/conversations")
+    await harness.deliver(late)
+    _, listed = await harness.get("/api/v1/conversations")
     assert listed["conversations"][0]["state"] == "RESOLVED"
 
 
-async def test_no_secret_of_any_body_is_kept_anywhere(office: Office) -> None:
+async def test_no_secret_of_any_body_is_kept_anywhere(harness: Harness) -> None:
     secrets = set()
     for name in sorted(EXPECTED):
         body = sample(name)
         secrets |= set(_values(body, "pubsub_token"))
-        await office.deliver(body)
+        await harness.deliver(body)
     assert len(secrets) >= 4
-    columns = await office.world.rows(
+    columns = await harness.world.rows(
         "select table_schema as s, table_name as t from information_schema.tables"
         " where table_schema in ('identity', 'ingest', 'conversation', 'crm', 'outreach') and table_type = 'BASE TABLE'"
     )
     for place in columns:
-        for row in await office.world.rows(f'select t::text as found from "{place["s"]}"."{place["t"]}" t'):
+        for row in await harness.world.rows(f'select t::text as found from "{place["s"]}"."{place["t"]}" t'):
             readable = row["found"] + _unhexed(row["found"])
             assert not any(secret in readable for secret in secrets), place
-    events = await office.world.rows("select id, body from ingest.webhook_events")
+    events = await harness.world.rows("select id, body from ingest.webhook_events")
     for event in events:
         assert not any(secret.encode() in bytes(event["body"]) for secret in secrets)
-    _, answered = await office.get(f"/api/v1/webhook-events/{events[0]['id']}")
+    _, answered = await harness.get(f"/api/v1/webhook-events/{events[0]['id']}")
     assert not any(secret in str(answered) for secret in secrets)
 
 

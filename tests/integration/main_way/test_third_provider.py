@@ -18,14 +18,14 @@ from multidict import istr
 
 from chassis import rpc
 from chassis.canonical import Source, identify
-from gateway.app import Parts, make_app
+from gateway.app import Dependencies, make_app
 from gateway.senders import SENDERS, Sender
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1 import webhook_event_service_pb2 as event_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
-from services.ingest.connection_check import Checked, Kept, check_kept
+from services.ingest.connections.check import Checked, Kept, check_kept
 from services.ingest.normal_form import (
     Author,
     ConnectionContext,
@@ -44,8 +44,8 @@ from services.ingest.providers.authenticity import Check, Credentials, Verdict
 from services.ingest.providers.blanking import SecretFields
 from services.ingest.providers.fields import read_object
 from services.ingest.providers.provider import ConnectionRules, Provider
-from tests.integration.gateway.rooms import StandInGate
-from tests.office import Office
+from tests.harness import Harness
+from tests.integration.gateway.fake_services import FakeAuthorizer
 from tests.world import World
 
 NUMBER = 99
@@ -53,7 +53,7 @@ SECRET = "secret-of-the-telegraph"
 BODY_BYTES_MAX = 10_000
 SAID = {
     "type": "said",
-    "room": "lobby",
+    "desk": "lobby",
     "thread": "thread-7",
     "from": "+5511900004821",
     "text": "bom dia",
@@ -77,9 +77,9 @@ def delivery_key(headers: Mapping[str, str], body: bytes) -> str:
 def parse(body: bytes, context: ConnectionContext) -> ParsedEvent:
     root = read_object(body)
     assert isinstance(root, Mapping)
-    channel = context.channels.get(root["room"])
+    channel = context.channels.get(root["desk"])
     if channel is None:
-        return Ignored(IgnoredReason.FOREIGN_INBOX, root["room"])
+        return Ignored(IgnoredReason.FOREIGN_INBOX, root["desk"])
     person = Person(identity=identify(Source.WHATSAPP, root["from"]), aliases=(), written=root["from"])
     state = ConversationState(root["thread"], None, None, None, None, (), None, 0, None)
     message = MessageRecord(
@@ -135,10 +135,10 @@ async def gateway_of(world: World) -> AsyncIterator[TestServer]:
     """A gateway before the world's ingest, with one provider more."""
     async with rpc.open_channel(world.host.grpc_address, None) as channel:
         app = make_app(
-            Parts(
+            Dependencies(
                 channels=dict.fromkeys(("identity", "ingest"), channel),
                 tokens=world.host.signer("gateway"),
-                gate=StandInGate(),
+                authorizer=FakeAuthorizer(),
                 clock=world.clock,
                 look=ready,
                 senders={**SENDERS, "telegraph": SENDER},
@@ -149,20 +149,20 @@ async def gateway_of(world: World) -> AsyncIterator[TestServer]:
             yield server
 
 
-async def connected(office: Office) -> connection_pb.Connection:
+async def connected(harness: Harness) -> connection_pb.Connection:
     """A connection of the third provider, with one channel whose key is no number."""
-    connections = office.world.as_service("cli", office.organization_id).stub(ConnectionServiceStub)
+    connections = harness.world.as_service("cli", harness.organization_id).stub(ConnectionServiceStub)
     made = await connections.CreateConnection(
         connection_pb.CreateConnectionRequest(
             name="Telegraph", provider=pb.Provider.ValueType(NUMBER), webhook_secret=SECRET
         )
     )
-    async with await office.world.admin() as admin:
+    async with await harness.world.admin() as admin:
         await admin.execute(
             "insert into ingest.channels (id, organization_id, connection_id, name, source, provider_channel_id,"
             " active, evolution_instance, create_time)"
             " values (%s, %s, %s, 'Lobby', 'WHATSAPP', 'lobby', true, '', now())",
-            (uuid4(), office.organization_id, UUID(made.connection_id)),
+            (uuid4(), harness.organization_id, UUID(made.connection_id)),
         )
     return await connections.GetConnection(connection_pb.GetConnectionRequest(connection_id=made.connection_id))
 
@@ -176,66 +176,66 @@ async def send(server: TestServer, path: str, body: bytes, mac: str) -> tuple[in
         return answer.status, await answer.json(content_type=None)
 
 
-async def test_a_third_provider_goes_from_http_to_its_rows(office: Office) -> None:
-    connection = await connected(office)
+async def test_a_third_provider_goes_from_http_to_its_rows(harness: Harness) -> None:
+    connection = await connected(harness)
     assert (connection.provider, connection.webhook_path) == (
         NUMBER,
         f"/webhooks/telegraph/{connection.connection_key}",
     )
     assert [(channel.name, channel.inbox_id) for channel in connection.channels] == [("Lobby", 0)]
     body = orjson.dumps({**SAID, "id": "m-1"})
-    async with gateway_of(office.world) as server:
+    async with gateway_of(harness.world) as server:
         status, answer = await send(server, connection.webhook_path, body, mac_of(body))
         assert status == 200
         assert await send(server, connection.webhook_path, body, mac_of(body)) == (200, answer)
-        elsewhere = orjson.dumps({**SAID, "id": "m-2", "room": "attic"})
+        elsewhere = orjson.dumps({**SAID, "id": "m-2", "desk": "attic"})
         _, ignored = await send(server, connection.webhook_path, elsewhere, mac_of(elsewhere))
-    event = await office.done(answer["webhook_event_id"])
+    event = await harness.done(answer["webhook_event_id"])
     assert (event["state"], event["provider"], event["event"]) == ("PROCESSED", "TELEGRAPH", "said")
     assert event["ordering_key"] == f"{connection.connection_id}/thread-7"
     assert b"1234" not in event["body"]
     assert None not in [event[name] for name in ("contact_id", "deal_id", "conversation_id", "message_id")]
-    (message,) = await office.world.rows(
+    (message,) = await harness.world.rows(
         "select text from conversation.messages where message_id = %s", event["message_id"]
     )
     assert message["text"] == "bom dia"
-    foreign = await office.done(ignored["webhook_event_id"])
+    foreign = await harness.done(ignored["webhook_event_id"])
     assert (foreign["state"], foreign["reason"]) == ("IGNORED", "FOREIGN_INBOX")
 
 
-async def test_its_own_check_keeps_others_out(office: Office) -> None:
-    connection = await connected(office)
+async def test_its_own_check_keeps_others_out(harness: Harness) -> None:
+    connection = await connected(harness)
     body = orjson.dumps({**SAID, "id": "m-1"})
-    async with gateway_of(office.world) as server:
+    async with gateway_of(harness.world) as server:
         status, answer = await send(server, connection.webhook_path, body, mac_of(b"another"))
         assert (status, answer["reason"]) == (401, "SIGNATURE_MISMATCH")
         large = body + b" " * BODY_BYTES_MAX
         assert (await send(server, connection.webhook_path, large, mac_of(large)))[0] == 413
-    assert await office.count("ingest.webhook_events") == 0
+    assert await harness.count("ingest.webhook_events") == 0
 
 
-async def test_its_connection_is_checked_by_its_own_rules(office: Office) -> None:
-    connection = await connected(office)
-    connections = office.world.as_service("cli", office.organization_id).stub(ConnectionServiceStub)
+async def test_its_connection_is_checked_by_its_own_rules(harness: Harness) -> None:
+    connection = await connected(harness)
+    connections = harness.world.as_service("cli", harness.organization_id).stub(ConnectionServiceStub)
     request = connection_pb.CheckConnectionRequest(connection_id=connection.connection_id)
     checked = await connections.CheckConnection(request)
     assert [(item.name, item.passed) for item in checked.items] == [("secret_set", True), ("events_arriving", False)]
 
 
 async def test_what_came_of_a_provider_that_is_listed_no_longer_is_a_dead_letter_and_nothing_more_comes(
-    office: Office, monkeypatch: pytest.MonkeyPatch
+    harness: Harness, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    connection = await connected(office)
-    body = orjson.dumps({**SAID, "id": "m-1", "room": "attic"})
-    async with gateway_of(office.world) as server:
+    connection = await connected(harness)
+    body = orjson.dumps({**SAID, "id": "m-1", "desk": "attic"})
+    async with gateway_of(harness.world) as server:
         _, answer = await send(server, connection.webhook_path, body, mac_of(body))
-        event = await office.done(answer["webhook_event_id"])
+        event = await harness.done(answer["webhook_event_id"])
         assert event["state"] == "IGNORED"
         monkeypatch.delitem(PROVIDERS, TELEGRAPH.name)
         more = orjson.dumps({**SAID, "id": "m-2"})
         assert (await send(server, connection.webhook_path, more, mac_of(more)))[0] == 404
-    events = office.world.as_service("cli", office.organization_id).stub(WebhookEventServiceStub)
+    events = harness.world.as_service("cli", harness.organization_id).stub(WebhookEventServiceStub)
     await events.ReplayWebhookEvent(event_pb.ReplayWebhookEventRequest(webhook_event_id=str(event["id"])))
-    again = await office.done(str(event["id"]))
+    again = await harness.done(str(event["id"]))
     assert (again["state"], again["reason"]) == ("DEAD_LETTER", "PROVIDER_UNKNOWN")
     assert "TELEGRAPH" in again["detail"]

@@ -8,7 +8,7 @@ import pytest
 
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
-from tests.office import open_office
+from tests.harness import open_harness
 from tests.world import World
 
 OTHERS = ("cli", "crm", "conversation", "identity", "outreach", "ingest")
@@ -25,12 +25,12 @@ def asking(*keys: str, provider: pb.Provider.ValueType = pb.PROVIDER_CHATWOOT) -
 async def test_only_the_gateway_is_told_whose_a_key_is_and_only_of_a_whole_one(
     world: World, session: aiohttp.ClientSession
 ) -> None:
-    offices = [await open_office(world, session) for _ in range(2)]
-    keys = [office.connection.webhook_path.rpartition("/")[2] for office in offices]
+    harnesses = [await open_harness(world, session) for _ in range(2)]
+    keys = [harness.connection.webhook_path.rpartition("/")[2] for harness in harnesses]
     gateway = world.as_service("gateway").stub(IngestServiceStub)
     near = [keys[0][:-1], keys[0] + "A", keys[0].swapcase(), "nobody-knows-this-key"]
     answer = await gateway.ResolveConnectionKeys(asking(*keys, *near))
-    ids = [office.connection.connection_id for office in offices]
+    ids = [harness.connection.connection_id for harness in harnesses]
     assert list(answer.connection_ids) == [*ids, "", "", "", ""]
     # An id and no more: nothing of whose it is, and none for a key at another provider's address.
     answer = await gateway.ResolveConnectionKeys(asking(keys[0], provider=pb.PROVIDER_EVOLUTION))
@@ -39,7 +39,7 @@ async def test_only_the_gateway_is_told_whose_a_key_is_and_only_of_a_whole_one(
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await world.as_service(name).stub(IngestServiceStub).ResolveConnectionKeys(asking(*keys))
         assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED
-    person = world.as_user(offices[0].organization_id).stub(IngestServiceStub)
+    person = world.as_user(harnesses[0].organization_id).stub(IngestServiceStub)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await person.ResolveConnectionKeys(asking(keys[0]))
     assert refused.value.code() is grpc.StatusCode.PERMISSION_DENIED

@@ -18,7 +18,16 @@ from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 
 from sandbox.chatwoot.signing import signed_request
-from tests.office import INSTAGRAM_INBOX, PAGE_INBOX, SECRET, WHATSAPP_INBOX, Office, changed, open_office, sample
+from tests.harness import (
+    INSTAGRAM_INBOX,
+    PAGE_INBOX,
+    SECRET,
+    WHATSAPP_INBOX,
+    Harness,
+    changed,
+    open_harness,
+    sample,
+)
 from tests.world import World
 
 EXAMPLES = 8
@@ -71,15 +80,15 @@ steps = st.builds(
 
 async def opened(
     world: World, session: aiohttp.ClientSession, number: int, side: Side, account_id: int | None = None
-) -> Office:
+) -> Harness:
     """One of the two; with an account number of its own where none is given."""
     secret = SECRETS[number] if side.signs else ""
-    return await open_office(
+    return await open_harness(
         world, session, account_id=account_id, secret=secret, inboxes=side.inboxes, base_url=side.server
     )
 
 
-async def send(office: Office, step: Step) -> tuple[int, str]:
+async def send(harness: Harness, step: Step) -> tuple[int, str]:
     """Sends one; answers the status and what was told beside ids."""
     body = sample(step.body)
     if step.body == CONTACT:
@@ -88,31 +97,31 @@ async def send(office: Office, step: Step) -> tuple[int, str]:
         body = changed(body, id=700 + step.number, inbox_id=step.inbox_id)
     else:
         body = changed(body, id=900 + step.number, inbox__id=step.inbox_id, conversation__inbox_id=step.inbox_id)
-    raw = office.encoded(body)
+    raw = harness.encoded(body)
     # The same secrets for those who are alone: a signature of the other's is nobody's there.
     secret = None if step.signed_by is None else SECRETS[step.signed_by]
-    headers = signed_request(raw, secret, str(uuid4()), int(office.world.clock.now().timestamp()))
-    url = office.legacy_url if step.legacy else office.webhook_url
-    async with office.session.post(url, data=raw, headers=headers) as response:
+    headers = signed_request(raw, secret, str(uuid4()), int(harness.world.clock.now().timestamp()))
+    url = harness.legacy_url if step.legacy else harness.webhook_url
+    async with harness.session.post(url, data=raw, headers=headers) as response:
         answer: dict[str, Any] = await response.json(content_type=None)
     told = answer.get("ignored") or answer.get("reason") or answer.get("error") or "stored"
     return response.status, str(told)
 
 
-async def state(office: Office) -> list[Any]:
+async def state(harness: Harness) -> list[Any]:
     """All that an organization has, without what differs by itself."""
-    await office.world.until(
+    await harness.world.until(
         "select 1 where not exists (select from ingest.webhook_events"
         " where organization_id = %s and state = 'PENDING')",
-        office.organization_id,
+        harness.organization_id,
     )
-    events = await office.world.rows(
+    events = await harness.world.rows(
         "select event, state, reason, signed from ingest.webhook_events where organization_id = %s"
         " order by event, state, reason, signed, id",
-        office.organization_id,
+        harness.organization_id,
     )
-    deals = await office.count("crm.deals")
-    return [*events, deals, *[await office.count(table) for table in TABLES]]
+    deals = await harness.count("crm.deals")
+    return [*events, deals, *[await harness.count(table) for table in TABLES]]
 
 
 @pytest.mark.timeout(300)

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from tests.harness import Harness, changed, sample
 from tests.integration.main_way.test_people import (
     INSTAGRAM,
     SENDER,
@@ -15,7 +16,6 @@ from tests.integration.main_way.test_people import (
     contacts_of,
     until_tasks,
 )
-from tests.office import Office, changed, sample
 
 ANA, BRUNO = "+5511900009101", "+5511900009102"
 CREATED = "contact_created.whatsapp_cloud"
@@ -33,76 +33,76 @@ def profile(kind: str, phone: str, name: str, *changes: dict[str, Any]) -> dict[
     return body | ({"changed_attributes": list(changes)} if changes else {})
 
 
-async def people(office: Office) -> dict[str, tuple[str, str]]:
+async def people(harness: Harness) -> dict[str, tuple[str, str]]:
     """Name and phone of each contact, by id."""
-    return {each["contact_id"]: (each["name"], each["phone"]) for each in await contacts_of(office)}
+    return {each["contact_id"]: (each["name"], each["phone"]) for each in await contacts_of(harness)}
 
 
-async def identities(office: Office) -> dict[str, str]:
+async def identities(harness: Harness) -> dict[str, str]:
     """The contact of each external id."""
-    rows = await office.world.rows(
+    rows = await harness.world.rows(
         "select external_id, contact_id::text from identity.contact_identities where organization_id = %s",
-        office.organization_id,
+        harness.organization_id,
     )
     return {row["external_id"]: row["contact_id"] for row in rows}
 
 
 @pytest.mark.case("F19")
 @pytest.mark.parametrize("first", ["a message", "contact_created", "contact_updated"])
-async def test_a_stranger_under_a_used_reference_is_a_contact_of_their_own(office: Office, first: str) -> None:
-    await office.deliver(writes(1, ANA, "Ana Souza"))
-    [ana] = await people(office)
+async def test_a_stranger_under_a_used_reference_is_a_contact_of_their_own(harness: Harness, first: str) -> None:
+    await harness.deliver(writes(1, ANA, "Ana Souza"))
+    [ana] = await people(harness)
     if first == "contact_created":
-        await office.deliver(profile(CREATED, BRUNO, "Bruno Reis"))
+        await harness.deliver(profile(CREATED, BRUNO, "Bruno Reis"))
     elif first == "contact_updated":
         renamed = {"name": {"previous_value": "Bruno", "current_value": "Bruno Reis"}}
-        await office.deliver(profile(UPDATED, BRUNO, "Bruno Reis", renamed))
+        await harness.deliver(profile(UPDATED, BRUNO, "Bruno Reis", renamed))
     for number in (2, 3):
-        event = await office.deliver(writes(number, BRUNO, "Bruno Reis"))
+        event = await harness.deliver(writes(number, BRUNO, "Bruno Reis"))
         assert event["state"] == "PROCESSED"
-    found = await people(office)
+    found = await people(harness)
     assert sorted(found.values()) == [("Ana Souza", ANA), ("Bruno Reis", BRUNO)]
     assert found[ana] == ("Ana Souza", ANA)
-    [conflict] = await asked(office)
+    [conflict] = await asked(harness)
     assert (conflict.external_id, list(conflict.candidate_contact_ids)) == (BRUNO, [ana])
-    assert len(await until_tasks(office, 1)) == 1
+    assert len(await until_tasks(harness, 1)) == 1
     # What either writes from now on is that one's, and people are asked no more.
-    await office.deliver(writes(4, ANA, "Ana Souza"))
-    assert await people(office) == found
-    assert len(await asked(office)) == 1
+    await harness.deliver(writes(4, ANA, "Ana Souza"))
+    assert await people(harness) == found
+    assert len(await asked(harness)) == 1
 
 
-async def test_somebody_of_another_source_under_a_used_reference_is_nobody_known(office: Office) -> None:
-    await office.deliver(changed(sample(INSTAGRAM), **REFERENCE))
-    [caio] = await people(office)
-    await office.deliver(writes(2, BRUNO, "Bruno Reis"))
-    assert len(await people(office)) == 2
-    assert (await identities(office))[BRUNO] != caio
-    assert len(await asked(office)) == 1
+async def test_somebody_of_another_source_under_a_used_reference_is_nobody_known(harness: Harness) -> None:
+    await harness.deliver(changed(sample(INSTAGRAM), **REFERENCE))
+    [caio] = await people(harness)
+    await harness.deliver(writes(2, BRUNO, "Bruno Reis"))
+    assert len(await people(harness)) == 2
+    assert (await identities(harness))[BRUNO] != caio
+    assert len(await asked(harness)) == 1
 
 
 @pytest.mark.parametrize("agrees", ["name", "email", "source", "event"])
 async def test_a_number_that_changes_stays_with_the_person_whom_something_else_names(
-    office: Office, agrees: str
+    harness: Harness, agrees: str
 ) -> None:
     said = {SENDER + "email": "ana@exemplo.example"} if agrees == "email" else {}
     if agrees == "source":
         # An inbox of an API: its source ids are no numbers, and stay with the contact.
         said = {"conversation__contact_inbox__source_id": "6f1c1a52-8d7e-4b7e-9d55-0c1b7a2e9f10"}
-    await office.deliver(writes(1, ANA, "Ana Souza", **said))
-    [ana] = await people(office)
+    await harness.deliver(writes(1, ANA, "Ana Souza", **said))
+    [ana] = await people(harness)
     name = "ana  SOUZA" if agrees == "name" else "Aninha"
     if agrees == "event":
         moved = {"phone_number": {"previous_value": ANA, "current_value": BRUNO}}
-        await office.deliver(profile(UPDATED, BRUNO, name, moved))
-    await office.deliver(writes(2, BRUNO, name, **said))
-    assert list(await people(office)) == [ana]
-    assert await identities(office) == {ANA: ana, BRUNO: ana}
-    assert await asked(office) == []
+        await harness.deliver(profile(UPDATED, BRUNO, name, moved))
+    await harness.deliver(writes(2, BRUNO, name, **said))
+    assert list(await people(harness)) == [ana]
+    assert await identities(harness) == {ANA: ana, BRUNO: ana}
+    assert await asked(harness) == []
 
 
 @pytest.mark.parametrize("named", [True, False])
-async def test_a_business_scoped_id_that_rotates_keeps_the_person(office: Office, named: bool) -> None:
+async def test_a_business_scoped_id_that_rotates_keeps_the_person(harness: Harness, named: bool) -> None:
     name = "Ana Souza" if named else None
 
     def under(number: int, bsuid: str) -> dict[str, Any]:
@@ -111,37 +111,37 @@ async def test_a_business_scoped_id_that_rotates_keeps_the_person(office: Office
 
     old, new = "BR.13491208655302741918", "BR.24602319766413852029"
     for number, bsuid in enumerate((old, new, old)):
-        event = await office.deliver(under(number, bsuid))
+        event = await harness.deliver(under(number, bsuid))
         assert event["state"] == "PROCESSED"
-    [ana] = await people(office)
-    aliases = await office.world.rows(
+    [ana] = await people(harness)
+    aliases = await harness.world.rows(
         "select value, contact_id::text from identity.contact_aliases where organization_id = %s"
         " and kind = 'WHATSAPP_BSUID' order by value",
-        office.organization_id,
+        harness.organization_id,
     )
     assert [(row["value"], row["contact_id"]) for row in aliases] == [(old.upper(), ana), (new.upper(), ana)]
-    assert await asked(office) == []
+    assert await asked(harness) == []
 
 
-async def test_a_phone_of_one_and_an_email_of_another_is_nobodys_to_pick(office: Office) -> None:
+async def test_a_phone_of_one_and_an_email_of_another_is_nobodys_to_pick(harness: Harness) -> None:
     owners = []
     for fields in ({"name": "Ana", "phone": ANA}, {"name": "Rui", "email": "rui@exemplo.example"}):
-        status, contact = await office.send("/api/v1/contacts", fields)
+        status, contact = await harness.send("/api/v1/contacts", fields)
         assert status == 200
         owners.append(contact["contact_id"])
-    await office.deliver(cloud(1, ANA, **{SENDER + "email": "rui@exemplo.example", SENDER + "name": "Alguém"}))
-    assert len(await people(office)) == 3
-    [conflict] = await asked(office)
+    await harness.deliver(cloud(1, ANA, **{SENDER + "email": "rui@exemplo.example", SENDER + "name": "Alguém"}))
+    assert len(await people(harness)) == 3
+    [conflict] = await asked(harness)
     assert set(conflict.candidate_contact_ids) == set(owners)
 
 
-async def test_an_email_that_two_have_joins_nobody(office: Office) -> None:
+async def test_an_email_that_two_have_joins_nobody(harness: Harness) -> None:
     """It is kept where it is said: were it the first one's alone, whoever comes next would be taken for that one."""
     for number, phone in enumerate((ANA, BRUNO)):
-        await office.deliver(cloud(number, phone, **{SENDER + "email": "recepcao@oficina-aurora.example"}))
-    before = await people(office)
+        await harness.deliver(cloud(number, phone, **{SENDER + "email": "recepcao@oficina-aurora.example"}))
+    before = await people(harness)
     assert len(before) == 2
-    await office.deliver(changed(sample(INSTAGRAM), **{SENDER + "email": "recepcao@oficina-aurora.example"}))
-    assert len(await people(office)) == 3
-    conflicts = await asked(office)
+    await harness.deliver(changed(sample(INSTAGRAM), **{SENDER + "email": "recepcao@oficina-aurora.example"}))
+    assert len(await people(harness)) == 3
+    conflicts = await asked(harness)
     assert set(conflicts[-1].candidate_contact_ids) == set(before)

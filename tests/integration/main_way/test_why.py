@@ -15,7 +15,7 @@ from chassis import telemetry
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.normal_form import IgnoredReason, InvalidReason
 from services.ingest.reasons import explain, known
-from tests.office import SECRET, Office, changed, sample
+from tests.harness import SECRET, Harness, changed, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
 RUNBOOK = Path(__file__).parents[3] / "docs" / "runbooks" / "reasons.md"
@@ -37,32 +37,32 @@ def lines(logs: io.StringIO, event: str = "") -> list[dict[str, Any]]:
 
 
 @pytest.mark.case("O10")
-async def test_a_dead_letter_says_why_in_the_answer_and_once_in_the_log(office: Office, logs: io.StringIO) -> None:
+async def test_a_dead_letter_says_why_in_the_answer_and_once_in_the_log(harness: Harness, logs: io.StringIO) -> None:
     body = changed(sample(INCOMING), conversation__inbox_id=None)
     body.pop("inbox")
-    event = await office.deliver(body)
+    event = await harness.deliver(body)
     assert event["state"] == "DEAD_LETTER"
-    _, told = await office.get(f"/api/v1/webhook-events/{event['id']}")
+    _, told = await harness.get(f"/api/v1/webhook-events/{event['id']}")
     assert told["reason"] == "NO_INBOX_CONTEXT"
     assert told["explanation"] == explain("NO_INBOX_CONTEXT")
     assert told["detail"]
     (line,) = [line for line in lines(logs, "webhook_events_dead") if str(event["id"]) in line["correlation_ids"]]
     assert line["level"] == "warning"
     assert line["explanations"] == {"NO_INBOX_CONTEXT": explain("NO_INBOX_CONTEXT")}
-    _, listed = await office.get("/api/v1/webhook-events", state="DEAD_LETTER")
+    _, listed = await harness.get("/api/v1/webhook-events", state="DEAD_LETTER")
     assert [item["explanation"] for item in listed["webhook_events"]] == [explain("NO_INBOX_CONTEXT")]
 
 
 @pytest.mark.case("O10")
-async def test_the_id_that_a_webhook_is_answered_finds_it_in_every_log(office: Office, logs: io.StringIO) -> None:
-    raw = office.encoded(sample(INCOMING))
-    now = int(office.world.clock.now().timestamp())
+async def test_the_id_that_a_webhook_is_answered_finds_it_in_every_log(harness: Harness, logs: io.StringIO) -> None:
+    raw = harness.encoded(sample(INCOMING))
+    now = int(harness.world.clock.now().timestamp())
     for named in ("", "chatwoot-4711"):
         headers = signed_request(raw, SECRET, str(uuid4()), now) | ({"X-Correlation-Id": named} if named else {})
-        async with office.session.post(office.webhook_url, data=raw, headers=headers) as answer:
+        async with harness.session.post(harness.webhook_url, data=raw, headers=headers) as answer:
             event_id = (await answer.json())["webhook_event_id"]
             answered = answer.headers["X-Correlation-Id"]
-        await office.done(event_id)
+        await harness.done(event_id)
         assert answered == (named or event_id)
         if named:
             (line,) = [line for line in lines(logs) if line.get("correlation_id") == named]
@@ -73,12 +73,12 @@ async def test_the_id_that_a_webhook_is_answered_finds_it_in_every_log(office: O
 
 @pytest.mark.case("O10")
 @pytest.mark.parametrize("legacy", [False, True])
-async def test_a_refused_webhooks_id_is_that_of_its_log_line(office: Office, logs: io.StringIO, legacy: bool) -> None:
-    raw = office.encoded(sample(INCOMING))
-    now = int(office.world.clock.now().timestamp())
+async def test_a_refused_webhooks_id_is_that_of_its_log_line(harness: Harness, logs: io.StringIO, legacy: bool) -> None:
+    raw = harness.encoded(sample(INCOMING))
+    now = int(harness.world.clock.now().timestamp())
     headers = signed_request(raw, "another-secret-0123456789", str(uuid4()), now)
-    url = office.legacy_url if legacy else office.webhook_url
-    async with office.session.post(url, data=raw, headers=headers) as answer:
+    url = harness.legacy_url if legacy else harness.webhook_url
+    async with harness.session.post(url, data=raw, headers=headers) as answer:
         assert answer.status == 401
         correlation_id = answer.headers["X-Correlation-Id"]
         if not legacy:
@@ -93,9 +93,9 @@ async def test_a_refused_webhooks_id_is_that_of_its_log_line(office: Office, log
     "headers", [{}, {"X-Api-Key": "ncrm_nobody-has-this-key"}, {"Authorization": "Bearer a.b.c"}], ids=str
 )
 async def test_a_401s_id_is_that_of_every_line_about_it(
-    office: Office, logs: io.StringIO, headers: dict[str, str]
+    harness: Harness, logs: io.StringIO, headers: dict[str, str]
 ) -> None:
-    async with office.session.get(office.url + "/api/v1/contacts", headers=headers) as answer:
+    async with harness.session.get(harness.url + "/api/v1/contacts", headers=headers) as answer:
         assert answer.status == 401
         problem = await answer.json(content_type=None)
     about = [line for line in lines(logs) if line.get("status") == 401 or line["event"] == "rpc_refused"]

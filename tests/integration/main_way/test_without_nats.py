@@ -7,10 +7,10 @@ from pathlib import Path
 import aiohttp
 import pytest
 
-from chassis.embedded.servers import EmbeddedServers
-from chassis.embedded.suite import answers_ready
+from embedded.servers import EmbeddedServers
+from embedded.suite import answers_ready
 from tests.conftest import ALL_TARGETS, clear_streams
-from tests.office import open_office, sample
+from tests.harness import open_harness, sample
 from tests.world import settings_for, start_world
 
 
@@ -40,16 +40,16 @@ async def test_webhooks_are_stored_before_nats_is_there_and_facts_follow(
                 assert "NATS does not answer" in seen["nats"]
                 # What `prosa up` waits for: the process has started, whatever it does without.
                 assert await answers_ready(world.host.metrics_port)
-                office = await open_office(world, session)
+                harness = await open_harness(world, session)
                 # Processed too, for the way from the queue to the message needs PostgreSQL alone.
-                event = await office.deliver(sample("message_created.whatsapp_cloud.incoming"))
+                event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
                 assert event["state"] == "PROCESSED"
             finally:
                 await servers.nats.start()
             # What subscribed and waited before the first connection works after it: the fact reaches the feed.
             await world.until(
                 "select 1 from ingest.feed where organization_id = %s and type like '%%.MessageReceived'",
-                office.organization_id,
+                harness.organization_id,
                 seconds=30,
             )
             async with session.get(f"{url}/readyz") as ready:

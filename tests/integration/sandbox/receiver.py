@@ -33,17 +33,17 @@ class Received:
 
 @dataclass(slots=True)
 class Receiver:
-    """Answers with the next of `answers`, then 200; `gate` holds every answer back while it is closed."""
+    """Answers with the next of `answers`, then 200; `released` holds every answer back until it is set."""
 
     secret: str
     url: str = ""
     received: list[Received] = field(default_factory=list)
     answers: list[int] = field(default_factory=list)
-    gate: asyncio.Event = field(default_factory=asyncio.Event)
+    released: asyncio.Event = field(default_factory=asyncio.Event)
     arrived: asyncio.Condition = field(default_factory=asyncio.Condition)
 
     def __post_init__(self) -> None:
-        self.gate.set()
+        self.released.set()
 
     async def handle(self, request: web.Request) -> web.Response:
         """Takes one webhook."""
@@ -54,7 +54,7 @@ class Receiver:
         self.received.append(Received(raw, dict(request.headers), authentic))
         async with self.arrived:
             self.arrived.notify_all()
-        await self.gate.wait()
+        await self.released.wait()
         return web.Response(status=self.answers.pop(0) if self.answers else 200)
 
     async def until(self, enough: Callable[[list[Received]], bool]) -> None:
@@ -80,5 +80,5 @@ async def receiving(secret: str) -> AsyncIterator[Receiver]:
     try:
         yield receiver
     finally:
-        receiver.gate.set()
+        receiver.released.set()
         await runner.cleanup()

@@ -1,4 +1,4 @@
-"""The stand-in as a process, and its control calls as a person at a terminal uses them."""
+"""The fake as a process, and its control calls as a person at a terminal uses them."""
 
 import asyncio
 import json
@@ -106,12 +106,12 @@ async def test_a_day_at_the_terminal(process: Process, receiver: Receiver) -> No
 
 
 async def test_what_is_on_its_way_at_sigterm_is_still_delivered(process: Process, receiver: Receiver) -> None:
-    receiver.gate.clear()
+    receiver.released.clear()
     await process.control("POST", "/incoming", {"name": "Bia", "text": "Oi"})
     await receiver.until(lambda items: len(items) == 4)
     process.child.send_signal(signal.SIGTERM)
     assert (await process.log_line())["event"] == "stopping"
-    receiver.gate.set()
+    receiver.released.set()
     assert (await process.log_line())["statuses"] == {"200": 4}
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from sandbox.chatwoot.app import furnish, mark_failed
+from sandbox.chatwoot.app import mark_failed, set_up_account
 from sandbox.chatwoot.faults import Fault, Faults
 from sandbox.chatwoot.people import Person, phone_of
 from sandbox.chatwoot.records import API, EVENTS, Event
@@ -35,14 +35,14 @@ async def receiver() -> AsyncIterator[Receiver]:
 @pytest.fixture
 def world(receiver: Receiver) -> World:
     made = World(now, seed=2)
-    furnish(made)
-    made.directory.add_webhook(receiver.url, secret=SECRET, subscriptions=EVENTS)
+    set_up_account(made)
+    made.setup.add_webhook(receiver.url, secret=SECRET, subscriptions=EVENTS)
     return made
 
 
 @asynccontextmanager
 async def sending(world: World, faults: Faults | None = None, **options: Any) -> AsyncIterator[Sender]:
-    sender = Sender(world.directory, faults or Faults(), now=now, **options)
+    sender = Sender(world.setup, faults or Faults(), now=now, **options)
     world.listen(sender.offer)
     await sender.start()
     try:
@@ -52,7 +52,7 @@ async def sending(world: World, faults: Faults | None = None, **options: Any) ->
 
 
 def write(world: World, number: int = 1, text: str = "Olá <b>&</b>") -> None:
-    inbox = world.directory.inbox("whatsapp")
+    inbox = world.setup.inbox("whatsapp")
     assert inbox is not None
     world.incoming_message(inbox, Person(f"Pessoa {number}", phone=phone_of(number)), text)
 
@@ -69,7 +69,7 @@ async def test_every_event_arrives_once_signed_over_its_raw_bytes(world: World, 
 
 
 async def test_only_subscribed_events_are_sent(world: World, receiver: Receiver) -> None:
-    world.directory.webhooks[1].subscriptions = ("message_created",)
+    world.setup.webhooks[1].subscriptions = ("message_created",)
     async with sending(world) as sender:
         write(world)
         await sender.drained()
@@ -86,7 +86,7 @@ async def test_a_refused_delivery_is_counted_and_never_repeated(world: World, re
 
 
 async def test_a_silent_receiver_is_given_up_after_the_timeout(world: World, receiver: Receiver) -> None:
-    receiver.gate.clear()
+    receiver.released.clear()
     async with sending(world, timeout_seconds=0.1) as sender:
         write(world)
         await sender.drained()
@@ -96,7 +96,7 @@ async def test_a_silent_receiver_is_given_up_after_the_timeout(world: World, rec
 async def test_a_receiver_that_is_away_is_counted_as_unreachable(world: World) -> None:
     with socket.socket() as unused:
         unused.bind(("127.0.0.1", 0))
-        world.directory.webhooks[1].url = f"http://127.0.0.1:{unused.getsockname()[1]}/hook"
+        world.setup.webhooks[1].url = f"http://127.0.0.1:{unused.getsockname()[1]}/hook"
         async with sending(world) as sender:
             write(world)
             await sender.drained()
@@ -168,20 +168,20 @@ async def test_a_delayed_delivery_comes_last(world: World, receiver: Receiver) -
 
 
 async def test_in_order_the_next_event_of_a_conversation_waits_for_the_answer(world: World, receiver: Receiver) -> None:
-    receiver.gate.clear()
+    receiver.released.clear()
     async with sending(world, ordered=True) as sender:
         write(world, 1)
         write(world, 2)
         # Each conversation and each contact has one event on the wire, and no more than that.
         await receiver.until(lambda items: len(items) >= 4)
         assert sorted(receiver.names()) == ["contact_created", "contact_created"] + ["conversation_created"] * 2
-        receiver.gate.set()
+        receiver.released.set()
         await sender.drained()
     assert len(receiver.received) == 8
 
 
 async def test_in_order_a_refused_event_is_tried_again_before_the_next_one(world: World, receiver: Receiver) -> None:
-    world.directory.webhooks[1].subscriptions = ("conversation_created", "message_created")
+    world.setup.webhooks[1].subscriptions = ("conversation_created", "message_created")
     receiver.answers = [503, 503]
     async with sending(world, ordered=True, attempt_count_max=5) as sender:
         write(world)
@@ -192,21 +192,21 @@ async def test_in_order_a_refused_event_is_tried_again_before_the_next_one(world
 
 
 async def test_an_open_loop_pace_sends_on_time_while_the_receiver_is_silent(world: World, receiver: Receiver) -> None:
-    world.directory.webhooks[1].subscriptions = ("message_created",)
-    receiver.gate.clear()
+    world.setup.webhooks[1].subscriptions = ("message_created",)
+    receiver.released.clear()
     begin = time.monotonic()
     async with sending(world, pace=Pace(100), in_flight_max=50) as sender:
         for number in range(20):
             write(world, number)
         await receiver.until(lambda items: len(items) == 20)
         assert time.monotonic() - begin >= 0.19
-        receiver.gate.set()
+        receiver.released.set()
         await sender.drained()
     assert sender.counts["held_back"] == 0
 
 
 async def test_an_outcome_counts_from_the_time_it_was_due(world: World, receiver: Receiver) -> None:
-    world.directory.webhooks[1].subscriptions = ("message_created",)
+    world.setup.webhooks[1].subscriptions = ("message_created",)
     outcomes: list[Outcome] = []
     async with sending(world, pace=Pace(200)) as sender:
         sender.watch(outcomes.append)
@@ -219,8 +219,8 @@ async def test_an_outcome_counts_from_the_time_it_was_due(world: World, receiver
 
 
 async def test_a_failing_inbox_webhook_marks_the_message_failed_once(world: World, receiver: Receiver) -> None:
-    inbox = world.directory.add_inbox(API, "whatsapp-vendas", webhook_url=receiver.url)
-    del world.directory.webhooks[1]
+    inbox = world.setup.add_inbox(API, "whatsapp-vendas", webhook_url=receiver.url)
+    del world.setup.webhooks[1]
     receiver.secret = inbox.secret
     receiver.answers = [200, 500, 500]
     async with sending(world, in_flight_max=1) as sender:

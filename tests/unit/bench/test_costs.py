@@ -9,7 +9,7 @@ import pytest
 
 from bench import accept, costs, path
 from bench.accept import Taken, guard
-from chassis.embedded.child import process_tree
+from embedded.child import process_tree
 
 BURN = "import time\nwhile time.process_time() < {seconds}: pass\n"
 
@@ -56,11 +56,11 @@ def test_microseconds_for_each() -> None:
     ("must", "product_at_work", "limit_at_work"), [(0.35, 1.2, 1.0), (0.2, 1.7, 1.4), (0.2, 2.0, 2.0)]
 )
 def test_a_must_says_the_same_in_processor_time(must: float, product_at_work: float, limit_at_work: float) -> None:
-    limit = {"bare door": 140.0, "sender": 60.0}
+    limit = {"bare receiver": 140.0, "sender": 60.0}
     limit_rate = limit_at_work / 200e-6
-    seen = {"door": 700.0}
+    seen = {"receiver": 700.0}
     seen_rate = product_at_work / 700e-6
-    product = {"door": 200.0 * costs.within(must, 700.0 / 200.0, seen_rate / limit_rate)}
+    product = {"receiver": 200.0 * costs.within(must, 700.0 / 200.0, seen_rate / limit_rate)}
     assert costs.at_work(limit_rate, limit) == pytest.approx(limit_at_work)
     assert costs.at_work(seen_rate, seen) == pytest.approx(product_at_work)
     # What costs just what it may takes up as many processors at just the rate that it must have.
@@ -73,8 +73,8 @@ def test_the_musts_of_the_two_ways() -> None:
 
 
 def test_the_guard_counts_all_that_a_webhook_takes_on_both_sides() -> None:
-    mine = [Taken(2_500.0, {"door": 300.0, "postgres": 100.0, "sender": 60.0})]
-    theirs = [Taken(5_000.0, {"bare door": 100.0, "postgres": 40.0, "sender": 60.0})]
+    mine = [Taken(2_500.0, {"receiver": 300.0, "postgres": 100.0, "sender": 60.0})]
+    theirs = [Taken(5_000.0, {"bare receiver": 100.0, "postgres": 40.0, "sender": 60.0})]
     cost, at_work = guard("a", "P1", mine, theirs, 2.5)
     assert cost.ratio == pytest.approx(2.3)
     assert cost.verdict == "held"

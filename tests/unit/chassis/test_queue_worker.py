@@ -56,7 +56,7 @@ class _Lanes:
 class _Nats:
     """Keeps the callback, so that a test can wake the worker."""
 
-    async def hear(self, _subject: str, callback: Any) -> None:
+    async def listen(self, _subject: str, callback: Any) -> None:
         self.wake = callback
 
 
@@ -195,7 +195,7 @@ async def test_a_worker_ends_though_its_slots_and_its_lanes_never_hear_of_their_
 
     @asynccontextmanager
     async def transaction(*_: Any) -> AsyncIterator[Any]:
-        yield SimpleNamespace(exec_driver_sql=database.take)
+        yield SimpleNamespace(execute=database.take)
 
     async def release(*_: Any) -> None:
         """Nothing was taken."""

@@ -13,19 +13,19 @@ from cli.demo.guide import guide, typed
 from cli.home import home_directory
 
 URL = "http://127.0.0.1:8137"
-STAND_IN = "http://127.0.0.1:3100"
+FAKE = "http://127.0.0.1:3100"
 CONTENT = {"url": URL, "organization_id": None, "admin": None}
 
 
 def test_examples_name_the_address_and_home_that_run() -> None:
     content = {**CONTENT, "organization_id": "o1", "admin": {"email": "ana@example.com", "password": "p"}}
-    told = "\n".join(guide(content, Path("/srv/prosa"), STAND_IN, "PROSA_HOME=/srv/prosa prosa"))
+    told = "\n".join(guide(content, Path("/srv/prosa"), FAKE, "PROSA_HOME=/srv/prosa prosa"))
     assert "8080" not in told
     assert told.count(f"{URL}/api/v1/") == 4
     assert "ana@example.com  p  (POST /api/v1/sessions)" in told
     assert " /srv/prosa/bootstrap.json)" in told
     assert "PROSA_HOME=/srv/prosa prosa feed tail" in told
-    assert f"{STAND_IN}/_sandbox/incoming" in told
+    assert f"{FAKE}/_sandbox/incoming" in told
 
 
 @pytest.mark.case("O14")
@@ -35,7 +35,7 @@ def test_the_printed_line_finds_the_key_whatever_the_home_is_called(name: str, t
     home.mkdir()
     (home / "bootstrap.json").write_text(json.dumps({"api_key": "prosa_abc", "url": URL}, indent=2))
     content = {**CONTENT, "organization_id": "o1"}
-    (line,) = (line for line in guide(content, home, STAND_IN) if line.startswith("  KEY="))
+    (line,) = (line for line in guide(content, home, FAKE) if line.startswith("  KEY="))
     found = subprocess.run(["sh", "-c", f'{line}\necho "$KEY"'], capture_output=True, text=True, check=True)
     assert (found.stdout, found.stderr) == ("prosa_abc\n", "")
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from prometheus_client import CollectorRegistry, Counter, Histogram, generate_latest
 from prometheus_client.parser import text_string_to_metric_families
 
-from chassis.embedded.supervisor import ChildState
 from cli.metrics import children, merge, render
+from embedded.supervisor import ChildState
 
 
 def page(calls: int) -> str:
@@ -25,27 +25,27 @@ def samples(text: bytes) -> dict[tuple[str, frozenset[tuple[str, str]]], float]:
 
 
 def test_each_sample_names_its_process() -> None:
-    found = samples(render(merge({"door": page(3), "rest": page(4)})))
-    assert found["prosa_calls_total", frozenset({("method", "Get"), ("process", "door")})] == 3
+    found = samples(render(merge({"receiver": page(3), "rest": page(4)})))
+    assert found["prosa_calls_total", frozenset({("method", "Get"), ("process", "receiver")})] == 3
     assert found["prosa_calls_total", frozenset({("method", "Get"), ("process", "rest")})] == 4
     assert found["prosa_seconds_bucket", frozenset({("le", "2.0"), ("process", "rest")})] == 1
 
 
 def test_a_family_is_declared_once() -> None:
-    text = render(merge({"door": page(1), "rest": page(1)})).decode()
+    text = render(merge({"receiver": page(1), "rest": page(1)})).decode()
     assert text.count("# TYPE prosa_calls_total counter") == 1
 
 
 def test_a_process_that_does_not_answer_is_counted_and_hides_nobody() -> None:
-    found = samples(render(merge({"door": None, "rest": page(4)})))
-    assert found["prosa_process_answered", frozenset({("process", "door")})] == 0
+    found = samples(render(merge({"receiver": None, "rest": page(4)})))
+    assert found["prosa_process_answered", frozenset({("process", "receiver")})] == 0
     assert found["prosa_process_answered", frozenset({("process", "rest")})] == 1
     assert ("prosa_calls_total", frozenset({("method", "Get"), ("process", "rest")})) in found
 
 
 def test_the_supervisor_tells_of_its_children() -> None:
-    states = [ChildState("nats", "ready", 7, 0, 3.0), ChildState("door", "restarting", None, 2, 0.0)]
+    states = [ChildState("nats", "ready", 7, 0, 3.0), ChildState("receiver", "restarting", None, 2, 0.0)]
     found = samples(render(children(states)))
     assert found["prosa_child_ready", frozenset({("child", "nats")})] == 1
-    assert found["prosa_child_ready", frozenset({("child", "door")})] == 0
-    assert found["prosa_child_restarts_total", frozenset({("child", "door")})] == 2
+    assert found["prosa_child_ready", frozenset({("child", "receiver")})] == 0
+    assert found["prosa_child_restarts_total", frozenset({("child", "receiver")})] == 2

@@ -1,4 +1,4 @@
-"""Who gets a connection where there is no room for everybody."""
+"""Who gets a connection where there is no space for everybody."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ def opened(proxies: str = "", **limits: Any) -> tuple[Connections, CollectorRegi
 
 
 def admit(connections: Connections, address: str) -> Line | None:
-    """Lets one in, if there is room."""
+    """Lets one in, if there is space."""
     return cast("Line | None", connections.admit(address, lambda origin: cast("Connection", Line(origin))))
 
 
@@ -60,7 +60,7 @@ def test_a_network_has_a_share_and_pushes_out_its_own() -> None:
 
 
 @pytest.mark.case("S4")
-def test_a_network_whose_last_connection_made_room_is_counted_on() -> None:
+def test_a_network_whose_last_connection_made_space_is_counted_on() -> None:
     connections, _ = opened(connections_max=2, per_network_max=1)
     crowd = [admit(connections, STRANGER) for _ in range(3)]
     assert len(connections) == 1
@@ -90,8 +90,8 @@ def test_where_all_are_at_work_the_newcomer_waits_outside_until_one_takes_very_l
     assert admit(connections, STRANGER) is not None
     assert [line.ended for line in busy if line] == [True, False]
     streaming, _ = opened(connections_max=1)
-    watcher = admit(streaming, OTHER)
-    streaming.move(cast("Connection", watcher), Stage.STREAMING)
+    subscriber = admit(streaming, OTHER)
+    streaming.move(cast("Connection", subscriber), Stage.STREAMING)
     assert admit(streaming, STRANGER) is None, "live updates are never pushed out"
 
 

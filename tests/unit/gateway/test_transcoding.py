@@ -21,7 +21,7 @@ from hypothesis import strategies as st
 from chassis.errors import InvalidArgument
 from gateway.limits import VIOLATIONS_MAX
 from gateway.transcoding.contracts import message_descriptors
-from gateway.transcoding.fields import FieldsWrong, short_enum_names
+from gateway.transcoding.fields import FieldErrors, short_enum_names
 from gateway.transcoding.plans import Plans, is_cookie, to_error
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
@@ -146,7 +146,7 @@ def decode(descriptor: Descriptor, data: object) -> Any:
     """Reads JSON, or raises what a caller is told."""
     try:
         return PLANS.of(descriptor).decode(data)
-    except FieldsWrong as error:
+    except FieldErrors as error:
         raise to_error(error) from None
 
 

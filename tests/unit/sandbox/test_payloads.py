@@ -27,14 +27,14 @@ class Stage:
     def __init__(self) -> None:
         self.world = World(TickingClock(), seed=3, account_id=7, account_name="Clínica Sorriso Pleno")
         self.events: list[Event] = []
-        directory = self.world.directory
-        self.owner = directory.add_agent("Otávio Brandão", "otavio@exemplo.example", "administrator")
-        self.larissa = directory.add_agent("Larissa Queiroz", "larissa@exemplo.example", avatar_url=AVATAR)
-        self.team = directory.add_team("recepção")
-        self.whatsapp = directory.add_inbox(WHATSAPP, "WhatsApp Recepção")
-        self.instagram = directory.add_inbox(INSTAGRAM, "@sorrisopleno")
-        self.page = directory.add_inbox(FACEBOOK_PAGE, "Sorriso Pleno")
-        self.evolution = directory.add_inbox(API, "whatsapp-comercial")
+        setup = self.world.setup
+        self.owner = setup.add_agent("Otávio Brandão", "otavio@exemplo.example", "administrator")
+        self.larissa = setup.add_agent("Larissa Queiroz", "larissa@exemplo.example", avatar_url=AVATAR)
+        self.team = setup.add_team("recepção")
+        self.whatsapp = setup.add_inbox(WHATSAPP, "WhatsApp Recepção")
+        self.instagram = setup.add_inbox(INSTAGRAM, "@sorrisopleno")
+        self.page = setup.add_inbox(FACEBOOK_PAGE, "Sorriso Pleno")
+        self.evolution = setup.add_inbox(API, "whatsapp-comercial")
         self.world.listen(self.events.append)
 
     def last(self, name: str) -> Any:

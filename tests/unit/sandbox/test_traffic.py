@@ -2,7 +2,7 @@
 
 import hashlib
 
-from sandbox.chatwoot.app import furnish
+from sandbox.chatwoot.app import set_up_account
 from sandbox.chatwoot.people import Person, phone_of
 from sandbox.chatwoot.records import Event
 from sandbox.chatwoot.sender import Pace
@@ -14,7 +14,7 @@ from tests.unit.sandbox.clock import TickingClock
 async def played(seed: int) -> tuple[World, list[Event], list[float]]:
     """Plays the traffic of a seed without waiting: the world, what it announced, the waits asked for."""
     world, events, waits = World(TickingClock(), seed=seed), list[Event](), list[float]()
-    furnish(world)
+    set_up_account(world)
     world.listen(events.append)
 
     async def sleep(seconds: float) -> None:

@@ -5,8 +5,8 @@ from collections.abc import Callable
 
 import pytest
 
-from sandbox.chatwoot.app import furnish
-from sandbox.chatwoot.directory import RefusedError
+from sandbox.chatwoot.account_setup import RefusedError
+from sandbox.chatwoot.app import set_up_account
 from sandbox.chatwoot.people import Person
 from sandbox.chatwoot.records import Event, Inbox
 from sandbox.chatwoot.world import CONTENT_LENGTH_MAX, World
@@ -18,7 +18,7 @@ ANA = Person("Ana Quintela", phone="+5511900000001", igsid="7730000000000001", u
 @pytest.fixture
 def world() -> World:
     made = World(TickingClock(), seed=1)
-    furnish(made, evolution_inbox_id=3)
+    set_up_account(made, evolution_inbox_id=3)
     return made
 
 
@@ -30,7 +30,7 @@ def announced(world: World) -> list[Event]:
 
 
 def inbox(world: World, name: str) -> Inbox:
-    found = world.directory.inbox(name)
+    found = world.setup.inbox(name)
     assert found is not None
     return found
 
@@ -49,7 +49,7 @@ def test_a_first_message_announces_contact_conversation_message_and_activity(
 def test_a_reply_and_its_fate_announce_what_the_real_one_announces(world: World, announced: list[Event]) -> None:
     conversation = world.incoming_message(inbox(world, "whatsapp"), ANA, "Oi").conversation
     announced.clear()
-    reply = world.agent_reply(conversation, world.directory.agents[2], "Olá!")
+    reply = world.agent_reply(conversation, world.setup.agents[2], "Olá!")
     assert reply.source_id is None
     world.provider_accepts(reply)
     world.status_update(reply, "delivered")
@@ -110,7 +110,7 @@ def test_an_evolution_echo_is_told_by_its_source_id_and_others_by_their_flag(wor
     there = world.incoming_message(inbox(world, "evolution"), ANA, "Oi").conversation
     here = world.incoming_message(inbox(world, "whatsapp"), ANA, "Oi").conversation
     theirs, ours = world.native_app_echo(there, "Oi!"), world.native_app_echo(here, "Oi!")
-    assert theirs.sender is world.directory.agents[1]
+    assert theirs.sender is world.setup.agents[1]
     assert (theirs.source_id or "").startswith("WAID:")
     assert ours.sender is None
     assert ours.content_attributes == {"external_echo": True}
@@ -129,9 +129,9 @@ def test_an_unchanged_set_of_labels_announces_nothing(world: World, announced: l
     [
         lambda world: world.incoming_message(inbox(world, "instagram"), Person("Sem Id", phone="+5511900000009"), "Oi"),
         lambda world: world.incoming_message(inbox(world, "whatsapp"), ANA, "x" * (CONTENT_LENGTH_MAX + 1)),
-        lambda world: world.directory.add_webhook("ftp://example.example/x"),
-        lambda world: world.directory.add_webhook("http://example.example/x", subscriptions=("message_deleted",)),
-        lambda world: world.directory.add_inbox("Channel::Fax", "Fax"),
+        lambda world: world.setup.add_webhook("ftp://example.example/x"),
+        lambda world: world.setup.add_webhook("http://example.example/x", subscriptions=("message_deleted",)),
+        lambda world: world.setup.add_inbox("Channel::Fax", "Fax"),
     ],
 )
 def test_what_chatwoot_refuses_is_refused(world: World, act: Callable[[World], object]) -> None:
@@ -141,7 +141,7 @@ def test_what_chatwoot_refuses_is_refused(world: World, act: Callable[[World], o
 
 def test_a_late_body_shows_the_state_of_the_time_it_is_read() -> None:
     world = World(TickingClock(), build_late=True)
-    furnish(world)
+    set_up_account(world)
     events: list[Event] = []
     world.listen(events.append)
     conversation = world.incoming_message(inbox(world, "whatsapp"), ANA, "Oi").conversation

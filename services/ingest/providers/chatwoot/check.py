@@ -7,7 +7,7 @@ from dataclasses import dataclass, replace
 from urllib.parse import urlsplit
 
 from chassis.canonical import Source
-from services.ingest.connection_check import CheckItem, Declared, Kept, events_arriving, secret_set
+from services.ingest.connections.check import CheckItem, Declared, Kept, events_arriving, secret_set
 
 NEEDED_EVENTS = (
     "conversation_created",

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 from chassis.addresses import URL_LENGTH_MAX, Target
 from chassis.json_reading import JsonMalformed, read_json
 from chassis.outgoing import Answer, Failed, Outgoing, OutgoingError
-from services.ingest.connection_check import Checked, Kept
+from services.ingest.connections.check import Checked, Kept
 from services.ingest.limits import CHATWOOT_ANSWER_BYTES_MAX, CHATWOOT_TIMEOUT_SECONDS
 from services.ingest.providers.chatwoot.check import Failure, Inbox, Profile, Seen, Webhook, administers, evaluate
 

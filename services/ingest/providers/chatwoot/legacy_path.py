@@ -20,7 +20,7 @@ from uuid import UUID
 
 from chassis.json_reading import JsonMalformed, read_json
 from prosa.ingest.v1 import ingest_service_pb2 as pb
-from services.ingest.directory import Connection, Directory
+from services.ingest.connections.cache import Connection, ConnectionCache
 from services.ingest.limits import (
     LARGE_BODY_BYTES,
     LEGACY_HASHED_BYTES_MAX,
@@ -112,7 +112,7 @@ class LegacyTarget:
 
 
 async def prove(
-    directory: Directory, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
+    cache: ConnectionCache, hooks: Mapping[int, pb.Webhook], bodies: Sequence[bytes], now: datetime
 ) -> dict[int, Proof | Refusal]:
     """Whose each webhook is, by its place among the bodies."""
     decided: dict[int, Proof | Refusal] = {}
@@ -127,7 +127,7 @@ async def prove(
     targets = await _read(
         {place: (bodies[place], hooks[place].headers.get(ORGANIZATION_HEADER, "")) for place in claims}
     )
-    by_account, by_organization = await directory.candidates(
+    by_account, by_organization = await cache.candidates(
         {target.account_id for target in targets.values() if target.account_id is not None},
         {target.organization_id for target in targets.values() if target.organization_id is not None},
     )

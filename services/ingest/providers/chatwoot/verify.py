@@ -112,7 +112,7 @@ def delivery_key(headers: Mapping[str, str], body: bytes) -> str:
 
 
 def sign(body: bytes, secret: str, timestamp_seconds: int) -> dict[str, str]:
-    """Answers the headers Chatwoot would send with a body: for stand-ins, smoke tests and diagnosis."""
+    """Answers the headers Chatwoot would send with a body: for fakes, smoke tests and diagnosis."""
     digest = _digest(secret, _signed(str(timestamp_seconds).encode(), body))
     return {"X-Chatwoot-Timestamp": str(timestamp_seconds), "X-Chatwoot-Signature": f"sha256={digest}"}
 

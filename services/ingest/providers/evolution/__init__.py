@@ -8,7 +8,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from chassis.outgoing import Outgoing
-from services.ingest.connection_check import Checked, Kept, check_kept
+from services.ingest.connections.check import Checked, Kept, check_kept
 from services.ingest.providers.blanking import EVOLUTION_SECRETS
 from services.ingest.providers.chatwoot.provider import CHATWOOT
 

@@ -1,1 +1,0 @@
-"""The rules of the room: standard library and chassis.errors only."""

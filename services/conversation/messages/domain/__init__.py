@@ -1,0 +1,1 @@
+"""The rules of the service: standard library and chassis.errors only."""

@@ -1,0 +1,502 @@
+"""Tables and SQL of conversations and messages; every function runs in the caller's transaction.
+
+Rows travel to PostgreSQL as one JSON text per statement: it is written in C on both sides, where arrays would be
+quoted element by element in Python. Whoever locks several conversations does so in the order of their natural key.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import UTC, datetime
+from typing import Any
+from uuid import UUID
+
+import orjson
+
+from chassis.db import Tx
+from chassis.errors import Aborted
+from chassis.paging import Page
+from services.conversation.messages.domain.conversation import (
+    Conversation,
+    ConversationKey,
+    ConversationState,
+    HandoffMode,
+    HandoffSource,
+    Source,
+)
+from services.conversation.messages.domain.message import (
+    Attachment,
+    Author,
+    Direction,
+    ExpiringAttachment,
+    Message,
+    MessageKey,
+    MessageState,
+    SubmittedValue,
+)
+
+EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
+"""Everything written before lies in one partition."""
+
+
+SourceKey = tuple[str, str, str]
+"""Organization, channel, network's message id: what several messages of the provider may have been told under."""
+WEEK_SECONDS = 7 * 24 * 3600
+
+
+@dataclass(slots=True)
+class KnownMessage:
+    """A message that was heard of before."""
+
+    conversation_id: str
+    message_id: str
+    message: Message | None
+    """None where its content was let go with its month."""
+    generation: int = 0
+    """How many other messages had the id before that it is known by."""
+    contact_id: str | None = None
+    """Of its conversation, where it was found by the network's id."""
+
+
+@dataclass(slots=True)
+class MessageKeyRow:
+    """An id of the provider that leads to a message; the fields are the table's columns, in their order."""
+
+    organization_id: str
+    channel_id: str
+    provider_message_id: str
+    conversation_id: str
+    message_id: str
+    create_time: datetime
+    """The message's own: it finds the month that it lies in."""
+    generation: int
+    provider_source_id: str
+    """The network's id, where the message was first heard of under this id; empty for copies."""
+    source_week: int
+
+
+def week_of(moment: datetime) -> int:
+    """The week that the network's id of a message is kept under."""
+    return int(moment.timestamp()) // WEEK_SECONDS
+
+
+_UUID, _TEXT, _TIME, _BIGINT = "uuid", "text", "timestamptz", "bigint"
+_CONVERSATION_TYPES: Mapping[str, str] = {
+    "conversation_id": _UUID,
+    "organization_id": _UUID,
+    "connection_id": _UUID,
+    "channel_id": _UUID,
+    "create_time": _TIME,
+    "update_time": _TIME,
+    "activity_time": _TIME,
+    "version": _BIGINT,
+    "account_id": _BIGINT,
+    "inbox_id": _BIGINT,
+    "contact_id": _UUID,
+    "deal_id": _UUID,
+    "labels": "text[]",
+    "unread_count": "int",
+    "provider_update_time_us": _BIGINT,
+    "handoff_time": _TIME,
+    "last_message_time": _TIME,
+    "generation": _BIGINT,
+    "provider_create_time": _TIME,
+}
+_MESSAGE_TYPES: Mapping[str, str] = {
+    "message_id": _UUID,
+    "organization_id": _UUID,
+    "conversation_id": _UUID,
+    "channel_id": _UUID,
+    "create_time": _TIME,
+    "record_time": _TIME,
+    "attachments": "jsonb",
+    "deleted": "boolean",
+    "content_time_us": _BIGINT,
+    "deleted_by_contact": "boolean",
+    "submitted_values": "jsonb",
+    "copy_count": _BIGINT,
+    "told_time_us": _BIGINT,
+}
+_KEY_TYPES: Mapping[str, str] = {
+    "organization_id": _UUID,
+    "channel_id": _UUID,
+    "conversation_id": _UUID,
+    "message_id": _UUID,
+    "create_time": _TIME,
+    "generation": _BIGINT,
+    "source_week": _BIGINT,
+}
+_CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
+_MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
+_CONVERSATION_FIXED = (
+    *("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time", "generation"),
+)
+_MESSAGE_CHANGING = (
+    *("author", "state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
+    *("deleted", "in_reply_to", "author_name", "content_time_us", "deleted_by_contact", "submitted_values"),
+    "told_time_us",
+)
+
+
+def _recordset(columns: Iterable[str], types: Mapping[str, str], parameter: str = "rows") -> str:
+    declared = ", ".join(f"{column} {types.get(column, _TEXT)}" for column in columns)
+    return f"json_to_recordset(%({parameter})s::json) as given ({declared})"
+
+
+def _names(columns: Iterable[str]) -> str:
+    return ", ".join(columns)
+
+
+def _read(columns: Iterable[str], types: Mapping[str, str], prefix: str) -> str:
+    """What to select, ids as texts."""
+    cast = {column: f"{prefix}{column}::text" for column in columns if types.get(column) == _UUID}
+    return ", ".join(cast.get(column, prefix + column) for column in columns)
+
+
+def _assignments(columns: Iterable[str]) -> str:
+    return ", ".join(f"{column} = given.{column}" for column in columns)
+
+
+_READ_CONVERSATION = _read(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES, "conversations.")
+_READ_MESSAGE = _read(_MESSAGE_COLUMNS, _MESSAGE_TYPES, "messages.")
+_CONVERSATION_NAMES = _names(_CONVERSATION_COLUMNS)
+_MESSAGE_NAMES = _names(_MESSAGE_COLUMNS)
+
+_LOCK = f"""
+select {_READ_CONVERSATION}
+from unnest(%(organization_ids)b::text[]::uuid[], %(provider_ids)b::text[], %(connection_ids)b::text[]::uuid[])
+  as wanted (organization_id, provider_conversation_id, connection_id)
+join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
+order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
+  conversations.generation desc
+for update of conversations
+"""
+
+_INSERT_CONVERSATIONS = f"""
+insert into conversation.conversations ({_CONVERSATION_NAMES})
+select {_CONVERSATION_NAMES} from {_recordset(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES)}
+on conflict on constraint conversations_provider_key do nothing
+"""
+
+# A row that is held is found again by its natural key: the way that was taken to lock it is fresh in memory, while the
+# primary key of some old conversation would have to be fetched for this alone.
+_CONVERSATION_KEY = ("organization_id", "provider_conversation_id", "connection_id", "generation")
+_CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
+ADVANCING = (
+    *("version", "update_time", "activity_time", "unread_count", "provider_update_time_us", "last_message_time"),
+    *("last_message_preview", "last_message_direction", "last_provider_message_id"),
+)
+"""What a plain message changes of its conversation; none of it may be in an index of the table."""
+
+
+def _update_conversations(columns: Sequence[str]) -> str:
+    return f"""
+    update conversation.conversations set {_assignments(columns)}
+    from {_recordset((*_CONVERSATION_KEY, *columns), _CONVERSATION_TYPES)}
+    where {" and ".join(f"conversations.{column} = given.{column}" for column in _CONVERSATION_KEY)}
+    """
+
+
+_UPDATE_CONVERSATIONS = _update_conversations(_CONVERSATION_CHANGING)
+_ADVANCE_CONVERSATIONS = _update_conversations(ADVANCING)
+
+# The order of conversations lies in a table of its own, which triggers keep: what a message moves would otherwise be in
+# an index of the wide row, and every message would add to every other index of it. Each state has its own order.
+_LIST_BY_ACTIVITY = f"""
+select {_READ_CONVERSATION}
+from (
+  select newest.activity_time, newest.conversation_id
+  from unnest(%(states)b::text[]) as wanted (state)
+  cross join lateral (
+    select activity_time, conversation_id from conversation.conversation_activity activity
+    where activity.organization_id = %(organization_id)s and activity.state = wanted.state{{after}}
+    order by activity_time desc, conversation_id desc limit %(row_limit)s
+  ) newest
+  order by activity_time desc, conversation_id desc limit %(row_limit)s
+) listed
+join conversation.conversations using (conversation_id)
+where conversations.organization_id = %(organization_id)s
+order by listed.activity_time desc, listed.conversation_id desc
+"""
+
+# A key outlives a message whose content was let go with its month: the row then reads null but for the key.
+_KEY_COUNT = 8
+_KEY_READ = """message_keys.organization_id::text, message_keys.channel_id::text,
+  message_keys.conversation_id::text, message_keys.message_id::text, message_keys.generation"""
+_THEIR_MESSAGE = """left join conversation.messages on messages.conversation_id = message_keys.conversation_id
+  and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id"""
+# By both of their ids at once. What is known by the network's id says whose conversation it is in.
+_LOAD_MESSAGES = f"""
+select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {_READ_MESSAGE}
+from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[], %(provider_ids)b::text[])
+  as wanted (organization_id, channel_id, provider_message_id)
+join conversation.message_keys using (organization_id, channel_id, provider_message_id)
+{_THEIR_MESSAGE}
+union all
+select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {_READ_MESSAGE}
+from unnest(%(source_weeks)b::bigint[], %(source_organization_ids)b::text[]::uuid[],
+    %(source_channel_ids)b::text[]::uuid[], %(source_ids)b::text[])
+  as wanted (source_week, organization_id, channel_id, provider_source_id)
+join conversation.message_keys using (source_week, organization_id, channel_id, provider_source_id)
+{_THEIR_MESSAGE}
+join conversation.conversations on conversations.conversation_id = message_keys.conversation_id
+where message_keys.provider_source_id <> ''
+"""
+
+_KEY_COLUMNS = tuple(field.name for field in fields(MessageKeyRow))
+_INSERT_MESSAGES = f"""
+with keys as (
+  insert into conversation.message_keys ({_names(_KEY_COLUMNS)})
+  select {_names(_KEY_COLUMNS)} from {_recordset(_KEY_COLUMNS, _KEY_TYPES, "keys")}
+)
+insert into conversation.messages ({_MESSAGE_NAMES})
+select {_MESSAGE_NAMES} from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}
+"""
+
+_MESSAGE_PLACE = ("conversation_id", "create_time", "message_id", "organization_id")
+_UPDATE_MESSAGES = f"""
+update conversation.messages set {_assignments(_MESSAGE_CHANGING)}
+from {_recordset((*_MESSAGE_PLACE, *_MESSAGE_CHANGING), _MESSAGE_TYPES)}
+where {" and ".join(f"messages.{column} = given.{column}" for column in _MESSAGE_PLACE)}
+"""
+
+
+# Another conversation's message is counted up too, under no lock but the row's own.
+_COUNT_COPIES = """
+update conversation.messages set copy_count = messages.copy_count + given.copies
+from json_to_recordset(%(rows)s::json) as given (
+  conversation_id uuid, create_time timestamptz, message_id uuid, copies int)
+where messages.conversation_id = given.conversation_id and messages.create_time = given.create_time
+  and messages.message_id = given.message_id
+"""
+
+
+async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[ConversationKey, list[Conversation]]:
+    """Those of the conversations that exist, the last that had each key first, their rows held until commit."""
+    if not keys:
+        return {}
+    organization_ids, provider_ids, connection_ids = zip(*keys, strict=True)
+    rows = await tx.execute(
+        _LOCK,
+        {
+            "organization_ids": list(organization_ids),
+            "provider_ids": list(provider_ids),
+            "connection_ids": list(connection_ids),
+        },
+    )
+    found: dict[ConversationKey, list[Conversation]] = {}
+    for conversation in map(_conversation, rows):
+        found.setdefault(conversation.key, []).append(conversation)
+    return found
+
+
+async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Adds conversations. Raises Aborted CONVERSATION_RACED where somebody else has added one meanwhile.
+
+    It waits for whoever is about to, so that a second try finds what the first one missed.
+    """
+    if not conversations:
+        return
+    ordered = sorted(conversations, key=lambda conversation: conversation.key)
+    inserted = await tx.execute(_INSERT_CONVERSATIONS, {"rows": _json(ordered)})
+    if inserted.rowcount < len(ordered):
+        raise Aborted("CONVERSATION_RACED", "Somebody else heard of the conversation at the same moment. Try again.")
+
+
+async def update_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Writes what may change of conversations that are held."""
+    if conversations:
+        await tx.execute(_UPDATE_CONVERSATIONS, {"rows": _json(conversations)})
+
+
+async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Writes what a plain message changes of conversations that are held: a third of the columns, a third of the time.
+
+    The rest of each must be as it was loaded.
+    """
+    if conversations:
+        rows = [{column: getattr(row, column) for column in (*_CONVERSATION_KEY, *ADVANCING)} for row in conversations]
+        await tx.execute(_ADVANCE_CONVERSATIONS, {"rows": _json(rows)})
+
+
+async def load_messages(
+    tx: Tx, keys: Collection[MessageKey], source_keys: Collection[SourceKey], now: datetime
+) -> tuple[dict[MessageKey, list[KnownMessage]], dict[SourceKey, list[KnownMessage]]]:
+    """Of the messages that are known, whose they are, and what is kept of them; no lock but the conversation's.
+
+    By the provider's ids, the last that had each first; and by the network's ids, as heard of lately.
+    """
+    if not keys and not source_keys:
+        return {}, {}
+    weeks = week_of(now), week_of(now) - 1
+    rows: Iterable[Sequence[Any]] = await tx.execute(
+        _LOAD_MESSAGES,
+        {
+            "organization_ids": [key[0] for key in keys],
+            "channel_ids": [key[1] for key in keys],
+            "provider_ids": [key[2] for key in keys],
+            "source_weeks": [week for week in weeks for _ in source_keys],
+            "source_organization_ids": [key[0] for key in source_keys] * len(weeks),
+            "source_channel_ids": [key[1] for key in source_keys] * len(weeks),
+            "source_ids": [key[2] for key in source_keys] * len(weeks),
+        },
+    )
+    by_key: dict[MessageKey, list[KnownMessage]] = {}
+    by_source: dict[SourceKey, list[KnownMessage]] = {}
+    # Two rows of one message are one object: what changes it is seen by either.
+    messages: dict[str, Message] = {}
+    for row in rows:
+        columns = row[_KEY_COUNT:]
+        is_source, named, contact_id, organization_id, channel_id, conversation_id, message_id, generation = row[
+            :_KEY_COUNT
+        ]
+        message = None
+        if columns[0] is not None:
+            message = messages.get(message_id)
+            if message is None:
+                message = messages[message_id] = _message(columns)
+        known = KnownMessage(conversation_id, message_id, message, generation, contact_id)
+        (by_source if is_source else by_key).setdefault((organization_id, channel_id, named), []).append(known)
+    for found in by_key.values():
+        found.sort(key=lambda known: -known.generation)
+    return by_key, by_source
+
+
+async def insert_messages(tx: Tx, messages: Sequence[Message], keys: Sequence[MessageKeyRow]) -> None:
+    """Adds messages, and ids of the provider that lead to messages."""
+    if messages or keys:
+        await tx.execute(_INSERT_MESSAGES, {"rows": _json(messages), "keys": _json(keys)})
+
+
+async def count_copies(tx: Tx, copies: Sequence[tuple[Message, int]]) -> None:
+    """Notes how many times more messages were told."""
+    if copies:
+        rows = [
+            {
+                "conversation_id": message.conversation_id,
+                "create_time": message.create_time,
+                "message_id": message.message_id,
+                "copies": count,
+            }
+            for message, count in sorted(copies, key=lambda copied: copied[0].message_id)
+        ]
+        await tx.execute(_COUNT_COPIES, {"rows": _json(rows)})
+
+
+async def update_messages(tx: Tx, messages: Sequence[Message]) -> None:
+    """Writes what may change of messages."""
+    if messages:
+        await tx.execute(_UPDATE_MESSAGES, {"rows": _json(messages)})
+
+
+async def ensure_message_month(tx: Tx, moment: datetime) -> None:
+    """Makes sure that messages of the moment's month have their partition."""
+    await tx.execute("select conversation.ensure_message_month(%(moment)s)", {"moment": moment})
+
+
+async def find_conversation(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation | None:
+    """One of the organization's conversations."""
+    rows = await tx.execute(
+        f"select {_READ_CONVERSATION} from conversation.conversations"
+        " where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s",
+        {"conversation_id": conversation_id, "organization_id": organization_id},
+    )
+    row = rows.one_or_none()
+    return None if row is None else _conversation(row)
+
+
+async def list_conversations(
+    tx: Tx, organization_id: UUID, wanted: Mapping[str, object], page: Page
+) -> list[Conversation]:
+    """One more than a page of the organization's conversations whose columns have the wanted values, newest first."""
+    parameters: dict[str, object] = {**wanted, "organization_id": organization_id, "row_limit": page.size + 1}
+    after = ""
+    if page.after is not None:
+        after = " and (activity_time, conversation_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)"
+        parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
+    if wanted.keys() <= {"state"}:
+        parameters["states"] = [str(state) for state in wanted.values()] or list(ConversationState)
+        query = _LIST_BY_ACTIVITY.format(after=after)
+    else:
+        # Whatever else is asked for has an index of its own and few conversations.
+        conditions = " and ".join(f"{column} = %({column})s" for column in ("organization_id", *wanted))
+        query = (
+            f"select {_READ_CONVERSATION} from conversation.conversations where {conditions}{after}"
+            " order by activity_time desc, conversation_id desc limit %(row_limit)s"
+        )
+    return [_conversation(row) for row in await tx.execute(query, parameters)]
+
+
+async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, page: Page) -> list[Message]:
+    """One more than a page of a conversation's messages, newest first."""
+    parameters: dict[str, object] = {
+        "organization_id": organization_id,
+        "conversation_id": conversation_id,
+        "row_limit": page.size + 1,
+    }
+    after = ""
+    if page.after is not None:
+        # The time stands alone as well, so that months that lie after it are not looked into.
+        after = (
+            " and create_time <= %(after_time)s::timestamptz"
+            " and (create_time, message_id) < (%(after_time)s::timestamptz, %(after_id)s::uuid)"
+        )
+        parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
+    rows = await tx.execute(
+        f"select {_READ_MESSAGE} from conversation.messages"
+        f" where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s{after}"
+        " order by create_time desc, message_id desc limit %(row_limit)s",
+        parameters,
+    )
+    return [_message(row) for row in rows]
+
+
+async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
+    """The conversations that carry one of the conversation keys, each in its organization, held until commit."""
+    organization_ids, conversation_keys = zip(*keys, strict=True)
+    rows = await tx.execute(
+        f"""
+        select {_READ_CONVERSATION}
+        from unnest(%(organization_ids)b::text[]::uuid[], %(keys)b::text[])
+          as wanted (organization_id, conversation_key)
+        join conversation.conversations using (organization_id, conversation_key)
+        order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
+          conversations.generation desc
+        for update of conversations
+        """,
+        {"organization_ids": list(organization_ids), "keys": list(conversation_keys)},
+    )
+    return [_conversation(row) for row in rows]
+
+
+def _json(rows: Sequence[Any]) -> str:
+    return orjson.dumps(rows).decode()
+
+
+def _conversation(row: Sequence[Any]) -> Conversation:
+    conversation = Conversation(*row)
+    conversation.source = Source(conversation.source)
+    conversation.state = ConversationState(conversation.state)
+    conversation.handoff_mode = HandoffMode(conversation.handoff_mode)
+    conversation.handoff_source = HandoffSource(conversation.handoff_source)
+    conversation.last_message_direction = Direction(conversation.last_message_direction)
+    return conversation
+
+
+def _message(row: Sequence[Any]) -> Message:
+    message = Message(*row)
+    message.direction = Direction(message.direction)
+    message.author = Author(message.author)
+    message.state = MessageState(message.state)
+    message.attachments = [_attachment(attachment) for attachment in message.attachments]  # type: ignore[arg-type]
+    if message.submitted_values:
+        message.submitted_values = [SubmittedValue(**answer) for answer in message.submitted_values]  # type: ignore[arg-type]
+    return message
+
+
+def _attachment(kept: dict[str, Any]) -> Attachment:
+    if "expire_time" not in kept:
+        return Attachment(**kept)
+    moment = kept.pop("expire_time")
+    return ExpiringAttachment(**kept, expire_time=None if moment is None else datetime.fromisoformat(moment))

@@ -1,0 +1,1 @@
+"""Who may sign in and call: organizations, members, sessions, API keys."""

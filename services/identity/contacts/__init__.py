@@ -1,0 +1,1 @@
+"""Who is on the other side: contacts, their identities and how they are found."""

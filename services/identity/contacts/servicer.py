@@ -1,0 +1,357 @@
+"""ContactService: translate, call, translate."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+from uuid import UUID
+
+import grpc
+import structlog
+
+from chassis import auth, canonical, wire
+from chassis.bisect import bisect, patiently
+from chassis.canonical import Source
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import Aborted, AlreadyExists, InvalidArgument, ProsaError, to_status
+from chassis.idempotency import IdempotencyStore
+from chassis.ids import Ids
+from chassis.outbox import Fact, Outbox
+from chassis.paging import Page, read_page
+from prosa.identity.v1 import contact_service_pb2 as pb
+from prosa.identity.v1 import contact_service_pb2_grpc as pb_grpc
+from prosa.identity.v1 import events_pb2
+from services.identity.contacts import (
+    backfill,
+    backfill_store,
+    facts,
+    people,
+    resolution_store,
+)
+from services.identity.contacts import (
+    store as contact_store,
+)
+from services.identity.contacts.domain import Contact, Identity, nobody_known, require_space, sorted_tags
+from services.identity.contacts.junk import Blocked
+from services.identity.contacts.resolution_batch import Person
+from services.identity.contacts.resolver import Resolver, Result, organization_of
+
+TAG_LENGTH_MAX = 100
+USERNAME_FOUND_DAYS = 30
+"""How long a contact is found by a username that it has no longer."""
+
+Context = grpc.aio.ServicerContext[Any, Any]
+
+
+logger = structlog.get_logger(__name__)
+
+
+class ContactServicer(pb_grpc.ContactServiceServicer):
+    """Contacts, their identities and how each was found."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        idempotency: IdempotencyStore,
+        clock: Clock,
+        ids: Ids,
+        blocked: Blocked,
+    ) -> None:
+        self._db, self._outbox, self._idempotency = db, outbox, idempotency
+        self._clock, self._ids = clock, ids
+        self._blocked = blocked
+        self._resolver = Resolver(outbox, ids, blocked)
+        self._backfiller = backfill.Backfiller(outbox, ids, blocked)
+
+    async def BatchResolveContacts(
+        self, request: pb.BatchResolveContactsRequest, context: Context
+    ) -> pb.BatchResolveContactsResponse:
+        results = await bisect(request.people, patiently(self._resolve))
+        logger.info("contacts_resolved", correlation_ids=[person.cause_id for person in request.people])
+        response = pb.BatchResolveContactsResponse()
+        for result in results:
+            if isinstance(result, ProsaError):
+                response.results.add(error=to_status(result))
+            else:
+                # Written in place: a message that is made apart would be copied into the answer.
+                facts.write_resolved(response.results.add().contact, result)
+        return response
+
+    async def _resolve(self, messages: Sequence[pb.Person]) -> Sequence[Result]:
+        organizations = [organization_of(text) for text in {message.organization_id for message in messages}]
+        async with self._db.transaction(*organizations) as tx:
+            return await self._resolver.resolve(tx, messages, self._clock.now())
+
+    async def ResolveContact(self, request: pb.ResolveContactRequest, context: Context) -> pb.ResolvedContact:
+        organization_id = auth.organization_id()
+        person = pb.Person(
+            organization_id=str(organization_id),
+            source=request.source,
+            external_id=request.external_id,
+            address=request.external_id,
+            name=request.name,
+            phone=request.phone,
+            email=request.email,
+            create_missing=True,
+            cause_id=request.request_id,
+        )
+        now = self._clock.now()
+        async with self._db.transaction(organization_id) as tx:
+            answer = None
+            # Who cannot be read is logged and not kept as an answer: the rule may know better the next time.
+            if await self._is_readable(tx, organization_id, person):
+                answer = await self._idempotency.claim(
+                    tx, organization_id, "ResolveContact", request, pb.ResolvedContact, now
+                )
+            if answer is not None:
+                return answer
+            (result,) = await self._resolver.resolve(tx, [person], now, by_hand=True)
+            if not isinstance(result, ProsaError):
+                answer = facts.resolved_message(result)
+                await self._idempotency.keep(tx, organization_id, request, answer)
+        if isinstance(result, ProsaError):
+            raise result
+        assert answer is not None
+        return answer
+
+    async def CreateContact(self, request: pb.CreateContactRequest, context: Context) -> pb.Contact:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._idempotency.claim(tx, organization_id, "CreateContact", request, pb.Contact, now)
+            if answer is not None:
+                return answer
+            region = await contact_store.region_of(tx, organization_id)
+            person, tags = _new_person(request, organization_id, region, self._blocked)
+            await resolution_store.lock_keys(tx, [person])
+            contact = Contact(
+                id=self._ids.new(),
+                organization_id=organization_id,
+                name=person.name,
+                phone=person.phone,
+                email=person.email,
+                tags=tags,
+                version=1,
+                create_time=now,
+                update_time=now,
+            )
+            await contact_store.insert_contact(tx, contact)
+            identities = [await self._link(tx, person, contact.id)] if person.external_id else []
+            announcements = [
+                Fact(
+                    organization_id,
+                    events_pb2.ContactCreated(
+                        organization_id=str(organization_id), contact=facts.contact_message(contact), version=1
+                    ),
+                ),
+                *(facts.linked_fact(organization_id, identity) for identity in identities),
+            ]
+            await self._outbox.add(tx, announcements, now)
+            shown = [facts.identity_message(organization_id, identity) for identity in identities]
+            answer = facts.contact_message(contact, shown)
+            await self._idempotency.keep(tx, organization_id, request, answer)
+        return answer
+
+    async def GetContact(self, request: pb.GetContactRequest, context: Context) -> pb.Contact:
+        organization_id = auth.organization_id()
+        contact_id = wire.to_uuid("contact_id", request.contact_id)
+        async with self._db.transaction(organization_id) as tx:
+            contact = await contact_store.find_contact(tx, organization_id, contact_id)
+            identities = await contact_store.identities_of(tx, organization_id, contact_id)
+        shown = [facts.identity_message(organization_id, identity) for identity in identities]
+        return facts.contact_message(contact, shown)
+
+    async def ListContacts(self, request: pb.ListContactsRequest, context: Context) -> pb.ListContactsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        async with self._db.transaction(organization_id) as tx:
+            region = await contact_store.region_of(tx, organization_id)
+            contacts = await contact_store.list_contacts(
+                tx,
+                organization_id,
+                after=_after(page),
+                limit=page.size + 1,
+                phone=people.find_phone(request.phone, region),
+                email=people.require_email(request.email),
+                tag=people.clean(request.tag),
+                name=people.clean(request.name),
+                former_since=self._clock.now() - timedelta(days=USERNAME_FOUND_DAYS),
+            )
+        shown, token = page.cut(contacts, lambda contact: [contact.id])
+        return pb.ListContactsResponse(
+            contacts=[facts.contact_message(contact) for contact in shown], next_page_token=token
+        )
+
+    async def CreateContactIdentity(
+        self, request: pb.CreateContactIdentityRequest, context: Context
+    ) -> pb.ContactIdentity:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        contact_id = wire.to_uuid("contact_id", request.contact_id)
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._idempotency.claim(
+                tx, organization_id, "CreateContactIdentity", request, pb.ContactIdentity, now
+            )
+            if answer is not None:
+                return answer
+            message = pb.Person(source=request.source, external_id=request.external_id, address=request.external_id)
+            region = await contact_store.region_of(tx, organization_id)
+            person = people.read_person(message, organization_id, region, self._blocked, by_hand=True)
+            await resolution_store.lock_keys(tx, [person])
+            await contact_store.hold_contact(tx, organization_id, contact_id)
+            identity = await contact_store.find_identity(
+                tx, organization_id, person.source, person.external_id, person.aliases
+            )
+            if identity is None or identity.contact_id != contact_id:
+                identity = await self._link(tx, person, contact_id)
+                await self._outbox.add(tx, [facts.linked_fact(organization_id, identity)], now)
+            answer = facts.identity_message(organization_id, identity)
+            await self._idempotency.keep(tx, organization_id, request, answer)
+        return answer
+
+    async def ListContactIdentities(
+        self, request: pb.ListContactIdentitiesRequest, context: Context
+    ) -> pb.ListContactIdentitiesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
+        source = people.SOURCES.get(request.source)
+        async with self._db.transaction(organization_id) as tx:
+            external_ids = None
+            if request.external_id:
+                region = await contact_store.region_of(tx, organization_id)
+                sources = [source] if source is not None else list(people.SOURCES.values())
+                found = [canonical.try_identify(each, request.external_id, region) for each in sources]
+                external_ids = [identity.external_id for identity in found if identity is not None]
+                known = canonical.own_key(request.external_id)
+                if known is not None and all(each is None or each.source is not Source.WHATSAPP for each in found):
+                    external_ids.append(known.partition(":")[2])
+            identities = await contact_store.list_identities(
+                tx,
+                organization_id,
+                after=_after(page),
+                limit=page.size + 1,
+                contact_id=contact_id,
+                source=source.value if source is not None else "",
+                external_ids=external_ids,
+            )
+        shown, token = page.cut(identities, lambda identity: [identity.id])
+        return pb.ListContactIdentitiesResponse(
+            identities=[facts.identity_message(organization_id, identity) for identity in shown], next_page_token=token
+        )
+
+    async def BackfillContactIdentities(
+        self, request: pb.BackfillContactIdentitiesRequest, context: Context
+    ) -> pb.BackfillContactIdentitiesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        if people.SOURCES.get(request.source) is not Source.WHATSAPP:
+            raise InvalidArgument("SOURCE_INVALID", "Only SOURCE_WHATSAPP: no other identity follows from a phone.")
+        page = replace(page, size=min(request.page_size or backfill.PAGE_SIZE_MAX, backfill.PAGE_SIZE_MAX))
+        for attempts_left in reversed(range(backfill.ATTEMPT_COUNT_MAX)):
+            try:
+                return await self._backfill(organization_id, page, dry_run=request.dry_run)
+            except Aborted:
+                if not attempts_left:
+                    raise
+        raise AssertionError("the last attempt answers or raises")
+
+    async def _backfill(
+        self, organization_id: UUID, page: Page, *, dry_run: bool
+    ) -> pb.BackfillContactIdentitiesResponse:
+        async with self._db.transaction(organization_id) as tx:
+            region = await contact_store.region_of(tx, organization_id)
+            contacts = await backfill_store.list_contacts(tx, organization_id, after=_after(page), limit=page.size + 1)
+            shown, token = page.cut(contacts, lambda contact: [contact.id])
+            batch = await self._backfiller.run(
+                tx, organization_id, shown, region, dry_run=dry_run, now=self._clock.now()
+            )
+        answer = backfill.response(batch, token)
+        logger.info(
+            "contact_identities_backfilled",
+            dry_run=dry_run,
+            examined=answer.examined_count,
+            created=answer.created_count,
+            conflicting=answer.conflicting_count,
+        )
+        return answer
+
+    async def ListIdentityResolutions(
+        self, request: pb.ListIdentityResolutionsRequest, context: Context
+    ) -> pb.ListIdentityResolutionsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
+        outcome = next((outcome.value for outcome, number in facts.OUTCOMES.items() if number == request.outcome), "")
+        async with self._db.transaction(organization_id) as tx:
+            logged = await contact_store.list_resolutions(
+                tx, organization_id, after=_after(page), limit=page.size + 1, contact_id=contact_id, outcome=outcome
+            )
+        shown, token = page.cut(logged, lambda entry: [entry.id])
+        return pb.ListIdentityResolutionsResponse(
+            resolutions=[facts.resolution_message(entry) for entry in shown], next_page_token=token
+        )
+
+    async def _is_readable(self, tx: Tx, organization_id: UUID, person: pb.Person) -> bool:
+        region = await contact_store.region_of(tx, organization_id)
+        try:
+            people.read_person(person, organization_id, region, self._blocked, by_hand=True)
+        except InvalidArgument:
+            return False
+        return True
+
+    async def _link(self, tx: Tx, person: Person, contact_id: UUID) -> Identity:
+        """Gives a contact, which is held, the person's identity.
+
+        Raises AlreadyExists IDENTITY_TAKEN, InvalidArgument EXTERNAL_ID_INVALID and FailedPrecondition
+        IDENTITIES_LIMITED.
+        """
+        organization_id, now = person.organization_id, self._clock.now()
+        taken = await contact_store.find_identity(
+            tx, organization_id, person.source, person.external_id, person.aliases
+        )
+        if taken is not None:
+            raise AlreadyExists(
+                "IDENTITY_TAKEN",
+                f"{taken.key} belongs to another contact already.",
+                contact_id=str(taken.contact_id),
+            )
+        if person.unproven:
+            raise nobody_known()
+        held = await contact_store.ids_of_kind(tx, organization_id, contact_id, person.source, person.external_id)
+        require_space(person.source, person.external_id, held)
+        identity = Identity(self._ids.new(), contact_id, person.source, person.external_id, person.address, now)
+        await resolution_store.insert_identities(tx, [(organization_id, identity)], now)
+        for kind, value in person.aliases:
+            await contact_store.insert_alias(tx, organization_id, kind, value, identity, now)
+        return identity
+
+
+def _new_person(
+    request: pb.CreateContactRequest, organization_id: UUID, region: str, blocked: Blocked
+) -> tuple[Person, list[str]]:
+    """The contact to be made by hand, and its tags. Raises InvalidArgument where a field says nothing usable."""
+    phone, email = people.normalize_phone(request.phone, region), people.require_email(request.email)
+    if bool(request.source) != bool(request.external_id):
+        raise InvalidArgument("EXTERNAL_ID_INVALID", "Give source and external_id together, or neither.")
+    # The phone is not handed on: a LID given by hand stays the identity that was asked for.
+    message = pb.Person(
+        source=request.source, external_id=request.external_id, address=request.external_id, name=request.name
+    )
+    person = people.read_person(message, organization_id, region, blocked, by_hand=True)
+    if not person.name:
+        raise InvalidArgument("NAME_INVALID", "Give the contact a name.")
+    person.phone = phone or (person.external_id if person.external_id.startswith("+") else "")
+    person.email = email
+    tags = sorted_tags(people.clean(tag) for tag in request.tags)
+    if any(len(tag) > TAG_LENGTH_MAX for tag in tags):
+        raise InvalidArgument("TAG_INVALID", f"A tag has at most {TAG_LENGTH_MAX} letters.")
+    return person, tags
+
+
+def _after(page: Page) -> UUID | None:
+    """The last id already seen. Raises InvalidArgument PAGE_TOKEN_INVALID."""
+    if page.after is None:
+        return None
+    try:
+        return UUID(page.after[0])
+    except ValueError:
+        raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None

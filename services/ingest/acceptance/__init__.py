@@ -1,0 +1,1 @@
+"""Webhooks are checked, stored and answered."""

@@ -1,0 +1,1 @@
+"""Webhook addresses with their secrets, and the channels behind them."""

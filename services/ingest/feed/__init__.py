@@ -1,0 +1,1 @@
+"""All facts of an organization, by position."""

@@ -1,0 +1,1 @@
+"""Stored webhook events are taken through the pipeline, in order within a conversation."""
