@@ -22,7 +22,7 @@ from chassis.queues.queue import LANE_COUNT, lane_of
 from embedded.servers import EmbeddedServers
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import WebhookEventServiceStub
-from services.ingest import outcome_store
+from services.ingest.processing import outcome_store
 from services.ingest.processing.queue import WEBHOOKS
 from tests.integration.ingest.processing.quiet import (
     REPLAY_CHUNK_EVENTS,
