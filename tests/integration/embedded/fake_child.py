@@ -24,7 +24,10 @@ def main(directory: Path, name: str, habits: list[str]) -> None:
     with (directory / "started").open("a") as started:
         started.write(name + "\n")
     print(f"{name} runs as {os.getpid()}", flush=True)
-    (directory / f"{name}.ready").write_text(str(os.getpid()))
+    # Whoever waits for the file reads it at once: it is never there without its content.
+    draft = directory / f"{name}.draft"
+    draft.write_text(str(os.getpid()))
+    draft.rename(directory / f"{name}.ready")
     while True:
         signal.pause()
 
