@@ -58,6 +58,8 @@ class Caller:
     issue_time: float
     """Seconds since 1970."""
     expire_time: float
+    name: str = ""
+    """What people call it, as it was when the token was signed: a person's e-mail, a key's name."""
     audience: str = ""
     """Of a service's token, the one service that shall believe it; a person's or a key's is passed on to all."""
     session_id: str = ""
@@ -111,6 +113,7 @@ class TokenSigner:
         role: int = 0,
         scopes: Iterable[str] = (),
         session_id: str = "",
+        name: str = "",
     ) -> tuple[str, int]:
         """A token for a person or an API key, which only identity may sign, and its life in seconds."""
         now = int(self._clock.now().timestamp())
@@ -122,6 +125,7 @@ class TokenSigner:
             "org": str(organization_id),
             "role": role,
             "scopes": sorted(scopes),
+            "name": name,
             "iat": now,
             "exp": now + PERSON_TOKEN_SECONDS,
         }
@@ -238,6 +242,7 @@ class TokenVerifier:
                 scopes=frozenset(claims.get("scopes", ())),
                 issue_time=issue_time,
                 expire_time=expire_time,
+                name=principal.removeprefix("service:") if kind == "service" else str(claims.get("name", "")),
                 audience=str(claims.get("aud", "")),
                 session_id=str(claims.get("sid", "")),
             )

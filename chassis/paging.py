@@ -64,10 +64,15 @@ def read_size(page_size: int) -> int:
     return min(page_size or PAGE_SIZE, PAGE_SIZE_MAX)
 
 
-def _read_token(token: str, filter_hash: str, key_length: int) -> tuple[str, ...]:
-    refused = InvalidArgument(
+def token_invalid() -> InvalidArgument:
+    """The refusal of a token that this list did not give."""
+    return InvalidArgument(
         "PAGE_TOKEN_INVALID", "This page_token is not one of this list with this filter. Start again without it."
     )
+
+
+def _read_token(token: str, filter_hash: str, key_length: int) -> tuple[str, ...]:
+    refused = token_invalid()
     try:
         made_for, key = read_json(base64.urlsafe_b64decode(token + "=" * (-len(token) % 4)))
     except (binascii.Error, ValueError, TypeError):

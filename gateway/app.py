@@ -50,6 +50,7 @@ from gateway.routes.api import Allowances, Channels, add_api_routes
 from gateway.routes.dashboard import Dashboard
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
+from gateway.routes.legacy_deals import LegacyDeals
 from gateway.routes.stream import LiveUpdates
 from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import WebhookLimits, WebhookReceiver
@@ -69,7 +70,7 @@ Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 SLOW_SECONDS = 1.0
 """A request that took so long is logged, whatever it was."""
 _WEBHOOK_ROUTES = ("/webhooks/", "/api/chatwoot/webhook")
-_PROVING_ROUTES = ("/webhooks/", "/api/v1/")
+_PROVING_ROUTES = ("/webhooks/", "/api/v1/", "/api/public/v1/")
 """Who gets more than an error there has shown a signature, a key or a password."""
 
 _ADDRESS: web.RequestKey[Address] = web.RequestKey("address", Address)
@@ -171,6 +172,11 @@ def make_app(dependencies: Dependencies) -> web.Application:
         LiveUpdates(
             feed, credentials, dependencies.authorizer, dependencies.clock, dependencies.stream_heartbeat_seconds
         ).add_routes(app)
+    if "crm" in dependencies.channels:
+        legacy_deals = LegacyDeals(
+            dependencies.channels["crm"], credentials, Allowances(dependencies.authorizer), plans, bodies
+        )
+        legacy_deals.add_routes(app)
     Health(dependencies.look).add_routes(app)
     docs = Docs(plans)
     docs.add_routes(app)

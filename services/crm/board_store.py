@@ -6,6 +6,7 @@ from collections.abc import Iterable, Sequence
 from typing import Any
 from uuid import UUID
 
+import orjson
 from psycopg import IntegrityError
 
 from chassis.db import Tx, constraint_of
@@ -18,7 +19,9 @@ _BOARD_COLUMNS = """
   array_agg(s.label order by s.position) as labels,
   array_agg(s.position order by s.position) as positions,
   array_agg(s.color order by s.position) as colors,
-  array_agg(s.deal_state order by s.position) as deal_states
+  array_agg(s.deal_state order by s.position) as deal_states,
+  -- An array of arrays cannot hold lists of different lengths.
+  json_agg(s.aliases order by s.position) as aliases
 """
 
 _FIND_ONE = f"""
@@ -62,9 +65,12 @@ from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(keys)b::text[], %(n
 """
 
 _INSERT_STAGES = """
-insert into crm.stages (organization_id, id, board_id, label, position, color, deal_state)
-select * from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(board_ids)b::uuid[], %(labels)b::text[],
-                     %(positions)b::int[], %(colors)b::text[], %(deal_states)b::text[])
+insert into crm.stages (organization_id, id, board_id, label, position, color, deal_state, aliases)
+select organization_id, id, board_id, label, position, color, deal_state,
+       array(select json_array_elements_text(aliases::json))
+from unnest(%(organization_ids)b::uuid[], %(ids)b::uuid[], %(board_ids)b::uuid[], %(labels)b::text[],
+            %(positions)b::int[], %(colors)b::text[], %(deal_states)b::text[], %(aliases)b::text[])
+  as made (organization_id, id, board_id, label, position, color, deal_state, aliases)
 """
 
 _CLEAR_DEFAULT = """
@@ -137,6 +143,7 @@ async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
             "positions": [stage.position for _, stage in places],
             "colors": [stage.color for _, stage in places],
             "deal_states": [stage.deal_state.value for _, stage in places],
+            "aliases": [orjson.dumps(stage.aliases).decode() for _, stage in places],
         },
     )
 
@@ -147,14 +154,17 @@ async def clear_default(tx: Tx, organization_id: UUID) -> None:
 
 
 def _board(row: Any) -> Board:
-    stages = zip(row.stage_ids, row.labels, row.positions, row.colors, row.deal_states, strict=True)
+    stages = zip(row.stage_ids, row.labels, row.positions, row.colors, row.deal_states, row.aliases, strict=True)
     return Board(
         organization_id=row.organization_id,
         id=row.id,
         key=row.key,
         name=row.name,
         default_board=row.default_board,
-        stages=tuple(Stage(id_, label, place, color, DealState(state)) for id_, label, place, color, state in stages),
+        stages=tuple(
+            Stage(id_, label, place, color, DealState(state), tuple(aliases))
+            for id_, label, place, color, state, aliases in stages
+        ),
         version=row.version,
         create_time=row.create_time,
     )

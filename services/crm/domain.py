@@ -35,6 +35,10 @@ class DealState(StrEnum):
     LOST = "LOST"
 
 
+StageWanted = tuple[str, str, DealState] | tuple[str, str, DealState, Sequence[str]]
+"""Label, colour ("" for one of ours), what a deal becomes there, and further labels."""
+
+
 class TaskState(StrEnum):
     """How far a reconciliation task is."""
 
@@ -51,14 +55,16 @@ class StagePlan:
     color: str
     """ "#RRGGBB" in capitals."""
     deal_state: DealState = DealState.OPEN
+    aliases: tuple[str, ...] = ()
+    """Further labels that flows know it by."""
 
 
 STANDARD_STAGES = (
     StagePlan("Nova Interação", "#2563EB"),
     StagePlan("Em Atendimento", "#0D9488"),
     StagePlan("Aguardando Cliente", "#D97706"),
-    StagePlan("Informações Fornecidas", "#7C3AED"),
-    StagePlan("Direcionado para Canal Oficial", "#DB2777"),
+    StagePlan("Informações Fornecidas", "#7C3AED", aliases=("Info Fornecidas",)),
+    StagePlan("Direcionado para Canal Oficial", "#DB2777", aliases=("Direcionado Canal Oficial", "Canal Oficial")),
     # Being served to the end is no sale: as WON it would count talks as revenue and open a new deal at every "thanks".
     StagePlan("Finalizado", "#16A34A"),
     StagePlan("Follow-up", "#64748B"),
@@ -75,6 +81,7 @@ class Stage:
     position: int
     color: str
     deal_state: DealState
+    aliases: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -113,12 +120,17 @@ class Deal:
     contact_id: UUID
     board_id: UUID
     stage_id: UUID
+    stage_label: str
     title: str
     value: Money | None
     state: DealState
     version: int
     create_time: datetime
     update_time: datetime
+    stage_change_time: datetime
+    close_time: datetime | None = None
+    loss_reason: str = ""
+    ai_summary: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,22 +168,23 @@ def board_name(name: str) -> str:
     return clean
 
 
-def plan_stages(wanted: Sequence[tuple[str, str, DealState]]) -> tuple[StagePlan, ...]:
-    """Stages from (label, color, state), in their order; the standard path when none is wanted.
+def plan_stages(wanted: Sequence[StageWanted]) -> tuple[StagePlan, ...]:
+    """Stages in the order asked for; the standard path when none is wanted.
 
     Raises InvalidArgument STAGE_LABEL_INVALID, STAGE_LABEL_TAKEN, COLOR_INVALID or BOARD_WITHOUT_OPEN_STAGE. Labels
-    that differ only in case or accents count as one, for flows find a stage by what people write.
+    and aliases that differ only in case or accents count as one, for flows find a stage by what people write.
     """
     if not wanted:
         return STANDARD_STAGES
     plans = tuple(_plan_stage(place, *stage) for place, stage in enumerate(wanted))
     seen: set[str] = set()
     for place, plan in enumerate(plans):
-        folded = fold(plan.label)
-        if folded in seen:
-            violation = FieldViolation(f"stages[{place}].label", "is there already, but for case and accents")
-            raise InvalidArgument("STAGE_LABEL_TAKEN", f"Two stages read {plan.label}.", violations=[violation])
-        seen.add(folded)
+        for field, name in [("label", plan.label), *(("aliases", alias) for alias in plan.aliases)]:
+            folded = fold(name)
+            if folded in seen:
+                violation = FieldViolation(f"stages[{place}].{field}", "is there already, but for case and accents")
+                raise InvalidArgument("STAGE_LABEL_TAKEN", f"Two stages read {name}.", violations=[violation])
+            seen.add(folded)
     if all(plan.deal_state is not DealState.OPEN for plan in plans):
         raise InvalidArgument("BOARD_WITHOUT_OPEN_STAGE", "A board needs a stage in which a deal is open.")
     return plans
@@ -189,7 +202,10 @@ def new_board(
 ) -> Board:
     """A board that was not there, with its stages in the order of their plans."""
     board_id = new_id()
-    stages = tuple(Stage(new_id(), plan.label, place, plan.color, plan.deal_state) for place, plan in enumerate(plans))
+    stages = tuple(
+        Stage(new_id(), plan.label, place, plan.color, plan.deal_state, plan.aliases)
+        for place, plan in enumerate(plans)
+    )
     return Board(organization_id, board_id, key, name, default_board, stages, version=1, create_time=now)
 
 
@@ -213,6 +229,7 @@ def new_deal(
     *,
     board_id: UUID,
     stage_id: UUID,
+    stage_label: str,
     title: str,
     state: DealState,
     value: Money | None,
@@ -225,12 +242,15 @@ def new_deal(
         contact_id=contact_id,
         board_id=board_id,
         stage_id=stage_id,
+        stage_label=stage_label,
         title=deal_title(title),
         value=value,
         state=state,
         version=1,
         create_time=now,
         update_time=now,
+        stage_change_time=now,
+        close_time=None if state is DealState.OPEN else now,
     )
 
 
@@ -276,7 +296,7 @@ def _slug(name: str) -> str:
     return _NOT_IN_KEY.sub("-", fold(name)).strip("-")[:BOARD_KEY_LENGTH_MAX].rstrip("-")
 
 
-def _plan_stage(place: int, label: str, color: str, deal_state: DealState) -> StagePlan:
+def _plan_stage(place: int, label: str, color: str, deal_state: DealState, aliases: Sequence[str] = ()) -> StagePlan:
     clean = one_line(label)
     if not clean:
         violation = FieldViolation(f"stages[{place}].label", "is empty")
@@ -284,4 +304,8 @@ def _plan_stage(place: int, label: str, color: str, deal_state: DealState) -> St
     if color and not _COLOR.fullmatch(color):
         violation = FieldViolation(f"stages[{place}].color", "must read #RRGGBB")
         raise InvalidArgument("COLOR_INVALID", "Give colours as #RRGGBB, such as #2563EB.", violations=[violation])
-    return StagePlan(clean, color.upper() or _PALETTE[place % len(_PALETTE)], deal_state)
+    further = tuple(one_line(alias) for alias in aliases)
+    if not all(further):
+        violation = FieldViolation(f"stages[{place}].aliases", "holds an empty one")
+        raise InvalidArgument("STAGE_LABEL_INVALID", "Leave out empty aliases.", violations=[violation])
+    return StagePlan(clean, color.upper() or _PALETTE[place % len(_PALETTE)], deal_state, further)

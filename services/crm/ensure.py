@@ -109,6 +109,7 @@ class Ensurer:
                 UUID(key.contact_id),
                 board_id=UUID(key.board_id),
                 stage_id=UUID(place.first_stage_id),
+                stage_label=place.labels[place.first_stage_id],
                 title=item.title,
                 state=DealState.OPEN,
                 value=None,

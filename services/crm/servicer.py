@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 import grpc
@@ -11,18 +12,25 @@ import structlog
 from chassis import auth, wire
 from chassis.bisect import bisect, patiently
 from chassis.clock import Clock
+from chassis.context import correlation_id
 from chassis.db import Database, Tx
-from chassis.errors import NotFound, ProsaError, to_status
+from chassis.errors import ProsaError, to_status
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
-from chassis.paging import Page, read_page
+from chassis.paging import Page, read_page, token_invalid
 from chassis.references import Check
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
-from services.crm import board_store, deal_store, domain, messages, task_store
-from services.crm.domain import Board, Deal, DealState
+from services.crm import board_store, deal_store, domain, messages, move_store, moves, task_store
+from services.crm.domain import Deal, DealState
 from services.crm.ensure import Ensured, Ensurer, Wanted
+from services.crm.moves import Mover, MoveSource, Remark
+from services.crm.moving import Change, ChangeWanted, DealMoves, no_board, no_deal
+
+SURFACE_METADATA = "x-prosa-surface"
+"""By which the gateway says that a call came in on an address of old."""
+_SOURCES = {"user": MoveSource.UI, "key": MoveSource.API, "service": MoveSource.CLI}
 
 NIL = UUID(int=0)
 """Before every id: where a list that runs upwards begins."""
@@ -46,6 +54,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._check_contact = check_contact
+        self._moves = DealMoves(db, outbox, idempotency, clock, ids)
         self._ensurer = Ensurer(db, outbox, clock, ids)
 
     async def BatchEnsureDeals(
@@ -78,7 +87,10 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         name = domain.board_name(request.name)
         key = domain.board_key(request.key, name)
         plans = domain.plan_stages(
-            [(stage.label, stage.color, _state_or_open(stage.deal_state)) for stage in request.stages]
+            [
+                (stage.label, stage.color, _state_or_open(stage.deal_state), tuple(stage.aliases))
+                for stage in request.stages
+            ]
         )
         async with self._db.transaction(organization_id) as tx:
             answer = await self._idempotency.claim(tx, organization_id, "CreateBoard", request, pb.Board, now)
@@ -110,7 +122,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             board = await board_store.find_board(tx, organization_id, request.board) if request.board else None
         if board is None:
-            raise _no_board()
+            raise no_board()
         return messages.board_message(board)
 
     async def ListBoards(
@@ -140,14 +152,15 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 return answer
             board = await board_store.find_board(tx, organization_id, request.board)
             if board is None:
-                raise _no_board()
-            stage = board.first_stage if stage_id is None else _stage_of(board, stage_id)
+                raise no_board()
+            stage = board.first_stage if stage_id is None else moves.stage_of(board, stage_id)
             deal = domain.new_deal(
                 self._ids.new(),
                 organization_id,
                 contact_id,
                 board_id=board.id,
                 stage_id=stage.id,
+                stage_label=stage.label,
                 title=request.title,
                 state=stage.deal_state,
                 value=value,
@@ -163,7 +176,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             deal = await deal_store.find_deal(tx, organization_id, deal_id)
         if deal is None:
-            raise NotFound("DEAL_NOT_FOUND", "The organization has no such deal.")
+            raise no_deal()
         return messages.deal_message(deal)
 
     async def ListDeals(
@@ -171,17 +184,76 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         request: pb.ListDealsRequest,
         context: grpc.aio.ServicerContext[pb.ListDealsRequest, pb.ListDealsResponse],
     ) -> pb.ListDealsResponse:
-        organization_id, page = auth.organization_id(), read_page(request)
+        organization_id, page = auth.organization_id(), read_page(request, key_length=2)
         wanted = deal_store.DealFilter(
             contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             stage_id=wire.to_optional_uuid("stage_id", request.stage_id),
             state=messages.to_deal_state(request.state),
+            by_stage_change=request.order == pb.DEAL_ORDER_STAGE_CHANGE_TIME,
         )
+        after = _deal_key(page) if page.after else None
         async with self._db.transaction(organization_id) as tx:
-            deals = await deal_store.list_deals(tx, organization_id, wanted, _last_id(page), page.size + 1)
-        shown, token = page.cut(deals, lambda deal: (deal.id,))
+            deals = await deal_store.list_deals(tx, organization_id, wanted, after, page.size + 1)
+        shown, token = page.cut(deals, lambda deal: (deal.stage_change_time.isoformat(), deal.id))
         return pb.ListDealsResponse(deals=[messages.deal_message(deal) for deal in shown], next_page_token=token)
+
+    async def MoveDeal(
+        self, request: pb.MoveDealRequest, context: grpc.aio.ServicerContext[pb.MoveDealRequest, pb.Deal]
+    ) -> pb.Deal:
+        remark = Remark(request.ai_summary, request.note, request.loss_reason)
+        from_stage_id = wire.to_optional_uuid("from_stage_id", request.from_stage_id)
+        return await self._moves.move(request, _change(request, context, remark, from_stage_id))
+
+    async def CloseDeal(
+        self, request: pb.CloseDealRequest, context: grpc.aio.ServicerContext[pb.CloseDealRequest, pb.Deal]
+    ) -> pb.Deal:
+        remark = Remark(note=request.note, loss_reason=request.loss_reason)
+        state = messages.to_deal_state(request.state)
+        assert state is not None, "the contract takes won and lost alone"
+        return await self._moves.close(request, state, _change(request, context, remark))
+
+    async def ReopenDeal(
+        self, request: pb.ReopenDealRequest, context: grpc.aio.ServicerContext[pb.ReopenDealRequest, pb.Deal]
+    ) -> pb.Deal:
+        return await self._moves.reopen(request, _change(request, context, Remark()))
+
+    async def ListStageMoves(
+        self,
+        request: pb.ListStageMovesRequest,
+        context: grpc.aio.ServicerContext[pb.ListStageMovesRequest, pb.ListStageMovesResponse],
+    ) -> pb.ListStageMovesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        deal_id = wire.to_optional_uuid("deal_id", request.deal_id)
+        board_id = wire.to_optional_uuid("board_id", request.board_id)
+        async with self._db.transaction(organization_id) as tx:
+            if deal_id is not None and await deal_store.find_deal(tx, organization_id, deal_id) is None:
+                raise no_deal()
+            found = await move_store.list_moves(
+                tx,
+                organization_id,
+                deal_id=deal_id,
+                board_id=board_id,
+                before=_last_id(page),
+                row_limit=page.size + 1,
+            )
+        shown, token = page.cut(found, lambda move: (move.id,))
+        return pb.ListStageMovesResponse(
+            stage_moves=[messages.move_message(move) for move in shown], next_page_token=token
+        )
+
+    async def GetBoardTotals(
+        self,
+        request: pb.GetBoardTotalsRequest,
+        context: grpc.aio.ServicerContext[pb.GetBoardTotalsRequest, pb.BoardTotals],
+    ) -> pb.BoardTotals:
+        organization_id = auth.organization_id()
+        async with self._db.transaction(organization_id) as tx:
+            board = await board_store.find_board(tx, organization_id, request.board) if request.board else None
+            if board is None:
+                raise no_board()
+            totals = await deal_store.stage_totals(tx, organization_id, board.id)
+        return messages.totals_message(board, totals)
 
     async def ListReconciliationTasks(
         self,
@@ -234,15 +306,34 @@ def _state_or_open(number: pb.DealState.ValueType) -> DealState:
     return messages.to_deal_state(number) or DealState.OPEN
 
 
-def _stage_of(board: Board, stage_id: UUID) -> domain.Stage:
-    for stage in board.stages:
-        if stage.id == stage_id:
-            return stage
-    raise NotFound("STAGE_NOT_FOUND", f"The board {board.key} has no such stage.")
+def _change(
+    request: Change,
+    context: grpc.aio.ServicerContext[Any, Any],
+    remark: Remark,
+    from_stage_id: UUID | None = None,
+) -> ChangeWanted:
+    caller = auth.caller()
+    metadata = dict(context.invocation_metadata() or ())
+    source = _SOURCES[caller.kind]
+    if source is MoveSource.API and metadata.get(SURFACE_METADATA) == MoveSource.LEGACY:
+        source = MoveSource.LEGACY
+    return ChangeWanted(
+        organization_id=auth.organization_id(),
+        deal_id=wire.to_uuid("deal_id", request.deal_id),
+        etag=request.etag,
+        from_stage_id=from_stage_id,
+        remark=remark,
+        mover=Mover(caller.principal, caller.name, source, correlation_id.get()),
+    )
 
 
-def _no_board() -> NotFound:
-    return NotFound("BOARD_NOT_FOUND", "The organization has no such board.")
+def _deal_key(page: Page) -> tuple[datetime, UUID]:
+    """The sort key of the last deal seen: since when it is in its stage, and its id."""
+    assert page.after is not None, "asked for where there is one"
+    try:
+        return datetime.fromisoformat(page.after[0]), UUID(page.after[1])
+    except ValueError:
+        raise token_invalid() from None
 
 
 def _last_id(page: Page) -> UUID | None:

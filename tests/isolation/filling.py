@@ -230,6 +230,12 @@ async def _work(world: World, party: Party, name: str) -> None:
     deal = await deals.CreateDeal(
         crm_pb.CreateDealRequest(title=f"Bolo de {name}", contact_id=made[0].contact_id, board=board.board_id)
     )
+    board = await deals.GetBoard(crm_pb.GetBoardRequest(board=board.board_id))
+    first, second = board.stages[0].stage_id, board.stages[1].stage_id
+    said = {"note": f"Nota de {name}", "ai_summary": f"Resumo de {name}"}
+    await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=second, **said))
+    await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first))
+    await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first, ai_summary=f"Resumo 2 de {name}"))
     conversations = acting.stub(ConversationServiceStub)
     await conversations.CreateConversation(
         conversation_pb.CreateConversationRequest(

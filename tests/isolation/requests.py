@@ -33,7 +33,7 @@ Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 Described: TypeAlias = Any
 """A protobuf descriptor: its type checker's stub knows two of each kind."""
 
-ALIASES = {"board": "board_id"}
+ALIASES = {"board": "board_id", "stage": "stage_id"}
 """Fields that name a thing by another word than the thing's id."""
 TABLES_OF_RESOURCES = {"FeedEvent": "feed", "CheckConnection": "connections"}
 """Resources whose table is not called as they are."""
@@ -50,7 +50,7 @@ NATURAL_KEYS = {
 """Fields that name something by what the outside world calls it."""
 SETTLED = {"account_id"}
 """Fields that no update changes once work was done under them."""
-PAGING = {"page_size", "page_token", "after_position", "request_id"}
+PAGING = {"page_size", "page_token", "order", "after_position", "request_id"}
 
 GUESSES = 5
 TIMESTAMP = "google.protobuf.Timestamp"
@@ -247,6 +247,8 @@ def _put_required(message: Message, field: Described) -> None:
         message.source = options_pb2.SOURCE_INSTAGRAM  # type: ignore[attr-defined]
     elif field.name in ("external_id", "provider_conversation_id") and not _is_list(field):
         setattr(message, field.name, f"17849{number:012d}")
+    elif field.type == FieldDescriptor.TYPE_ENUM and getattr(rules.enum, "in"):
+        setattr(message, field.name, getattr(rules.enum, "in")[0])
     elif field.type == FieldDescriptor.TYPE_STRING and _is_list(field):
         if rules.repeated.min_items:
             getattr(message, field.name).append("*")

@@ -135,6 +135,32 @@ class Money(_message.Message):
 
 Global___Money: _TypeAlias = Money  # noqa: Y015
 
+@_typing.final
+class Actor(_message.Message):
+    """A person, key or service that did something."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRINCIPAL_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    principal: _builtins.str
+    """"user:<id>", "key:<id>" or "service:<name>"."""
+    name: _builtins.str
+    """The person's e-mail, the key's name or the service's name, as it was then."""
+    def __init__(
+        self,
+        *,
+        principal: _builtins.str = ...,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name", "principal", b"principal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Actor: _TypeAlias = Actor  # noqa: Y015
+
 COOKIE_FIELD_NUMBER: _builtins.int
 PERMISSION_FIELD_NUMBER: _builtins.int
 cookie: _extension_dict._ExtensionFieldDescriptor[_descriptor_pb2.FieldOptions, _builtins.bool]

@@ -243,7 +243,11 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                 raise Unauthenticated("API_KEY_INVALID", "This API key is unknown or was revoked.")
         organization_id, key = found
         token, seconds = self._signer.person_token(
-            kind="key", principal=f"key:{key.id}", organization_id=organization_id, scopes=key.scopes
+            kind="key",
+            principal=f"key:{key.id}",
+            organization_id=organization_id,
+            scopes=key.scopes,
+            name=key.name,
         )
         return _token(token, seconds, organization_id)
 
@@ -276,6 +280,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             principal=f"user:{signed_in.user_id}",
             organization_id=chosen.organization_id,
             role=options_pb2.Role.Value(f"ROLE_{chosen.role}"),
+            name=people.clean(request.email).lower(),
         )
         return _token(token, seconds, chosen.organization_id)
 

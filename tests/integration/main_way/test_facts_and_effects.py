@@ -28,6 +28,8 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.MessageReactionChanged": "conversation.message_reactions",
     "crm.v1.BoardCreated": "crm.boards",
     "crm.v1.DealCreated": "crm.deals",
+    "crm.v1.DealMoved": "crm.stage_moves",
+    "crm.v1.DealUpdated": "crm.deals",
     "crm.v1.ReconciliationTaskOpened": "crm.reconciliation_tasks",
     "identity.v1.ContactCreated": "identity.contacts",
     "identity.v1.ContactUpdated": "identity.contacts",

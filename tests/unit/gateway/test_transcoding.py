@@ -222,6 +222,11 @@ def test_empty_fields_are_present_and_unset_messages_are_null() -> None:
         "create_time": None,
         "update_time": None,
         "etag": "",
+        "stage_label": "",
+        "stage_change_time": None,
+        "close_time": None,
+        "loss_reason": "",
+        "ai_summary": "",
     }
 
 

@@ -42,6 +42,28 @@ DEAL_STATE_WON: DealState.ValueType  # 2
 DEAL_STATE_LOST: DealState.ValueType  # 3
 Global___DealState: _TypeAlias = DealState  # noqa: Y015
 
+class _DealOrder:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DealOrderEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_DealOrder.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DEAL_ORDER_UNSPECIFIED: _DealOrder.ValueType  # 0
+    DEAL_ORDER_CREATE_TIME: _DealOrder.ValueType  # 1
+    """Newest first."""
+    DEAL_ORDER_STAGE_CHANGE_TIME: _DealOrder.ValueType  # 2
+    """Longest in their stage first."""
+
+class DealOrder(_DealOrder, metaclass=_DealOrderEnumTypeWrapper):
+    """How deals are sorted."""
+
+DEAL_ORDER_UNSPECIFIED: DealOrder.ValueType  # 0
+DEAL_ORDER_CREATE_TIME: DealOrder.ValueType  # 1
+"""Newest first."""
+DEAL_ORDER_STAGE_CHANGE_TIME: DealOrder.ValueType  # 2
+"""Longest in their stage first."""
+Global___DealOrder: _TypeAlias = DealOrder  # noqa: Y015
+
 class _TaskState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -121,6 +143,7 @@ class Stage(_message.Message):
     POSITION_FIELD_NUMBER: _builtins.int
     COLOR_FIELD_NUMBER: _builtins.int
     DEAL_STATE_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     stage_id: _builtins.str
     label: _builtins.str
     position: _builtins.int
@@ -129,6 +152,10 @@ class Stage(_message.Message):
     """"#RRGGBB"."""
     deal_state: Global___DealState.ValueType
     """What a deal becomes by being here."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Further labels it is known by, such as "Canal Oficial" for "Direcionado para Canal Oficial"."""
+
     def __init__(
         self,
         *,
@@ -137,10 +164,11 @@ class Stage(_message.Message):
         position: _builtins.int = ...,
         color: _builtins.str = ...,
         deal_state: Global___DealState.ValueType = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "deal_state", b"deal_state", "label", b"label", "position", b"position", "stage_id", b"stage_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "color", b"color", "deal_state", b"deal_state", "label", b"label", "position", b"position", "stage_id", b"stage_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -163,6 +191,11 @@ class Deal(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    STAGE_LABEL_FIELD_NUMBER: _builtins.int
+    STAGE_CHANGE_TIME_FIELD_NUMBER: _builtins.int
+    CLOSE_TIME_FIELD_NUMBER: _builtins.int
+    LOSS_REASON_FIELD_NUMBER: _builtins.int
+    AI_SUMMARY_FIELD_NUMBER: _builtins.int
     deal_id: _builtins.str
     organization_id: _builtins.str
     contact_id: _builtins.str
@@ -171,12 +204,26 @@ class Deal(_message.Message):
     title: _builtins.str
     state: Global___DealState.ValueType
     etag: _builtins.str
+    stage_label: _builtins.str
+    """The stage's label."""
+    loss_reason: _builtins.str
+    """Why it was lost, in the words of who closed it."""
+    ai_summary: _builtins.str
+    """What automation last said of it."""
     @_builtins.property
     def value(self) -> _options_pb2.Money: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     @_builtins.property
     def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def stage_change_time(self) -> _timestamp_pb2.Timestamp:
+        """Since when it is in its stage."""
+
+    @_builtins.property
+    def close_time(self) -> _timestamp_pb2.Timestamp:
+        """When it was won or lost; unset while it is open."""
+
     def __init__(
         self,
         *,
@@ -191,10 +238,15 @@ class Deal(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        stage_label: _builtins.str = ...,
+        stage_change_time: _timestamp_pb2.Timestamp | None = ...,
+        close_time: _timestamp_pb2.Timestamp | None = ...,
+        loss_reason: _builtins.str = ...,
+        ai_summary: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time", "value", b"value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["close_time", b"close_time", "create_time", b"create_time", "stage_change_time", b"stage_change_time", "update_time", b"update_time", "value", b"value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "contact_id", b"contact_id", "create_time", b"create_time", "deal_id", b"deal_id", "etag", b"etag", "organization_id", b"organization_id", "stage_id", b"stage_id", "state", b"state", "title", b"title", "update_time", b"update_time", "value", b"value"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ai_summary", b"ai_summary", "board_id", b"board_id", "close_time", b"close_time", "contact_id", b"contact_id", "create_time", b"create_time", "deal_id", b"deal_id", "etag", b"etag", "loss_reason", b"loss_reason", "organization_id", b"organization_id", "stage_change_time", b"stage_change_time", "stage_id", b"stage_id", "stage_label", b"stage_label", "state", b"state", "title", b"title", "update_time", b"update_time", "value", b"value"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -392,20 +444,26 @@ class StageInput(_message.Message):
     LABEL_FIELD_NUMBER: _builtins.int
     COLOR_FIELD_NUMBER: _builtins.int
     DEAL_STATE_FIELD_NUMBER: _builtins.int
+    ALIASES_FIELD_NUMBER: _builtins.int
     label: _builtins.str
     color: _builtins.str
     deal_state: Global___DealState.ValueType
     """OPEN when unspecified."""
+    @_builtins.property
+    def aliases(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """No label or alias of the board may be another's, in any case and without accents."""
+
     def __init__(
         self,
         *,
         label: _builtins.str = ...,
         color: _builtins.str = ...,
         deal_state: Global___DealState.ValueType = ...,
+        aliases: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["color", b"color", "deal_state", b"deal_state", "label", b"label"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["aliases", b"aliases", "color", b"color", "deal_state", b"deal_state", "label", b"label"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -543,12 +601,15 @@ class ListDealsRequest(_message.Message):
     BOARD_ID_FIELD_NUMBER: _builtins.int
     STAGE_ID_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    ORDER_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     contact_id: _builtins.str
     board_id: _builtins.str
     stage_id: _builtins.str
     state: Global___DealState.ValueType
+    order: Global___DealOrder.ValueType
+    """STAGE_CHANGE: those longest in their stage first, as a board's column shows them."""
     def __init__(
         self,
         *,
@@ -558,10 +619,11 @@ class ListDealsRequest(_message.Message):
         board_id: _builtins.str = ...,
         stage_id: _builtins.str = ...,
         state: Global___DealState.ValueType = ...,
+        order: Global___DealOrder.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token", "stage_id", b"stage_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "contact_id", b"contact_id", "order", b"order", "page_size", b"page_size", "page_token", b"page_token", "stage_id", b"stage_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -682,3 +744,323 @@ class ListReconciliationTasksResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListReconciliationTasksResponse: _TypeAlias = ListReconciliationTasksResponse  # noqa: Y015
+
+@_typing.final
+class MoveDealRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    FROM_STAGE_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    AI_SUMMARY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    LOSS_REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    deal_id: _builtins.str
+    stage: _builtins.str
+    """The stage's id, label or alias, on the deal's own board."""
+    from_stage_id: _builtins.str
+    """The stage the caller believes it is in; empty: wherever it is. Another answers DEAL_MOVED_MEANWHILE: who moved it,
+    and where to, is in the metadata.
+    """
+    etag: _builtins.str
+    """The etag that the deal must still have; empty: whatever it has."""
+    ai_summary: _builtins.str
+    """What automation says of the deal; replaces what it said before, unless empty."""
+    note: _builtins.str
+    """Kept with this move."""
+    loss_reason: _builtins.str
+    """Why it is lost, where the stage is one of the lost."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        deal_id: _builtins.str = ...,
+        stage: _builtins.str = ...,
+        from_stage_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        ai_summary: _builtins.str = ...,
+        note: _builtins.str = ...,
+        loss_reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["ai_summary", b"ai_summary", "deal_id", b"deal_id", "etag", b"etag", "from_stage_id", b"from_stage_id", "loss_reason", b"loss_reason", "note", b"note", "request_id", b"request_id", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MoveDealRequest: _TypeAlias = MoveDealRequest  # noqa: Y015
+
+@_typing.final
+class CloseDealRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    LOSS_REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    deal_id: _builtins.str
+    state: Global___DealState.ValueType
+    """WON or LOST."""
+    loss_reason: _builtins.str
+    """Why it is lost."""
+    etag: _builtins.str
+    """The etag that the deal must still have; empty: whatever it has."""
+    note: _builtins.str
+    """Kept with this move."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        deal_id: _builtins.str = ...,
+        state: Global___DealState.ValueType = ...,
+        loss_reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        note: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deal_id", b"deal_id", "etag", b"etag", "loss_reason", b"loss_reason", "note", b"note", "request_id", b"request_id", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CloseDealRequest: _TypeAlias = CloseDealRequest  # noqa: Y015
+
+@_typing.final
+class ReopenDealRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    STAGE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    deal_id: _builtins.str
+    stage: _builtins.str
+    """The stage's id, label or alias; the open one it was in last when empty."""
+    etag: _builtins.str
+    """The etag that the deal must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        deal_id: _builtins.str = ...,
+        stage: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deal_id", b"deal_id", "etag", b"etag", "request_id", b"request_id", "stage", b"stage"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReopenDealRequest: _TypeAlias = ReopenDealRequest  # noqa: Y015
+
+@_typing.final
+class StageMove(_message.Message):
+    """One change of a deal's stage or state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_MOVE_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    FROM_STAGE_ID_FIELD_NUMBER: _builtins.int
+    FROM_STAGE_LABEL_FIELD_NUMBER: _builtins.int
+    TO_STAGE_ID_FIELD_NUMBER: _builtins.int
+    TO_STAGE_LABEL_FIELD_NUMBER: _builtins.int
+    FROM_STATE_FIELD_NUMBER: _builtins.int
+    TO_STATE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    AI_SUMMARY_FIELD_NUMBER: _builtins.int
+    NOTE_FIELD_NUMBER: _builtins.int
+    CORRELATION_ID_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    stage_move_id: _builtins.str
+    organization_id: _builtins.str
+    deal_id: _builtins.str
+    board_id: _builtins.str
+    from_stage_id: _builtins.str
+    from_stage_label: _builtins.str
+    """As the labels were then."""
+    to_stage_id: _builtins.str
+    to_stage_label: _builtins.str
+    from_state: Global___DealState.ValueType
+    to_state: Global___DealState.ValueType
+    source: _builtins.str
+    """By what way: "ui", "api", "cli", "legacy"."""
+    ai_summary: _builtins.str
+    """As said with this move."""
+    note: _builtins.str
+    correlation_id: _builtins.str
+    @_builtins.property
+    def actor(self) -> _options_pb2.Actor: ...
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        stage_move_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        deal_id: _builtins.str = ...,
+        board_id: _builtins.str = ...,
+        from_stage_id: _builtins.str = ...,
+        from_stage_label: _builtins.str = ...,
+        to_stage_id: _builtins.str = ...,
+        to_stage_label: _builtins.str = ...,
+        from_state: Global___DealState.ValueType = ...,
+        to_state: Global___DealState.ValueType = ...,
+        actor: _options_pb2.Actor | None = ...,
+        source: _builtins.str = ...,
+        ai_summary: _builtins.str = ...,
+        note: _builtins.str = ...,
+        correlation_id: _builtins.str = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "ai_summary", b"ai_summary", "board_id", b"board_id", "correlation_id", b"correlation_id", "create_time", b"create_time", "deal_id", b"deal_id", "from_stage_id", b"from_stage_id", "from_stage_label", b"from_stage_label", "from_state", b"from_state", "note", b"note", "organization_id", b"organization_id", "source", b"source", "stage_move_id", b"stage_move_id", "to_stage_id", b"to_stage_id", "to_stage_label", b"to_stage_label", "to_state", b"to_state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageMove: _TypeAlias = StageMove  # noqa: Y015
+
+@_typing.final
+class ListStageMovesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    deal_id: _builtins.str
+    """One deal, or empty for all."""
+    page_size: _builtins.int
+    page_token: _builtins.str
+    board_id: _builtins.str
+    """Only moves on this board."""
+    def __init__(
+        self,
+        *,
+        deal_id: _builtins.str = ...,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        board_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "deal_id", b"deal_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStageMovesRequest: _TypeAlias = ListStageMovesRequest  # noqa: Y015
+
+@_typing.final
+class ListStageMovesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_MOVES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def stage_moves(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageMove]: ...
+    def __init__(
+        self,
+        *,
+        stage_moves: _abc.Iterable[Global___StageMove] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "stage_moves", b"stage_moves"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListStageMovesResponse: _TypeAlias = ListStageMovesResponse  # noqa: Y015
+
+@_typing.final
+class GetBoardTotalsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_FIELD_NUMBER: _builtins.int
+    board: _builtins.str
+    """The board's id or key."""
+    def __init__(
+        self,
+        *,
+        board: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board", b"board"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetBoardTotalsRequest: _TypeAlias = GetBoardTotalsRequest  # noqa: Y015
+
+@_typing.final
+class BoardTotals(_message.Message):
+    """What a board's deals add up to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BOARD_ID_FIELD_NUMBER: _builtins.int
+    STAGES_FIELD_NUMBER: _builtins.int
+    board_id: _builtins.str
+    @_builtins.property
+    def stages(self) -> _containers.RepeatedCompositeFieldContainer[Global___StageTotal]:
+        """Of every stage, in their order."""
+
+    def __init__(
+        self,
+        *,
+        board_id: _builtins.str = ...,
+        stages: _abc.Iterable[Global___StageTotal] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["board_id", b"board_id", "stages", b"stages"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BoardTotals: _TypeAlias = BoardTotals  # noqa: Y015
+
+@_typing.final
+class StageTotal(_message.Message):
+    """What one stage's deals add up to."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STAGE_ID_FIELD_NUMBER: _builtins.int
+    DEAL_COUNT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    stage_id: _builtins.str
+    deal_count: _builtins.int
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[_options_pb2.Money]:
+        """One for each currency in use, by its code."""
+
+    def __init__(
+        self,
+        *,
+        stage_id: _builtins.str = ...,
+        deal_count: _builtins.int = ...,
+        values: _abc.Iterable[_options_pb2.Money] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deal_count", b"deal_count", "stage_id", b"stage_id", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___StageTotal: _TypeAlias = StageTotal  # noqa: Y015

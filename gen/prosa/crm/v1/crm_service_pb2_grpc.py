@@ -65,6 +65,31 @@ class CrmServiceStub:
                 request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetDealRequest.SerializeToString,
                 response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
                 _registered_method=True)
+        self.MoveDeal = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/MoveDeal',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.MoveDealRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+                _registered_method=True)
+        self.CloseDeal = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/CloseDeal',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.CloseDealRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+                _registered_method=True)
+        self.ReopenDeal = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/ReopenDeal',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReopenDealRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+                _registered_method=True)
+        self.ListStageMoves = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/ListStageMoves',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesResponse.FromString,
+                _registered_method=True)
+        self.GetBoardTotals = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/GetBoardTotals',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetBoardTotalsRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.BoardTotals.FromString,
+                _registered_method=True)
         self.ListDeals = channel.unary_unary(
                 '/prosa.crm.v1.CrmService/ListDeals',
                 request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListDealsRequest.SerializeToString,
@@ -125,8 +150,50 @@ class CrmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def MoveDeal(self, request, context):
+        """Moves a deal to a stage of its board, named by id or label: exact id, exact label, label without case and accents,
+        then the board's aliases. A stage that is won or lost closes the deal; the stage it is in already changes nothing
+        but ai_summary and note. Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED;
+        ABORTED DEAL_MOVED_MEANWHILE, ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CloseDeal(self, request, context):
+        """Closes a deal as won or lost, in the board's stage of that state where it has one, else where the deal is. One
+        closed so already is answered as it is. Errors: NOT_FOUND DEAL_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED; ABORTED
+        ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReopenDeal(self, request, context):
+        """Opens a closed deal again, in the stage named or in the open one it was in last. An open one is answered as it is.
+        Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; INVALID_ARGUMENT STAGE_CLOSES; ABORTED
+        ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListStageMoves(self, request, context):
+        """Lists the moves of one deal or of all, newest first. Errors: NOT_FOUND DEAL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetBoardTotals(self, request, context):
+        """Counts a board's deals and adds up their values, by stage. Errors: NOT_FOUND BOARD_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListDeals(self, request, context):
-        """Lists deals, newest first.
+        """Lists deals, newest first; those of a contact that was merged are the survivor's too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -171,6 +238,31 @@ def add_CrmServiceServicer_to_server(servicer, server):
                     servicer.GetDeal,
                     request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetDealRequest.FromString,
                     response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.SerializeToString,
+            ),
+            'MoveDeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.MoveDeal,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.MoveDealRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.SerializeToString,
+            ),
+            'CloseDeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.CloseDeal,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.CloseDealRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.SerializeToString,
+            ),
+            'ReopenDeal': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReopenDeal,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReopenDealRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.SerializeToString,
+            ),
+            'ListStageMoves': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListStageMoves,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesResponse.SerializeToString,
+            ),
+            'GetBoardTotals': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetBoardTotals,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetBoardTotalsRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.BoardTotals.SerializeToString,
             ),
             'ListDeals': grpc.unary_unary_rpc_method_handler(
                     servicer.ListDeals,
@@ -346,6 +438,141 @@ class CrmService:
             '/prosa.crm.v1.CrmService/GetDeal',
             prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetDealRequest.SerializeToString,
             prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MoveDeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/MoveDeal',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.MoveDealRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CloseDeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/CloseDeal',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.CloseDealRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReopenDeal(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/ReopenDeal',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReopenDealRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.Deal.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListStageMoves(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/ListStageMoves',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListStageMovesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetBoardTotals(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/GetBoardTotals',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.GetBoardTotalsRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.BoardTotals.FromString,
             options,
             channel_credentials,
             insecure,

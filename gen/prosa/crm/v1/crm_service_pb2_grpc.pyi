@@ -49,8 +49,28 @@ class CrmServiceStub:
     """
     GetDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.GetDealRequest, _crm_service_pb2.Deal]
     """Answers one deal. Errors: NOT_FOUND DEAL_NOT_FOUND."""
+    MoveDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.MoveDealRequest, _crm_service_pb2.Deal]
+    """Moves a deal to a stage of its board, named by id or label: exact id, exact label, label without case and accents,
+    then the board's aliases. A stage that is won or lost closes the deal; the stage it is in already changes nothing
+    but ai_summary and note. Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED;
+    ABORTED DEAL_MOVED_MEANWHILE, ETAG_STALE.
+    """
+    CloseDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.CloseDealRequest, _crm_service_pb2.Deal]
+    """Closes a deal as won or lost, in the board's stage of that state where it has one, else where the deal is. One
+    closed so already is answered as it is. Errors: NOT_FOUND DEAL_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED; ABORTED
+    ETAG_STALE.
+    """
+    ReopenDeal: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ReopenDealRequest, _crm_service_pb2.Deal]
+    """Opens a closed deal again, in the stage named or in the open one it was in last. An open one is answered as it is.
+    Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; INVALID_ARGUMENT STAGE_CLOSES; ABORTED
+    ETAG_STALE.
+    """
+    ListStageMoves: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListStageMovesRequest, _crm_service_pb2.ListStageMovesResponse]
+    """Lists the moves of one deal or of all, newest first. Errors: NOT_FOUND DEAL_NOT_FOUND."""
+    GetBoardTotals: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.GetBoardTotalsRequest, _crm_service_pb2.BoardTotals]
+    """Counts a board's deals and adds up their values, by stage. Errors: NOT_FOUND BOARD_NOT_FOUND."""
     ListDeals: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListDealsRequest, _crm_service_pb2.ListDealsResponse]
-    """Lists deals, newest first."""
+    """Lists deals, newest first; those of a contact that was merged are the survivor's too."""
     ListReconciliationTasks: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListReconciliationTasksRequest, _crm_service_pb2.ListReconciliationTasksResponse]
     """Lists what people must decide about identities, newest first."""
 
@@ -75,8 +95,28 @@ class CrmServiceAsyncStub(CrmServiceStub):
     """
     GetDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.GetDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
     """Answers one deal. Errors: NOT_FOUND DEAL_NOT_FOUND."""
+    MoveDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.MoveDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
+    """Moves a deal to a stage of its board, named by id or label: exact id, exact label, label without case and accents,
+    then the board's aliases. A stage that is won or lost closes the deal; the stage it is in already changes nothing
+    but ai_summary and note. Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED;
+    ABORTED DEAL_MOVED_MEANWHILE, ETAG_STALE.
+    """
+    CloseDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.CloseDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
+    """Closes a deal as won or lost, in the board's stage of that state where it has one, else where the deal is. One
+    closed so already is answered as it is. Errors: NOT_FOUND DEAL_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED; ABORTED
+    ETAG_STALE.
+    """
+    ReopenDeal: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ReopenDealRequest, _crm_service_pb2.Deal]  # type: ignore[assignment]
+    """Opens a closed deal again, in the stage named or in the open one it was in last. An open one is answered as it is.
+    Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; INVALID_ARGUMENT STAGE_CLOSES; ABORTED
+    ETAG_STALE.
+    """
+    ListStageMoves: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListStageMovesRequest, _crm_service_pb2.ListStageMovesResponse]  # type: ignore[assignment]
+    """Lists the moves of one deal or of all, newest first. Errors: NOT_FOUND DEAL_NOT_FOUND."""
+    GetBoardTotals: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.GetBoardTotalsRequest, _crm_service_pb2.BoardTotals]  # type: ignore[assignment]
+    """Counts a board's deals and adds up their values, by stage. Errors: NOT_FOUND BOARD_NOT_FOUND."""
     ListDeals: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListDealsRequest, _crm_service_pb2.ListDealsResponse]  # type: ignore[assignment]
-    """Lists deals, newest first."""
+    """Lists deals, newest first; those of a contact that was merged are the survivor's too."""
     ListReconciliationTasks: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListReconciliationTasksRequest, _crm_service_pb2.ListReconciliationTasksResponse]  # type: ignore[assignment]
     """Lists what people must decide about identities, newest first."""
 
@@ -136,12 +176,62 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers one deal. Errors: NOT_FOUND DEAL_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def MoveDeal(
+        self,
+        request: _crm_service_pb2.MoveDealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.Deal, _abc.Awaitable[_crm_service_pb2.Deal]]:
+        """Moves a deal to a stage of its board, named by id or label: exact id, exact label, label without case and accents,
+        then the board's aliases. A stage that is won or lost closes the deal; the stage it is in already changes nothing
+        but ai_summary and note. Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED;
+        ABORTED DEAL_MOVED_MEANWHILE, ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def CloseDeal(
+        self,
+        request: _crm_service_pb2.CloseDealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.Deal, _abc.Awaitable[_crm_service_pb2.Deal]]:
+        """Closes a deal as won or lost, in the board's stage of that state where it has one, else where the deal is. One
+        closed so already is answered as it is. Errors: NOT_FOUND DEAL_NOT_FOUND; FAILED_PRECONDITION DEAL_CLOSED; ABORTED
+        ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def ReopenDeal(
+        self,
+        request: _crm_service_pb2.ReopenDealRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.Deal, _abc.Awaitable[_crm_service_pb2.Deal]]:
+        """Opens a closed deal again, in the stage named or in the open one it was in last. An open one is answered as it is.
+        Errors: NOT_FOUND DEAL_NOT_FOUND, STAGE_NOT_FOUND; INVALID_ARGUMENT STAGE_CLOSES; ABORTED
+        ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListStageMoves(
+        self,
+        request: _crm_service_pb2.ListStageMovesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.ListStageMovesResponse, _abc.Awaitable[_crm_service_pb2.ListStageMovesResponse]]:
+        """Lists the moves of one deal or of all, newest first. Errors: NOT_FOUND DEAL_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def GetBoardTotals(
+        self,
+        request: _crm_service_pb2.GetBoardTotalsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.BoardTotals, _abc.Awaitable[_crm_service_pb2.BoardTotals]]:
+        """Counts a board's deals and adds up their values, by stage. Errors: NOT_FOUND BOARD_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
     def ListDeals(
         self,
         request: _crm_service_pb2.ListDealsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_crm_service_pb2.ListDealsResponse, _abc.Awaitable[_crm_service_pb2.ListDealsResponse]]:
-        """Lists deals, newest first."""
+        """Lists deals, newest first; those of a contact that was merged are the survivor's too."""
 
     @_abc_1.abstractmethod
     def ListReconciliationTasks(

@@ -61,6 +61,16 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: an item of a batch cannot be stored, while the others were. Example: a text no column takes."""
     ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 19
     """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+    ERROR_REASON_DEAL_CLOSED: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: the deal is won or lost; reopen it first. Example: a flow moves a deal that was lost
+    yesterday.
+    """
+    ERROR_REASON_DEAL_MOVED_MEANWHILE: _ErrorReason.ValueType  # 22
+    """ABORTED: the deal is not in the stage that was expected; metadata says who moved it, when, and where to. Example:
+    two people drag one card.
+    """
+    ERROR_REASON_STAGE_CLOSES: _ErrorReason.ValueType  # 23
+    """INVALID_ARGUMENT: a deal cannot be opened in a stage that closes it. Example: ReopenDeal to "Ganho"."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that CRM gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -104,4 +114,14 @@ ERROR_REASON_ITEM_REFUSED: ErrorReason.ValueType  # 18
 """INVALID_ARGUMENT: an item of a batch cannot be stored, while the others were. Example: a text no column takes."""
 ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 19
 """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+ERROR_REASON_DEAL_CLOSED: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: the deal is won or lost; reopen it first. Example: a flow moves a deal that was lost
+yesterday.
+"""
+ERROR_REASON_DEAL_MOVED_MEANWHILE: ErrorReason.ValueType  # 22
+"""ABORTED: the deal is not in the stage that was expected; metadata says who moved it, when, and where to. Example:
+two people drag one card.
+"""
+ERROR_REASON_STAGE_CLOSES: ErrorReason.ValueType  # 23
+"""INVALID_ARGUMENT: a deal cannot be opened in a stage that closes it. Example: ReopenDeal to "Ganho"."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

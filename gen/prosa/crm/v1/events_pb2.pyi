@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from prosa.crm.v1 import crm_service_pb2 as _crm_service_pb2
 import builtins as _builtins
 import sys
@@ -95,3 +97,74 @@ class ReconciliationTaskOpened(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReconciliationTaskOpened: _TypeAlias = ReconciliationTaskOpened  # noqa: Y015
+
+@_typing.final
+class DealMoved(_message.Message):
+    """A deal went to another stage, or was closed or opened again by that."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DEAL_FIELD_NUMBER: _builtins.int
+    STAGE_MOVE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    """Counts the deal's writes."""
+    @_builtins.property
+    def deal(self) -> _crm_service_pb2.Deal:
+        """As it is now."""
+
+    @_builtins.property
+    def stage_move(self) -> _crm_service_pb2.StageMove:
+        """Both stages, who and why."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        deal: _crm_service_pb2.Deal | None = ...,
+        stage_move: _crm_service_pb2.StageMove | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deal", b"deal", "stage_move", b"stage_move"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deal", b"deal", "organization_id", b"organization_id", "stage_move", b"stage_move", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DealMoved: _TypeAlias = DealMoved  # noqa: Y015
+
+@_typing.final
+class DealUpdated(_message.Message):
+    """Something about a deal is another, and its stage is not."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DEAL_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def deal(self) -> _crm_service_pb2.Deal: ...
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that are another now: "ai_summary", "title" and so on."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        deal: _crm_service_pb2.Deal | None = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["deal", b"deal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["changed_fields", b"changed_fields", "deal", b"deal", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DealUpdated: _TypeAlias = DealUpdated  # noqa: Y015
