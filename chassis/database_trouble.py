@@ -7,14 +7,17 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from functools import cache
-from pathlib import Path
 
 from sqlalchemy.engine import make_url
 
+from chassis.lines import chassis_versions, known_versions
 from chassis.migrations import role
 
-VERSION = "select version_num from {service}.alembic_version"
+VERSION = (
+    "select version_num, to_regclass('{service}.chassis_version') is not null as has_chassis"
+    " from {service}.alembic_version"
+)
+CHASSIS_VERSION = "select version_num from {service}.chassis_version"
 UNMIGRATED_STATES = frozenset({"3F000", "42501", "42703", "42883", "42P01"})
 """What PostgreSQL answers where a schema, a table, a column, a function or a right to them is missing."""
 _MAKES_THE_ROLE = ", or run `prosa migrate` with {variable} set, which makes the role and gives it this password"
@@ -62,7 +65,6 @@ _AWAY = (
     "The database at {where} does not answer. If that lasts: see whether PostgreSQL runs there, and whether {variable}"
     " names it rightly."
 )
-_ROOT = Path(__file__).resolve().parent.parent
 
 
 @dataclass(frozen=True, slots=True)
@@ -130,36 +132,26 @@ def unmigrated(target: Target) -> Trouble:
     )
 
 
-def judge_version(found: str, target: Target) -> Trouble | None:
-    """What is wrong with a schema at this version, if anything is."""
-    wanted = newest_version(target.service)
-    if found == wanted:
-        return None
-    if found in known_versions(target.service):
-        return Trouble(
-            "SCHEMA_BEHIND",
-            f"The database {target.database} at {target.host} is older than this release: {target.service} stands at"
-            f" {found}, and {wanted} is needed. Run `prosa migrate`; this process goes on by itself then.",
-        )
-    return Trouble("SCHEMA_NEWER", newer(f"The database {target.database} at {target.host}", target.service, found))
+def judge_version(found: str, chassis: str, target: Target) -> Trouble | None:
+    """What is wrong with a schema whose lines stand there, if anything is; empty where one has not begun."""
+    lines = ((found, known_versions(target.service)), (chassis, chassis_versions()))
+    where = f"The database {target.database} at {target.host}"
+    for stands, known in lines:
+        if stands and stands not in known:
+            return Trouble("SCHEMA_NEWER", newer(where, target.service, stands, known[-1]))
+    for stands, known in lines:
+        if stands != known[-1]:
+            return Trouble(
+                "SCHEMA_BEHIND",
+                f"{where} is older than this release: {target.service} stands at {stands or found},"
+                f" and {known[-1]} is needed. Run `prosa migrate`; this process goes on by itself then.",
+            )
+    return None
 
 
-def newer(what: str, service: str, found: str) -> str:
+def newer(what: str, service: str, found: str, known: str) -> str:
     """The sentence for a database that a later release has migrated."""
     return (
         f"{what} is newer than this release: {service} stands at {found}, and this release knows no further than"
-        f" {newest_version(service)}. Install the release that migrated it, or let that one go back with `prosa migrate"
-        " down`."
+        f" {known}. Install the release that migrated it, or let that one go back with `prosa migrate down`."
     )
-
-
-@cache
-def known_versions(service: str) -> tuple[str, ...]:
-    """Every version of the service's schema that this release knows, oldest first."""
-    numbers = sorted(file.name[:4] for file in (_ROOT / "services" / service / "migrations").glob("[0-9]*_*.py"))
-    return tuple(f"{service}_{number}" for number in numbers)
-
-
-def newest_version(service: str) -> str:
-    """The version of the service's schema that this release needs."""
-    return known_versions(service)[-1]

@@ -21,6 +21,7 @@ from psycopg.pq import TransactionStatus
 from sqlalchemy.engine import make_url
 
 from chassis.database_trouble import (
+    CHASSIS_VERSION,
     SEES_ALL,
     SEES_ALL_ROWS,
     UNMIGRATED_STATES,
@@ -350,13 +351,23 @@ class Database:
         if not self._target.service:
             await tx.execute("select 1")
             return
-        version = (await tx.execute(VERSION.format(service=self._target.service))).scalar()
-        trouble = judge_version(version, self._target) if version else unmigrated(self._target)
+        trouble = await self._judge(tx)
         if trouble is None:
             self._seen = True
         elif not (self._seen and trouble.reason == "SCHEMA_NEWER"):
             self._note(trouble)
             raise Unavailable("STORE_UNAVAILABLE", AWAY)
+
+    async def _judge(self, tx: Tx) -> Trouble | None:
+        """What is wrong with the schema, by the places at which its lines of migrations stand."""
+        service = self._target.service
+        found = (await tx.execute(VERSION.format(service=service))).first()
+        if found is None:
+            return unmigrated(self._target)
+        chassis = None
+        if found.has_chassis:
+            chassis = (await tx.execute(CHASSIS_VERSION.format(service=service))).scalar()
+        return judge_version(found.version_num, chassis or "", self._target)
 
     async def _misfit(self, error: Exception, connection: Connection) -> ProsaError | None:
         """The error to raise instead where a statement failed because the schema is not this release's."""
@@ -365,9 +376,7 @@ class Database:
         if state not in UNMIGRATED_STATES or not self._target.service or connection.closed:
             return None
         try:
-            found = await Tx(connection).execute(VERSION.format(service=self._target.service))
-            version = found.scalar()
-            trouble = judge_version(version, self._target) if version else unmigrated(self._target)
+            trouble = await self._judge(Tx(connection))
         except psycopg.Error:
             trouble = unmigrated(self._target)
         if trouble is None:

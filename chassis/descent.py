@@ -8,12 +8,12 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
-from alembic.script import ScriptDirectory
 from sqlalchemy import Connection, event
 
 from chassis.database_trouble import SEES_ALL
-from chassis.migrate import config_for, connected, current_revision, downgrade
-from chassis.migrations import SERVICES, role
+from chassis.lines import chassis_versions, known_versions
+from chassis.migrate import applied_versions, connected, downgrade
+from chassis.migrations import SERVICES, VERSION_TABLES, role
 
 OLDEST_SUPPORTED: Mapping[str, str] = {
     "identity": "identity_0005",
@@ -24,9 +24,11 @@ OLDEST_SUPPORTED: Mapping[str, str] = {
 }
 """By service, the schema of the oldest release that this one can be taken back to. Below it there is no release whose
 code would run, only an emptier database; a release raises it."""
+OLDEST_CHASSIS = "chassis_0003"
+"""The same for the chassis' tables, which are taken back after a service's own."""
 _CONCURRENTLY = re.compile(r"\bconcurrently\b", re.IGNORECASE)
 """Has no place in a transaction, and makes no difference to what is lost."""
-_VERSIONS = "alembic_version"
+_VERSIONS = list(VERSION_TABLES)
 
 _SESSIONS = """
 select usename, count(*) from pg_stat_activity
@@ -36,11 +38,11 @@ _COLUMNS = """
 select attrelid::regclass::text, attname::text
 from pg_attribute join pg_class on pg_class.oid = attrelid
 where relnamespace = %s::regnamespace and relkind in ('r', 'p') and not relispartition
-  and attnum > 0 and not attisdropped and relname <> %s
+  and attnum > 0 and not attisdropped and relname <> all (%s)
 order by attrelid::regclass::text, attnum"""
 _CHANGED_ROWS = """
 select coalesce(pg_partition_root(relid), relid)::regclass::text as name, sum(n_tup_del)::bigint, sum(n_tup_upd)::bigint
-from pg_stat_xact_user_tables where schemaname = %s and relname <> %s
+from pg_stat_xact_user_tables where schemaname = %s and relname <> all (%s)
 group by 1 having sum(n_tup_del) + sum(n_tup_upd) > 0 order by 1"""
 _ESTIMATE = """
 select coalesce(sum(greatest(reltuples, 0)), 0)::bigint from pg_class
@@ -55,6 +57,8 @@ class Descent:
     current: str
     target: str
     revisions: tuple[str, ...]
+    targets: tuple[str, ...] = ()
+    """Where each line that is taken back will stand: the service's own, the chassis', or one after the other."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,9 +81,16 @@ class Sessions:
 
 
 def available(database_url: str, services: Sequence[str] = SERVICES) -> dict[str, list[str]]:
-    """By service, the revisions that may be taken back, newest first: those above the oldest supported release's."""
+    """By service, the revisions that may be taken back, newest first: those above the oldest supported release's, the
+    service's own before the chassis'."""
     with connected(database_url) as connection:
-        return {service: _above(service, OLDEST_SUPPORTED[service], connection) for service in services}
+        return {
+            service: [
+                *_above(OLDEST_SUPPORTED[service], applied_versions(service, connection)),
+                *_above(OLDEST_CHASSIS, applied_versions(service, connection, chassis=True)),
+            ]
+            for service in services
+        }
 
 
 def plan(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Descent]:
@@ -88,8 +99,12 @@ def plan(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> l
     for service, revisions in available(database_url, services).items():
         taken = revisions[:steps]
         if taken:
-            target = revisions[steps] if len(revisions) > steps else OLDEST_SUPPORTED[service]
-            descents.append(Descent(service, taken[0], target, tuple(taken)))
+            lines = (known_versions(service), chassis_versions())
+            lowest = [min(set(taken) & set(line), default="") for line in lines]
+            targets = tuple(
+                line[line.index(version) - 1] for line, version in zip(lines, lowest, strict=True) if version
+            )
+            descents.append(Descent(service, taken[0], targets[-1], tuple(taken), targets))
     return descents
 
 
@@ -107,7 +122,8 @@ def losses(database_url: str, descents: Iterable[Descent]) -> list[Loss]:
         with connected(database_url) as connection:
             before = _rows(connection, _COLUMNS, descent.service, _VERSIONS)
             with _within_one_transaction(connection):
-                downgrade(descent.service, descent.target, connection, in_one_transaction=True)
+                for target in descent.targets:
+                    downgrade(descent.service, target, connection, in_one_transaction=True)
                 after = set(_rows(connection, _COLUMNS, descent.service, _VERSIONS))
                 changed = _rows(connection, _CHANGED_ROWS, descent.service, _VERSIONS)
                 connection.rollback()
@@ -122,14 +138,12 @@ def migrate_to(database_url: str, descents: Iterable[Descent]) -> None:
     """Goes the ways down."""
     for descent in descents:
         with connected(database_url) as connection:
-            downgrade(descent.service, descent.target, connection)
+            for target in descent.targets:
+                downgrade(descent.service, target, connection)
 
 
-def _above(service: str, oldest: str, connection: Connection) -> list[str]:
-    current = current_revision(service, connection)
-    scripts = ScriptDirectory.from_config(config_for(service, connection))
-    history = [script.revision for script in scripts.iterate_revisions(current or "base", "base")]
-    return history[: history.index(oldest)] if oldest in history else []
+def _above(oldest: str, applied: Sequence[str]) -> list[str]:
+    return [version for version in reversed(applied) if version > oldest] if oldest in applied else []
 
 
 def _gone(connection: Connection, before: Sequence[Any], after: set[Any]) -> list[Loss]:

@@ -21,7 +21,7 @@ from chassis.crypto import Vault
 from chassis.db import Database
 from chassis.errors import ProsaError
 from chassis.inner import NotReady
-from chassis.migrations import READER_ROLE, SERVICES, owner, role
+from chassis.migrations import SERVICES
 
 SEALED_COLUMNS = "%sealed%"
 """What the columns with sealed values are called."""
@@ -123,21 +123,6 @@ class Fingerprints:
             await self.compare()
         except KeysLost as error:
             raise NotReady(str(error)) from error
-
-
-def create_fingerprints(service: str) -> str:
-    """The table, for a migration of a service that seals."""
-    name = f"{service}.key_fingerprints"
-    return f"""
-    create table {name} (
-      key_id text primary key,
-      fingerprint bytea not null,
-      create_time timestamptz not null
-    );
-    grant select, insert on {name} to {role(service)};
-    grant select on {name} to {READER_ROLE};
-    alter table {name} owner to {owner(service)};
-    """
 
 
 def known_key_ids(database_url: str) -> set[str]:

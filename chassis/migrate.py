@@ -1,4 +1,4 @@
-"""Migrations of all services: roles and schemas first, then each service's own Alembic history.
+"""Migrations of all services: roles and schemas first, then in each the chassis' line and the service's own after it.
 
 Roles belong to the whole server and not to a database, so they are made in the maintenance database under a lock there:
 two databases of one server can be migrated side by side.
@@ -7,25 +7,27 @@ two databases of one server can be migrated side by side.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import ModuleType
 from typing import Any
 
 import psycopg
-from alembic import command
 from alembic.config import Config
+from alembic.runtime.environment import EnvironmentContext
 from alembic.runtime.migration import MigrationContext
-from alembic.script import ScriptDirectory
+from alembic.script import Script, ScriptDirectory
 from psycopg import sql
 from sqlalchemy import Connection, create_engine
 from sqlalchemy.engine import make_url
 
 from chassis.clock import SystemClock
-from chassis.database_trouble import SchemaNewer, known_versions, newer
+from chassis.database_trouble import SchemaNewer, newer
 from chassis.ids import Ids, Uuid7Ids
-from chassis.migrations import READER_ROLE, SERVICES, create_installation, create_schema, owner, role
+from chassis.lines import CHASSIS, chassis_version_at, chassis_versions, folder, known_versions, silent_steps
+from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, create_installation, create_schema, owner, role
 
 MAINTENANCE_DATABASE = "postgres"
 ROLES_LOCK = 0x50726F7361
@@ -45,16 +47,20 @@ class Revision:
     current: str
     """Empty when nothing was applied yet."""
     head: str
+    chassis: str
+    """Where the chassis' tables in it stand; empty too where the release before this line left them."""
+    chassis_head: str
 
     @property
     def up_to_date(self) -> bool:
         """True when nothing is left to apply."""
-        return self.current == self.head
+        return (self.current, self.chassis) == (self.head, self.chassis_head)
 
     @property
-    def newer(self) -> bool:
-        """True where a later release has migrated it."""
-        return bool(self.current) and self.current not in known_versions(self.service)
+    def newer(self) -> tuple[str, str] | None:
+        """The version to which a later release has migrated it, and the last one that this release knows."""
+        lines = ((self.current, known_versions(self.service)), (self.chassis, chassis_versions()))
+        return next(((found, known[-1]) for found, known in lines if found and found not in known), None)
 
 
 def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
@@ -95,28 +101,48 @@ def migrate_up(
                 create_installation((ids or Uuid7Ids(SystemClock())).new(), simulated_clock=simulated_clock)
             )
         for service in services:
+            chassis_up(service, connection)
+            upgrade(service, connection)
             with connection.begin():
-                connection.exec_driver_sql(create_schema(service))
-            with _ONE_AT_A_TIME:
-                command.upgrade(config_for(service, connection), "head")
-            # Where nothing was to apply, the look at the version has left a transaction open.
-            connection.rollback()
-            with connection.begin():
-                # So that the service can say whether the schema is one it works with.
-                connection.exec_driver_sql(f"grant select on {service}.alembic_version to {role(service)}")
+                for table in VERSION_TABLES:
+                    # So that the service can say whether the schema is one it works with.
+                    connection.exec_driver_sql(f"grant select on {service}.{table} to {role(service)}")
     return revisions(database_url, services)
+
+
+def chassis_up(service: str, connection: Connection, target: str = "head") -> None:
+    """Makes the service's schema where there is none, and brings the chassis' tables in it up."""
+    with connection.begin():
+        connection.exec_driver_sql(create_schema(service))
+    _adopt(service, connection)
+    upgrade(service, connection, target, chassis=True)
+
+
+def upgrade(service: str, connection: Connection, target: str = "head", *, chassis: bool = False) -> None:
+    """Brings one line of a schema up."""
+    line = _Line(service, connection, chassis=chassis)
+    line.run(target, lambda current, _: line.scripts._upgrade_revs(target, current))  # noqa: SLF001 what Alembic's own command does
+    # Where nothing was to apply, the look at the version has left a transaction open.
+    connection.rollback()
+
+
+def _adopt(service: str, connection: Connection) -> None:
+    """Writes down where the chassis' tables stand that a release without a line of theirs has made."""
+    own = current_revision(service, connection)
+    if not own or current_revision(service, connection, chassis=True):
+        return
+    line = _Line(service, connection, chassis=True)
+    with connection.begin():
+        line.place().stamp(line.scripts, chassis_version_at(service, own))
 
 
 def migrate_down(database_url: str, steps: int, services: Sequence[str] = SERVICES) -> list[Revision]:
     """Takes back the last steps of each service, never past its beginning."""
     with connected(database_url) as connection:
         for service in services:
-            current = current_revision(service, connection)
-            config = config_for(service, connection)
-            history = list(ScriptDirectory.from_config(config).iterate_revisions(current or "base", "base"))
-            if history:
-                with _ONE_AT_A_TIME:
-                    command.downgrade(config, f"-{min(steps, len(history))}")
+            applied = applied_versions(service, connection)
+            if applied:
+                downgrade(service, applied[-steps - 1] if steps < len(applied) else "base", connection)
     return revisions(database_url, services)
 
 
@@ -127,7 +153,9 @@ def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Rev
             Revision(
                 service=service,
                 current=current_revision(service, connection),
-                head=ScriptDirectory.from_config(config_for(service, connection)).get_current_head() or "",
+                head=known_versions(service)[-1],
+                chassis=current_revision(service, connection, chassis=True),
+                chassis_head=chassis_versions()[-1],
             )
             for service in services
         ]
@@ -136,39 +164,79 @@ def revisions(database_url: str, services: Sequence[str] = SERVICES) -> list[Rev
 def refuse_newer(found: Sequence[Revision]) -> None:
     """Raises SchemaNewer where a later release has migrated one of them."""
     for revision in found:
-        if revision.newer:
-            raise SchemaNewer(newer("The database", revision.service, revision.current))
+        if (found_and_known := revision.newer) is not None:
+            raise SchemaNewer(newer("The database", revision.service, *found_and_known))
 
 
 def downgrade(service: str, target: str, connection: Connection, *, in_one_transaction: bool = False) -> None:
-    """Takes the service back to the revision; in one transaction it is left open, to be looked at and rolled back."""
-    config = config_for(service, connection)
-    config.attributes["in_one_transaction"] = in_one_transaction
+    """Takes a line of the service's schema back to the version, which says which line, or its own to ``base``.
+
+    In one transaction it is left open, to be looked at and rolled back.
+    """
+    line = _Line(service, connection, chassis=target.startswith(f"{CHASSIS}_"))
+    line.config.attributes["in_one_transaction"] = in_one_transaction
     if in_one_transaction and not connection.in_transaction():
         connection.begin()
-    with _ONE_AT_A_TIME:
-        command.downgrade(config, target)
+    line.run(target, lambda current, _: line.scripts._downgrade_revs(target, current))  # noqa: SLF001 as above
 
 
-def current_revision(service: str, connection: Connection) -> str:
-    """Where the service's schema stands; empty when nothing was applied yet."""
-    context = MigrationContext.configure(
-        connection, opts={"version_table": "alembic_version", "version_table_schema": service}
-    )
-    current = context.get_current_revision() or ""
+def applied_versions(service: str, connection: Connection, *, chassis: bool = False) -> Sequence[str]:
+    """The versions of a line that the schema has gone through, oldest first."""
+    known = chassis_versions() if chassis else known_versions(service)
+    current = current_revision(service, connection, chassis=chassis)
+    return known[: known.index(current) + 1] if current else ()
+
+
+def current_revision(service: str, connection: Connection, *, chassis: bool = False) -> str:
+    """Where a line of the service's schema stands; empty when nothing was applied yet."""
+    current = _Line(service, connection, chassis=chassis).place().get_current_revision() or ""
     connection.rollback()
     return current
 
 
-def config_for(service: str, connection: Connection) -> Config:
-    """Alembic's settings for one service's history."""
-    config = Config()
-    config.set_main_option("script_location", str(_ROOT / "chassis" / "alembic_environment"))
-    config.set_main_option("version_locations", str(_ROOT / "services" / service / "migrations"))
-    config.set_main_option("path_separator", "os")
-    config.attributes["connection"] = connection
-    config.attributes["service"] = service
-    return config
+class _Scripts(ScriptDirectory):
+    """The files of a line, and its steps that have none."""
+
+    silent: Sequence[tuple[str, str]] = ()
+
+    def _load_revisions(self) -> Iterator[Script]:
+        yield from super()._load_revisions()
+        for version, before in self.silent:
+            module = ModuleType(version, "Did what the chassis' own line does now.")
+            module.__dict__.update(down_revision=before, upgrade=_nothing, downgrade=_nothing)
+            yield Script(module, version, "")
+
+
+def _nothing() -> None:
+    """What a step does that has no file."""
+
+
+class _Line:
+    """One line of one schema, as Alembic sees it."""
+
+    def __init__(self, service: str, connection: Connection, *, chassis: bool) -> None:
+        own_table, chassis_table = VERSION_TABLES
+        self.config = Config()
+        self.config.attributes["connection"] = connection
+        self.config.attributes["service"] = service
+        self.config.attributes["version_table"] = chassis_table if chassis else own_table
+        files = str(folder(service, chassis=chassis))
+        self.scripts = _Scripts(str(_ROOT / "chassis" / "alembic_environment"), version_locations=[files])
+        self.scripts.silent = () if chassis else silent_steps(service)
+
+    def run(self, target: str, steps: Callable[[Any, MigrationContext], Any]) -> None:
+        """Goes the steps that lead from where the line stands to the target."""
+        with (
+            _ONE_AT_A_TIME,
+            EnvironmentContext(self.config, self.scripts, fn=steps, destination_rev=target),
+        ):
+            self.scripts.run_env()
+
+    def place(self) -> MigrationContext:
+        """What knows where the line stands."""
+        attributes = self.config.attributes
+        options = {"version_table": attributes["version_table"], "version_table_schema": attributes["service"]}
+        return MigrationContext.configure(attributes["connection"], opts=options)
 
 
 @contextmanager

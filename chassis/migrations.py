@@ -1,4 +1,4 @@
-"""What every service's migrations are made of: roles, row-level security, and the tables of the chassis itself.
+"""What migrations are made of: roles, row-level security, and the registers that upkeep goes by.
 
 Two roles per service. ``prosa_<service>`` signs in, may only read and write rows, and is bound by forced row-level
 security. ``prosa_<service>_owner`` cannot sign in; it owns schema, tables and the few SECURITY DEFINER functions that
@@ -16,6 +16,9 @@ SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
 READER_ROLE = "prosa_reader"
 CHASSIS_SCHEMA = "chassis"
 """Belongs to no service; holds the installation's id and nothing else."""
+
+VERSION_TABLES = ("alembic_version", "chassis_version")
+"""Where a schema's two lines of migrations keep their places: the service's own, and the chassis'."""
 
 OUTBOX_DAYS = 3
 REQUEST_DAYS = 7
@@ -65,27 +68,6 @@ def create_installation(installation_id: UUID, *, simulated_clock: bool = False)
       add column if not exists simulated_clock boolean not null default false;
     insert into {CHASSIS_SCHEMA}.installation (installation_id, simulated_clock)
       values ('{installation_id}', {str(simulated_clock).lower()}) on conflict do nothing;
-    """
-
-
-def know_installation(service: str) -> str:
-    """Lets the service ask for the installation's id without entering any schema but its own."""
-    return f"""
-    grant usage on schema {CHASSIS_SCHEMA} to {owner(service)};
-    grant select on {CHASSIS_SCHEMA}.installation to {owner(service)};
-    create function {service}.installation_id() returns uuid
-      language sql stable security definer set search_path = pg_catalog as
-      $$ select installation_id from {CHASSIS_SCHEMA}.installation $$;
-    {own_function(service, "installation_id()")}
-    """
-
-
-def forget_installation(service: str) -> str:
-    """Takes back what ``know_installation`` gave; the id itself stays."""
-    return f"""
-    drop function {service}.installation_id();
-    revoke select on {CHASSIS_SCHEMA}.installation from {owner(service)};
-    revoke usage on schema {CHASSIS_SCHEMA} from {owner(service)};
     """
 
 
@@ -150,172 +132,6 @@ def expiring(service: str, table: str, *, time_column: str, keep_days: int, cond
     )
 
 
-def create_chassis_tables(service: str) -> str:
-    """Outbox and its queue, relay state, leases, stored answers, consumer cursors, partitions and their upkeep."""
-    schema = service
-    return f"""
-    create table {schema}.partitioned_tables (table_name text primary key, unit text not null, keep int,
-      check (unit in ('day', 'month')));
-    grant select on {schema}.partitioned_tables to {role(service)}, {READER_ROLE};
-
-    create table {schema}.expiring_tables (table_name text primary key, time_column text not null,
-      keep_days int not null, condition text not null);
-    grant select on {schema}.expiring_tables to {role(service)}, {READER_ROLE};
-
-    create table {schema}.outbox (
-      position bigint generated always as identity,
-      event_id uuid not null,
-      organization_id uuid not null,
-      type text not null,
-      payload bytea not null,
-      event_time timestamptz not null,
-      correlation_id text not null,
-      trace_parent text not null,
-      primary key (position, event_time)
-    ) partition by range (event_time);
-    {partitioned(service, "outbox", unit="day", keep=OUTBOX_DAYS)}
-    {organization_table(service, "outbox", owner_reads=True)}
-
-    create table {schema}.outbox_queue (
-      position bigint primary key,
-      organization_id uuid not null,
-      event_time timestamptz not null
-    );
-    {organization_table(service, "outbox_queue", owner_reads=True)}
-    create policy owner_requeues on {schema}.outbox_queue for insert to {owner(service)} with check (true);
-    create policy owner_sweeps on {schema}.outbox_queue for delete to {owner(service)} using (true);
-
-    create table {schema}.relay_state (
-      stream text primary key,
-      epoch bigint not null,
-      stream_created text not null,
-      last_sequence bigint not null
-    );
-    {grants(service, "relay_state")};
-
-    create table {schema}.leases (
-      name text primary key,
-      holder uuid not null,
-      fence bigint not null,
-      expire_time timestamptz not null
-    );
-    {grants(service, "leases")};
-
-    create table {schema}.consumer_cursors (
-      consumer text not null,
-      stream text not null,
-      epoch bigint not null,
-      last_sequence bigint not null,
-      primary key (consumer, stream)
-    );
-    {grants(service, "consumer_cursors")};
-
-    create table {schema}.consumed_events (
-      consumer text not null,
-      event_id uuid not null,
-      organization_id uuid not null,
-      consume_time timestamptz not null,
-      failure text,
-      primary key (consumer, event_id)
-    );
-    create index consumed_events_by_time on {schema}.consumed_events using brin (consume_time);
-    {organization_table(service, "consumed_events", owner_sweeps=True)}
-    {expiring(service, "consumed_events", time_column="consume_time", keep_days=CONSUMED_DAYS)}
-
-    create table {schema}.request_answers (
-      organization_id uuid not null,
-      request_id uuid not null,
-      method text not null,
-      body_hash bytea not null,
-      answer bytea,
-      create_time timestamptz not null,
-      primary key (organization_id, request_id)
-    );
-    create index request_answers_by_time on {schema}.request_answers using brin (create_time);
-    {organization_table(service, "request_answers", owner_sweeps=True)}
-    {expiring(service, "request_answers", time_column="create_time", keep_days=REQUEST_DAYS)}
-
-    -- What waits for the relay, oldest first: ids only.
-    create function {schema}.outbox_pending(row_limit int)
-      returns table (pending_position bigint, pending_organization_id uuid, pending_event_time timestamptz)
-      language sql stable security definer set search_path = pg_catalog as
-      $$ select position, organization_id, event_time from {schema}.outbox_queue order by position limit row_limit $$;
-
-    -- Puts everything that is kept back into the queue, after the stream lost facts; answers how many.
-    create function {schema}.outbox_requeue() returns bigint
-      language sql security definer set search_path = pg_catalog as
-      $$ with requeued as (
-           insert into {schema}.outbox_queue (position, organization_id, event_time)
-           select position, organization_id, event_time from {schema}.outbox
-           on conflict do nothing returning 1)
-         select count(*) from requeued $$;
-
-    {maintain_by_the_clock(service)}
-    """
-
-
-def maintain_by_the_clock(service: str) -> str:
-    """Upkeep as it was first made: it believes the time it is given. See ``chassis.upkeep`` for what it is now."""
-    schema = service
-    return f"""
-    -- Keeps partitions ready ahead of time, drops those that have expired, deletes expired rows.
-    create or replace function {schema}.maintain(as_of timestamptz) returns void
-      language plpgsql security definer set search_path = pg_catalog as $$
-    declare
-      entry record; part record; start_time timestamptz; step interval; name text;
-    begin
-      -- All partitions are counted in UTC, whatever the session's time zone.
-      perform set_config('timezone', 'UTC', true);
-      for entry in select * from {schema}.partitioned_tables loop
-        step := ('1 ' || entry.unit)::interval;
-        for ahead in -1 .. {PARTITIONS_AHEAD} loop
-          start_time := date_trunc(entry.unit, as_of) + ahead * step;
-          name := entry.table_name || to_char(start_time, '_YYYYMMDD');
-          if to_regclass(format('{schema}.%I', name)) is null then
-            execute format('create table {schema}.%I partition of {schema}.%I for values from (%L) to (%L)',
-              name, entry.table_name, start_time, start_time + step);
-          end if;
-        end loop;
-        if entry.keep is not null then
-          for part in
-            select child.relname from pg_inherits
-            join pg_class child on child.oid = inhrelid
-            where inhparent = format('{schema}.%I', entry.table_name)::regclass
-              and child.relname ~ '_[0-9]{{8}}$'
-              and to_timestamp(right(child.relname, 8), 'YYYYMMDD') + step <= as_of - entry.keep * step
-          loop
-            execute format('drop table {schema}.%I', part.relname);
-          end loop;
-        end if;
-      end loop;
-      delete from {schema}.outbox_queue where event_time < as_of - interval '{OUTBOX_DAYS + 1} days'
-        and not exists (select from {schema}.outbox kept where kept.position = outbox_queue.position);
-      for entry in select * from {schema}.expiring_tables loop
-        execute format('delete from {schema}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
-          entry.condition) using as_of - make_interval(days => entry.keep_days);
-      end loop;
-    end $$;
-    """
-
-
-def index_failed_facts(service: str) -> tuple[str, str]:
-    """An index over the facts that no handler could consume, which are few among a week's facts; to be run outside of a
-    transaction, one statement at a time, so that nobody waits for it to be built."""
-    return (
-        # A build that was interrupted leaves an invalid index behind.
-        f"drop index concurrently if exists {service}.consumed_events_failed",
-        (
-            f"create index concurrently consumed_events_failed on {service}.consumed_events (consumer, consume_time)"
-            " where failure is not null"
-        ),
-    )
-
-
-def drop_failed_facts_index(service: str) -> str:
-    """Takes the index back; to be run outside of a transaction."""
-    return f"drop index concurrently if exists {service}.consumed_events_failed"
-
-
 def finish(service: str, functions: Sequence[str] = ()) -> str:
     """Hands everything in the schema to the owner role and opens the functions, chassis' and named, to the service."""
     opened = ["outbox_pending(int)", "outbox_requeue()", "maintain(timestamptz)", *functions]
@@ -330,7 +146,7 @@ def finish(service: str, functions: Sequence[str] = ()) -> str:
     begin
       for item in select format('{service}.%I', relname) as name from pg_class
         where relnamespace = '{service}'::regnamespace and relkind in ('r', 'p') and not relispartition
-        and relname <> 'alembic_version' loop
+        and relname <> all (array{list(VERSION_TABLES)}) loop
         execute format('alter table %s owner to {owner(service)}', item.name);
       end loop;
       for item in select format('{service}.%I', relname) as name from pg_class
@@ -357,7 +173,12 @@ def own_function(service: str, signature: str) -> str:
 
 
 def drop_everything(service: str) -> str:
-    """Empties the schema but for the table in which Alembic keeps its place."""
+    """Empties the schema, the chassis' tables with it, whose line stands at its beginning then."""
+    return f"{drop_tables(service)} delete from {service}.chassis_version;"
+
+
+def drop_tables(service: str) -> str:
+    """Empties the schema but for the tables in which Alembic keeps its places."""
     return f"""
     do $$
     declare item record;
@@ -368,7 +189,7 @@ def drop_everything(service: str) -> str:
       end loop;
       for item in select format('drop table {service}.%I cascade', relname) as command from pg_class
         where relnamespace = '{service}'::regnamespace and relkind in ('r', 'p') and not relispartition
-        and relname <> 'alembic_version' loop
+        and relname <> all (array{list(VERSION_TABLES)}) loop
         execute item.command;
       end loop;
       for item in select format('drop function %s cascade', oid::regprocedure) as command from pg_proc

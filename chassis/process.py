@@ -47,6 +47,7 @@ from chassis.queues.worker import Handler as QueueHandler
 from chassis.redis import Redis
 from chassis.relay import Relay
 from chassis.streams import Waker
+from chassis.upkeep_functions import CLOCK_DIFFERS
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
 MAINTAIN_EVERY = timedelta(hours=1)
@@ -511,7 +512,7 @@ class Process:
             answer = await tx.execute(f"select {self.service}.upkeep(%(now)s)", {"now": self.clock.now()})
             refused: str | None = answer.scalar_one()
         if refused is not None:
-            log = logger.error if refused == upkeep.CLOCK_DIFFERS else logger.info
+            log = logger.error if refused == CLOCK_DIFFERS else logger.info
             log(
                 "maintenance_refused",
                 service=self.service,

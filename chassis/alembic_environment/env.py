@@ -1,4 +1,4 @@
-"""The one Alembic environment: ``chassis.migrate`` hands in an open connection and the service's name."""
+"""The one Alembic environment: ``chassis.migrate`` hands in an open connection, the service's name and the line."""
 
 from __future__ import annotations
 
@@ -6,12 +6,10 @@ from contextlib import nullcontext
 
 from alembic import context
 
-service = context.config.attributes["service"]
-
 context.configure(
     connection=context.config.attributes["connection"],
-    version_table="alembic_version",
-    version_table_schema=service,
+    version_table=context.config.attributes["version_table"],
+    version_table_schema=context.config.attributes["service"],
     transaction_per_migration=True,
 )
 

@@ -119,6 +119,12 @@ async def _fill(world: World, session: aiohttp.ClientSession) -> Filled:
     for party in parties:
         await _until_everything_came_round(world, party)
     await _freeze(world)
+    for service in SERVICES:
+        # Those who seal nothing yet know no key by themselves.
+        await world.rows(
+            f"insert into {service}.key_fingerprints select * from identity.key_fingerprints on conflict do nothing"
+            " returning key_id"
+        )
     for harness, party in filled:
         await _leave_waiting(world, harness, party)
     return Filled(FILLED, *parties)

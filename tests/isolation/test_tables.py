@@ -8,7 +8,7 @@ from contextlib import ExitStack
 import pytest
 from psycopg import errors
 
-from chassis.migrations import READER_ROLE, SERVICES, owner, role
+from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, owner, role
 from tests.isolation.catalogue import (
     SCHEMAS,
     Connection,
@@ -30,6 +30,7 @@ from tests.world import role_url
 
 TECHNICAL_TABLES = {
     "alembic_version": "where the schema's migrations stand",
+    "chassis_version": "where those of the tables that every schema has stand",
     "consumer_cursors": "how far a consumer has read a stream",
     "expiring_tables": "which tables are swept",
     "key_fingerprints": "by which keys of secrets are known again",
@@ -283,7 +284,7 @@ async def test_nobody_else_was_given_anything(admin: Connection) -> None:
         if row["everybody"]
         or (
             row["role"] not in (READER_ROLE, role(row["name"].partition(".")[0]), owner(row["name"].partition(".")[0]))
-            and not row["name"].endswith(".alembic_version")
+            and not row["name"].endswith(VERSION_TABLES)
         )
     ]
     assert strangers == []
@@ -300,7 +301,7 @@ async def test_the_reader_reads_all_and_writes_nothing(database_url: str, admin:
                 name,
             )
             assert writes == [{"any": False}], name
-            if name.endswith(".alembic_version"):
+            if name.endswith(VERSION_TABLES):
                 continue
             query = f"select count(*) as found from {name}"
             assert rows(reader, query) == rows(admin, query), name

@@ -13,11 +13,12 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from chassis import descent, migrate
+from chassis.lines import known_versions
 from chassis.migrations import SERVICES
 from embedded.shapes import source_path
 from tests.isolation.filling import Filled
 from tests.migration.conftest import NewDatabase
-from tests.migration.test_migrations import _versions, row_counts, structure
+from tests.migration.test_migrations import row_counts, structure
 from tests.world import ROLE_PASSWORD
 
 COMMAND_SECONDS = 60.0
@@ -64,7 +65,7 @@ async def test_it_says_what_is_lost_and_changes_nothing_before_it_is_told_to(
     url = await new_database(filled.name)
     counts, first = row_counts(url), structure(url)
     # Below what made the table, in the one, and the column, in the other.
-    steps = str(max(len(_versions("conversation")) - 3, len(_versions("ingest")) - 4))
+    steps = str(max(len(known_versions("conversation")) - 3, len(known_versions("ingest")) - 4))
     code, said = await down(url, tmp_path, steps, "conversation", "ingest")
     assert (code, "Say --yes to go on; nothing was changed" in said) == (2, True)
     activity = counts["conversation.conversation_activity"]
@@ -85,7 +86,7 @@ async def test_it_goes_as_far_as_it_said_and_leaves_what_it_did_not_name(
 ) -> None:
     url = await new_database(filled.name)
     counts = row_counts(url)
-    steps = len(_versions("conversation")) - 1
+    steps = len(known_versions("conversation")) - 1
     confirmed = ["--yes"] if typed is None else []
     code, said = await down(url, tmp_path, str(steps), "conversation", *confirmed, typed=typed)
     assert code == 0, said
@@ -123,7 +124,7 @@ async def test_rows_that_a_way_down_would_delete_or_change_are_counted(
         run("update ingest.connections set name = name || '!'")
 
     monkeypatch.setattr(descent, "downgrade", downgrade)
-    ways = [descent.Descent(service, "", "", ()) for service in ("crm", "ingest")]
+    ways = [descent.Descent(service, "", "", (), ("",)) for service in ("crm", "ingest")]
     assert descent.losses(url, ways) == [
         descent.Loss("deleted rows", "crm.deals", counts["crm.deals"]),
         descent.Loss("changed rows", "ingest.connections", counts["ingest.connections"]),

@@ -4,22 +4,22 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 from uuid import UUID, uuid4
 
 import psycopg
 import pytest
-from alembic import command
-from alembic.script import ScriptDirectory
-from sqlalchemy import event
+from sqlalchemy import Connection, event
 from sqlalchemy.engine import Engine, make_url
 
-from chassis import migrate
+from chassis import descent, migrate
 from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
-from chassis.migrations import READER_ROLE, SERVICES, create_schema, owner, role
+from chassis.lines import MOVED, chassis_versions, folder, known_versions
+from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, owner, role
 from embedded.servers import embedded_servers
 from tests.conftest import create_database
 from tests.isolation.catalogue import connect, partitions, relations, rows
@@ -44,7 +44,7 @@ def row_counts(url: str) -> dict[str, int]:
         return {
             name: rows(admin, f"select count(*) as found from {name}")[0]["found"]
             for name in relations(admin)
-            if not name.endswith(".alembic_version")
+            if not name.endswith(VERSION_TABLES)
         }
 
 
@@ -112,18 +112,61 @@ def installation_ids(url: str) -> list[UUID]:
         return [row["installation_id"] for row in rows(admin, "select installation_id from chassis.installation")]
 
 
-def one_step_up(url: str, service: str) -> str:
-    """Applies the next revision of a service; answers where it stands then."""
+def one_step_up(url: str, service: str, *, chassis: bool = False) -> str:
+    """Applies the next version of a service's line, or of the chassis' in its schema; answers where it stands then."""
     with migrate.connected(url) as connection:
-        with connection.begin():
-            connection.exec_driver_sql(create_schema(service))
-        command.upgrade(migrate.config_for(service, connection), "+1")
-    (revision,) = migrate.revisions(url, [service])
-    return revision.current
+        if chassis:
+            migrate.chassis_up(service, connection, "+1")
+        else:
+            migrate.upgrade(service, connection, "+1")
+        return migrate.current_revision(service, connection, chassis=chassis)
 
 
-def _versions(service: str) -> list[Path]:
-    return sorted((ROOT / "services" / service / "migrations").glob("[0-9]*.py"))
+def chassis_up(url: str, service: str) -> None:
+    """Makes the schema, with the tables that every service has."""
+    with migrate.connected(url) as connection:
+        migrate.chassis_up(service, connection)
+
+
+def down_to(url: str, service: str, version: str) -> None:
+    """Takes the line that the version is of back to it."""
+    with migrate.connected(url) as connection:
+        migrate.downgrade(service, version, connection)
+
+
+@pytest.mark.req("ID-16")
+@pytest.mark.parametrize("service", SERVICES)
+async def test_a_database_of_the_release_before_is_found_on_both_lines_and_goes_down_to_what_it_knows(
+    new_database: NewDatabase, filled: Filled, service: str
+) -> None:
+    """It holds the chassis' tables, and nothing says of which version they are."""
+    url, older = await new_database(filled.name), await new_database(filled.name)
+    first, counts = structure(url), row_counts(url)
+    (way,) = await asyncio.to_thread(
+        descent.plan, older, len(known_versions(service)) + len(chassis_versions()), [service]
+    )
+    assert way.targets == (descent.OLDEST_SUPPORTED[service], descent.OLDEST_CHASSIS)
+    await asyncio.to_thread(descent.migrate_to, older, [way])
+    for at in (url, older):
+        stands = migrate.revisions(at, [service])[0]
+        if at == url:
+            # The last that was released without a line of the chassis' own.
+            down_to(at, service, max(MOVED[service].values()))
+            stands = migrate.revisions(at, [service])[0]
+        with connect(at) as admin:
+            admin.execute(f"drop table {service}.chassis_version".encode())
+        assert migrate.revisions(at, [service])[0].chassis == ""
+        assert await asyncio.to_thread(_adopted, at, service) == stands.chassis
+        await asyncio.to_thread(migrate.migrate_up, at)
+        assert structure(at) == first
+    assert row_counts(url).keys() == counts.keys()
+
+
+def _adopted(url: str, service: str) -> str:
+    """Where the chassis' tables are said to stand by who has only looked."""
+    with migrate.connected(url) as connection:
+        migrate._adopt(service, connection)
+        return migrate.current_revision(service, connection, chassis=True)
 
 
 @pytest.mark.req("ID-16")
@@ -166,18 +209,19 @@ def _migrate_short_of_the_last(url: str) -> None:
     """Brings an empty database up by every revision but each service's last."""
     migrate.migrate_up(url, [])
     for service in SERVICES:
-        for _ in _versions(service)[1:]:
+        chassis_up(url, service)
+        for _ in known_versions(service)[1:]:
             one_step_up(url, service)
 
 
 async def test_a_database_goes_all_the_way_down_and_up_again(new_database: NewDatabase, filled: Filled) -> None:
     url = await new_database(filled.name)
     first = structure(url)
-    deepest = max(len(_versions(service)) for service in SERVICES)
+    deepest = max(len(known_versions(service)) for service in SERVICES)
     emptied = await asyncio.to_thread(migrate.migrate_down, url, deepest + 3)
     assert {revision.current for revision in emptied} == {""}
     with connect(url) as admin:
-        assert {name.partition(".")[2] for name in relations(admin)} == {"alembic_version"}
+        assert {name.partition(".")[2] for name in relations(admin)} == set(VERSION_TABLES)
         assert partitions(admin) == []
     await asyncio.to_thread(migrate.migrate_up, url)
     again = structure(url)
@@ -190,7 +234,7 @@ async def test_the_order_of_conversations_is_filled_in_for_those_that_are_there(
     url = await new_database(filled.name)
     many = 12_000
     """More than are filled in at a time."""
-    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 3, ["conversation"])
+    await asyncio.to_thread(migrate.migrate_down, url, len(known_versions("conversation")) - 3, ["conversation"])
     with connect(url) as admin:
         admin.execute(
             f"""
@@ -213,7 +257,7 @@ async def test_the_order_of_conversations_is_filled_in_for_those_that_are_there(
         assert activity == conversations
         admin.execute("delete from conversation.conversation_activity where extract(second from activity_time) < 30")
     # Where it was interrupted it is gone over once more.
-    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 4, ["conversation"])
+    await asyncio.to_thread(migrate.migrate_down, url, len(known_versions("conversation")) - 4, ["conversation"])
     await asyncio.to_thread(migrate.migrate_up, url, ["conversation"])
     with connect(url) as admin:
         assert rows(admin, orders[1]) == conversations
@@ -232,7 +276,7 @@ async def test_going_down_keeps_what_had_an_id_after_something_else(new_database
                 """.encode()
             )
     counts = row_counts(url)
-    await asyncio.to_thread(migrate.migrate_down, url, len(_versions("conversation")) - 8, ["conversation"])
+    await asyncio.to_thread(migrate.migrate_down, url, len(known_versions("conversation")) - 8, ["conversation"])
     assert row_counts(url) == counts
     with connect(url) as admin:
         for table, named in kept.items():
@@ -261,7 +305,7 @@ async def test_an_installation_s_id_is_drawn_once_and_stays_when_all_else_is_tak
     assert before < drawn < after
     await asyncio.to_thread(migrate.migrate_up, url)
     assert installation_ids(url) == [drawn]
-    await asyncio.to_thread(migrate.migrate_down, url, max(len(_versions(service)) for service in SERVICES))
+    await asyncio.to_thread(migrate.migrate_down, url, max(len(known_versions(service)) for service in SERVICES))
     assert installation_ids(url) == [drawn]
     await asyncio.to_thread(migrate.migrate_up, url)
     assert installation_ids(url) == [drawn]
@@ -335,7 +379,7 @@ async def test_whoever_is_no_superuser_goes_up_and_down_and_reaches_every_row(tm
         await asyncio.to_thread(migrate.create_roles, url, {})
         await asyncio.to_thread(migrate.migrate_up, url)
         # To before connections had an end of what is not signed.
-        await asyncio.to_thread(migrate.migrate_down, url, len(_versions("ingest")) - 8, ["ingest"])
+        await asyncio.to_thread(migrate.migrate_down, url, len(known_versions("ingest")) - 8, ["ingest"])
         with connect(as_superuser) as admin:
             admin.execute(
                 "insert into ingest.connections (id, organization_id, provider, name, connection_key, account_id,"
@@ -350,7 +394,7 @@ async def test_whoever_is_no_superuser_goes_up_and_down_and_reaches_every_row(tm
             )
             assert kept == {"open": True}
             assert rows(admin, "select polname from pg_policy where polname = 'migrating'") == []
-        deepest = max(len(_versions(service)) for service in SERVICES)
+        deepest = max(len(known_versions(service)) for service in SERVICES)
         emptied = await asyncio.to_thread(migrate.migrate_down, url, deepest)
         assert {revision.current for revision in emptied} == {""}
 
@@ -363,8 +407,8 @@ async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, mon
     with psycopg.connect(plain) as holder:
         holder.execute("lock table crm.consumed_events in access exclusive mode")
         with pytest.raises(Exception, match="lock timeout"):
-            # The index on that table is the second revision.
-            await asyncio.to_thread(migrate.migrate_down, url, len(_versions("crm")) - 1, ["crm"])
+            # The index on that table is the second version of the chassis' line.
+            await asyncio.to_thread(down_to, url, "crm", "chassis_0001")
         holder.rollback()
     lower = await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
     assert [revision.up_to_date for revision in lower] == [False]
@@ -372,17 +416,27 @@ async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, mon
 
 def test_every_revision_says_its_place_its_phase_and_its_way_back() -> None:
     for service in SERVICES:
-        names = [path.stem for path in _versions(service)]
-        assert [name.split("_")[0] for name in names] == [f"{place + 1:04d}" for place in range(len(names))], service
-        assert {name.split("_")[1] for name in names} <= {"pre", "post"}, service
-        script = ScriptDirectory(
-            str(ROOT / "chassis" / "alembic_environment"),
-            version_locations=[str(ROOT / "services" / service / "migrations")],
-        )
-        assert len(script.get_heads()) == 1
-        for revision in script.walk_revisions():
-            assert revision.doc
-            assert callable(revision.module.downgrade)
+        for chassis, known in ((False, known_versions(service)), (True, chassis_versions())):
+            assert [version[-4:] for version in known] == [f"{place + 1:04d}" for place in range(len(known))], service
+            names = [path.stem for path in folder(service, chassis=chassis).glob("[0-9]*.py")]
+            assert {name.split("_")[1] for name in names} <= {"pre", "post"}, service
+            # Only where it stands needs a connection.
+            script = migrate._Line(service, cast("Connection", None), chassis=chassis).scripts
+            assert script.get_heads() == [known[-1]]
+            assert [revision.revision for revision in script.walk_revisions()] == [*reversed(known)]
+            for revision in script.walk_revisions():
+                assert revision.doc
+                assert callable(revision.module.downgrade)
+
+
+def test_no_file_of_a_service_holds_what_every_service_has() -> None:
+    """Each of these was five copied files once."""
+    shapes: dict[str, list[str]] = {}
+    for service in SERVICES:
+        for path in folder(service).glob("[0-9]*.py"):
+            shape = re.sub(rf"{service}|[0-9]+", "", path.read_text())
+            shapes.setdefault(shape, []).append(f"{service}/{path.name}")
+    assert [alike for alike in shapes.values() if len(alike) > 1] == []
 
 
 async def test_later_revisions_hold_nobody_up(new_database: NewDatabase) -> None:
@@ -390,12 +444,15 @@ async def test_later_revisions_hold_nobody_up(new_database: NewDatabase) -> None
     url = await new_database(None)
     await asyncio.to_thread(migrate.migrate_up, url)
     for service in SERVICES:
-        await asyncio.to_thread(migrate.migrate_down, url, len(_versions(service)) - 1, [service])
+        await asyncio.to_thread(migrate.migrate_down, url, len(known_versions(service)) - 1, [service])
+        await asyncio.to_thread(down_to, url, service, chassis_versions()[0])
     statements: list[str] = []
 
     def note(_connection: Any, _cursor: Any, statement: str, *_: Any) -> None:
         # Alembic's own look at where it stands is no migration.
-        if not statement.lower().lstrip().startswith("select") and "alembic_version" not in statement:
+        if not statement.lower().lstrip().startswith("select") and not any(
+            name in statement for name in VERSION_TABLES
+        ):
             statements.append(statement)
 
     event.listen(Engine, "before_cursor_execute", note)

@@ -7,29 +7,31 @@ import asyncio
 import pytest
 
 from chassis import migrate
+from chassis.lines import chassis_versions, known_versions
 from chassis.migrations import SERVICES
 from tests.migration.conftest import NewDatabase
-from tests.migration.test_migrations import one_step_up, structure
+from tests.migration.test_migrations import chassis_up, down_to, one_step_up, structure
 
 
 @pytest.mark.req("ID-11")
+@pytest.mark.parametrize("chassis", [False, True], ids=["own", "chassis"])
 @pytest.mark.parametrize("service", SERVICES)
 async def test_a_step_down_leaves_exactly_what_stood_before_the_step_up(
-    new_database: NewDatabase, service: str
+    new_database: NewDatabase, service: str, chassis: bool
 ) -> None:
     url = await new_database(None)
     # The installation's id, which outlives every migration, and nothing else.
     await asyncio.to_thread(migrate.migrate_up, url, [])
+    known = chassis_versions() if chassis else known_versions(service)
     stood = {}
-    while True:
-        current = await asyncio.to_thread(one_step_up, url, service)
-        stood[current] = structure(url)
-        (revision,) = migrate.revisions(url, [service])
-        if revision.up_to_date:
-            break
+    if not chassis:
+        await asyncio.to_thread(chassis_up, url, service)
+        stood[""] = structure(url)
+    for version in known:
+        assert await asyncio.to_thread(one_step_up, url, service, chassis=chassis) == version
+        stood[version] = structure(url)
     assert len({str(made) for made in stood.values()}) > 1, "no step makes a difference"
-    for expected in [*reversed(stood)][1:]:
-        (revision,) = await asyncio.to_thread(migrate.migrate_down, url, 1, [service])
-        assert revision.current == expected
+    for expected in [*reversed(known)][1:]:
+        await asyncio.to_thread(down_to, url, service, expected)
         found = structure(url)
         assert {kind: found[kind] for kind in found if found[kind] != stood[expected][kind]} == {}, expected

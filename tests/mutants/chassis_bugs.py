@@ -73,9 +73,9 @@ MUTANTS = (
     ),
     Mutant(
         "a relay puts nothing back into the queue when the stream is made anew",
-        UPKEEP,
-        "event_time from {schema}.outbox\n           on conflict",
-        "event_time from {schema}.outbox where false\n           on conflict",
+        "chassis/tables/0001_pre_create_tables.py",
+        "event_time from {service}.outbox\n           on conflict",
+        "event_time from {service}.outbox where false\n           on conflict",
         (f"{OF_INSTALLATIONS}::test_a_deleted_stream_is_published_again_and_the_log_says_how_much",),
     ),
     Mutant(
@@ -163,11 +163,19 @@ MUTANTS = (
     ),
     Mutant(
         "the index of failed facts stays when it is taken back",
-        UPKEEP,
-        '    """Takes the index back; to be run outside of a transaction."""\n'
-        '    return f"drop index concurrently if exists {service}.consumed_events_failed"',
-        '    """Takes the index back; to be run outside of a transaction."""\n    return f"select 1 as {service}"',
+        "chassis/tables/0002_pre_index_failed_facts.py",
+        '    """Takes it away."""\n    with op.get_context().autocommit_block():\n        run(drop)\n',
+        '    """Takes it away."""\n',
         ("tests/migration/test_steps.py::test_a_step_down_leaves_exactly_what_stood_before_the_step_up",),
+    ),
+    Mutant(
+        "the chassis' tables of the release before are taken for newer ones than they are",
+        "chassis/lines.py",
+        "if step <= version]",
+        "]",
+        (
+            "tests/migration/test_migrations.py::test_a_database_of_the_release_before_is_found_on_both_lines_and_goes_down_to_what_it_knows",
+        ),
     ),
     Mutant(
         "row-level security does not bind the table's owner",
@@ -237,7 +245,7 @@ MUTANTS = (
     ),
     Mutant(
         "partitions are dropped one unit early",
-        "chassis/upkeep.py",
+        "chassis/upkeep_functions.py",
         "<= least(as_of - entry.keep * step,",
         "<= least(as_of - (entry.keep - 1) * step,",
         (
@@ -247,7 +255,7 @@ MUTANTS = (
     ),
     Mutant(
         "upkeep believes a time far from the newest row's",
-        "chassis/upkeep.py",
+        "chassis/upkeep_functions.py",
         "      if as_of > newest + interval",
         "      if false and as_of > newest + interval",
         (f"{OF_UPKEEP}::test_a_time_far_from_the_newest_row_drops_nothing",),

@@ -176,7 +176,6 @@ def run(statements: str) -> None:
 
 def upgrade() -> None:
     """Makes the schema's tables, functions and view."""
-    run(migrations.create_chassis_tables(SERVICE))
     run(TABLES)
     for table in ("conversations", "messages", "message_keys"):
         run(migrations.organization_table(SERVICE, table))

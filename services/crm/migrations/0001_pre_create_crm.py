@@ -126,7 +126,6 @@ def run(statements: str) -> None:
 
 
 def upgrade() -> None:
-    run(migrations.create_chassis_tables(SERVICE))
     for tables in (BOARDS, STAGES, DEALS, ENSURED_DEALS, RECONCILIATION_TASKS):
         run(tables)
     for table in ("boards", "stages", "deals", "ensured_deals", "reconciliation_tasks"):

@@ -294,7 +294,6 @@ def upgrade() -> None:
     """Creates everything."""
     # Without parameters the driver leaves percent signs alone.
     run = op.get_bind().execution_options(no_parameters=True).exec_driver_sql
-    run(migrations.create_chassis_tables(SERVICE))
     run(ACCESS_TABLES)
     run(CONTACT_TABLES)
     run(RESOLUTION_TABLES)

@@ -195,7 +195,6 @@ grant select on ingest.messaging_channel_configs to {migrations.role(SERVICE)}, 
 
 def upgrade() -> None:
     run = op.get_bind().exec_driver_sql
-    run(migrations.create_chassis_tables(SERVICE))
     for statements in (CONNECTIONS, WEBHOOK_EVENTS, FEED):
         run(statements)
     run(migrations.organization_table(SERVICE, "connections", owner_reads=True))

@@ -1,27 +1,22 @@
-"""Lets upkeep drop nothing that waits, and nothing at a time that is far from the server's and the newest row's."""
+"""Lets upkeep drop no day of webhooks with one that was answered 200 and is not done yet, however old it is."""
 
 from __future__ import annotations
 
 from alembic import op
-
-from chassis import upkeep
 
 revision = "ingest_0010"
 down_revision = "ingest_0009"
 branch_labels = None
 depends_on = None
 
-SERVICE = "ingest"
-
-WAITING = {"webhook_events": "held.state = 'PENDING'"}
-"""What was answered 200 and is not done yet stays, however old it is."""
+WAITING = "update ingest.partitioned_tables set waiting = '{condition}' where table_name = 'webhook_events'"
 
 
 def upgrade() -> None:
-    """Replaces the function; who runs the release before calls the new one alike."""
-    op.get_bind().exec_driver_sql(upkeep.distrust_clocks(SERVICE, WAITING), execution_options={"no_parameters": True})
+    """Says which rows wait."""
+    op.get_bind().exec_driver_sql(WAITING.format(condition="held.state = ''PENDING''"))
 
 
 def downgrade() -> None:
-    """Puts the function back that believed any time."""
-    op.get_bind().exec_driver_sql(upkeep.trust_clocks(SERVICE), execution_options={"no_parameters": True})
+    """Says that none does, which is also what the chassis' tables say of one that they know nothing of."""
+    op.get_bind().exec_driver_sql(WAITING.format(condition="false"))

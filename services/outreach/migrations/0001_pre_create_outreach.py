@@ -40,7 +40,6 @@ def run(statements: str) -> None:
 
 
 def upgrade() -> None:
-    run(migrations.create_chassis_tables(SERVICE))
     run(SUPPRESSIONS)
     run(migrations.organization_table(SERVICE, "suppressions"))
     run(migrations.finish(SERVICE))

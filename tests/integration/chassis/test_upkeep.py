@@ -18,7 +18,7 @@ from structlog.testing import capture_logs
 from chassis.clock import SettableClock, SystemClock
 from chassis.migrations import SERVICES
 from chassis.process import Host, Process
-from chassis.upkeep import CLOCK_APART_SECONDS_MAX, CLOCK_DIFFERS, NEWEST_ROW_FAR, SILENCE_DAYS_MAX
+from chassis.upkeep_functions import CLOCK_APART_SECONDS_MAX, CLOCK_DIFFERS, NEWEST_ROW_FAR, SILENCE_DAYS_MAX
 from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
 from tests.world import role_url, settings_for

@@ -1,0 +1,175 @@
+"""The SQL functions of upkeep, of every version of the chassis' line. See ``chassis.upkeep`` for what they do.
+
+What a released version made is only changed by a later one; a function that running processes call stays callable.
+"""
+
+from __future__ import annotations
+
+from chassis.migrations import CHASSIS_SCHEMA, OUTBOX_DAYS, PARTITIONS_AHEAD, own_function
+
+CLOCK_APART_SECONDS_MAX = 3_600
+"""How far a process's clock and that of the database's server may be apart. Not asked of a simulated clock."""
+SILENCE_DAYS_MAX = 7
+"""How long ago the newest row may be. Longer than facts are kept, so that those of a quiet service go in time; an
+installation that rested for longer drops nothing until something is written again."""
+CLOCK_DIFFERS = "CLOCK_DIFFERS"
+NEWEST_ROW_FAR = "NEWEST_ROW_FAR"
+
+
+def by_the_clock(service: str) -> str:
+    """Upkeep as it was first made, one function: it believes the time it is given."""
+    return f"""
+    -- Keeps partitions ready ahead of time, drops those that have expired, deletes expired rows.
+    create or replace function {service}.maintain(as_of timestamptz) returns void
+      language plpgsql security definer set search_path = pg_catalog as $$
+    declare
+      entry record; part record; start_time timestamptz; step interval; name text;
+    begin
+      -- All partitions are counted in UTC, whatever the session's time zone.
+      perform set_config('timezone', 'UTC', true);
+      {_partitions_ahead(service)}
+      for entry in select * from {service}.partitioned_tables loop
+        step := ('1 ' || entry.unit)::interval;
+        if entry.keep is not null then
+          for part in
+            select child.relname from pg_inherits
+            join pg_class child on child.oid = inhrelid
+            where inhparent = format('{service}.%I', entry.table_name)::regclass
+              and child.relname ~ '_[0-9]{{8}}$'
+              and to_timestamp(right(child.relname, 8), 'YYYYMMDD') + step <= as_of - entry.keep * step
+          loop
+            execute format('drop table {service}.%I', part.relname);
+          end loop;
+        end if;
+      end loop;
+      delete from {service}.outbox_queue where event_time < as_of - interval '{OUTBOX_DAYS + 1} days'
+        and not exists (select from {service}.outbox kept where kept.position = outbox_queue.position);
+      for entry in select * from {service}.expiring_tables loop
+        execute format('delete from {service}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
+          entry.condition) using as_of - make_interval(days => entry.keep_days);
+      end loop;
+    end $$;
+    """
+
+
+def distrust_clocks(service: str) -> str:
+    """Replaces it by one that believes no clock by itself, and drops no partition with a row that waits.
+
+    Which rows these are says a condition on a row called ``held``.
+    """
+    return f"""
+    alter table {service}.partitioned_tables add column waiting text not null default 'false';
+    update {service}.partitioned_tables
+      set waiting = 'exists (select from {service}.outbox_queue queued where queued.position = held.position)'
+      where table_name = 'outbox';
+    {_in_one(service, create="create")}
+    {own_function(service, "upkeep(timestamptz)")}
+    -- As the release before calls it.
+    create or replace function {service}.maintain(as_of timestamptz) returns void
+      language plpgsql security definer set search_path = pg_catalog as
+      $$ begin perform {service}.upkeep(as_of); end $$;
+    """
+
+
+def trust_clocks(service: str) -> str:
+    """Takes ``distrust_clocks`` back."""
+    return f"""
+    {by_the_clock(service)}
+    drop function {service}.upkeep(timestamptz);
+    alter table {service}.partitioned_tables drop column waiting;
+    """
+
+
+def _partitions_ahead(service: str) -> str:
+    """Part of a function: makes the partitions that are missing around a time."""
+    return f"""
+      for entry in select * from {service}.partitioned_tables loop
+        step := ('1 ' || entry.unit)::interval;
+        for ahead in -1 .. {PARTITIONS_AHEAD} loop
+          start_time := date_trunc(entry.unit, as_of) + ahead * step;
+          name := entry.table_name || to_char(start_time, '_YYYYMMDD');
+          if to_regclass(format('{service}.%I', name)) is null then
+            execute format('create table {service}.%I partition of {service}.%I for values from (%L) to (%L)',
+              name, entry.table_name, start_time, start_time + step);
+          end if;
+        end loop;
+      end loop;
+    """.strip()
+
+
+def _in_one(service: str, *, create: str) -> str:
+    return f"""
+    -- Keeps partitions ready ahead of time, drops one that has expired of each table, deletes expired rows. Answers why
+    -- nothing was dropped or deleted, or null.
+    {create} function {service}.upkeep(as_of timestamptz) returns text
+      language plpgsql security definer set search_path = pg_catalog as $$
+    declare
+      entry record; part record; start_time timestamptz; step interval; name text;
+      simulated boolean; newest timestamptz; today timestamptz; found boolean;
+    begin
+      -- All partitions are counted in UTC, whatever the session's time zone.
+      perform set_config('timezone', 'UTC', true);
+      {_partitions_ahead(service)}
+
+      select simulated_clock into simulated from {CHASSIS_SCHEMA}.installation;
+      today := as_of;
+      if not coalesce(simulated, false) then
+        if abs(extract(epoch from as_of - clock_timestamp())) > {CLOCK_APART_SECONDS_MAX} then
+          return '{CLOCK_DIFFERS}';
+        end if;
+        today := least(as_of, clock_timestamp());
+      end if;
+
+      -- The end of the newest partition that holds a row; days tell more than months.
+      for entry in select * from {service}.partitioned_tables order by unit, table_name loop
+        exit when entry.unit = 'month' and newest is not null;
+        for part in
+          select child.relname, to_timestamp(right(child.relname, 8), 'YYYYMMDD') + ('1 ' || entry.unit)::interval
+            as end_time
+          from pg_inherits join pg_class child on child.oid = inhrelid
+          where inhparent = format('{service}.%I', entry.table_name)::regclass and child.relname ~ '_[0-9]{{8}}$'
+          order by child.relname desc
+        loop
+          execute format('select exists (select from {service}.%I)', part.relname) into found;
+          if found then
+            newest := greatest(newest, part.end_time);
+            exit;
+          end if;
+        end loop;
+      end loop;
+      if as_of > newest + interval '{SILENCE_DAYS_MAX} days' then
+        return '{NEWEST_ROW_FAR}';
+      end if;
+
+      for entry in select * from {service}.partitioned_tables where keep is not null loop
+        step := ('1 ' || entry.unit)::interval;
+        for part in
+          select child.relname from pg_inherits
+          join pg_class child on child.oid = inhrelid
+          where inhparent = format('{service}.%I', entry.table_name)::regclass
+            and child.relname ~ '_[0-9]{{8}}$'
+            and to_timestamp(right(child.relname, 8), 'YYYYMMDD') + step
+              <= least(as_of - entry.keep * step, date_trunc(entry.unit, today))
+          order by child.relname
+        loop
+          execute format('select exists (select from {service}.%I held where %s)', part.relname, entry.waiting)
+            into found;
+          continue when found;
+          -- A row may be put back between this look and the drop, so once more with the partition to ourselves.
+          execute format('lock table {service}.%I in access exclusive mode', part.relname);
+          execute format('select exists (select from {service}.%I held where %s)', part.relname, entry.waiting)
+            into found;
+          continue when found;
+          execute format('drop table {service}.%I', part.relname);
+          exit;
+        end loop;
+      end loop;
+      delete from {service}.outbox_queue where event_time < as_of - interval '{OUTBOX_DAYS + 1} days'
+        and not exists (select from {service}.outbox kept where kept.position = outbox_queue.position);
+      for entry in select * from {service}.expiring_tables loop
+        execute format('delete from {service}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
+          entry.condition) using as_of - make_interval(days => entry.keep_days);
+      end loop;
+      return null;
+    end $$;
+    """
