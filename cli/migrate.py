@@ -22,7 +22,7 @@ HELP = (
     "`up` (the default) applies what is missing; `down N` takes back N steps, after it has said what is lost and was "
     "told to go on; names of services limit it to these."
 )
-COLUMNS = ("service", "current", "head", "state")
+COLUMNS = ("service", "current", "head", "chassis", "chassis_head", "state")
 
 
 @dataclass(frozen=True, slots=True)
