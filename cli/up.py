@@ -66,14 +66,15 @@ def up(
     as_json: Json = False,
 ) -> None:
     """Start everything: PostgreSQL, NATS, migrations and all services. Ctrl-C stops all of it."""
-    if shape != AUTO and shape not in list(Shape):
-        raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape")
+    try:
+        chosen = default_shape() if shape == AUTO else Shape(shape)
+    except ValueError:
+        raise typer.BadParameter(f"{shape} is none of: {AUTO}, {', '.join(Shape)}", param_hint="--shape") from None
     if demo and os.environ.get("PROSA_TLS_CERTIFICATE"):
         raise typer.BadParameter(
             "The demo's Chatwoot knows plain HTTP alone: unset PROSA_TLS_CERTIFICATE and PROSA_TLS_KEY.",
             param_hint="--demo",
         )
-    chosen = default_shape() if shape == AUTO else Shape(shape)
     streams.when_nobody_reads(streams.stop_in_order)
     asyncio.run(Up(home, http_port, chosen, receivers=receivers, demo=demo, as_json=as_json).run())
 

@@ -1,5 +1,7 @@
 """Which processes the applications run in, and what each of them is told through its environment."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Mapping
@@ -25,12 +27,20 @@ RECEIVERS_CORES_MIN = 4
 RECEIVERS_MAX = 8
 
 
+FORMER_RECEIVER = "door"
+"""What the shape with a receiver of its own was called before; start scripts may still say it."""
+
+
 class Shape(StrEnum):
     """How the targets are split over processes."""
 
     ALL = "all"
     RECEIVER = "receiver"
     SERVICES = "services"
+
+    @classmethod
+    def _missing_(cls, value: object) -> Shape | None:
+        return cls.RECEIVER if value == FORMER_RECEIVER else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -87,6 +87,6 @@ def service_check(channel: grpc.aio.Channel) -> Callable[[], Awaitable[None]]:
     async def check() -> None:
         answer = await ask(health_pb2.HealthCheckRequest(), timeout=SERVICE_CHECK_TIMEOUT_SECONDS)
         if answer.status != health_pb2.HealthCheckResponse.SERVING:
-            raise Unavailable("ROOM_UNAVAILABLE", "The service does not serve yet, or no longer.")
+            raise Unavailable("SERVICE_NOT_SERVING", "The service does not serve yet, or no longer.")
 
     return check

@@ -155,7 +155,7 @@ class Sender:
                 await self._session.close()
 
     def watch(self, observer: Callable[[Outcome], None]) -> None:
-        """Calls the watcher with every outcome."""
+        """Calls the observer with every outcome."""
         self._observers.append(observer)
 
     def summary(self) -> dict[str, dict[str, int]]:

@@ -12,7 +12,7 @@ import orjson
 
 RECONNECT_SECONDS = 0.3
 SILENCE_SECONDS_MAX = 40.0
-"""The gateway sends a heartbeat every 15 s: who hears nothing for longer connects again."""
+"""The gateway sends a heartbeat every 15 s: whoever receives nothing for longer connects again."""
 LINE_BYTES_MAX = 1024 * 1024
 
 

@@ -90,9 +90,19 @@ def test_every_link_of_a_page_leads_to_a_file(page: Path) -> None:
     assert [link for link in links if not (page.parent / link).exists()] == []
 
 
+def as_of_now(page: Path) -> str:
+    """The page without the former names that the changelog says for those who must change them elsewhere."""
+    text = page.read_text(encoding="utf-8")
+    return (
+        re.sub(r"in\s+place\s+of\s+`[^`]+`(?:(?:,|\s+and)\s+`[^`]+`)*", "", text)
+        if page.name == "CHANGELOG.md"
+        else text
+    )
+
+
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_metric_log_event_variable_and_target_of_a_page_is_in_the_code(page: Path) -> None:
-    text = page.read_text(encoding="utf-8")
+    text = as_of_now(page)
     texts = code_texts()
     names = set(_METRIC.findall(text)) - {"prosa_reader"} - {role(service) for service in SERVICES}
     events = {name for pair in _LOG_EVENT.findall(text) for name in pair if name}
@@ -113,7 +123,7 @@ def _is_read(variable: str, texts: frozenset[str]) -> bool:
 def test_every_reason_of_a_page_is_one_that_is_given(page: Path) -> None:
     known = set(reasons()) | {item.value for item in IgnoredReason} | {item.value for item in InvalidReason}
     texts = code_texts()
-    words = {word for word in _CODE_WORD.findall(page.read_text(encoding="utf-8")) if not _is_read(word, texts)}
+    words = {word for word in _CODE_WORD.findall(as_of_now(page)) if not _is_read(word, texts)}
     assert {word for word in words if word not in known and word not in texts and not _is_named(word)} == set()
 
 

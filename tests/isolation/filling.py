@@ -282,7 +282,7 @@ async def _promote(world: World, party: Party) -> None:
 
 
 async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Party]) -> None:
-    """Identity and outreach hear nobody yet; the chassis' own consumer runs there as it will when they do."""
+    """Identity and outreach consume nothing yet; the chassis' own consumer runs there as it will when they do."""
 
     async def ignore(_tx: Any, _events: Any) -> None:
         """Has no effect but that the facts are remembered."""

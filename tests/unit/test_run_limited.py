@@ -20,7 +20,7 @@ child = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
 print(child.pid, flush=True)
 child.wait()
 """
-"""Hears no signal, and has a child that would outlive it."""
+"""Ignores signals, and has a child that would outlive it."""
 WAIT_SECONDS = 20
 LONG = "600"
 
@@ -52,7 +52,7 @@ def test_a_command_that_ends_answers_its_own_code(code: str, seen: int) -> None:
 
 
 @pytest.mark.case("O3")
-def test_at_the_limit_all_of_it_is_ended_though_it_hears_no_signal() -> None:
+def test_at_the_limit_all_of_it_is_ended_though_it_ignores_signals() -> None:
     process = limited("1", sys.executable, "-c", DEAF)
     child = child_of(process)
     code, said = ended(process)
@@ -62,7 +62,7 @@ def test_at_the_limit_all_of_it_is_ended_though_it_hears_no_signal() -> None:
 
 @pytest.mark.case("O3")
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_a_signal_ends_what_hears_none_after_a_grace(number: signal.Signals) -> None:
+def test_a_signal_ends_what_ignores_it_after_a_grace(number: signal.Signals) -> None:
     process = limited(LONG, sys.executable, "-c", DEAF)
     child = child_of(process)
     process.send_signal(number)
@@ -87,10 +87,12 @@ def test_a_second_signal_does_not_wait_for_the_grace() -> None:
 
 
 @pytest.mark.case("O3")
-def test_a_signal_lets_what_hears_it_stop_in_order() -> None:
+def test_a_signal_lets_what_takes_it_stop_in_order() -> None:
     # It says that it is ready from within: before the try, the signal could come too early.
-    hears = "import time\ntry:\n print(1, flush=True)\n time.sleep(600)\nexcept KeyboardInterrupt:\n print('tidied')\n"
-    process = limited(LONG, sys.executable, "-c", hears, grace=LONG)
+    tidying = (
+        "import time\ntry:\n print(1, flush=True)\n time.sleep(600)\nexcept KeyboardInterrupt:\n print('tidied')\n"
+    )
+    process = limited(LONG, sys.executable, "-c", tidying, grace=LONG)
     assert process.stdout is not None
     process.stdout.readline()
     process.send_signal(signal.SIGINT)

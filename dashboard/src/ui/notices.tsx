@@ -28,7 +28,7 @@ function drop(id: number): void {
   become(notices.filter((notice) => notice.id !== id));
 }
 
-/** Tells what has happened; whoever cannot see it hears it. */
+/** Tells what has happened, to screen readers too. */
 export function notify(sentence: string, more: { tone?: Notice["tone"]; action?: Notice["action"] | undefined } = {}): void {
   const notice: Notice = { id: nextId, sentence, tone: "plain", ...more };
   nextId += 1;

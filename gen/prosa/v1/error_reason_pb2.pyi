@@ -30,7 +30,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_UNAUTHENTICATED: _ErrorReason.ValueType  # 3
     """UNAUTHENTICATED: a live stream is asked for without a token. Example: no X-Api-Key header."""
     ERROR_REASON_PERMISSION_DENIED: _ErrorReason.ValueType  # 4
-    """PERMISSION_DENIED: the caller may not do this. Example: a room refuses the gateway itself."""
+    """PERMISSION_DENIED: the caller may not do this. Example: a service refuses the gateway itself."""
     ERROR_REASON_NOT_FOUND: _ErrorReason.ValueType  # 5
     """NOT_FOUND: there is nothing that the caller may see. Example: a call that failed without saying why."""
     ERROR_REASON_ALREADY_EXISTS: _ErrorReason.ValueType  # 6
@@ -44,7 +44,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_RESOURCE_EXHAUSTED: _ErrorReason.ValueType  # 10
     """RESOURCE_EXHAUSTED: a limit was reached. Example: an answer larger than a message may be."""
     ERROR_REASON_UNIMPLEMENTED: _ErrorReason.ValueType  # 11
-    """HTTP 501: this is not served here yet. Example: a room of an older release behind a newer gateway."""
+    """HTTP 501: this is not served here yet. Example: a service of an older release behind a newer gateway."""
     ERROR_REASON_SERVICE_UNAVAILABLE: _ErrorReason.ValueType  # 12
     """UNAVAILABLE: a service that is needed does not answer. Example: while it restarts."""
     ERROR_REASON_DEADLINE_EXCEEDED: _ErrorReason.ValueType  # 13
@@ -161,8 +161,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """UNAVAILABLE: events came faster than they were read; connect again to resume. Example: a sleeping laptop."""
     ERROR_REASON_STREAM_LIMIT_REACHED: _ErrorReason.ValueType  # 68
     """RESOURCE_EXHAUSTED: too many live streams are open. Example: the 201st of an organization."""
-    ERROR_REASON_ROOM_UNAVAILABLE: _ErrorReason.ValueType  # 69
-    """UNAVAILABLE: a room does not serve yet, or no longer. Example: in the answer of /readyz."""
+    ERROR_REASON_SERVICE_NOT_SERVING: _ErrorReason.ValueType  # 69
+    """UNAVAILABLE: a service does not serve yet, or no longer. Example: in the answer of /readyz."""
     ERROR_REASON_EARLIER_ITEM_FAILED: _ErrorReason.ValueType  # 70
     """ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
     message of a conversation whose first was refused.
@@ -213,7 +213,7 @@ ERROR_REASON_INVALID_ARGUMENT: ErrorReason.ValueType  # 2
 ERROR_REASON_UNAUTHENTICATED: ErrorReason.ValueType  # 3
 """UNAUTHENTICATED: a live stream is asked for without a token. Example: no X-Api-Key header."""
 ERROR_REASON_PERMISSION_DENIED: ErrorReason.ValueType  # 4
-"""PERMISSION_DENIED: the caller may not do this. Example: a room refuses the gateway itself."""
+"""PERMISSION_DENIED: the caller may not do this. Example: a service refuses the gateway itself."""
 ERROR_REASON_NOT_FOUND: ErrorReason.ValueType  # 5
 """NOT_FOUND: there is nothing that the caller may see. Example: a call that failed without saying why."""
 ERROR_REASON_ALREADY_EXISTS: ErrorReason.ValueType  # 6
@@ -227,7 +227,7 @@ ERROR_REASON_OUT_OF_RANGE: ErrorReason.ValueType  # 9
 ERROR_REASON_RESOURCE_EXHAUSTED: ErrorReason.ValueType  # 10
 """RESOURCE_EXHAUSTED: a limit was reached. Example: an answer larger than a message may be."""
 ERROR_REASON_UNIMPLEMENTED: ErrorReason.ValueType  # 11
-"""HTTP 501: this is not served here yet. Example: a room of an older release behind a newer gateway."""
+"""HTTP 501: this is not served here yet. Example: a service of an older release behind a newer gateway."""
 ERROR_REASON_SERVICE_UNAVAILABLE: ErrorReason.ValueType  # 12
 """UNAVAILABLE: a service that is needed does not answer. Example: while it restarts."""
 ERROR_REASON_DEADLINE_EXCEEDED: ErrorReason.ValueType  # 13
@@ -344,8 +344,8 @@ ERROR_REASON_CLIENT_SLOW: ErrorReason.ValueType  # 67
 """UNAVAILABLE: events came faster than they were read; connect again to resume. Example: a sleeping laptop."""
 ERROR_REASON_STREAM_LIMIT_REACHED: ErrorReason.ValueType  # 68
 """RESOURCE_EXHAUSTED: too many live streams are open. Example: the 201st of an organization."""
-ERROR_REASON_ROOM_UNAVAILABLE: ErrorReason.ValueType  # 69
-"""UNAVAILABLE: a room does not serve yet, or no longer. Example: in the answer of /readyz."""
+ERROR_REASON_SERVICE_NOT_SERVING: ErrorReason.ValueType  # 69
+"""UNAVAILABLE: a service does not serve yet, or no longer. Example: in the answer of /readyz."""
 ERROR_REASON_EARLIER_ITEM_FAILED: ErrorReason.ValueType  # 70
 """ABORTED: an earlier item of the same key failed in this batch; send this one again after it. Example: the second
 message of a conversation whose first was refused.

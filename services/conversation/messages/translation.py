@@ -125,7 +125,7 @@ def _read_report(given: pb.ConversationReport) -> ConversationReport:
 
 
 def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageReport:
-    # Nobody hears of a message before it is written: a provider whose clock is ahead must not stay on top for ever.
+    # No message is reported before it is written: a provider whose clock is ahead must not stay on top for ever.
     create_time = min(_moment(given.create_time), receive_time) if given.HasField("create_time") else receive_time
     return MessageReport(
         provider_message_id=given.provider_message_id,
@@ -285,7 +285,7 @@ def recorded_to_pb(
 
 
 def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[Fact]:
-    """What an item makes known, the message last: who hears of it finds everything else told."""
+    """The facts of an item, the message's last: whoever consumes that one can read everything else already."""
     target: list[ProtobufMessage] = []
     if change.conversation_created:
         target.append(

@@ -224,6 +224,7 @@ def test_every_shape_runs_every_target_once() -> None:
         targets = [target for targets in processes_of(shape).values() for target in targets]
         assert sorted(targets) == sorted(TARGETS)
     assert (default_shape(1), default_shape(2)) == (Shape.ALL, Shape.RECEIVER)
+    assert Shape("door") is Shape.RECEIVER, "start scripts may still say the former name"
 
 
 @pytest.mark.case("S12")

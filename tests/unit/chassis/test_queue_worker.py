@@ -190,7 +190,7 @@ class _Database:
         return {}
 
 
-async def test_a_worker_ends_though_its_slots_and_its_lanes_never_hear_of_their_cancellation() -> None:
+async def test_a_worker_ends_though_its_slots_and_its_lanes_never_learn_of_their_cancellation() -> None:
     database = _Database()
 
     @asynccontextmanager

@@ -538,9 +538,9 @@ class MessageReport(_message.Message):
     in_reply_to: _builtins.str
     author_name: _builtins.str
     author_settled: _builtins.bool
-    """False where the event leaves room for doubt who wrote it: then an author that is known already stays."""
+    """False where the event leaves doubt who wrote it: then an author that is known already stays."""
     network_message_id: _builtins.str
-    """The network's own id, where the provider's source id is known to be one. What a conversation hears under it again,
+    """The network's own id, where the provider's source id is known to be one. What a conversation gets under it again,
     whatever the provider's id, is the same message. Empty when nothing tells.
     """
     deleted_by_contact: _builtins.bool
@@ -753,7 +753,7 @@ class RecordedItem(_message.Message):
     """The deal the conversation has now."""
     handoff: Global___HandoffMode.ValueType
     message_copied: _builtins.bool
-    """True when the message was heard of before under another id of the provider."""
+    """True when the message was known before under another id of the provider."""
     contact_id: _builtins.str
     """The contact the conversation has now."""
     def __init__(

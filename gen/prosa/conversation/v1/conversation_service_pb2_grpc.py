@@ -72,7 +72,7 @@ class ConversationServiceServicer:
     """
 
     def BatchRecordMessages(self, request, context):
-        """Records what was heard of conversations, in the order of the request; several items may be of one conversation.
+        """Records what became known of conversations, in the order of the request; several items may be of one conversation.
         What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
         Idempotent on connection and provider's conversation id, channel and provider's message id;
         an RPC error means that nothing was done.

@@ -34,7 +34,7 @@ class ConversationServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> ConversationServiceAsyncStub: ...
     BatchRecordMessages: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.BatchRecordMessagesRequest, _conversation_service_pb2.BatchRecordMessagesResponse]
-    """Records what was heard of conversations, in the order of the request; several items may be of one conversation.
+    """Records what became known of conversations, in the order of the request; several items may be of one conversation.
     What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
     Idempotent on connection and provider's conversation id, channel and provider's message id;
     an RPC error means that nothing was done.
@@ -60,7 +60,7 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     BatchRecordMessages: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.BatchRecordMessagesRequest, _conversation_service_pb2.BatchRecordMessagesResponse]  # type: ignore[assignment]
-    """Records what was heard of conversations, in the order of the request; several items may be of one conversation.
+    """Records what became known of conversations, in the order of the request; several items may be of one conversation.
     What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
     Idempotent on connection and provider's conversation id, channel and provider's message id;
     an RPC error means that nothing was done.
@@ -89,7 +89,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _conversation_service_pb2.BatchRecordMessagesRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_service_pb2.BatchRecordMessagesResponse, _abc.Awaitable[_conversation_service_pb2.BatchRecordMessagesResponse]]:
-        """Records what was heard of conversations, in the order of the request; several items may be of one conversation.
+        """Records what became known of conversations, in the order of the request; several items may be of one conversation.
         What comes after a failed item of its conversation is not recorded and answers ABORTED EARLIER_ITEM_FAILED.
         Idempotent on connection and provider's conversation id, channel and provider's message id;
         an RPC error means that nothing was done.

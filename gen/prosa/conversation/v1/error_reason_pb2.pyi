@@ -40,7 +40,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_SOURCE_MISSING: _ErrorReason.ValueType  # 5
     """INVALID_ARGUMENT: an item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
     ERROR_REASON_DIRECTION_MISSING: _ErrorReason.ValueType  # 6
-    """INVALID_ARGUMENT: a message not heard of before does not say who wrote to whom. Example: a bare status of an
+    """INVALID_ARGUMENT: a message not known before does not say who wrote to whom. Example: a bare status of an
     unknown message.
     """
     ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION: _ErrorReason.ValueType  # 7
@@ -77,7 +77,7 @@ ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 4
 ERROR_REASON_SOURCE_MISSING: ErrorReason.ValueType  # 5
 """INVALID_ARGUMENT: an item names no medium. Example: BatchRecordMessages with an item whose source is unspecified."""
 ERROR_REASON_DIRECTION_MISSING: ErrorReason.ValueType  # 6
-"""INVALID_ARGUMENT: a message not heard of before does not say who wrote to whom. Example: a bare status of an
+"""INVALID_ARGUMENT: a message not known before does not say who wrote to whom. Example: a bare status of an
 unknown message.
 """
 ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION: ErrorReason.ValueType  # 7

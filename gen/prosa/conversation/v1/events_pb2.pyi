@@ -242,7 +242,7 @@ class MessageReactionChanged(_message.Message):
     conversation_id: _builtins.str
     conversation_key: _builtins.str
     message_id: _builtins.str
-    """Empty when the message was never heard of."""
+    """Empty when the message was never reported."""
     provider_message_id: _builtins.str
     """The provider's id of the message; may be empty."""
     version: _builtins.int

@@ -182,7 +182,7 @@ class ContactIdentity(_message.Message):
     address: _builtins.str
     """The address to send to, exactly as the provider gave it; may be empty."""
     username: _builtins.str
-    """The name of the account at the source, as last heard; may be empty, is never used to find who writes."""
+    """The name of the account at the source, as last reported; may be empty, is never used to find who writes."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
     def __init__(
@@ -294,7 +294,7 @@ class Person(_message.Message):
     def aliases(self) -> _containers.RepeatedCompositeFieldContainer[Global___Alias]: ...
     @_builtins.property
     def profile_time(self) -> _timestamp_pb2.Timestamp:
-        """With update_profile: since when the profile is so. An older word than the newest heard fills gaps and replaces
+        """With update_profile: since when the profile is so. An older word than the newest known fills gaps and replaces
         nothing; when unset, it may always replace.
         """
 

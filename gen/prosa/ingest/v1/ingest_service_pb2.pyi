@@ -61,7 +61,7 @@ class _AcceptOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_AcceptO
     """Its signature cannot be checked just now: a secret of its connection cannot be opened. Not stored; 503 over HTTP."""
 
 class AcceptOutcome(_AcceptOutcome, metaclass=_AcceptOutcomeEnumTypeWrapper):
-    """What became of a webhook at the door."""
+    """What became of a webhook when it was accepted or refused."""
 
 ACCEPT_OUTCOME_UNSPECIFIED: AcceptOutcome.ValueType  # 0
 ACCEPT_OUTCOME_ACCEPTED: AcceptOutcome.ValueType  # 1
@@ -256,7 +256,7 @@ Global___ResolveConnectionKeysResponse: _TypeAlias = ResolveConnectionKeysRespon
 
 @_typing.final
 class AcceptResult(_message.Message):
-    """What became of one webhook at the door."""
+    """What became of one webhook when it was accepted or refused."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

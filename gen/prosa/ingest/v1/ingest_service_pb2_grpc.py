@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class IngestServiceStub:
-    """The door: what providers send, and what programs send in their stead.
+    """Webhooks are accepted here: what providers send, and what programs send in their stead.
     """
 
     def __init__(self, channel):
@@ -53,7 +53,7 @@ class IngestServiceStub:
 
 
 class IngestServiceServicer:
-    """The door: what providers send, and what programs send in their stead.
+    """Webhooks are accepted here: what providers send, and what programs send in their stead.
     """
 
     def AcceptWebhooks(self, request, context):
@@ -106,7 +106,7 @@ def add_IngestServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class IngestService:
-    """The door: what providers send, and what programs send in their stead.
+    """Webhooks are accepted here: what providers send, and what programs send in their stead.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class IngestServiceStub:
-    """The door: what providers send, and what programs send in their stead."""
+    """Webhooks are accepted here: what providers send, and what programs send in their stead."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,7 +46,7 @@ class IngestServiceStub:
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
-    """The door: what providers send, and what programs send in their stead."""
+    """Webhooks are accepted here: what providers send, and what programs send in their stead."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     AcceptWebhooks: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.AcceptWebhooksRequest, _ingest_service_pb2.AcceptWebhooksResponse]  # type: ignore[assignment]
@@ -61,7 +61,7 @@ class IngestServiceAsyncStub(IngestServiceStub):
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The door: what providers send, and what programs send in their stead."""
+    """Webhooks are accepted here: what providers send, and what programs send in their stead."""
 
     @_abc_1.abstractmethod
     def AcceptWebhooks(

@@ -46,7 +46,7 @@ STATE_RANK = {
 SAME_TIME_US = 2_000_000
 """Some forms of one time are written to the second, others to the microsecond."""
 CLOCKS_APART = timedelta(minutes=10)
-"""Nobody hears of a thing before it is made, but for clocks that differ."""
+"""Nothing is reported before it is made, but for clocks that differ."""
 
 MessageKey = tuple[str, str, str]
 """Organization, channel, provider's message id: what makes a message one."""

@@ -70,5 +70,5 @@ def test_any_order_and_repetition_of_reports_ends_in_the_same_rows(
     deliveries: tuple[Sequence[Item], Sequence[Item]],
 ) -> None:
     in_order, delivered = deliveries
-    # Items are only read, so that both threads may hear the same.
+    # Items are only read, so that both threads may record the same.
     assert _known(thread(*delivered)) == _known(thread(*in_order))
