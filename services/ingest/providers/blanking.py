@@ -31,6 +31,8 @@ CHATWOOT_SECRETS = SecretFields(
         b"secret",
         b"password",  # smtp_password, imap_password
         *(b"passwd", b"passphrase"),
+        # Of whole names and the last words of names: what only ends so may be anything, such as "bypass".
+        *(before + word for word in (b"pass", b"auth") for before in (b'"', b"_", b"-")),
         *(
             kind + separator + b"key"
             for kind in (b"api", b"private", b"access", b"secret", b"signing", b"encryption", b"auth", b"jwt")
@@ -38,10 +40,11 @@ CHATWOOT_SECRETS = SecretFields(
         ),
         *(b"authorization", b"jwt", b"credential", b"credentials", b"cookie"),
         *(b"provider_config", b"provider_connection"),
+        *(b"secrets", b"passwords", b"api_keys", b"apikeys", b"access_tokens", b"auth_tokens", b"cookies"),
     ),
     needles=(
-        *(b"token", b"secret", b"passw", b"passphrase", b"key", b"provider_con"),
-        *(b"authorization", b"jwt", b"credential", b"cookie"),
+        *(b"token", b"secret", b"key", b"provider_con"),
+        *(b"auth", b"jwt", b"credential", b"cookie", b"pass"),
     ),
 )
 # `apikey` stands in every event, and app state events carry the key material of the account itself.
@@ -59,10 +62,28 @@ _ESCAPE_IN_STRING = re.compile(rb'\\u00(?:[^"\\]++|\\.)*+\\?+(?:"(\s*+:)?+|\Z)',
 _SCALAR = re.compile(rb"[^\s,\]}]++")
 _BRACKET_OR_STRING = re.compile(_STRING_TOKEN + rb"|[\[\]{}]", re.DOTALL)
 _LOOSE_VALUE = re.compile(rb"""['"\\]*+\s*+[=:]\s*+("(?:[^"\\]++|\\.)*+"?|\\*+'[^']*+'?|[^\s&,;}]++)""", re.DOTALL)
-_SLASHES = (b"://", rb":\/\/")
+_SLASHES = (b"//", rb":\/\/")
 _USERINFO_LENGTH_MAX = 512
+_AUTHORITY_LENGTH_MAX = 6 * _USERINFO_LENGTH_MAX + 6
+"""Each of its signs may be spelled as an escape."""
 # A password may hold an at sign itself, and JSON may spell it as an escape.
 _USERINFO = re.compile(rb"((?:[^\s\"\\/?#<>]|\\u00[0-9a-fA-F]{2}){1,%d})(?=@|\\u0040)" % _USERINFO_LENGTH_MAX)
+_PAIR = re.compile(
+    rb'"(?:name|key|header|field|title|label)"\s*+:\s*+"([^"\\]{1,100}+)"\s*+,\s*+"value"\s*+:\s*+', re.IGNORECASE
+)
+_PARAMETERS = (b"token", b"key", b"secret", b"password", b"passwd", b"pwd", b"credential")
+_PARAMETER = re.compile(
+    rb"(?:[?&;]|\\u0026)[\w.-]{0,40}(?:token|secret|password|passwd|pwd|credential"
+    rb"|(?:api|access|private|secret|auth|signing)[_-]?key)=([^\s\"\\&;#<>\[\]]++)",
+    re.IGNORECASE,
+)
+# A token of a program has digits; a word of people has none, and is rarely so long.
+_BEARER = re.compile(rb"\bbearer\s++((?=[A-Za-z._~+/=-]{0,200}[0-9])[A-Za-z0-9._~+/=-]{16,})", re.IGNORECASE)
+_FIELD_IN_TEXT = re.compile(
+    rb"\\\"[\w.-]{0,40}(?:token|secret|password|passwd|pwd|credential|authorization|jwt|cookie"
+    rb"|(?:api|access|private|secret|auth|signing)[_-]?key)\\\"\s*+:\s*+\\\"([^\"\\]++)",
+    re.IGNORECASE,
+)
 _CLEAN_VALUES = frozenset({b"null", b'""', BLANK})
 
 
@@ -76,7 +97,9 @@ def blank_secrets(body: bytes, fields: SecretFields = CHATWOOT_SECRETS, *, reada
     starts = sorted(_values_by_name(body, fields))
     if b"\\u00" in body and any(escape[1] for escape in _ESCAPE_IN_STRING.finditer(body)):
         starts = list(_values_by_any_spelling(body, fields))
-    blanked = _blank_users(_replace(body, starts) if starts else body)
+    if b'"value"' in body:
+        starts = sorted({*starts, *_values_of_pairs(body, fields)})
+    blanked = _blank_in_texts(_blank_users(_replace(body, starts) if starts else body))
     if readable is None:
         readable = is_json(body)
     return blanked if readable else _blank_loosely(blanked)
@@ -87,15 +110,51 @@ def _blank_users(body: bytes) -> bytes:
     if b"@" not in body and b"\\u0040" not in body:
         return body
     spans = []
-    for slashes in _SLASHES:
+    for slashes in _SLASHES if b"\\" in body else _SLASHES[:1]:
         found = body.find(slashes)
         while found >= 0:
             start = found + len(slashes)
-            user = _USERINFO.match(body, start)
-            if user is not None:
+            user = _USERINFO.match(body, start) if _may_name_user(body, start) else None
+            # Behind two slashes alone, which stand in ordinary texts too, a user is meant where a password follows.
+            if user is not None and (slashes != b"//" or body[found - 1 : found] == b":" or b":" in user[1]):
                 spans.append(user.span(1))
             found = body.find(slashes, start)
-    return _put(body, sorted(spans), _BLANK_IN_TEXT)
+    return _put(body, sorted(set(spans)), _BLANK_IN_TEXT)
+
+
+def _may_name_user(body: bytes, start: int) -> bool:
+    """Whether an at sign stands before whatever ends a host: quicker than the expression, which nearly none fits."""
+    slash, quote = (
+        body.find(b"/", start, start + _AUTHORITY_LENGTH_MAX),
+        body.find(b'"', start, start + _AUTHORITY_LENGTH_MAX),
+    )
+    ends = [end for end in (slash, quote) if end >= 0]
+    authority = body[start : min(ends) if ends else start + _AUTHORITY_LENGTH_MAX]
+    return b"@" in authority or b"\\u0040" in authority
+
+
+def _blank_in_texts(body: bytes) -> bytes:
+    """Takes out what a text says as programs do: parameters of a URL, a bearer's token, fields of JSON in a text."""
+    spans: list[tuple[int, int]] = []
+    # Looked for by what is rare: every body is full of such names, few have an equals sign.
+    equals = body.find(b"=")
+    while equals >= 0:
+        if body[max(0, equals - 10) : equals].lower().endswith(_PARAMETERS):
+            spans += (found.span(1) for found in _PARAMETER.finditer(body))
+            break
+        equals = body.find(b"=", equals + 1)
+    if b"earer " in body:
+        spans += (found.span(1) for found in _BEARER.finditer(body))
+    if b"\\" in body and b'\\"' in body:
+        spans += (found.span(1) for found in _FIELD_IN_TEXT.finditer(body))
+    return _put(body, sorted(spans), _BLANK_IN_TEXT) if spans else body
+
+
+def _values_of_pairs(body: bytes, fields: SecretFields) -> Iterator[int]:
+    """Yields where the value begins of each pair such as {"name": "api_key", "value": "…"}."""
+    for pair in _PAIR.finditer(body):
+        if (b'"' + pair[1].lower()).endswith(fields.endings):
+            yield pair.end()
 
 
 def _blank_loosely(body: bytes) -> bytes:
@@ -140,7 +199,8 @@ def _values_by_name(body: bytes, fields: SecretFields) -> Iterator[int]:
             if end < 0:
                 break
             colon = _COLON.match(body, end + 1)
-            if colon is not None and small[body.rfind(b'"', 0, found) + 1 : end].endswith(fields.endings):
+            # With the quote before it, by which a whole name is known.
+            if colon is not None and small[body.rfind(b'"', 0, found) : end].endswith(fields.endings):
                 yield colon.end()
             # Behind the quote: a text may hold the needle very often, and its end is not to be looked for each time.
             found = small.find(needle, end + 1)
@@ -152,9 +212,9 @@ def _values_by_any_spelling(body: bytes, fields: SecretFields) -> Iterator[int]:
         if field[2] is None:
             continue
         try:
-            name = read_json(field[1]).encode()
+            name = b'"' + read_json(field[1]).encode()
         except JsonMalformed:
-            name = field[1].strip(b'"')
+            name = field[1].rstrip(b'"')
         if name.lower().endswith(fields.endings):
             yield field.end()
 

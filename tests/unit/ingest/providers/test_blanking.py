@@ -41,6 +41,22 @@ PLAIN_NAMES = st.text(alphabet='ab"\\\x00é{}[]:,\n', max_size=6)
         (b'{"u":"redis:\\/\\/:S3C\\u0026RET@h:1\\/0"}', b'{"u":"redis:\\/\\/[blanked]@h:1\\/0"}'),
         (b'{"u":"https://S3CRET\\u0040h"}', b'{"u":"https://[blanked]\\u0040h"}'),
         (b'{"u":"https://me:S3@CRET@h/"}', b'{"u":"https://[blanked]@h/"}'),
+        (
+            b'{"pass":"S3CRET","db_pass":"S3CRET","auth":"S3CRET"}',
+            b'{"pass":"[blanked]","db_pass":"[blanked]","auth":"[blanked]"}',
+        ),
+        (b'{"api_keys":["S3CRET"],"secrets":["S3CRET"]}', b'{"api_keys":"[blanked]","secrets":"[blanked]"}'),
+        (b'[{"name":"api_key","value":"S3CRET"}]', b'[{"name":"api_key","value":"[blanked]"}]'),
+        (b'[{"key": "X-Auth-Token" , "value" : "S3CRET"}]', b'[{"key": "X-Auth-Token" , "value" : "[blanked]"}]'),
+        (b'{"u":"https://h/p?a=1&access_token=S3CRET&b=2"}', b'{"u":"https://h/p?a=1&access_token=[blanked]&b=2"}'),
+        (b'{"u":"https://h/p?api_key=S3CRET"}', b'{"u":"https://h/p?api_key=[blanked]"}'),
+        (b'{"u":"https://h/p?a=1\\u0026token=S3CRET"}', b'{"u":"https://h/p?a=1\\u0026token=[blanked]"}'),
+        (b'{"t":"use Bearer S3CRET-0123456789abc now"}', b'{"t":"use Bearer [blanked] now"}'),
+        (b'{"t":"see //me:S3CRET@h/p"}', b'{"t":"see //[blanked]@h/p"}'),
+        (
+            b'{"t":"{\\"pubsub_token\\":\\"S3CRET\\",\\"a\\":1}"}',
+            b'{"t":"{\\"pubsub_token\\":\\"[blanked]\\",\\"a\\":1}"}',
+        ),
         (b'[{"x":{"api_access_token":"S3CRET"}}]', b'[{"x":{"api_access_token":"[blanked]"}}]'),
     ],
 )
@@ -56,7 +72,9 @@ def test_the_value_of_a_secret_field_is_replaced_and_nothing_else(before: bytes,
         b"{}",
         b'{"content":"ol\xc3\xa1 \\u003cb\\u003e \\ud83d\\ude0a","id":1.50}',
         b'{"content":"my token is 5, my secret: cake","token_count":3}',
-        b'{"content":"{\\"pubsub_token\\":\\"x\\"}"}',
+        b'{"content":"the bearer responsibilities of a bearer token","bypass":1,"compass":"N","author":"Ana"}',
+        b'{"content":"is it token=? or a key = b, and //ana@casa","name":"Ana","value":"7","total_tokens":7}',
+        b'{"data_url":"https://s3.example/a?X-Amz-Signature=0a1b&X-Amz-Expires=60","session":{"id":"3"}}',
         b'{"pubsub_token":null,"secret":"","apikey" : null}',
         b'{"key":{"id":"3EB0","remoteJid":"5511900004821@s.whatsapp.net"}}',
         b'["token","secret"]',
@@ -121,6 +139,7 @@ def test_whatever_a_secret_field_holds_the_rest_of_the_object_stays(value: objec
     [
         *(b"\\u00", b'"token":', b'{"a_token":{', b'"', b'ey"', b"\\", b"token=", b'api_key"\\', b'a\\"', b"token  "),
         *(b"://", b"://a@", rb":\/\/a", b"token='", b"https://" + b"a" * 600),
+        *(b"&token", b"?a-token=", b"bearer a", b'\\"token', b'"name":"a","value":', b"//a:", b'"auth'),
     ],
 )
 @pytest.mark.parametrize("start", [b"", b'{"a":"', b'{"token":{"', b'{"a\\u0041":"'])
