@@ -93,6 +93,7 @@ class Sessions:
             organization_id=session.organization_id,
             role=role_number(session.role),
             session_id=str(session.id),
+            name=session.email,
         )
         return Opened(session, token, seconds)
 

@@ -7,27 +7,23 @@ export class CallFailed extends Error {
   readonly reason: string;
   readonly correlationId: string;
   readonly violations: Problem["violations"];
+  readonly metadata: Problem["metadata"];
 
-  constructor(status: number, reason: string, detail: string, correlationId: string, violations: Problem["violations"]) {
-    super(detail);
+  constructor(status: number, problem: Partial<Problem>, correlationId: string) {
+    super(problem.detail ?? "");
     this.name = "CallFailed";
     this.status = status;
-    this.reason = reason;
+    this.reason = problem.reason ?? "";
     this.correlationId = correlationId;
-    this.violations = violations;
+    this.violations = problem.violations ?? [];
+    this.metadata = problem.metadata ?? {};
   }
 }
 
 /** Reads an answer that is no success; a proxy on the way may have answered something of its own. */
 export function failed(response: Response, body: unknown): CallFailed {
   const problem = (typeof body === "object" && body !== null ? body : {}) as Partial<Problem>;
-  return new CallFailed(
-    response.status,
-    problem.reason ?? "",
-    problem.detail ?? "",
-    response.headers.get("X-Correlation-Id") ?? "",
-    problem.violations ?? [],
-  );
+  return new CallFailed(response.status, problem, response.headers.get("X-Correlation-Id") ?? "");
 }
 
 /** The sentence to show: ours for the reason, else the server's, else that it cannot be reached. */

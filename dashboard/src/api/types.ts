@@ -22,4 +22,6 @@ export type Attachment = Whole<Schemas["conversation.Attachment"]>;
 export type Board = Whole<Schemas["crm.Board"]>;
 export type Stage = Whole<Schemas["crm.Stage"]>;
 export type Deal = Whole<Schemas["crm.Deal"]>;
+export type BoardTotals = Whole<Schemas["crm.BoardTotals"]>;
+export type StageMove = Whole<Schemas["crm.StageMove"]>;
 export type Source = Conversation["source"];

@@ -1,30 +1,68 @@
+import { dropTargetForElements } from "@atlaskit/pragmatic-drag-and-drop/element/adapter";
 import { useInfiniteQuery } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { useEffect, useRef, useState } from "react";
 import { itemsOf } from "../../api/pages.ts";
-import type { Board, Deal, Stage } from "../../api/types.ts";
-import { money, shortTime } from "../../texts/formats.ts";
+import type { Board, BoardTotals, Stage } from "../../api/types.ts";
+import { money } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
+import { classes } from "../../ui/classes.ts";
 import { More } from "../../ui/more.tsx";
 import { Scroller } from "../../ui/scroller.tsx";
 import { Failed, Loading } from "../../ui/states.tsx";
-import { useNow } from "../../ui/use-now.ts";
+import { Card } from "./card.tsx";
+import { draggedDeal } from "./dragging.ts";
+import { useMoveDeal } from "./moves.ts";
 import { columnQuery } from "./queries.ts";
 
-/** One stage with its deals. */
-export function Column({ board, stage }: { board: Board; stage: Stage }) {
+interface ColumnProps {
+  board: Board;
+  stage: Stage;
+  /** Undefined until it is known. */
+  total: BoardTotals["stages"][number] | undefined;
+}
+
+/** One stage with its deals; a card let go over it moves there. */
+export function Column({ board, stage, total }: ColumnProps) {
   const query = useInfiniteQuery(columnQuery(board.board_id, stage.stage_id));
   const deals = itemsOf(query.data);
+  const element = useRef<HTMLLIElement>(null);
+  const [over, setOver] = useState(false);
+  const move = useMoveDeal();
+  useEffect(() => {
+    if (!element.current) return undefined;
+    return dropTargetForElements({
+      element: element.current,
+      canDrop: ({ source }) => draggedDeal(source.data)?.board_id === board.board_id,
+      onDragEnter: () => setOver(true),
+      onDragLeave: () => setOver(false),
+      onDrop: ({ source }) => {
+        setOver(false);
+        const deal = draggedDeal(source.data);
+        if (deal) move(deal, stage);
+      },
+    });
+  }, [board.board_id, stage, move]);
   return (
-    <li className="flex h-full w-72 flex-col rounded-xl border border-line bg-quiet" data-stage={stage.label}>
+    <li
+      ref={element}
+      data-stage={stage.label}
+      className={classes(
+        "flex h-full w-72 flex-col rounded-xl border bg-quiet",
+        over ? "border-accent" : "border-line",
+      )}
+    >
       <h2 className="flex items-center gap-2 px-3 py-2 font-semibold">
-        <span aria-hidden="true" className="size-2.5 rounded-full" style={{ background: stage.color }} />
+        <span aria-hidden="true" className="size-2.5 shrink-0 rounded-full" style={{ background: stage.color }} />
         <span className="min-w-0 truncate">{stage.label}</span>
-        {query.isSuccess ? (
-          <span className="ml-auto shrink-0 text-sm font-normal text-soft" data-count>
-            {text(query.hasNextPage ? "board.countMore" : "board.count", { count: deals.length })}
+        {total ? (
+          <span className="ml-auto shrink-0 text-sm font-normal text-soft" data-count={total.deal_count}>
+            {text("board.count", { count: total.deal_count })}
           </span>
         ) : null}
       </h2>
+      {total && total.values.length > 0 ? (
+        <p className="-mt-1 px-3 pb-2 text-sm text-soft">{total.values.map(money).join(" · ")}</p>
+      ) : null}
       {query.isPending ? <Loading rows={3} /> : null}
       {query.isError && !query.data ? <Failed error={query.error} onRetry={() => void query.refetch()} /> : null}
       {query.isSuccess && deals.length === 0 ? <p className="px-3 text-sm text-soft">{text("board.stageEmpty")}</p> : null}
@@ -32,31 +70,12 @@ export function Column({ board, stage }: { board: Board; stage: Stage }) {
         <Scroller label={stage.label} className="min-h-0 flex-1 overflow-y-auto px-2 pb-2">
           <ul className="flex flex-col gap-2">
             {deals.map((deal) => (
-              <Card key={deal.deal_id} deal={deal} />
+              <Card key={deal.deal_id} deal={deal} board={board} onMove={move} />
             ))}
           </ul>
           <More query={query} />
         </Scroller>
       ) : null}
-    </li>
-  );
-}
-
-function Card({ deal }: { deal: Deal }) {
-  const now = useNow();
-  return (
-    <li className="rounded-lg border border-line bg-card p-3 [contain-intrinsic-size:auto_72px] [content-visibility:auto]">
-      <Link
-        to="/contacts/$contactId"
-        params={{ contactId: deal.contact_id }}
-        className="block truncate font-medium underline-offset-2 hover:underline"
-      >
-        <bdi>{deal.title}</bdi>
-      </Link>
-      <p className="mt-1 flex justify-between gap-2 text-sm text-soft">
-        <span>{deal.value ? money(deal.value) : ""}</span>
-        <time dateTime={deal.create_time ?? undefined}>{shortTime(deal.create_time, now)}</time>
-      </p>
     </li>
   );
 }

@@ -6,7 +6,7 @@ import { Choice } from "../../ui/choice.tsx";
 import { Scroller } from "../../ui/scroller.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
 import { Column } from "./column.tsx";
-import { boardsQuery } from "./queries.ts";
+import { boardsQuery, totalsQuery } from "./queries.ts";
 
 /** The board that the address names, else the default one. */
 export function BoardPage() {
@@ -25,6 +25,7 @@ export function BoardPage() {
 
 function Stages({ board, boards }: { board: Board; boards: Board[] }) {
   const navigate = useNavigate({ from: "/board" });
+  const totals = useQuery(totalsQuery(board.board_id));
   return (
     <div className="flex h-full flex-col">
       <div className="flex items-center gap-3 border-b border-line p-3">
@@ -42,7 +43,12 @@ function Stages({ board, boards }: { board: Board; boards: Board[] }) {
       <Scroller label={text("board.stages")} className="min-h-0 flex-1 overflow-x-auto">
         <ol className="flex h-full w-max gap-3 p-3">
           {board.stages.map((stage) => (
-            <Column key={stage.stage_id} board={board} stage={stage} />
+            <Column
+              key={stage.stage_id}
+              board={board}
+              stage={stage}
+              total={totals.data?.stages.find((total) => total.stage_id === stage.stage_id)}
+            />
           ))}
         </ol>
       </Scroller>

@@ -1,13 +1,15 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, taken } from "../../api/client.ts";
 import type { Page } from "../../api/pages.ts";
-import type { Board, Deal } from "../../api/types.ts";
+import type { Board, BoardTotals, Deal } from "../../api/types.ts";
 
 const BOARDS_MAX = 250;
 export const PAGE_SIZE = 50;
 
 export const boardKeys = {
   boards: ["boards"] as const,
+  totals: (boardId: string) => ["totals", boardId] as const,
+  movedBy: (dealId: string) => ["moved-by", dealId] as const,
   columns: ["column"] as const,
   column: (boardId: string, stageId: string) => ["column", { boardId, stageId }] as const,
 };
@@ -20,6 +22,15 @@ export const boardsQuery = queryOptions({
     return answer.boards;
   },
 });
+
+/** How many deals each stage has, and what they are worth. */
+export function totalsQuery(boardId: string) {
+  return queryOptions({
+    queryKey: boardKeys.totals(boardId),
+    queryFn: ({ signal }) =>
+      taken<BoardTotals>(api.GET("/api/v1/boards/{board}/totals", { params: { path: { board: boardId } }, signal })),
+  });
+}
 
 /** The deals of one stage, newest first. */
 export function columnQuery(boardId: string, stageId: string) {
