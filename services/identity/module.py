@@ -11,11 +11,11 @@ from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceService
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from services.identity.access.passwords import Passwords
 from services.identity.access.servicer import AccessServicer
+from services.identity.access.session_servicer import SessionServicer
+from services.identity.access.sessions import Sessions
 from services.identity.access.sign_in import SignIn
 from services.identity.contacts.junk import Blocked
 from services.identity.contacts.servicer import ContactServicer
-from services.identity.session_servicer import SessionServicer
-from services.identity.sessions import Sessions
 
 
 async def start(process: Process) -> None:

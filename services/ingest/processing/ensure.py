@@ -28,7 +28,8 @@ from services.ingest.normal_form import (
     NormalEvent,
     Person,
 )
-from services.ingest.processing.pipeline import Pipeline, PipelineItem
+from services.ingest.processing.item import PipelineItem
+from services.ingest.processing.pipeline import Pipeline
 
 BATCH_MAX = 100
 FLUSHERS = 2

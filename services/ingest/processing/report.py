@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING
 
 from chassis import wire
 from chassis.canonical import Source
@@ -17,9 +16,7 @@ from services.ingest.normal_form import (
     MessageRecord,
     MessageStatus,
 )
-
-if TYPE_CHECKING:
-    from services.ingest.processing.pipeline import PipelineItem
+from services.ingest.processing.item import PipelineItem
 
 AHEAD_MAX = timedelta(days=1)
 """How far a provider's clock may run ahead of ours; what lies further ahead is not believed."""

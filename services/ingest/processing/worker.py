@@ -21,8 +21,9 @@ from chassis.queues.worker import Fence, Handler
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest.connections.cache import Connection, ConnectionCache
 from services.ingest.normal_form import Ignored, Invalid
+from services.ingest.processing.item import PipelineItem
 from services.ingest.processing.outcome_store import Done, Outcome, Pending, load, mark, state_of
-from services.ingest.processing.pipeline import Pipeline, PipelineItem
+from services.ingest.processing.pipeline import Pipeline
 from services.ingest.providers import PROVIDERS
 from services.ingest.reasons import CONTACT_UNKNOWN, explain
 

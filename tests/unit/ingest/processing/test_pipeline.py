@@ -17,7 +17,8 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest.normal_form import Direction, EventKind
-from services.ingest.processing.pipeline import Pipeline, PipelineItem
+from services.ingest.processing.item import PipelineItem
+from services.ingest.processing.pipeline import Pipeline
 from services.ingest.processing.report import write_item
 from tests.unit.ingest.samples import INCOMING, OUTGOING, event_of
 

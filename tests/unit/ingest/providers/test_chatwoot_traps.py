@@ -23,7 +23,8 @@ from services.ingest.normal_form import (
     Note,
 )
 from services.ingest.normal_form import Person as NormalPerson
-from services.ingest.processing.pipeline import PipelineItem, write_person
+from services.ingest.processing.item import PipelineItem
+from services.ingest.processing.pipeline import write_person
 from services.ingest.processing.report import write_item
 from tests.unit.ingest.samples import (
     CONTACT,

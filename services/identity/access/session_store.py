@@ -6,7 +6,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis.db import Tx
-from services.identity.session_domain import Belonging, Session
+from services.identity.access.session_domain import Belonging, Session
 
 _SESSION = (
     "session.session_id, session.organization_id, session.user_id, session.secret_hash,"

@@ -17,9 +17,9 @@ from chassis.outbox import Fact, Outbox
 from prosa.identity.v1 import events_pb2
 from prosa.identity.v1 import session_service_pb2 as pb
 from prosa.v1 import options_pb2
-from services.identity import session_store
+from services.identity.access import session_store
 from services.identity.access import store as access_store
-from services.identity.session_domain import (
+from services.identity.access.session_domain import (
     CSRF_PURPOSE,
     SESSION_LIFE,
     SESSIONS_PER_USER_MAX,

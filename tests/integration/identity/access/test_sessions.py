@@ -16,7 +16,7 @@ from prosa.identity.v1 import session_service_pb2 as pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.identity.v1.events_pb2 import PrincipalRevoked
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
-from services.identity.session_domain import SESSIONS_PER_USER_MAX
+from services.identity.access.session_domain import SESSIONS_PER_USER_MAX
 from tests.browser import Browser, browser_session
 from tests.integration.identity.access.test_access import reason_of
 from tests.world import OWNER, World

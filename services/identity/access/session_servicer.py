@@ -18,10 +18,10 @@ from prosa.identity.v1 import session_service_pb2_grpc as pb_grpc
 from services.identity.access import domain as access_domain
 from services.identity.access import store as access_store
 from services.identity.access.guesses import Places
+from services.identity.access.session_domain import ENDED_COOKIE, EXCHANGES_AT_ONCE_MAX, EXCHANGES_PER_NETWORK_MAX
+from services.identity.access.sessions import Sessions
 from services.identity.access.sign_in import SignIn
 from services.identity.contacts import people
-from services.identity.session_domain import ENDED_COOKIE, EXCHANGES_AT_ONCE_MAX, EXCHANGES_PER_NETWORK_MAX
-from services.identity.sessions import Sessions
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
