@@ -6,13 +6,14 @@ Kept by the service that acts, in the transaction of the effect. A retry that ru
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Awaitable, Callable
 from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
 from google.protobuf.message import Message
 
-from chassis.db import Tx
+from chassis.db import Database, Tx
 from chassis.errors import AlreadyExists, InvalidArgument
 
 Answer = TypeVar("Answer", bound=Message)
@@ -23,6 +24,27 @@ class IdempotencyStore:
 
     def __init__(self, schema: str) -> None:
         self._table = f"{schema}.request_answers"
+
+    async def once(
+        self,
+        db: Database,
+        organization_id: UUID,
+        request: Message,
+        answer_type: type[Answer],
+        now: datetime,
+        work: Callable[[Tx], Awaitable[Answer]],
+    ) -> Answer:
+        """The stored answer, or else that of ``work``, which is stored: both in one transaction of the organization.
+
+        The method is what the request is called. Raises as ``claim`` does; what ``work`` raises is not stored.
+        """
+        method = request.DESCRIPTOR.name.removesuffix("Request")
+        async with db.transaction(organization_id) as tx:
+            answer = await self.claim(tx, organization_id, method, request, answer_type, now)
+            if answer is None:
+                answer = await work(tx)
+                await self.keep(tx, organization_id, request, answer)
+        return answer
 
     async def claim(
         self, tx: Tx, organization_id: UUID, method: str, request: Message, answer_type: type[Answer], now: datetime

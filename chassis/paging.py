@@ -8,6 +8,7 @@ import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import TypeVar
+from uuid import UUID
 
 import orjson
 from google.protobuf.message import Message
@@ -30,6 +31,15 @@ class Page:
     after: tuple[str, ...] | None
     """The sort key of the last row already seen, as texts; None at the beginning."""
     filter_hash: str
+
+    def after_id(self) -> UUID | None:
+        """The id that the key ends with, for a list ordered by it alone. Raises InvalidArgument PAGE_TOKEN_INVALID."""
+        if self.after is None:
+            return None
+        try:
+            return UUID(self.after[-1])
+        except ValueError:
+            raise token_invalid() from None
 
     def cut(self, rows: Sequence[Row], key: Callable[[Row], Sequence[object]]) -> tuple[Sequence[Row], str]:
         """Of ``size + 1`` rows read, those to answer, and the token of the next page ("" at the end)."""

@@ -9,7 +9,7 @@ import grpc
 
 from chassis import auth, canonical, wire
 from chassis.clock import Clock
-from chassis.db import Database
+from chassis.db import Database, Tx
 from chassis.errors import NotFound
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -50,22 +50,17 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         suppression = await self._read(request, organization_id)
         if suppression.contact_id is not None:
             await self._check_contact(organization_id, suppression.contact_id)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(
-                tx, organization_id, "CreateSuppression", request, pb.Suppression, now
-            )
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Suppression:
             if await store.insert_suppression(tx, suppression):
                 await self._outbox.add(tx, [_suppression_created(suppression)], now)
-            else:
-                # Whoever was first keeps their reason: it says since when and why nothing may be sent.
-                found = await store.find_address(tx, organization_id, suppression.source, suppression.external_id)
-                assert found is not None, "an address that could not be inserted is there"
-                suppression = found
-            answer = _to_pb(suppression)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+                return _to_pb(suppression)
+            # Whoever was first keeps their reason: it says since when and why nothing may be sent.
+            found = await store.find_address(tx, organization_id, suppression.source, suppression.external_id)
+            assert found is not None, "an address that could not be inserted is there"
+            return _to_pb(found)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Suppression, now, create)
 
     async def GetSuppression(
         self,
@@ -87,7 +82,7 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
     ) -> pb.ListSuppressionsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
-        before = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+        before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
             found = await store.list_suppressions(tx, organization_id, contact_id, before, page.size + 1)
         shown, token = page.cut(found, lambda suppression: (suppression.id,))

@@ -194,6 +194,13 @@ MUTANTS = (
         ("tests/integration/identity/test_isolation.py::test_a_row_of_another_organization_cannot_be_written",),
     ),
     Mutant(
+        "an idempotent call keeps no answer",
+        "chassis/idempotency.py",
+        "                await self.keep(tx, organization_id, request, answer)\n        return answer\n",
+        "        return answer\n",
+        ("tests/integration/chassis/test_idempotent_calls.py::test_the_work_is_done_once_and_what_fails_is_not_kept",),
+    ),
+    Mutant(
         "a request_id answers whatever body comes under it",
         "chassis/idempotency.py",
         "row.method != method or bytes(row.body_hash) != _body_hash(request)",

@@ -116,14 +116,10 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
             await self._check_contact(organization_id, wire.to_uuid("contact_id", request.contact_id))
 
         async def link(items: Sequence[Item]) -> list[pb.Conversation]:
-            async with self._db.transaction(organization_id) as tx:
-                answer = await self._idempotency.claim(
-                    tx, organization_id, "CreateConversation", request, pb.Conversation, now
-                )
-                if answer is None:
-                    answer = conversation_to_pb(await self._recorder.link(tx, items[0], now))
-                    await self._idempotency.keep(tx, organization_id, request, answer)
-            return [answer]
+            async def create(tx: Tx) -> pb.Conversation:
+                return conversation_to_pb(await self._recorder.link(tx, items[0], now))
+
+            return [await self._idempotency.once(self._db, organization_id, request, pb.Conversation, now, create)]
 
         [answer] = await patiently(link)([item])
         return answer

@@ -24,7 +24,7 @@ from chassis.errors import (
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
-from chassis.paging import Page, read_page
+from chassis.paging import read_page
 from prosa.identity.v1 import access_service_pb2 as pb
 from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
@@ -164,7 +164,8 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         self, request: pb.ListOrganizationsRequest, context: Context
     ) -> pb.ListOrganizationsResponse:
         page = read_page(request, key_length=2)
-        after = (page.after[0], _after_id(page.after[1])) if page.after is not None else None
+        last_id = page.after_id()
+        after = (page.after[0], last_id) if page.after is not None and last_id is not None else None
         async with self._db.transaction() as tx:
             found = await access_store.look_up_organizations(tx, after, page.size + 1)
             await scope(tx, found)
@@ -213,7 +214,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
     async def ListApiKeys(self, request: pb.ListApiKeysRequest, context: Context) -> pb.ListApiKeysResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         async with self._db.transaction(organization_id) as tx:
-            keys = await access_store.list_api_keys(tx, organization_id, _after(page), page.size + 1)
+            keys = await access_store.list_api_keys(tx, organization_id, page.after_id(), page.size + 1)
         shown, token = page.cut(keys, lambda key: [key.id])
         return pb.ListApiKeysResponse(api_keys=[_api_key(key) for key in shown], next_page_token=token)
 
@@ -342,14 +343,3 @@ def _checked_time_zone(name: str) -> str:
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
         raise InvalidArgument("TIME_ZONE_INVALID", "Name a time zone like America/Sao_Paulo.") from None
     return name
-
-
-def _after(page: Page) -> UUID | None:
-    return None if page.after is None else _after_id(page.after[0])
-
-
-def _after_id(text: str) -> UUID:
-    try:
-        return UUID(text)
-    except ValueError:
-        raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None

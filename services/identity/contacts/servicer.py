@@ -120,10 +120,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
 
     async def CreateContact(self, request: pb.CreateContactRequest, context: Context) -> pb.Contact:
         organization_id, now = auth.organization_id(), self._clock.now()
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "CreateContact", request, pb.Contact, now)
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Contact:
             region = await contact_store.region_of(tx, organization_id)
             person, tags = _new_person(request, organization_id, region, self._blocked)
             await resolution_store.lock_keys(tx, [person])
@@ -151,9 +149,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             ]
             await self._outbox.add(tx, announcements, now)
             shown = [facts.identity_message(organization_id, identity) for identity in identities]
-            answer = facts.contact_message(contact, shown)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return facts.contact_message(contact, shown)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Contact, now, create)
 
     async def GetContact(self, request: pb.GetContactRequest, context: Context) -> pb.Contact:
         organization_id = auth.organization_id()
@@ -171,7 +169,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             contacts = await contact_store.list_contacts(
                 tx,
                 organization_id,
-                after=_after(page),
+                after=page.after_id(),
                 limit=page.size + 1,
                 phone=people.find_phone(request.phone, region),
                 email=people.require_email(request.email),
@@ -189,12 +187,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     ) -> pb.ContactIdentity:
         organization_id, now = auth.organization_id(), self._clock.now()
         contact_id = wire.to_uuid("contact_id", request.contact_id)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(
-                tx, organization_id, "CreateContactIdentity", request, pb.ContactIdentity, now
-            )
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.ContactIdentity:
             message = pb.Person(source=request.source, external_id=request.external_id, address=request.external_id)
             region = await contact_store.region_of(tx, organization_id)
             person = people.read_person(message, organization_id, region, self._blocked, by_hand=True)
@@ -206,9 +200,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             if identity is None or identity.contact_id != contact_id:
                 identity = await self._link(tx, person, contact_id)
                 await self._outbox.add(tx, [facts.linked_fact(organization_id, identity)], now)
-            answer = facts.identity_message(organization_id, identity)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return facts.identity_message(organization_id, identity)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.ContactIdentity, now, create)
 
     async def ListContactIdentities(
         self, request: pb.ListContactIdentitiesRequest, context: Context
@@ -229,7 +223,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             identities = await contact_store.list_identities(
                 tx,
                 organization_id,
-                after=_after(page),
+                after=page.after_id(),
                 limit=page.size + 1,
                 contact_id=contact_id,
                 source=source.value if source is not None else "",
@@ -260,7 +254,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
     ) -> pb.BackfillContactIdentitiesResponse:
         async with self._db.transaction(organization_id) as tx:
             region = await contact_store.region_of(tx, organization_id)
-            contacts = await backfill_store.list_contacts(tx, organization_id, after=_after(page), limit=page.size + 1)
+            contacts = await backfill_store.list_contacts(
+                tx, organization_id, after=page.after_id(), limit=page.size + 1
+            )
             shown, token = page.cut(contacts, lambda contact: [contact.id])
             batch = await self._backfiller.run(
                 tx, organization_id, shown, region, dry_run=dry_run, now=self._clock.now()
@@ -283,7 +279,7 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         outcome = next((outcome.value for outcome, number in facts.OUTCOMES.items() if number == request.outcome), "")
         async with self._db.transaction(organization_id) as tx:
             logged = await contact_store.list_resolutions(
-                tx, organization_id, after=_after(page), limit=page.size + 1, contact_id=contact_id, outcome=outcome
+                tx, organization_id, after=page.after_id(), limit=page.size + 1, contact_id=contact_id, outcome=outcome
             )
         shown, token = page.cut(logged, lambda entry: [entry.id])
         return pb.ListIdentityResolutionsResponse(
@@ -345,13 +341,3 @@ def _new_person(
     if any(len(tag) > TAG_LENGTH_MAX for tag in tags):
         raise InvalidArgument("TAG_INVALID", f"A tag has at most {TAG_LENGTH_MAX} letters.")
     return person, tags
-
-
-def _after(page: Page) -> UUID | None:
-    """The last id already seen. Raises InvalidArgument PAGE_TOKEN_INVALID."""
-    if page.after is None:
-        return None
-    try:
-        return UUID(page.after[0])
-    except ValueError:
-        raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None

@@ -97,10 +97,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             create_time=now,
             secret_count=1 if secret else 0,
         )
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "CreateConnection", request, pb.Connection, now)
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Connection:
             if not await store.insert_connection(tx, connection):
                 raise _name_taken(connection)
             sealed = self._seal(organization_id, SECRET_COLUMN, secret)
@@ -110,9 +108,10 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 )
             answer = messages.connection_message(connection, [])
             await self._outbox.add(tx, [messages.connection_created(connection)], now)
-            await self._idempotency.keep(tx, organization_id, request, answer)
             tx.after_commit(self._changed)
-        return answer
+            return answer
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Connection, now, create)
 
     async def GetConnection(
         self,
@@ -130,7 +129,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListConnectionsRequest, pb.ListConnectionsResponse],
     ) -> pb.ListConnectionsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
-        before = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+        before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
             connections = await store.list_connections(tx, organization_id, before, page.size + 1)
             shown, token = page.cut(connections, lambda connection: (connection.id,))
@@ -150,10 +149,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         organization_id, now = auth.organization_id(), self._clock.now()
         connection_id = wire.to_uuid("connection_id", request.connection_id)
         rules.something_named([field.name for field, _ in request.ListFields()])
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "UpdateConnection", request, pb.Connection, now)
-            if answer is not None:
-                return answer
+
+        async def update(tx: Tx) -> pb.Connection:
             before = await store.find_connection(tx, organization_id, connection_id, lock=True)
             if before is None:
                 raise _no_connection()
@@ -168,9 +165,9 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 named = [field.removesuffix("_sealed") for field in fields]
                 await self._outbox.add(tx, [messages.connection_updated(after, named)], now)
                 tx.after_commit(self._changed)
-            answer = await self._read(tx, organization_id, connection_id)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return await self._read(tx, organization_id, connection_id)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Connection, now, update)
 
     async def AddWebhookSecret(
         self,
@@ -180,10 +177,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         organization_id, now = auth.organization_id(), self._clock.now()
         connection_id = wire.to_uuid("connection_id", request.connection_id)
         added = rules.webhook_secret(request.webhook_secret)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "AddWebhookSecret", request, pb.Connection, now)
-            if answer is not None:
-                return answer
+
+        async def add(tx: Tx) -> pb.Connection:
             # The lock makes two that add at the same moment see each other's secret.
             if await store.find_connection(tx, organization_id, connection_id, lock=True) is None:
                 raise _no_connection()
@@ -194,9 +189,10 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             sealed = self._vault.seal(added.encode(), organization_id=organization_id, column=SECRET_COLUMN)
             await store.insert_secret(tx, organization_id, connection_id, SealedSecret(self._ids.new(), sealed), now)
             answer = await self._read(tx, organization_id, connection_id)
-            await self._idempotency.keep(tx, organization_id, request, answer)
             tx.after_commit(self._changed)
-        return answer
+            return answer
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Connection, now, add)
 
     async def CreateChannel(
         self, request: pb.CreateChannelRequest, context: grpc.aio.ServicerContext[pb.CreateChannelRequest, pb.Channel]
@@ -217,19 +213,18 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         )
         if channel.board_id is not None:
             await self._check_board(organization_id, channel.board_id)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "CreateChannel", request, pb.Channel, now)
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Channel:
             # The lock keeps the count of channels true, and each inbox with one of them.
             if await store.find_connection(tx, organization_id, channel.connection_id, lock=True) is None:
                 raise _no_connection()
             await self._insert_channel(tx, channel)
             answer = messages.channel_message(channel)
             await self._outbox.add(tx, [messages.channel_created(channel)], now)
-            await self._idempotency.keep(tx, organization_id, request, answer)
             tx.after_commit(self._changed)
-        return answer
+            return answer
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Channel, now, create)
 
     async def UpdateChannel(
         self, request: pb.UpdateChannelRequest, context: grpc.aio.ServicerContext[pb.UpdateChannelRequest, pb.Channel]
@@ -241,10 +236,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         board_id = wire.to_optional_uuid("board_id", request.board_id)
         if board_id is not None:
             await self._check_board(organization_id, board_id)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "UpdateChannel", request, pb.Channel, now)
-            if answer is not None:
-                return answer
+
+        async def update(tx: Tx) -> pb.Channel:
             # The lock lets nobody else take the inbox meanwhile.
             if await store.find_connection(tx, organization_id, connection_id, lock=True) is None:
                 raise _no_connection()
@@ -262,9 +255,9 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 tx.after_commit(self._changed)
             else:
                 after = before
-            answer = messages.channel_message(after)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return messages.channel_message(after)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Channel, now, update)
 
     async def ListChannels(
         self,
@@ -281,7 +274,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             if request.find_one:
                 return pb.ListChannelsResponse(channels=[await self._find_one(tx, organization_id, wanted)])
-            after = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+            after = page.after_id()
             channels = await store.list_channels(tx, organization_id, wanted, after, page.size + 1)
             if not channels and wanted.connection_id is not None:
                 await self._read(tx, organization_id, wanted.connection_id)

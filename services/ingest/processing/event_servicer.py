@@ -54,7 +54,7 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
             reason=request.reason or None,
             contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
         )
-        before = None if page.after is None else wire.to_uuid("page_token", page.after[0])
+        before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
             events = await store.list_events(tx, organization_id, wanted, before, page.size + 1)
         shown, token = page.cut(events, lambda event: (event.id,))
