@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
+from datetime import datetime
 from pathlib import Path
 from typing import Literal
 from uuid import UUID
@@ -32,6 +33,8 @@ ALGORITHM = "EdDSA"
 PERSON_TOKEN_SECONDS = 600
 SERVICE_TOKEN_SECONDS = 120
 CLOCK_SKEW_SECONDS = 10
+STEP_UP_SECONDS = 900
+"""So long after a person showed a second factor they may do what asks for one."""
 CACHED_TOKENS_MAX = 10_000
 ALL_SCOPES = "*"
 SEND_CREDENTIALS = (
@@ -64,6 +67,10 @@ class Caller:
     """Of a service's token, the one service that shall believe it; a person's or a key's is passed on to all."""
     session_id: str = ""
     """Of a person who signed in with a browser; empty where a token was asked for by itself."""
+    mfa_time: float = 0.0
+    """When the person last showed a second factor, in seconds since 1970; 0 where they never did."""
+    mfa_set_up: bool = False
+    """Whether the person had a second factor when the token was signed."""
 
     @property
     def service(self) -> str:
@@ -114,6 +121,8 @@ class TokenSigner:
         scopes: Iterable[str] = (),
         session_id: str = "",
         name: str = "",
+        mfa_time: datetime | None = None,
+        mfa_set_up: bool = False,
     ) -> tuple[str, int]:
         """A token for a person or an API key, which only identity may sign, and its life in seconds."""
         now = int(self._clock.now().timestamp())
@@ -121,6 +130,8 @@ class TokenSigner:
             "iss": self._issuer,
             "sub": principal,
             "sid": session_id,
+            "mfa": int(mfa_time.timestamp()) if mfa_time is not None else 0,
+            "mfs": mfa_set_up,
             "kind": kind,
             "org": str(organization_id),
             "role": role,
@@ -204,6 +215,10 @@ class TokenVerifier:
             raise
         return known
 
+    def check_permission(self, permission: options_pb2.Permission, current: Caller | None) -> None:
+        """Raises as the function of this name does, by the verifier's own clock."""
+        check_permission(permission, current, self._clock.now().timestamp())
+
     def seconds_left(self, verified: Caller) -> float:
         """How long the caller's token will still be believed. Raises Unauthenticated TOKEN_EXPIRED."""
         return self._left(verified, self._clock.now().timestamp())
@@ -245,13 +260,19 @@ class TokenVerifier:
                 name=principal.removeprefix("service:") if kind == "service" else str(claims.get("name", "")),
                 audience=str(claims.get("aud", "")),
                 session_id=str(claims.get("sid", "")),
+                mfa_time=float(claims.get("mfa", 0)),
+                mfa_set_up=bool(claims.get("mfs", False)),
             )
         except (jwt.PyJWTError, KeyError, ValueError, TypeError):
             raise refused from None
 
 
-def check_permission(permission: options_pb2.Permission, current: Caller | None) -> None:
-    """Raises Unauthenticated or PermissionDenied unless one of the ways the contract names is open to the caller."""
+def check_permission(permission: options_pb2.Permission, current: Caller | None, now: float) -> None:
+    """Raises Unauthenticated or PermissionDenied unless one of the ways the contract names is open to the caller.
+
+    A person who has not shown a second factor may do no more than an agent, whatever their role; what asks for a
+    step-up takes one of the last 15 minutes, and no API key.
+    """
     if permission.anonymous:
         return
     if current is None:
@@ -265,6 +286,8 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None)
     if permission.across_organizations:
         raise PermissionDenied("SERVICES_ONLY", "Only services of Prosa may call this.")
     if current.kind == "key":
+        if permission.step_up:
+            raise PermissionDenied("PEOPLE_ONLY", "Only people may do this, with a second factor; no API key.")
         allowed = bool(permission.scope) and (permission.scope in current.scopes or ALL_SCOPES in current.scopes)
         if not allowed:
             raise PermissionDenied(
@@ -276,6 +299,19 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None)
     if permission.role == options_pb2.ROLE_UNSPECIFIED or current.role < permission.role:
         least = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
         raise PermissionDenied("ROLE_TOO_LOW", f"This takes the role {least} or a higher one.", role=least)
+    asked = permission.step_up or permission.role >= options_pb2.ROLE_ADMIN
+    stale = permission.step_up and now - current.mfa_time > STEP_UP_SECONDS
+    if asked and (not current.mfa_time or stale):
+        advice = (
+            "POST /api/v1/session:verify with a code, then call again."
+            if current.mfa_set_up
+            else "Set one up first: POST /api/v1/session/mfa:begin."
+        )
+        raise PermissionDenied(
+            "MFA_REQUIRED",
+            f"This takes a second factor{' of the last 15 minutes' if permission.step_up else ''}. {advice}",
+            setup="false" if current.mfa_set_up else "true",
+        )
 
 
 def _names_none(permission: options_pb2.Permission) -> bool:

@@ -209,7 +209,7 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
             caller = self._verifier.verify(token.strip())
             auth.check_audience(method.name, caller)
             self._check_revoked(caller)
-        auth.check_permission(method.permission, caller)
+        self._verifier.check_permission(method.permission, caller)
         auth.set_caller(caller)
 
     def _check_revoked(self, caller: auth.Caller) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from datetime import UTC, datetime
 
-from chassis.auth import Revocations, TokenVerifier, check_audience, check_permission
+from chassis.auth import Revocations, TokenVerifier, check_audience
 from chassis.errors import InvalidArgument, PermissionDenied, Unavailable
 from chassis.interceptors import permission_of
 from gateway.credentials import Subscriber
@@ -28,7 +28,7 @@ class TokenAuthorizer:
         permission = permission_of(rpc_path)
         if permission is None:
             raise PermissionDenied("PERMISSION_UNDECLARED", f"{rpc_path} declares no permission.")
-        check_permission(permission, caller)
+        self._verifier.check_permission(permission, caller)
         if caller.organization_id is None:
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return Subscriber(caller.organization_id, datetime.fromtimestamp(caller.expire_time, UTC))
@@ -43,5 +43,5 @@ class TokenAuthorizer:
         self._revocations.check(caller)
         permission = permission_of(rpc_path)
         if permission is not None:
-            check_permission(permission, caller)
+            self._verifier.check_permission(permission, caller)
         return str(caller.organization_id or caller.principal)

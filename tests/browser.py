@@ -2,18 +2,40 @@
 
 from __future__ import annotations
 
+import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 import aiohttp
 
+from chassis.clock import Clock
+from services.identity.access import totp
 from tests.world import World
 
 
 def browser_session() -> aiohttp.ClientSession:
     """HTTP with a jar that keeps cookies of an address too; to be closed by whoever opens it."""
     return aiohttp.ClientSession(cookie_jar=aiohttp.CookieJar(unsafe=True), timeout=aiohttp.ClientTimeout(total=60))
+
+
+@dataclass
+class Authenticator:
+    """A person's phone: each code once, so that none is tried twice without meaning it."""
+
+    secret: bytes
+    clock: Clock
+    last_step: int = 0
+
+    @classmethod
+    def of(cls, written: str, clock: Clock) -> Authenticator:
+        """The authenticator that was given a secret."""
+        return cls(base64.b32decode(written + "=" * (-len(written) % 8)), clock)
+
+    def code(self) -> str:
+        """The code of now, or the next one where that was given; of a clock that stands still there are two."""
+        self.last_step = max(self.last_step + 1, totp.step_at(self.clock.now()))
+        return totp.code_of(self.secret, self.last_step)
 
 
 @dataclass
@@ -43,6 +65,15 @@ class Browser:
     async def sign_in(self, email: str, password: str, **fields: Any) -> tuple[int, dict[str, Any]]:
         """Signs in, and keeps the session's token where that went well."""
         return self.kept(await self.call("POST", "/api/v1/session", {"email": email, "password": password, **fields}))
+
+    async def set_up_mfa(self, clock: Clock) -> tuple[Authenticator, list[str]]:
+        """Sets the second factor up; answers the phone that has it, and the recovery codes."""
+        status, begun = await self.call("POST", "/api/v1/session/mfa:begin", {})
+        assert status == 200, begun
+        phone = Authenticator.of(begun["secret"], clock)
+        status, confirmed = await self.call("POST", "/api/v1/session/mfa:confirm", {"mfa_code": phone.code()})
+        assert status == 200, confirmed
+        return phone, confirmed["recovery_codes"]
 
     def kept(self, answered: tuple[int, dict[str, Any]]) -> tuple[int, dict[str, Any]]:
         """The answer, whose session's token is repeated from here on."""

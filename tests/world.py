@@ -117,9 +117,14 @@ class World:
         return self._act(ServiceTokens(self.host.signer(name), organization_id))
 
     def as_user(self, organization_id: UUID, user_role: int = OWNER) -> Act:
-        """Acts as a person with a role."""
+        """Acts as a person with a role, who has just shown a second factor."""
         token, _ = self.host.signer("identity").person_token(
-            kind="user", principal=f"user:{uuid4()}", organization_id=organization_id, role=user_role
+            kind="user",
+            principal=f"user:{uuid4()}",
+            organization_id=organization_id,
+            role=user_role,
+            mfa_time=self.clock.now(),
+            mfa_set_up=True,
         )
         return self._act(FixedToken(token))
 

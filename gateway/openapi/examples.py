@@ -32,6 +32,7 @@ VALUES: dict[str, Any] = {
     "token_type": "Bearer",
     "expires_in": 600,
     "client_secret": "ncrm_…",
+    "mfa_code": "287082",
     "csrf_token": "q3xI6bq0kq5Hq9nO0p2f8l1r3s5t7u9v0w2x4y6z8A0",
     "secret": "ncrm_…",
     "prefix": "ncrm_zBPZ-SB",
@@ -87,6 +88,9 @@ OF_MESSAGE: dict[tuple[str, str], Any] = {
     ("Organization", "name"): "Clínica Sorriso",
     ("Stage", "position"): 1,
     ("Suppression", "reason"): "asked to stop",
+    ("MfaSetup", "secret"): "GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ",
+    ("MfaSetup", "provisioning_uri"): "otpauth://totp/Prosa:ana%40example.com?secret=GEZDGNBVGY3TQOJQ…",
+    ("MfaSetup", "qr_svg"): "<svg …",
     ("Token", "access_token"): "eyJhbGciOiJFZERTQSJ9.…",
 }
 

@@ -32,6 +32,9 @@ GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (
     (DeclaredError("UNAUTHENTICATED", "API_KEY_INVALID"), "The API key is not known, or was revoked."),
     (DeclaredError("PERMISSION_DENIED", "ROLE_TOO_LOW"), "The person's role does not suffice."),
     (DeclaredError("PERMISSION_DENIED", "SCOPE_MISSING"), "The API key lacks the scope."),
+    (DeclaredError("PERMISSION_DENIED", "MFA_REQUIRED"), "A person must show a second factor first."),
+    (DeclaredError("PERMISSION_DENIED", "CSRF_INVALID"), "A browser's write without X-Prosa-Csrf, or of another site."),
+    (DeclaredError("UNAUTHENTICATED", "SESSION_ENDED"), "The browser's session has ended; sign in again."),
     (DeclaredError("UNAVAILABLE", "SERVICE_UNAVAILABLE"), "A service is away; Retry-After says when to come again."),
     (DeclaredError("DEADLINE_EXCEEDED", "DEADLINE_EXCEEDED"), "It took too long."),
 )
@@ -120,7 +123,8 @@ def describe_permission(permission: options_pb2.Permission) -> str:
     ways = []
     if permission.role:
         role = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
-        ways.append(f"a person with the role {role} or above")
+        shown = " who has shown a second factor within 15 minutes" if permission.step_up else ""
+        ways.append(f"a person with the role {role} or above{shown}")
     if permission.scope:
         ways.append(f"an API key with the scope {permission.scope}")
     return f"May be called by {' or '.join(ways)}." if ways else "Only services of Prosa may call this."

@@ -26,7 +26,7 @@ FIRST_CALL = "EnsureContact"
 GET_A_KEY = (
     "1. Get a key. Whoever runs Prosa makes one, and sees it once: `prosa api-key create --name n8n --scope '*'`. With "
     "`prosa up --demo` there is one already: `api_key` in its `bootstrap.json`. Over HTTP a person with the role "
-    "admin makes keys, by the token that signing in answers; a key cannot make keys:"
+    "admin makes keys, by the token that signing in with a second factor (mfa_code) answers; a key cannot make keys:"
 )
 ENSURE_FIRST = (
     "2. Ensure the contact. The contact, the deal and the canonical key of whoever wrote, in one call, as often as you "

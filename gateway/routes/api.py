@@ -14,7 +14,7 @@ from google.protobuf.message import Message
 
 from chassis.errors import Unauthenticated
 from gateway.bodies import Bodies
-from gateway.credentials import Authorizer, Credentials
+from gateway.credentials import Authorizer, Credentials, by_header
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BODY_TIMEOUT_SECONDS,
@@ -72,13 +72,17 @@ def _handler(
     async def handle(request: web.Request) -> web.StreamResponse:
         # Who calls is known before a byte of the body is read, and that it is no page of another site.
         token = await credentials.token(request, by_cookie=not anonymous)
-        if cookie_out:
+        if cookie_out and not by_header(request):
             sessions.refuse_open_line(request)
         if anonymous and cookie_in:
             await sessions.check_end(request)
         elif anonymous and cookie_out:
             sessions.refuse_foreign_write(request)
-        allowance = allowances.of(request, token, binding.rpc_path, anonymous=anonymous)
+        try:
+            allowance = allowances.of(request, token, binding.rpc_path, anonymous=anonymous)
+        except Unauthenticated:
+            credentials.refused(request)
+            raise
         body = await read_body(bodies, request, allowance)
         try:
             message = binding.read(

@@ -10,6 +10,7 @@ from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
 from services.identity.access.passwords import Passwords
+from services.identity.access.second_factor import SecondFactor
 from services.identity.access.servicer import AccessServicer
 from services.identity.access.session_servicer import SessionServicer
 from services.identity.access.sessions import Sessions
@@ -26,7 +27,9 @@ async def start(process: Process) -> None:
         db, outbox, idempotency, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
     )
     passwords = Passwords()
-    sign_in = SignIn(db, clock, passwords)
+    vault = process.vault()
+    sign_in, second_factor = SignIn(db, clock, passwords), SecondFactor(db, clock, vault, os.urandom)
+    sessions = Sessions(db, outbox, clock, ids, process.signer, os.urandom)
     access = AccessServicer(
         db,
         outbox,
@@ -34,9 +37,10 @@ async def start(process: Process) -> None:
         clock,
         ids,
         process.signer,
-        process.vault(),
+        vault,
         passwords,
         sign_in,
+        second_factor,
         os.urandom,
     )
     process.serve(
@@ -51,7 +55,7 @@ async def start(process: Process) -> None:
     )
     process.serve(
         add_SessionServiceServicer_to_server,
-        SessionServicer(db, clock, Sessions(db, outbox, clock, ids, process.signer, os.urandom), sign_in),
+        SessionServicer(db, clock, sessions, sign_in, second_factor),
         session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     )
     process.maintain()

@@ -14,6 +14,8 @@ from tests.isolation.filling import Filled, Party, plain_url
 from tests.world import role_url
 
 SCHEMAS = list(SERVICES)
+BY_MEMBERSHIP = frozenset({"identity.users", "identity.mfa_factors", "identity.recovery_codes"})
+"""What is a user's is of no organization; a transaction sees it of those who are members of its own."""
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}
 
 Connection = psycopg.Connection[dict[str, Any]]
@@ -102,7 +104,7 @@ def tables_of_organizations(admin: Connection, filled: Filled) -> list[Table]:
             of_a, of_b = (f"organization_id = '{party.organization_id}'" for party in (filled.a, filled.b))
             id_of_a = str(filled.a.organization_id)
             tables.append(Table(service, name, kind == "v", "organization_id", of_a, of_b, id_of_a))
-        elif full_name == "identity.users":
+        elif full_name in BY_MEMBERSHIP:
             users = [_members(admin, party) for party in (filled.a, filled.b)]
             of_a, of_b = (f"user_id = any ('{{{','.join(ids)}}}'::uuid[])" for ids in users)
             tables.append(Table(service, name, False, "user_id", of_a, of_b, users[0][0]))

@@ -21,6 +21,11 @@ import prosa.v1
 from prosa.v1 import options_pb2
 
 GENERATED = Path(next(iter(prosa.v1.__path__))).parent
+_SESSION = "/prosa.identity.v1.SessionService/"
+TAKING_CODES = frozenset({f"{_SESSION}ConfirmMfaSetup", f"{_SESSION}VerifySession"})
+"""RPCs that take a code of the caller's authenticator; tests/integration/identity shows them with right ones."""
+OF_THE_PERSON = TAKING_CODES | {f"{_SESSION}BeginMfaSetup", f"{_SESSION}SwitchOrganization"}
+"""RPCs about the calling person alone, whose session and second factor are found by the person's own ids."""
 STREAMED_MAX = 100
 STREAM_SECONDS = 10.0
 STREAM_IDLE_SECONDS = 0.25

@@ -66,6 +66,9 @@ class Party:
     webhook_secret: str
     session_secret: str
     """Of the owner's browser."""
+    owner_id: str
+    session_id: str
+    """Of the owner's other browser, whose secret nobody needs."""
 
 
 @dataclass(frozen=True)
@@ -153,9 +156,11 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         )
         for wish in ("kept", "lost", "spare")
     }
-    browser = await (
-        world.as_nobody().stub(SessionServiceStub).SignIn(session_pb.SignInRequest(email=email, password=PASSWORD))
-    )
+    sign_in = world.as_nobody().stub(SessionServiceStub).SignIn
+    browser, other = [
+        await sign_in(session_pb.SignInRequest(email=email, password=PASSWORD)) for _ in ("office", "home")
+    ]
+    await _begin_second_factor(world, email)
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
     connections = world.as_user(organization_id).stub(ConnectionServiceStub)
     secret = f"{SECRET}-{name}"
@@ -182,8 +187,27 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         account_id,
         secret,
         browser.session_secret,
+        other.user_id,
+        other.session_id,
     )
     return harness, party
+
+
+async def _begin_second_factor(world: World, email: str) -> None:
+    """The owner has begun to set one up, and has a recovery code from elsewhere: the password still signs in alone."""
+    token = await (
+        world.as_nobody()
+        .stub(AccessServiceStub)
+        .CreateSession(access_pb.CreateSessionRequest(email=email, password=PASSWORD))
+    )
+    owner = world.with_token(token.access_token).stub(SessionServiceStub)
+    await owner.BeginMfaSetup(session_pb.BeginMfaSetupRequest())
+    await world.rows(
+        "insert into identity.recovery_codes (user_id, code_hash, create_time)"
+        " select user_id, %s, now() from identity.users where email = %s returning 1",
+        email.encode(),
+        email,
+    )
 
 
 async def _receive(harness: Harness, name: str) -> None:

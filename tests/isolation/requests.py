@@ -317,6 +317,15 @@ def _sign_out(_target: Party, _caller: Party) -> Message:
     return session_service_pb2.SignOutRequest()
 
 
+def _setup_code(_target: Party, _caller: Party) -> Message:
+    """A wrong one: who calls has no second factor, and shall have none by this."""
+    return session_service_pb2.ConfirmMfaSetupRequest(mfa_code="000000")
+
+
+def _step_up_code(_target: Party, _caller: Party) -> Message:
+    return session_service_pb2.VerifySessionRequest(mfa_code="000000")
+
+
 def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
@@ -362,11 +371,13 @@ def _place(target: Party) -> Message:
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
+    "prosa.identity.v1.ConfirmMfaSetupRequest": _setup_code,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
     "prosa.identity.v1.ExchangeSessionRequest": _cookie,
     "prosa.identity.v1.RevokeApiKeyRequest": _revoke,
     "prosa.identity.v1.SignInRequest": _sign_in,
     "prosa.identity.v1.SignOutRequest": _sign_out,
+    "prosa.identity.v1.VerifySessionRequest": _step_up_code,
     "prosa.identity.v1.UpdateOrganizationRequest": _home,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,

@@ -17,7 +17,14 @@ import pytest_asyncio
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from chassis import auth, interceptors, process
-from chassis.auth import ALL_SCOPES, ISSUERS, PERSON_TOKEN_SECONDS, SERVICE_TOKEN_SECONDS, TokenSigner
+from chassis.auth import (
+    ALL_SCOPES,
+    ISSUERS,
+    PERSON_TOKEN_SECONDS,
+    SERVICE_TOKEN_SECONDS,
+    STEP_UP_SECONDS,
+    TokenSigner,
+)
 from chassis.clock import Clock, SettableClock
 from chassis.migrations import SERVICES
 from prosa.v1 import options_pb2
@@ -42,6 +49,8 @@ class Somebody:
     role: int = 0
     scopes: frozenset[str] = frozenset()
     service: str = ""
+    factor: str = ""
+    """Of a person, the second factor that was shown: "fresh", "old" or none."""
     bound: bool = True
     """False for a service that names no organization."""
 
@@ -59,7 +68,12 @@ class Somebody:
         if permission.across_organizations:
             return DENIED
         if self.role:
-            return ALLOWED if 0 < permission.role <= self.role else DENIED
+            if not 0 < permission.role <= self.role:
+                return DENIED
+            asked = permission.step_up or permission.role >= ADMIN
+            return DENIED if (asked and self.factor == "") or (permission.step_up and self.factor == "old") else ALLOWED
+        if permission.step_up:
+            return DENIED
         return ALLOWED if permission.scope and self.scopes & {permission.scope, ALL_SCOPES} else DENIED
 
 
@@ -70,21 +84,35 @@ class Tokens:
         self._world = world
         self.organization_id = organization_id
 
-    def person(self, *, role: int = 0, scopes: tuple[str, ...] = (), signer: TokenSigner | None = None) -> str:
+    def person(
+        self,
+        *,
+        role: int = 0,
+        scopes: tuple[str, ...] = (),
+        signer: TokenSigner | None = None,
+        factor: str = "fresh",
+    ) -> str:
         """A token as identity signs it for a person, or for a key where there is no role."""
         kind = "user" if role else "key"
+        age = timedelta(seconds=0 if factor == "fresh" else STEP_UP_SECONDS + 1)
         token, _ = (signer or self._world.host.signer("identity")).person_token(
             kind="user" if role else "key",
             principal=f"{kind}:{uuid4()}",
             organization_id=self.organization_id,
             role=role,
             scopes=scopes,
+            mfa_time=self._world.clock.now() - age if role and factor else None,
+            mfa_set_up=bool(role and factor),
         )
         return token
 
     def everybody(self) -> list[Somebody]:
         """Nobody, each role, each scope, all scopes, no scope, and each service with and without an organization."""
-        people = [Somebody(name, self.person(role=role), role=role) for name, role in ROLES.items()]
+        people = [
+            Somebody(f"{name} {factor}", self.person(role=role, factor=factor), role=role, factor=factor)
+            for name, role in ROLES.items()
+            for factor in ("fresh", "old", "")
+        ]
         scopes = [(scope,) for scope in (*all_scopes(), ALL_SCOPES)]
         keys = [Somebody(f"key {given}", self.person(scopes=given), scopes=frozenset(given)) for given in [*scopes, ()]]
         services = [

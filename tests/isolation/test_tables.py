@@ -10,6 +10,7 @@ from psycopg import errors
 
 from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, owner, role
 from tests.isolation.catalogue import (
+    BY_MEMBERSHIP,
     SCHEMAS,
     Connection,
     Table,
@@ -41,9 +42,6 @@ TECHNICAL_TABLES = {
     "sign_in_failures": "failed sign-ins by a hash of the e-mail, for processes of the release before",
 }
 """The tables of which no row belongs to an organization, and what they hold."""
-
-BY_MEMBERSHIP = {"identity.users"}
-"""A user is of no organization; a transaction sees those who are members of its own."""
 
 POSITIONS = "TABLE(pending_position bigint, pending_organization_id uuid, pending_event_time timestamp with time zone)"
 

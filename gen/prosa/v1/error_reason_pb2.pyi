@@ -201,6 +201,13 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SESSION_ENDED: _ErrorReason.ValueType  # 81
     """UNAUTHENTICATED: the session has ended; sign in again. Example: it was revoked, or rested for 7 days."""
+    ERROR_REASON_MFA_REQUIRED: _ErrorReason.ValueType  # 78
+    """PERMISSION_DENIED: a person must show a second factor of the last 15 minutes; metadata "setup" is "true" where none
+    is set up yet. Example: an admin connects a number an hour after signing in; POST /api/v1/session:verify, then
+    again.
+    """
+    ERROR_REASON_PEOPLE_ONLY: _ErrorReason.ValueType  # 79
+    """PERMISSION_DENIED: only people may do this, whatever scopes an API key has. Example: a key merges two contacts."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -384,4 +391,11 @@ form on a foreign page.
 """
 ERROR_REASON_SESSION_ENDED: ErrorReason.ValueType  # 81
 """UNAUTHENTICATED: the session has ended; sign in again. Example: it was revoked, or rested for 7 days."""
+ERROR_REASON_MFA_REQUIRED: ErrorReason.ValueType  # 78
+"""PERMISSION_DENIED: a person must show a second factor of the last 15 minutes; metadata "setup" is "true" where none
+is set up yet. Example: an admin connects a number an hour after signing in; POST /api/v1/session:verify, then
+again.
+"""
+ERROR_REASON_PEOPLE_ONLY: ErrorReason.ValueType  # 79
+"""PERMISSION_DENIED: only people may do this, whatever scopes an API key has. Example: a key merges two contacts."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

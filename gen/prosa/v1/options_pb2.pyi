@@ -80,6 +80,7 @@ class Permission(_message.Message):
     SERVICES_FIELD_NUMBER: _builtins.int
     ANONYMOUS_FIELD_NUMBER: _builtins.int
     ACROSS_ORGANIZATIONS_FIELD_NUMBER: _builtins.int
+    STEP_UP_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """The least role a person must have; unset: no person may call."""
     scope: _builtins.str
@@ -88,6 +89,11 @@ class Permission(_message.Message):
     """True where the caller cannot have a token yet."""
     across_organizations: _builtins.bool
     """True for a batch that names the organization in each item; only services may call those."""
+    step_up: _builtins.bool
+    """True for what a person may do only within 15 minutes of showing a second factor; else PERMISSION_DENIED
+    MFA_REQUIRED. API keys are refused with PERMISSION_DENIED PEOPLE_ONLY; services named here pass, and what they did
+    is audited.
+    """
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The services that may call with a token of their own, among them "gateway" and "cli"."""
@@ -100,10 +106,11 @@ class Permission(_message.Message):
         services: _abc.Iterable[_builtins.str] | None = ...,
         anonymous: _builtins.bool = ...,
         across_organizations: _builtins.bool = ...,
+        step_up: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_organizations", b"across_organizations", "anonymous", b"anonymous", "role", b"role", "scope", b"scope", "services", b"services"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_organizations", b"across_organizations", "anonymous", b"anonymous", "role", b"role", "scope", b"scope", "services", b"services", "step_up", b"step_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

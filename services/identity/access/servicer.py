@@ -35,6 +35,7 @@ from services.identity.access.domain import ApiKey, Organization
 from services.identity.access.guesses import Places
 from services.identity.access.passwords import Passwords
 from services.identity.access.scopes import existing_scopes
+from services.identity.access.second_factor import SecondFactor
 from services.identity.access.sign_in import SignIn
 from services.identity.contacts import people
 
@@ -60,12 +61,13 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         vault: Vault,
         passwords: Passwords,
         sign_in: SignIn,
+        second_factor: SecondFactor,
         random_bytes: Callable[[int], bytes],
     ) -> None:
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
-        self._sign_in = sign_in
+        self._sign_in, self._second_factor = sign_in, second_factor
         self._key_places = Places(
             refusal=_key_guesses_limited,
             total=access_domain.KEY_LOOKUPS_AT_ONCE_MAX,
@@ -275,6 +277,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             wire.to_optional_uuid("organization_id", request.organization_id),
             client_network.get(),
         )
+        mfa_time = await self._second_factor.at_sign_in(signed_in.user_id, request.mfa_code, client_network.get())
         chosen = signed_in.memberships[0]
         token, seconds = self._signer.person_token(
             kind="user",
@@ -282,6 +285,8 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             organization_id=chosen.organization_id,
             role=options_pb2.Role.Value(f"ROLE_{chosen.role}"),
             name=people.clean(request.email).lower(),
+            mfa_time=mfa_time,
+            mfa_set_up=mfa_time is not None,
         )
         return _token(token, seconds, chosen.organization_id)
 

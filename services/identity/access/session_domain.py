@@ -24,6 +24,8 @@ EXCHANGES_AT_ONCE_MAX = 500
 EXCHANGES_PER_NETWORK_MAX = 64
 ENDED_COOKIE = "-"
 """In the place of a secret: the browser shall forget its cookie."""
+MFA_ROLES = frozenset({"ADMIN", "OWNER"})
+"""Who holds one of them does no more than an agent until a second factor was shown; see ``auth.check_permission``."""
 CSRF_PURPOSE = "csrf_token of a session"
 
 
@@ -38,12 +40,19 @@ class Session:
     previous_secret_hash: bytes | None
     previous_end_time: datetime | None
     mfa_time: datetime | None
+    previous_mfa_time: datetime | None
     create_time: datetime
     last_use_time: datetime
     end_time: datetime
     ended_time: datetime | None
     email: str
     role: str
+    mfa_set_up: bool
+
+    @property
+    def mfa_setup_required(self) -> bool:
+        """Whether the role asks for a second factor and the person has none."""
+        return self.role in MFA_ROLES and not self.mfa_set_up
 
     @property
     def expire_time(self) -> datetime:
@@ -61,6 +70,10 @@ class Session:
             and self.previous_end_time is not None
             and now < self.previous_end_time
         )
+
+    def mfa_time_of(self, secret_hash: bytes) -> datetime | None:
+        """When a second factor was shown, as the secret may know it: the one before gains nothing by a step-up."""
+        return self.mfa_time if secret_hash == self.secret_hash else self.previous_mfa_time
 
     def lasts(self, now: datetime) -> bool:
         """Whether it has not ended."""

@@ -10,8 +10,10 @@ from services.identity.access.session_domain import Belonging, Session
 
 _SESSION = (
     "session.session_id, session.organization_id, session.user_id, session.secret_hash,"
-    " session.previous_secret_hash, session.previous_end_time, session.mfa_time, session.create_time,"
-    " session.last_use_time, session.end_time, session.ended_time, person.email, member.role"
+    " session.previous_secret_hash, session.previous_end_time, session.mfa_time,"
+    " session.previous_mfa_time, session.create_time,"
+    " session.last_use_time, session.end_time, session.ended_time, person.email, member.role,"
+    " factor.user_id is not null"
 )
 
 
@@ -28,6 +30,7 @@ async def find_session(tx: Tx, session_id: UUID, *, lock: bool = False) -> Sessi
         f"select {_SESSION} from identity.sessions session"
         " join identity.members member using (organization_id, user_id)"
         " join identity.users person using (user_id)"
+        " left join identity.mfa_factors factor on factor.user_id = session.user_id and factor.setup_time is not null"
         f" where session.session_id = %(id)s{' for update of session' if lock else ''}",
         {"id": session_id},
     )
@@ -78,6 +81,32 @@ async def note_use(tx: Tx, session_id: UUID, now: datetime) -> None:
     await tx.execute(
         "update identity.sessions set last_use_time = greatest(last_use_time, %(now)s) where session_id = %(id)s",
         {"id": session_id, "now": now},
+    )
+
+
+async def renew_session(
+    tx: Tx,
+    session_id: UUID,
+    *,
+    secret_hash: bytes,
+    previous_end_time: datetime,
+    organization_id: UUID,
+    mfa_time: datetime | None,
+) -> None:
+    """Gives a session another secret, an organization and a time of the second factor; the secret before is taken for
+    a moment longer."""
+    await tx.execute(
+        "update identity.sessions set secret_hash = %(secret_hash)s, previous_secret_hash = secret_hash,"
+        " previous_end_time = %(previous_end_time)s, previous_mfa_time = mfa_time,"
+        " organization_id = %(organization_id)s, mfa_time = %(mfa_time)s"
+        " where session_id = %(id)s",
+        {
+            "id": session_id,
+            "secret_hash": secret_hash,
+            "previous_end_time": previous_end_time,
+            "organization_id": organization_id,
+            "mfa_time": mfa_time,
+        },
     )
 
 

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import NamedTuple
 from uuid import UUID
 
 from chassis import wire
-from chassis.auth import TokenSigner
+from chassis.auth import STEP_UP_SECONDS, TokenSigner
 from chassis.clock import Clock
 from chassis.db import Database, Tx, scope
 from chassis.errors import Unauthenticated
@@ -21,6 +21,7 @@ from services.identity.access import session_store
 from services.identity.access import store as access_store
 from services.identity.access.session_domain import (
     CSRF_PURPOSE,
+    SECRET_OVERLAP,
     SESSION_LIFE,
     SESSIONS_PER_USER_MAX,
     USE_NOTED_EVERY,
@@ -28,6 +29,8 @@ from services.identity.access.session_domain import (
     draw_session_secret,
     session_secret_hash,
 )
+
+STEP_UP = timedelta(seconds=STEP_UP_SECONDS)
 
 
 class Opened(NamedTuple):
@@ -53,7 +56,9 @@ class Sessions:
         self._db, self._outbox, self._clock, self._ids = db, outbox, clock, ids
         self._signer, self._random_bytes = signer, random_bytes
 
-    async def begin(self, tx: Tx, user_id: UUID, organization_ids: list[UUID], now: datetime) -> pb.Session:
+    async def begin(
+        self, tx: Tx, user_id: UUID, organization_ids: list[UUID], mfa_time: datetime | None, now: datetime
+    ) -> pb.Session:
         """A new session, in the organization of these that was used last, else in the first."""
         await access_store.lock_name(tx, f"sessions/{user_id}")
         await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
@@ -68,7 +73,7 @@ class Sessions:
             organization_id=chosen,
             user_id=user_id,
             secret_hash=session_secret_hash(secret),
-            mfa_time=None,
+            mfa_time=mfa_time,
             now=now,
             end_time=now + SESSION_LIFE,
         )
@@ -92,10 +97,40 @@ class Sessions:
             principal=f"user:{session.user_id}",
             organization_id=session.organization_id,
             role=role_number(session.role),
-            session_id=str(session.id),
             name=session.email,
+            session_id=str(session.id),
+            mfa_time=session.mfa_time_of(secret_hash),
+            mfa_set_up=session.mfa_set_up,
         )
         return Opened(session, token, seconds)
+
+    async def renew(
+        self,
+        tx: Tx,
+        session: Session,
+        *,
+        now: datetime,
+        organization_id: UUID | None = None,
+        mfa_time: datetime | None = None,
+    ) -> pb.Session:
+        """The session with another secret, in another organization or with a second factor just shown.
+
+        So no gateway that remembers the secret before goes on with what that one was good for.
+        """
+        secret = draw_session_secret(self._random_bytes)
+        await session_store.renew_session(
+            tx,
+            session.id,
+            secret_hash=session_secret_hash(secret),
+            previous_end_time=now + SECRET_OVERLAP,
+            organization_id=organization_id or session.organization_id,
+            mfa_time=mfa_time or session.mfa_time,
+        )
+        renewed = await session_store.find_session(tx, session.id)
+        assert renewed is not None, "the person is a member of the organization"
+        message = await self.message(tx, renewed)
+        message.session_secret = secret
+        return message
 
     async def end(self, secret: str) -> None:
         """Ends the session of a cookie; whose cookie opens nothing any more has nothing to end."""
@@ -107,10 +142,10 @@ class Sessions:
             if await session_store.end_session(tx, session.id, now):
                 await self._revoke(tx, session.organization_id, session.id, now)
 
-    async def current(self, tx: Tx, session_id: UUID, user_id: UUID) -> Session:
+    async def current(self, tx: Tx, session_id: UUID, user_id: UUID, *, lock: bool = False) -> Session:
         """The caller's own session. Raises Unauthenticated SESSION_ENDED."""
         await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
-        session = await session_store.find_session(tx, session_id)
+        session = await session_store.find_session(tx, session_id, lock=lock)
         if session is None or session.user_id != user_id or not session.lasts(self._clock.now()):
             raise session_ended()
         return session
@@ -125,6 +160,9 @@ class Sessions:
             role=role_number(session.role),
             organizations=await self.belongings(tx, session.user_id),
             csrf_token=self.csrf_token(session.id),
+            mfa_setup_required=session.mfa_setup_required,
+            mfa_set_up=session.mfa_set_up,
+            step_up_end_time=wire.to_timestamp(session.mfa_time and session.mfa_time + STEP_UP),
             create_time=wire.to_timestamp(session.create_time),
             expire_time=wire.to_timestamp(session.expire_time),
         )

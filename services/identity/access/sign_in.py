@@ -99,7 +99,8 @@ class SignIn:
             return await access_store.signed_in_since(tx, email, network, since)
 
 
-def _limited(seconds: int) -> ResourceExhausted:
+def limited(seconds: int) -> ResourceExhausted:
+    """SIGN_IN_LIMITED."""
     return ResourceExhausted(
         "SIGN_IN_LIMITED",
         "Too many sign-ins at once, or too many with a wrong password. Try again in a moment.",
@@ -109,7 +110,7 @@ def _limited(seconds: int) -> ResourceExhausted:
 
 def _places(total: int, per_holder: int, failures_free: int) -> Places:
     return Places(
-        refusal=_limited,
+        refusal=limited,
         total=total,
         per_network=per_holder,
         failures_free=failures_free,

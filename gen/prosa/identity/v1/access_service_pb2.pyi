@@ -434,20 +434,24 @@ class CreateSessionRequest(_message.Message):
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    MFA_CODE_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     password: _builtins.str
     organization_id: _builtins.str
     """Which organization, for a user of several; the first by name when empty."""
+    mfa_code: _builtins.str
+    """The six digits of the authenticator, or a recovery code; needed where a second factor is set up."""
     def __init__(
         self,
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
         organization_id: _builtins.str = ...,
+        mfa_code: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "organization_id", b"organization_id", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "mfa_code", b"mfa_code", "organization_id", b"organization_id", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -150,9 +150,11 @@ class AccessServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def CreateSession(self, request, context):
-        """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
-        whatever was tried before; a wrong one later each time.
-        Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """Signs a person in by e-mail and password and answers a token of 10 minutes, for programs: a browser calls
+        SessionService.SignIn. The right password is answered at once, whatever was tried before; a wrong one later each
+        time.
+        Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID;
+        RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -54,9 +54,11 @@ class AccessServiceStub:
     Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
     """
     CreateSession: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateSessionRequest, _access_service_pb2.Token]
-    """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
-    whatever was tried before; a wrong one later each time.
-    Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """Signs a person in by e-mail and password and answers a token of 10 minutes, for programs: a browser calls
+    SessionService.SignIn. The right password is answered at once, whatever was tried before; a wrong one later each
+    time.
+    Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID;
+    RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     ListRevocations: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ListRevocationsRequest, _access_service_pb2.ListRevocationsResponse]
     """Answers what was revoked in the last 10 minutes; every process asks every 20 s."""
@@ -87,9 +89,11 @@ class AccessServiceAsyncStub(AccessServiceStub):
     Errors: UNAUTHENTICATED API_KEY_INVALID; RESOURCE_EXHAUSTED KEY_GUESSES_LIMITED.
     """
     CreateSession: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateSessionRequest, _access_service_pb2.Token]  # type: ignore[assignment]
-    """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
-    whatever was tried before; a wrong one later each time.
-    Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """Signs a person in by e-mail and password and answers a token of 10 minutes, for programs: a browser calls
+    SessionService.SignIn. The right password is answered at once, whatever was tried before; a wrong one later each
+    time.
+    Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID;
+    RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     ListRevocations: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListRevocationsRequest, _access_service_pb2.ListRevocationsResponse]  # type: ignore[assignment]
     """Answers what was revoked in the last 10 minutes; every process asks every 20 s."""
@@ -171,9 +175,11 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateSessionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.Token, _abc.Awaitable[_access_service_pb2.Token]]:
-        """Signs a person in by e-mail and password and answers a token of 10 minutes. The right password is answered at once,
-        whatever was tried before; a wrong one later each time.
-        Errors: UNAUTHENTICATED CREDENTIALS_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """Signs a person in by e-mail and password and answers a token of 10 minutes, for programs: a browser calls
+        SessionService.SignIn. The right password is answered at once, whatever was tried before; a wrong one later each
+        time.
+        Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID;
+        RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
 
     @_abc_1.abstractmethod

@@ -71,6 +71,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
     ERROR_REASON_LOCALE_INVALID: _ErrorReason.ValueType  # 37
     """INVALID_ARGUMENT: no locale. Example: "Portuguese" instead of "pt-BR"."""
+    ERROR_REASON_MFA_CODE_MISSING: _ErrorReason.ValueType  # 22
+    """UNAUTHENTICATED: the password is right, and a second factor is set up: send mfa_code too. Example: a sign-in with
+    e-mail and password alone.
+    """
+    ERROR_REASON_MFA_CODE_INVALID: _ErrorReason.ValueType  # 23
+    """PERMISSION_DENIED: the code is wrong, too old, or was used before. Example:
+    the same six digits twice.
+    """
+    ERROR_REASON_MFA_ALREADY_SET_UP: _ErrorReason.ValueType  # 24
+    """FAILED_PRECONDITION: a second factor is set up already. Example: BeginMfaSetup by somebody who has an
+    authenticator.
+    """
+    ERROR_REASON_MFA_SETUP_NOT_BEGUN: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: no set-up was begun in the last 15 minutes. Example: ConfirmMfaSetup after lunch."""
+    ERROR_REASON_NOT_A_MEMBER: _ErrorReason.ValueType  # 29
+    """PERMISSION_DENIED: the person is no member of that organization. Example: SwitchOrganization after being removed."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -124,4 +140,20 @@ ERROR_REASON_IDENTITIES_LIMITED: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: a sixth WhatsApp number, or id of another kind, for one contact."""
 ERROR_REASON_LOCALE_INVALID: ErrorReason.ValueType  # 37
 """INVALID_ARGUMENT: no locale. Example: "Portuguese" instead of "pt-BR"."""
+ERROR_REASON_MFA_CODE_MISSING: ErrorReason.ValueType  # 22
+"""UNAUTHENTICATED: the password is right, and a second factor is set up: send mfa_code too. Example: a sign-in with
+e-mail and password alone.
+"""
+ERROR_REASON_MFA_CODE_INVALID: ErrorReason.ValueType  # 23
+"""PERMISSION_DENIED: the code is wrong, too old, or was used before. Example:
+the same six digits twice.
+"""
+ERROR_REASON_MFA_ALREADY_SET_UP: ErrorReason.ValueType  # 24
+"""FAILED_PRECONDITION: a second factor is set up already. Example: BeginMfaSetup by somebody who has an
+authenticator.
+"""
+ERROR_REASON_MFA_SETUP_NOT_BEGUN: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: no set-up was begun in the last 15 minutes. Example: ConfirmMfaSetup after lunch."""
+ERROR_REASON_NOT_A_MEMBER: ErrorReason.ValueType  # 29
+"""PERMISSION_DENIED: the person is no member of that organization. Example: SwitchOrganization after being removed."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -29,7 +29,7 @@ from prosa.identity.v1 import access_service_pb2 as prosa_dot_identity_dot_v1_do
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prosa/identity/v1/session_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&prosa/identity/v1/access_service.proto\x1a\x16prosa/v1/options.proto\"\xad\x03\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x1c\n\x04role\x18\x05 \x01(\x0e\x32\x0e.prosa.v1.Role\x12=\n\rorganizations\x18\x06 \x03(\x0b\x32&.prosa.identity.v1.SessionOrganization\x12\x12\n\ncsrf_token\x18\x07 \x01(\t\x12\x1a\n\x12mfa_setup_required\x18\x08 \x01(\x08\x12\x12\n\nmfa_set_up\x18\t \x01(\x08\x12\x34\n\x10step_up_end_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0esession_secret\x18\r \x01(\tB\x04\xa8\xbb\x18\x01\"Z\n\x13SessionOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\"a\n\rSignInRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xc0\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\x13\n\x11GetSessionRequest\".\n\x0eSignOutRequest\x12\x1c\n\x0esession_secret\x18\x01 \x01(\tB\x04\xa8\xbb\x18\x01\"/\n\x0fSignOutResponse\x12\x1c\n\x0esession_secret\x18\x01 \x01(\tB\x04\xa8\xbb\x18\x01\"<\n\x16\x45xchangeSessionRequest\x12\"\n\x0esession_secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"c\n\x10\x45xchangedSession\x12\'\n\x05token\x18\x01 \x01(\x0b\x32\x18.prosa.identity.v1.Token\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\ncsrf_token\x18\x03 \x01(\t2\xce\x03\n\x0eSessionService\x12h\n\x06SignIn\x12 .prosa.identity.v1.SignInRequest\x1a\x1a.prosa.identity.v1.Session\" \xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/session:\x01*\x12m\n\nGetSession\x12$.prosa.identity.v1.GetSessionRequest\x1a\x1a.prosa.identity.v1.Session\"\x1d\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/session\x12o\n\x07SignOut\x12!.prosa.identity.v1.SignOutRequest\x1a\".prosa.identity.v1.SignOutResponse\"\x1d\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11*\x0f/api/v1/session\x12r\n\x0f\x45xchangeSession\x12).prosa.identity.v1.ExchangeSessionRequest\x1a#.prosa.identity.v1.ExchangedSession\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\'prosa/identity/v1/session_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a&prosa/identity/v1/access_service.proto\x1a\x16prosa/v1/options.proto\"\xad\x03\n\x07Session\x12\x12\n\nsession_id\x18\x01 \x01(\t\x12\x0f\n\x07user_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\x12\x1c\n\x04role\x18\x05 \x01(\x0e\x32\x0e.prosa.v1.Role\x12=\n\rorganizations\x18\x06 \x03(\x0b\x32&.prosa.identity.v1.SessionOrganization\x12\x12\n\ncsrf_token\x18\x07 \x01(\t\x12\x1a\n\x12mfa_setup_required\x18\x08 \x01(\x08\x12\x12\n\nmfa_set_up\x18\t \x01(\x08\x12\x34\n\x10step_up_end_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x63reate_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x1c\n\x0esession_secret\x18\r \x01(\tB\x04\xa8\xbb\x18\x01\"Z\n\x13SessionOrganization\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\"|\n\rSignInRequest\x12\x19\n\x05\x65mail\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x03\x18\xc0\x02\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x19\n\x08mfa_code\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x0forganization_id\x18\x04 \x01(\t\"\x13\n\x11GetSessionRequest\".\n\x0eSignOutRequest\x12\x1c\n\x0esession_secret\x18\x01 \x01(\tB\x04\xa8\xbb\x18\x01\"/\n\x0fSignOutResponse\x12\x1c\n\x0esession_secret\x18\x01 \x01(\tB\x04\xa8\xbb\x18\x01\"3\n\x14VerifySessionRequest\x12\x1b\n\x08mfa_code\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x06\x18@\">\n\x19SwitchOrganizationRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\"\x16\n\x14\x42\x65ginMfaSetupRequest\"D\n\x08MfaSetup\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12\x18\n\x10provisioning_uri\x18\x02 \x01(\t\x12\x0e\n\x06qr_svg\x18\x03 \x01(\t\"4\n\x16\x43onfirmMfaSetupRequest\x12\x1a\n\x08mfa_code\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x98\x01\x06\"^\n\x17\x43onfirmMfaSetupResponse\x12\x16\n\x0erecovery_codes\x18\x01 \x03(\t\x12+\n\x07session\x18\x02 \x01(\x0b\x32\x1a.prosa.identity.v1.Session\"<\n\x16\x45xchangeSessionRequest\x12\"\n\x0esession_secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"c\n\x10\x45xchangedSession\x12\'\n\x05token\x18\x01 \x01(\x0b\x32\x18.prosa.identity.v1.Token\x12\x12\n\nsession_id\x18\x02 \x01(\t\x12\x12\n\ncsrf_token\x18\x03 \x01(\t2\x80\x08\n\x0eSessionService\x12h\n\x06SignIn\x12 .prosa.identity.v1.SignInRequest\x1a\x1a.prosa.identity.v1.Session\" \xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x14\"\x0f/api/v1/session:\x01*\x12m\n\nGetSession\x12$.prosa.identity.v1.GetSessionRequest\x1a\x1a.prosa.identity.v1.Session\"\x1d\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/session\x12o\n\x07SignOut\x12!.prosa.identity.v1.SignOutRequest\x1a\".prosa.identity.v1.SignOutResponse\"\x1d\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x11*\x0f/api/v1/session\x12}\n\rVerifySession\x12\'.prosa.identity.v1.VerifySessionRequest\x1a\x1a.prosa.identity.v1.Session\"\'\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/session:verify:\x01*\x12\x93\x01\n\x12SwitchOrganization\x12,.prosa.identity.v1.SwitchOrganizationRequest\x1a\x1a.prosa.identity.v1.Session\"3\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\'\"\"/api/v1/session:switchOrganization:\x01*\x12\x81\x01\n\rBeginMfaSetup\x12\'.prosa.identity.v1.BeginMfaSetupRequest\x1a\x1b.prosa.identity.v1.MfaSetup\"*\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/session/mfa:begin:\x01*\x12\x96\x01\n\x0f\x43onfirmMfaSetup\x12).prosa.identity.v1.ConfirmMfaSetupRequest\x1a*.prosa.identity.v1.ConfirmMfaSetupResponse\",\xa2\xbb\x18\x02\x08\x01\x82\xd3\xe4\x93\x02 \"\x1b/api/v1/session/mfa:confirm:\x01*\x12r\n\x0f\x45xchangeSession\x12).prosa.identity.v1.ExchangeSessionRequest\x1a#.prosa.identity.v1.ExchangedSession\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,10 +42,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SIGNINREQUEST'].fields_by_name['email']._serialized_options = b'\272H\007r\005\020\003\030\300\002'
   _globals['_SIGNINREQUEST'].fields_by_name['password']._loaded_options = None
   _globals['_SIGNINREQUEST'].fields_by_name['password']._serialized_options = b'\272H\007r\005\020\001\030\200\002'
+  _globals['_SIGNINREQUEST'].fields_by_name['mfa_code']._loaded_options = None
+  _globals['_SIGNINREQUEST'].fields_by_name['mfa_code']._serialized_options = b'\272H\004r\002\030@'
   _globals['_SIGNOUTREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_SIGNOUTREQUEST'].fields_by_name['session_secret']._serialized_options = b'\250\273\030\001'
   _globals['_SIGNOUTRESPONSE'].fields_by_name['session_secret']._loaded_options = None
   _globals['_SIGNOUTRESPONSE'].fields_by_name['session_secret']._serialized_options = b'\250\273\030\001'
+  _globals['_VERIFYSESSIONREQUEST'].fields_by_name['mfa_code']._loaded_options = None
+  _globals['_VERIFYSESSIONREQUEST'].fields_by_name['mfa_code']._serialized_options = b'\272H\006r\004\020\006\030@'
+  _globals['_SWITCHORGANIZATIONREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_SWITCHORGANIZATIONREQUEST'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_CONFIRMMFASETUPREQUEST'].fields_by_name['mfa_code']._loaded_options = None
+  _globals['_CONFIRMMFASETUPREQUEST'].fields_by_name['mfa_code']._serialized_options = b'\272H\005r\003\230\001\006'
   _globals['_EXCHANGESESSIONREQUEST'].fields_by_name['session_secret']._loaded_options = None
   _globals['_EXCHANGESESSIONREQUEST'].fields_by_name['session_secret']._serialized_options = b'\272H\007r\005\020\001\030\200\001'
   _globals['_SESSIONSERVICE'].methods_by_name['SignIn']._loaded_options = None
@@ -54,6 +62,14 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONSERVICE'].methods_by_name['GetSession']._serialized_options = b'\242\273\030\002\010\001\202\323\344\223\002\021\022\017/api/v1/session'
   _globals['_SESSIONSERVICE'].methods_by_name['SignOut']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['SignOut']._serialized_options = b'\242\273\030\002 \001\202\323\344\223\002\021*\017/api/v1/session'
+  _globals['_SESSIONSERVICE'].methods_by_name['VerifySession']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['VerifySession']._serialized_options = b'\242\273\030\002\010\001\202\323\344\223\002\033\"\026/api/v1/session:verify:\001*'
+  _globals['_SESSIONSERVICE'].methods_by_name['SwitchOrganization']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['SwitchOrganization']._serialized_options = b'\242\273\030\002\010\001\202\323\344\223\002\'\"\"/api/v1/session:switchOrganization:\001*'
+  _globals['_SESSIONSERVICE'].methods_by_name['BeginMfaSetup']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['BeginMfaSetup']._serialized_options = b'\242\273\030\002\010\001\202\323\344\223\002\036\"\031/api/v1/session/mfa:begin:\001*'
+  _globals['_SESSIONSERVICE'].methods_by_name['ConfirmMfaSetup']._loaded_options = None
+  _globals['_SESSIONSERVICE'].methods_by_name['ConfirmMfaSetup']._serialized_options = b'\242\273\030\002\010\001\202\323\344\223\002 \"\033/api/v1/session/mfa:confirm:\001*'
   _globals['_SESSIONSERVICE'].methods_by_name['ExchangeSession']._loaded_options = None
   _globals['_SESSIONSERVICE'].methods_by_name['ExchangeSession']._serialized_options = b'\242\273\030\013\032\007gateway(\001'
   _globals['_SESSION']._serialized_start=219
@@ -61,17 +77,29 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SESSIONORGANIZATION']._serialized_start=650
   _globals['_SESSIONORGANIZATION']._serialized_end=740
   _globals['_SIGNINREQUEST']._serialized_start=742
-  _globals['_SIGNINREQUEST']._serialized_end=839
-  _globals['_GETSESSIONREQUEST']._serialized_start=841
-  _globals['_GETSESSIONREQUEST']._serialized_end=860
-  _globals['_SIGNOUTREQUEST']._serialized_start=862
-  _globals['_SIGNOUTREQUEST']._serialized_end=908
-  _globals['_SIGNOUTRESPONSE']._serialized_start=910
-  _globals['_SIGNOUTRESPONSE']._serialized_end=957
-  _globals['_EXCHANGESESSIONREQUEST']._serialized_start=959
-  _globals['_EXCHANGESESSIONREQUEST']._serialized_end=1019
-  _globals['_EXCHANGEDSESSION']._serialized_start=1021
-  _globals['_EXCHANGEDSESSION']._serialized_end=1120
-  _globals['_SESSIONSERVICE']._serialized_start=1123
-  _globals['_SESSIONSERVICE']._serialized_end=1585
+  _globals['_SIGNINREQUEST']._serialized_end=866
+  _globals['_GETSESSIONREQUEST']._serialized_start=868
+  _globals['_GETSESSIONREQUEST']._serialized_end=887
+  _globals['_SIGNOUTREQUEST']._serialized_start=889
+  _globals['_SIGNOUTREQUEST']._serialized_end=935
+  _globals['_SIGNOUTRESPONSE']._serialized_start=937
+  _globals['_SIGNOUTRESPONSE']._serialized_end=984
+  _globals['_VERIFYSESSIONREQUEST']._serialized_start=986
+  _globals['_VERIFYSESSIONREQUEST']._serialized_end=1037
+  _globals['_SWITCHORGANIZATIONREQUEST']._serialized_start=1039
+  _globals['_SWITCHORGANIZATIONREQUEST']._serialized_end=1101
+  _globals['_BEGINMFASETUPREQUEST']._serialized_start=1103
+  _globals['_BEGINMFASETUPREQUEST']._serialized_end=1125
+  _globals['_MFASETUP']._serialized_start=1127
+  _globals['_MFASETUP']._serialized_end=1195
+  _globals['_CONFIRMMFASETUPREQUEST']._serialized_start=1197
+  _globals['_CONFIRMMFASETUPREQUEST']._serialized_end=1249
+  _globals['_CONFIRMMFASETUPRESPONSE']._serialized_start=1251
+  _globals['_CONFIRMMFASETUPRESPONSE']._serialized_end=1345
+  _globals['_EXCHANGESESSIONREQUEST']._serialized_start=1347
+  _globals['_EXCHANGESESSIONREQUEST']._serialized_end=1407
+  _globals['_EXCHANGEDSESSION']._serialized_start=1409
+  _globals['_EXCHANGEDSESSION']._serialized_end=1508
+  _globals['_SESSIONSERVICE']._serialized_start=1511
+  _globals['_SESSIONSERVICE']._serialized_end=2535
 # @@protoc_insertion_point(module_scope)

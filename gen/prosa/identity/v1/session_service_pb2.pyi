@@ -126,9 +126,12 @@ class SignInRequest(_message.Message):
 
     EMAIL_FIELD_NUMBER: _builtins.int
     PASSWORD_FIELD_NUMBER: _builtins.int
+    MFA_CODE_FIELD_NUMBER: _builtins.int
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     email: _builtins.str
     password: _builtins.str
+    mfa_code: _builtins.str
+    """The six digits of the authenticator, or a recovery code; needed where a second factor is set up."""
     organization_id: _builtins.str
     """Which organization, for a person of several; the one used last when empty."""
     def __init__(
@@ -136,11 +139,12 @@ class SignInRequest(_message.Message):
         *,
         email: _builtins.str = ...,
         password: _builtins.str = ...,
+        mfa_code: _builtins.str = ...,
         organization_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "organization_id", b"organization_id", "password", b"password"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["email", b"email", "mfa_code", b"mfa_code", "organization_id", b"organization_id", "password", b"password"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -200,6 +204,136 @@ class SignOutResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SignOutResponse: _TypeAlias = SignOutResponse  # noqa: Y015
+
+@_typing.final
+class VerifySessionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MFA_CODE_FIELD_NUMBER: _builtins.int
+    mfa_code: _builtins.str
+    """The six digits of the authenticator, or a recovery code."""
+    def __init__(
+        self,
+        *,
+        mfa_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mfa_code", b"mfa_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifySessionRequest: _TypeAlias = VerifySessionRequest  # noqa: Y015
+
+@_typing.final
+class SwitchOrganizationRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SwitchOrganizationRequest: _TypeAlias = SwitchOrganizationRequest  # noqa: Y015
+
+@_typing.final
+class BeginMfaSetupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BeginMfaSetupRequest: _TypeAlias = BeginMfaSetupRequest  # noqa: Y015
+
+@_typing.final
+class MfaSetup(_message.Message):
+    """An authenticator to be set up, within 15 minutes."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SECRET_FIELD_NUMBER: _builtins.int
+    PROVISIONING_URI_FIELD_NUMBER: _builtins.int
+    QR_SVG_FIELD_NUMBER: _builtins.int
+    secret: _builtins.str
+    """Base32, to be typed where no camera is."""
+    provisioning_uri: _builtins.str
+    """"otpauth://totp/…", which the QR code holds: SHA-1, 6 digits, 30 s."""
+    qr_svg: _builtins.str
+    """The QR code as SVG."""
+    def __init__(
+        self,
+        *,
+        secret: _builtins.str = ...,
+        provisioning_uri: _builtins.str = ...,
+        qr_svg: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["provisioning_uri", b"provisioning_uri", "qr_svg", b"qr_svg", "secret", b"secret"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MfaSetup: _TypeAlias = MfaSetup  # noqa: Y015
+
+@_typing.final
+class ConfirmMfaSetupRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MFA_CODE_FIELD_NUMBER: _builtins.int
+    mfa_code: _builtins.str
+    """The six digits that the authenticator shows now."""
+    def __init__(
+        self,
+        *,
+        mfa_code: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["mfa_code", b"mfa_code"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmMfaSetupRequest: _TypeAlias = ConfirmMfaSetupRequest  # noqa: Y015
+
+@_typing.final
+class ConfirmMfaSetupResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECOVERY_CODES_FIELD_NUMBER: _builtins.int
+    SESSION_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def recovery_codes(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Ten, each good once; shown here and never again."""
+
+    @_builtins.property
+    def session(self) -> Global___Session: ...
+    def __init__(
+        self,
+        *,
+        recovery_codes: _abc.Iterable[_builtins.str] | None = ...,
+        session: Global___Session | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["session", b"session"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["recovery_codes", b"recovery_codes", "session", b"session"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConfirmMfaSetupResponse: _TypeAlias = ConfirmMfaSetupResponse  # noqa: Y015
 
 @_typing.final
 class ExchangeSessionRequest(_message.Message):

@@ -51,6 +51,26 @@ class SessionServiceStub:
                 request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutRequest.SerializeToString,
                 response_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutResponse.FromString,
                 _registered_method=True)
+        self.VerifySession = channel.unary_unary(
+                '/prosa.identity.v1.SessionService/VerifySession',
+                request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.VerifySessionRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.FromString,
+                _registered_method=True)
+        self.SwitchOrganization = channel.unary_unary(
+                '/prosa.identity.v1.SessionService/SwitchOrganization',
+                request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SwitchOrganizationRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.FromString,
+                _registered_method=True)
+        self.BeginMfaSetup = channel.unary_unary(
+                '/prosa.identity.v1.SessionService/BeginMfaSetup',
+                request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.BeginMfaSetupRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.MfaSetup.FromString,
+                _registered_method=True)
+        self.ConfirmMfaSetup = channel.unary_unary(
+                '/prosa.identity.v1.SessionService/ConfirmMfaSetup',
+                request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupResponse.FromString,
+                _registered_method=True)
         self.ExchangeSession = channel.unary_unary(
                 '/prosa.identity.v1.SessionService/ExchangeSession',
                 request_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.ExchangeSessionRequest.SerializeToString,
@@ -64,9 +84,11 @@ class SessionServiceServicer:
     """
 
     def SignIn(self, request, context):
-        """Signs a person in and sets the cookie. The right password is answered at once, whatever was tried before; a wrong
-        one later each time.
-        Errors: UNAUTHENTICATED CREDENTIALS_INVALID; PERMISSION_DENIED CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """Signs a person in and sets the cookie. Who must have a second factor and has none yet is signed in with
+        mfa_setup_required, and may do no more than an agent until it is set up. The right password is answered at once,
+        whatever was tried before; a wrong one later each time.
+        Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID,
+        CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -82,6 +104,38 @@ class SessionServiceServicer:
     def SignOut(self, request, context):
         """Ends the caller's session and its cookie: within 60 s no process accepts its tokens. Without a session nothing
         happens.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifySession(self, request, context):
+        """Shows a second factor again: for 15 minutes the session may do what asks for one. The cookie's secret is another
+        afterwards. Errors: PERMISSION_DENIED MFA_CODE_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SwitchOrganization(self, request, context):
+        """Goes on in another organization of the same person, with the role held there. The cookie's secret is another
+        afterwards. Errors: PERMISSION_DENIED NOT_A_MEMBER.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BeginMfaSetup(self, request, context):
+        """Draws the secret of an authenticator; it counts once ConfirmMfaSetup has seen a code of it. Asked again, it draws
+        another. Errors: FAILED_PRECONDITION MFA_ALREADY_SET_UP.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ConfirmMfaSetup(self, request, context):
+        """Sets the second factor up, answers the recovery codes once, and counts as a step-up.
+        Errors: PERMISSION_DENIED MFA_CODE_INVALID; FAILED_PRECONDITION MFA_SETUP_NOT_BEGUN, MFA_ALREADY_SET_UP.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,6 +166,26 @@ def add_SessionServiceServicer_to_server(servicer, server):
                     servicer.SignOut,
                     request_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutRequest.FromString,
                     response_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutResponse.SerializeToString,
+            ),
+            'VerifySession': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifySession,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.VerifySessionRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.SerializeToString,
+            ),
+            'SwitchOrganization': grpc.unary_unary_rpc_method_handler(
+                    servicer.SwitchOrganization,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.SwitchOrganizationRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.SerializeToString,
+            ),
+            'BeginMfaSetup': grpc.unary_unary_rpc_method_handler(
+                    servicer.BeginMfaSetup,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.BeginMfaSetupRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.MfaSetup.SerializeToString,
+            ),
+            'ConfirmMfaSetup': grpc.unary_unary_rpc_method_handler(
+                    servicer.ConfirmMfaSetup,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupResponse.SerializeToString,
             ),
             'ExchangeSession': grpc.unary_unary_rpc_method_handler(
                     servicer.ExchangeSession,
@@ -202,6 +276,114 @@ class SessionService:
             '/prosa.identity.v1.SessionService/SignOut',
             prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutRequest.SerializeToString,
             prosa_dot_identity_dot_v1_dot_session__service__pb2.SignOutResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifySession(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.SessionService/VerifySession',
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.VerifySessionRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SwitchOrganization(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.SessionService/SwitchOrganization',
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.SwitchOrganizationRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.Session.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BeginMfaSetup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.SessionService/BeginMfaSetup',
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.BeginMfaSetupRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.MfaSetup.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ConfirmMfaSetup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.SessionService/ConfirmMfaSetup',
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_session__service__pb2.ConfirmMfaSetupResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -36,15 +36,33 @@ class SessionServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SessionServiceAsyncStub: ...
     SignIn: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SignInRequest, _session_service_pb2.Session]
-    """Signs a person in and sets the cookie. The right password is answered at once, whatever was tried before; a wrong
-    one later each time.
-    Errors: UNAUTHENTICATED CREDENTIALS_INVALID; PERMISSION_DENIED CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """Signs a person in and sets the cookie. Who must have a second factor and has none yet is signed in with
+    mfa_setup_required, and may do no more than an agent until it is set up. The right password is answered at once,
+    whatever was tried before; a wrong one later each time.
+    Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID,
+    CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     GetSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.Session]
     """Answers the caller's session: who, in which organization, with which role, and what is asked for next."""
     SignOut: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SignOutRequest, _session_service_pb2.SignOutResponse]
     """Ends the caller's session and its cookie: within 60 s no process accepts its tokens. Without a session nothing
     happens.
+    """
+    VerifySession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.VerifySessionRequest, _session_service_pb2.Session]
+    """Shows a second factor again: for 15 minutes the session may do what asks for one. The cookie's secret is another
+    afterwards. Errors: PERMISSION_DENIED MFA_CODE_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """
+    SwitchOrganization: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.SwitchOrganizationRequest, _session_service_pb2.Session]
+    """Goes on in another organization of the same person, with the role held there. The cookie's secret is another
+    afterwards. Errors: PERMISSION_DENIED NOT_A_MEMBER.
+    """
+    BeginMfaSetup: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.BeginMfaSetupRequest, _session_service_pb2.MfaSetup]
+    """Draws the secret of an authenticator; it counts once ConfirmMfaSetup has seen a code of it. Asked again, it draws
+    another. Errors: FAILED_PRECONDITION MFA_ALREADY_SET_UP.
+    """
+    ConfirmMfaSetup: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ConfirmMfaSetupRequest, _session_service_pb2.ConfirmMfaSetupResponse]
+    """Sets the second factor up, answers the recovery codes once, and counts as a step-up.
+    Errors: PERMISSION_DENIED MFA_CODE_INVALID; FAILED_PRECONDITION MFA_SETUP_NOT_BEGUN, MFA_ALREADY_SET_UP.
     """
     ExchangeSession: _grpc.UnaryUnaryMultiCallable[_session_service_pb2.ExchangeSessionRequest, _session_service_pb2.ExchangedSession]
     """Exchanges a cookie's secret for a token of 10 minutes, which the gateway keeps as long and passes on.
@@ -59,15 +77,33 @@ class SessionServiceAsyncStub(SessionServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     SignIn: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SignInRequest, _session_service_pb2.Session]  # type: ignore[assignment]
-    """Signs a person in and sets the cookie. The right password is answered at once, whatever was tried before; a wrong
-    one later each time.
-    Errors: UNAUTHENTICATED CREDENTIALS_INVALID; PERMISSION_DENIED CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """Signs a person in and sets the cookie. Who must have a second factor and has none yet is signed in with
+    mfa_setup_required, and may do no more than an agent until it is set up. The right password is answered at once,
+    whatever was tried before; a wrong one later each time.
+    Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID,
+    CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
     """
     GetSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.GetSessionRequest, _session_service_pb2.Session]  # type: ignore[assignment]
     """Answers the caller's session: who, in which organization, with which role, and what is asked for next."""
     SignOut: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SignOutRequest, _session_service_pb2.SignOutResponse]  # type: ignore[assignment]
     """Ends the caller's session and its cookie: within 60 s no process accepts its tokens. Without a session nothing
     happens.
+    """
+    VerifySession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.VerifySessionRequest, _session_service_pb2.Session]  # type: ignore[assignment]
+    """Shows a second factor again: for 15 minutes the session may do what asks for one. The cookie's secret is another
+    afterwards. Errors: PERMISSION_DENIED MFA_CODE_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+    """
+    SwitchOrganization: _aio.UnaryUnaryMultiCallable[_session_service_pb2.SwitchOrganizationRequest, _session_service_pb2.Session]  # type: ignore[assignment]
+    """Goes on in another organization of the same person, with the role held there. The cookie's secret is another
+    afterwards. Errors: PERMISSION_DENIED NOT_A_MEMBER.
+    """
+    BeginMfaSetup: _aio.UnaryUnaryMultiCallable[_session_service_pb2.BeginMfaSetupRequest, _session_service_pb2.MfaSetup]  # type: ignore[assignment]
+    """Draws the secret of an authenticator; it counts once ConfirmMfaSetup has seen a code of it. Asked again, it draws
+    another. Errors: FAILED_PRECONDITION MFA_ALREADY_SET_UP.
+    """
+    ConfirmMfaSetup: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ConfirmMfaSetupRequest, _session_service_pb2.ConfirmMfaSetupResponse]  # type: ignore[assignment]
+    """Sets the second factor up, answers the recovery codes once, and counts as a step-up.
+    Errors: PERMISSION_DENIED MFA_CODE_INVALID; FAILED_PRECONDITION MFA_SETUP_NOT_BEGUN, MFA_ALREADY_SET_UP.
     """
     ExchangeSession: _aio.UnaryUnaryMultiCallable[_session_service_pb2.ExchangeSessionRequest, _session_service_pb2.ExchangedSession]  # type: ignore[assignment]
     """Exchanges a cookie's secret for a token of 10 minutes, which the gateway keeps as long and passes on.
@@ -85,9 +121,11 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _session_service_pb2.SignInRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_session_service_pb2.Session, _abc.Awaitable[_session_service_pb2.Session]]:
-        """Signs a person in and sets the cookie. The right password is answered at once, whatever was tried before; a wrong
-        one later each time.
-        Errors: UNAUTHENTICATED CREDENTIALS_INVALID; PERMISSION_DENIED CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """Signs a person in and sets the cookie. Who must have a second factor and has none yet is signed in with
+        mfa_setup_required, and may do no more than an agent until it is set up. The right password is answered at once,
+        whatever was tried before; a wrong one later each time.
+        Errors: UNAUTHENTICATED CREDENTIALS_INVALID, MFA_CODE_MISSING; PERMISSION_DENIED MFA_CODE_INVALID,
+        CSRF_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
         """
 
     @_abc_1.abstractmethod
@@ -106,6 +144,46 @@ class SessionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_session_service_pb2.SignOutResponse, _abc.Awaitable[_session_service_pb2.SignOutResponse]]:
         """Ends the caller's session and its cookie: within 60 s no process accepts its tokens. Without a session nothing
         happens.
+        """
+
+    @_abc_1.abstractmethod
+    def VerifySession(
+        self,
+        request: _session_service_pb2.VerifySessionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_service_pb2.Session, _abc.Awaitable[_session_service_pb2.Session]]:
+        """Shows a second factor again: for 15 minutes the session may do what asks for one. The cookie's secret is another
+        afterwards. Errors: PERMISSION_DENIED MFA_CODE_INVALID; RESOURCE_EXHAUSTED SIGN_IN_LIMITED.
+        """
+
+    @_abc_1.abstractmethod
+    def SwitchOrganization(
+        self,
+        request: _session_service_pb2.SwitchOrganizationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_service_pb2.Session, _abc.Awaitable[_session_service_pb2.Session]]:
+        """Goes on in another organization of the same person, with the role held there. The cookie's secret is another
+        afterwards. Errors: PERMISSION_DENIED NOT_A_MEMBER.
+        """
+
+    @_abc_1.abstractmethod
+    def BeginMfaSetup(
+        self,
+        request: _session_service_pb2.BeginMfaSetupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_service_pb2.MfaSetup, _abc.Awaitable[_session_service_pb2.MfaSetup]]:
+        """Draws the secret of an authenticator; it counts once ConfirmMfaSetup has seen a code of it. Asked again, it draws
+        another. Errors: FAILED_PRECONDITION MFA_ALREADY_SET_UP.
+        """
+
+    @_abc_1.abstractmethod
+    def ConfirmMfaSetup(
+        self,
+        request: _session_service_pb2.ConfirmMfaSetupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_session_service_pb2.ConfirmMfaSetupResponse, _abc.Awaitable[_session_service_pb2.ConfirmMfaSetupResponse]]:
+        """Sets the second factor up, answers the recovery codes once, and counts as a step-up.
+        Errors: PERMISSION_DENIED MFA_CODE_INVALID; FAILED_PRECONDITION MFA_SETUP_NOT_BEGUN, MFA_ALREADY_SET_UP.
         """
 
     @_abc_1.abstractmethod

@@ -25,6 +25,7 @@ TARGETS = ("identity", "ingest", "gateway")
 PASSWORD = "um bom segredo"
 SESSION = "/api/v1/session"
 KEYS = "/api/v1/api-keys"
+CONTACTS = "/api/v1/contacts"
 
 
 @pytest.fixture
@@ -66,7 +67,8 @@ async def test_a_person_signs_in_is_known_by_the_cookie_and_signs_out(world: Wor
     assert (session["email"], session["organization_id"], session["role"]) == (email, str(organization_id), "OWNER")
     assert session["organizations"] == [{"organization_id": str(organization_id), "name": "Padaria", "role": "OWNER"}]
     # Reads by cookie alone, and writes with the session's token.
-    assert (await browser.call("GET", KEYS))[0] == 200
+    assert (await browser.call("GET", CONTACTS))[0] == 200
+    assert (await browser.call("POST", CONTACTS, {"name": "Ana"}))[0] == 200
     (row,) = await sessions_of(world, organization_id)
     assert bytes(row["secret_hash"]) == hashlib.sha256(secret.encode()).digest()
     assert secret not in str(row)
@@ -124,14 +126,14 @@ async def test_a_write_that_is_not_the_page_s_own_changes_nothing(
 ) -> None:
     email, organization_id = await owner(world)
     await browser.sign_in(email, PASSWORD)
-    body = {"name": "n8n", "scopes": ["*"]}
-    assert await browser.call("POST", KEYS, body, **headers) == (403, _problem("CSRF_INVALID"))
+    body = {"name": "Ana"}
+    assert await browser.call("POST", CONTACTS, body, **headers) == (403, _problem("CSRF_INVALID"))
     assert await browser.call("DELETE", SESSION, **headers) == (403, _problem("CSRF_INVALID"))
-    assert await world.rows("select 1 from identity.api_keys where organization_id = %s", organization_id) == []
+    assert await world.rows("select 1 from identity.contacts where organization_id = %s", organization_id) == []
     (row,) = await sessions_of(world, organization_id)
     assert row["ended_time"] is None
     # Without Origin, but said by the browser to be the page's own.
-    assert (await browser.call("POST", KEYS, body, Origin="", Sec_Fetch_Site="same-origin"))[0] == 200
+    assert (await browser.call("POST", CONTACTS, body, Origin="", Sec_Fetch_Site="same-origin"))[0] == 200
 
 
 async def test_one_session_s_token_is_no_other_s(world: World, browser: Browser) -> None:
@@ -139,7 +141,7 @@ async def test_one_session_s_token_is_no_other_s(world: World, browser: Browser)
     _, first = await browser.sign_in(email, PASSWORD)
     _, second = await browser.sign_in(email, PASSWORD)
     assert first["csrf_token"] != second["csrf_token"]
-    refused = await browser.call("POST", KEYS, {"name": "n", "scopes": ["*"]}, X_Prosa_Csrf=first["csrf_token"])
+    refused = await browser.call("POST", CONTACTS, {"name": "Ana"}, X_Prosa_Csrf=first["csrf_token"])
     assert refused == (403, _problem("CSRF_INVALID"))
 
 
