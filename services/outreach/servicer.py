@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable
 from uuid import UUID
 
 import grpc
@@ -15,6 +14,7 @@ from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from chassis.paging import read_page
+from chassis.profiles import Profiles
 from chassis.references import Check
 from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as pb
@@ -34,11 +34,11 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         idempotency: IdempotencyStore,
         clock: Clock,
         ids: Ids,
-        region_of: Callable[[UUID], Awaitable[str]],
+        profiles: Profiles,
         check_contact: Check,
     ) -> None:
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
-        self._clock, self._ids, self._region_of = clock, ids, region_of
+        self._clock, self._ids, self._profiles = clock, ids, profiles
         self._check_contact = check_contact
 
     async def CreateSuppression(
@@ -95,7 +95,7 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         external_id, region = request.external_id, canonical.DEFAULT_REGION
         if source == canonical.Source.WHATSAPP and canonical.lacks_country(external_id):
             # Read in another region, it would be somebody else's number, and the one who is meant would be written to.
-            region = await self._region_of(organization_id)
+            region = (await self._profiles.of(organization_id)).region
         elif source == canonical.Source.WHATSAPP and (known := canonical.own_key(external_id.strip())) is not None:
             # Somebody may write with a number that the plan does not know: never refuse to leave them alone.
             external_id = known

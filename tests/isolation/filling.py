@@ -128,6 +128,8 @@ async def _fill(world: World, session: aiohttp.ClientSession) -> Filled:
             f"insert into {service}.key_fingerprints select * from identity.key_fingerprints on conflict do nothing"
             " returning key_id"
         )
+        for party in parties:
+            await _follow_identity(world, service, party)
     for harness, party in filled:
         await _leave_waiting(world, harness, party)
     return Filled(FILLED, *parties)
@@ -305,6 +307,19 @@ async def _promote(world: World, party: Party) -> None:
         await ingest.BatchResolveContacts(contact_pb.BatchResolveContactsRequest(people=[person]))
 
 
+async def _follow_identity(world: World, service: str, party: Party) -> None:
+    """What the schema keeps of identity's, also where nobody there asks for it yet."""
+    await world.rows(
+        f"insert into {service}.organization_profiles values (%s, 'BR', 'America/Sao_Paulo', 'pt-BR', 1)"
+        " on conflict do nothing returning 1",
+        party.organization_id,
+    )
+    await world.rows(
+        f"insert into {service}.contact_redirects values (%s, %s, %s, 1) returning 1",
+        *(party.organization_id, uuid4(), uuid4()),
+    )
+
+
 async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Party]) -> None:
     """Identity and outreach consume nothing yet; the chassis' own consumer runs there as it will when they do."""
 
@@ -312,7 +327,7 @@ async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Par
         """Has no effect but that the facts are remembered."""
 
     for service in SERVICES:
-        rows = await world.rows(f"select 1 from {service}.consumer_cursors limit 1")
+        rows = await world.rows(f"select 1 from {service}.consumed_events limit 1")
         if rows:
             continue
         consumer = Consumer(

@@ -7,6 +7,7 @@ from tests.mutants.table import Mutant
 RELAY = "chassis/relay.py"
 CONSUMER = "chassis/consumer.py"
 UPKEEP = "chassis/migrations.py"
+OF_PROFILES = "tests/integration/outreach/test_profiles.py"
 OF_REDIS = "tests/integration/chassis/test_redis.py"
 OF_THE_RELAY = "tests/integration/chassis/test_relay.py"
 OF_THE_CONSUMER = "tests/integration/chassis/test_consumer.py"
@@ -119,6 +120,20 @@ MUTANTS = (
         '            raise Unavailable("REDIS_UNAVAILABLE", "Redis does not answer. Try again soon.") from error\n',
         "            return None  # type: ignore[return-value]\n",
         (f"{OF_REDIS}::test_what_limits_goes_on_without_redis_and_what_must_not_be_done_is_refused",),
+    ),
+    Mutant(
+        "a merge that was taken back holds again when its event comes once more",
+        "chassis/redirects.py",
+        "              where kept.version < excluded.version\n",
+        "",
+        ("tests/integration/chassis/test_redirects.py::test_a_merge_is_read_through_and_taken_back",),
+    ),
+    Mutant(
+        "an organization's home of before is kept over the one of now",
+        "chassis/profiles.py",
+        "              where kept.version < excluded.version\n",
+        "",
+        (f"{OF_PROFILES}::test_an_event_that_comes_while_identity_is_asked_is_not_overwritten",),
     ),
     Mutant(
         "a simulation goes on while who it woke is still at work",
