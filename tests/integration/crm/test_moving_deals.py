@@ -137,7 +137,6 @@ async def test_the_same_request_again_is_answered_and_not_done_again(world: Worl
     assert (await stub.GetDeal(pb.GetDealRequest(deal_id=deal.deal_id))).stage_label == "Novo"
 
 
-@pytest.mark.req("CR-02")
 async def test_of_two_open_deals_of_a_contact_the_one_named_moves(world: World, organization_id: UUID) -> None:
     board = await given_board(world, organization_id)
     contact_id = uuid4()
