@@ -283,7 +283,7 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None,
         if current.organization_id is None and not permission.across_organizations and not _names_none(permission):
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return
-    if permission.across_organizations:
+    if permission.across_organizations or permission.one_organization:
         raise PermissionDenied("SERVICES_ONLY", "Only services of Prosa may call this.")
     if current.kind == "key":
         if permission.step_up:
@@ -316,7 +316,7 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None,
 
 def _names_none(permission: options_pb2.Permission) -> bool:
     # What only services may call and no organization is part of, such as creating one.
-    return permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope
+    return permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope and not permission.one_organization
 
 
 class Revocations:

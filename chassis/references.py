@@ -36,6 +36,20 @@ def contact_check(process: Process) -> Check:
     return check
 
 
+def deal_check(process: Process) -> Check:
+    """Asks CRM for a deal: NOT_FOUND DEAL_NOT_FOUND."""
+    stub = process.stub(CrmServiceStub, "crm")
+
+    async def check(organization_id: UUID, deal_id: UUID) -> None:
+        request = crm_pb.GetDealRequest(deal_id=str(deal_id))
+        try:
+            await stub.GetDeal(request, metadata=rpc.for_organization(organization_id))
+        except grpc.aio.AioRpcError as error:
+            raise rpc.error_of(error) from error
+
+    return check
+
+
 def board_check(process: Process) -> Check:
     """Asks CRM for a board: NOT_FOUND BOARD_NOT_FOUND."""
     stub = process.stub(CrmServiceStub, "crm")

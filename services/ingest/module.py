@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from chassis.process import Process
 from chassis.queues.queue import Queue
-from chassis.references import board_check
+from chassis.references import board_check, deal_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
@@ -18,6 +18,7 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
 from services.ingest.acceptance.acceptor import Acceptor, AcceptorMetrics
 from services.ingest.acceptance.servicer import IngestServicer
 from services.ingest.connections.cache import ConnectionCache
+from services.ingest.connections.linking import Linker
 from services.ingest.connections.servicer import ConnectionServicer
 from services.ingest.feed.positions import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed.servicer import FeedServicer
@@ -89,9 +90,10 @@ def _serve_acceptance(process: Process, cache: ConnectionCache, queue: Queue) ->
         process.database(), cache, process.clock, process.ids, AcceptorMetrics(process.metrics.registry), queue
     )
     ensurer = Ensurer(_pipeline(process), cache, process.channel("crm"), process.clock, process.ids)
+    linker = Linker(process.database(), deal_check(process), process.stub(ConversationServiceStub, "conversation"))
     process.serve(
         add_IngestServiceServicer_to_server,
-        IngestServicer(acceptor, ensurer, process.database(), process.idempotency(), process.clock),
+        IngestServicer(acceptor, ensurer, linker, process.database(), process.idempotency(), process.clock),
         ingest_service_pb2.DESCRIPTOR.services_by_name["IngestService"].full_name,
     )
 

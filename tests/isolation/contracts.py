@@ -65,6 +65,11 @@ class Rpc:
         """True where it answers many and may be asked for some of them."""
         return self.streaming or self.method.startswith("List")
 
+    @property
+    def of_one(self) -> bool:
+        """True where it is about one organization; what only operators and services call may be about all."""
+        return bool(self.permission.role or self.permission.scope or self.permission.one_organization)
+
     async def call(self, channel: grpc.aio.Channel, request: Message) -> list[Message]:
         """What the server answers: one message, or those of a stream that are there."""
         if not self.streaming:

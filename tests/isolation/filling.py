@@ -22,7 +22,6 @@ from chassis.leases import Leases
 from chassis.migrations import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
-from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -33,12 +32,13 @@ from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
+from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
 from tests.conftest import ALL_TARGETS, clear_streams, create_database
 from tests.harness import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Harness, changed, sample
-from tests.world import World, settings_for, start_world
+from tests.world import Act, World, settings_for, start_world
 
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
@@ -268,11 +268,11 @@ async def _work(world: World, party: Party, name: str) -> None:
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=second, **said))
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first))
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first, ai_summary=f"Resumo 2 de {name}"))
-    conversations = acting.stub(ConversationServiceStub)
-    await conversations.CreateConversation(
+    channel_id = await _channel(acting, party)
+    await acting.stub(IngestServiceStub).CreateConversation(
         conversation_pb.CreateConversationRequest(
-            connection_id=str(uuid4()),
-            channel_id=str(uuid4()),
+            connection_id=party.connection_id,
+            channel_id=channel_id,
             source=INSTAGRAM,
             provider_conversation_id=f"7{party.account_id}",
             contact_id=made[0].contact_id,
@@ -290,6 +290,14 @@ async def _work(world: World, party: Party, name: str) -> None:
                 request_id=str(uuid4()),
             )
         )
+
+
+async def _channel(acting: Act, party: Party) -> str:
+    """The party's channel of Instagram."""
+    channels = await acting.stub(ConnectionServiceStub).ListChannels(
+        connection_pb.ListChannelsRequest(connection_id=party.connection_id, source=INSTAGRAM)
+    )
+    return channels.channels[0].channel_id
 
 
 async def _promote(world: World, party: Party) -> None:
@@ -390,10 +398,10 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
     await acting.stub(CrmServiceStub).CreateDeal(
         crm_pb.CreateDealRequest(title=f"Torta de {party.name}", contact_id=contact.contact_id)
     )
-    await acting.stub(ConversationServiceStub).CreateConversation(
+    await acting.stub(IngestServiceStub).CreateConversation(
         conversation_pb.CreateConversationRequest(
-            connection_id=str(uuid4()),
-            channel_id=str(uuid4()),
+            connection_id=party.connection_id,
+            channel_id=await _channel(acting, party),
             source=INSTAGRAM,
             provider_conversation_id=f"8{party.account_id}",
         )

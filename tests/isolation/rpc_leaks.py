@@ -135,14 +135,14 @@ class Cases:
             told = b"\n".join(_blob(answer) for answer in answers)
             if any(_has_error(answer) for answer in answers):
                 missing.append(f"{kind}: A's item failed: {answers}")
-            if rpc.reads and _of_one(rpc) and not any(value.encode() in told for value in self._only_a):
+            if rpc.reads and rpc.of_one and not any(value.encode() in told for value in self._only_a):
                 missing.append(f"{kind}: A reads nothing of its own")
-        if _pages(rpc) and _of_one(rpc) and await self._page_token_of_a(rpc) is None:
+        if _pages(rpc) and rpc.of_one and await self._page_token_of_a(rpc) is None:
             missing.append("A has no second page; fill more in tests/isolation/filling.py")
         return missing
 
     async def _page_token_of_a(self, rpc: Rpc) -> str | None:
-        if not _pages(rpc) or not _of_one(rpc):
+        if not _pages(rpc) or not rpc.of_one:
             return None
         request = self.maker.requests(rpc, "a")["everything"]
         request.page_size = 1  # type: ignore[attr-defined]
@@ -164,7 +164,7 @@ class Cases:
             if own is not None:
                 for service in services:
                     yield f"service {service}", self._world.as_service(service).channel, own
-        elif _of_one(rpc):
+        elif rpc.of_one:
             for service in services:
                 yield f"service {service}", self._world.as_service(service, organization_id).channel, request
 
@@ -188,7 +188,7 @@ class Cases:
         if rpc.permission.role:
             return self._owner(rpc, self._filled.a)
         service = rpc.permission.services[0]
-        bound = None if rpc.permission.across_organizations or not _of_one(rpc) else organization_id
+        bound = None if rpc.permission.across_organizations or not rpc.of_one else organization_id
         return self._world.as_service(service, bound).channel
 
 
@@ -201,11 +201,6 @@ def _is_id(value: str) -> bool:
         return str(UUID(value)) == value
     except ValueError:
         return False
-
-
-def _of_one(rpc: Rpc) -> bool:
-    """True where the RPC is about one organization; what only operators and services call may be about all."""
-    return bool(rpc.permission.role or rpc.permission.scope)
 
 
 def _open(rpc: Rpc, who: str) -> bool:

@@ -15,9 +15,7 @@ OF_THE_CALLER = sorted(
     (
         rpc
         for rpc in all_rpcs()
-        if (rpc.permission.role or rpc.permission.scope)
-        and not rpc.permission.across_organizations
-        and rpc.name not in OF_THE_PERSON
+        if rpc.of_one and not rpc.permission.across_organizations and rpc.name not in OF_THE_PERSON
     ),
     key=lambda rpc: (not rpc.reads, rpc.name),
 )

@@ -63,7 +63,9 @@ class Somebody:
         if self.service:
             if self.service not in permission.services:
                 return DENIED
-            of_one = permission.role != options_pb2.ROLE_UNSPECIFIED or permission.scope != ""
+            of_one = (
+                permission.role != options_pb2.ROLE_UNSPECIFIED or permission.scope != "" or permission.one_organization
+            )
             return UNBOUND if of_one and not self.bound and not permission.across_organizations else ALLOWED
         if permission.across_organizations:
             return DENIED

@@ -81,6 +81,7 @@ class Permission(_message.Message):
     ANONYMOUS_FIELD_NUMBER: _builtins.int
     ACROSS_ORGANIZATIONS_FIELD_NUMBER: _builtins.int
     STEP_UP_FIELD_NUMBER: _builtins.int
+    ONE_ORGANIZATION_FIELD_NUMBER: _builtins.int
     role: Global___Role.ValueType
     """The least role a person must have; unset: no person may call."""
     scope: _builtins.str
@@ -94,6 +95,8 @@ class Permission(_message.Message):
     MFA_REQUIRED. API keys are refused with PERMISSION_DENIED PEOPLE_ONLY; services named here pass, and what they did
     is audited.
     """
+    one_organization: _builtins.bool
+    """True where services alone may call, each for the one organization that its token names."""
     @_builtins.property
     def services(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The services that may call with a token of their own, among them "gateway" and "cli"."""
@@ -107,10 +110,11 @@ class Permission(_message.Message):
         anonymous: _builtins.bool = ...,
         across_organizations: _builtins.bool = ...,
         step_up: _builtins.bool = ...,
+        one_organization: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_organizations", b"across_organizations", "anonymous", b"anonymous", "role", b"role", "scope", b"scope", "services", b"services", "step_up", b"step_up"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["across_organizations", b"across_organizations", "anonymous", b"anonymous", "one_organization", b"one_organization", "role", b"role", "scope", b"scope", "services", b"services", "step_up", b"step_up"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

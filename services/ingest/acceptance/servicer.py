@@ -1,4 +1,4 @@
-"""IngestService: the acceptor, and contacts ensured for programs."""
+"""IngestService: the acceptor, and contacts ensured and conversations linked for programs."""
 
 from __future__ import annotations
 
@@ -8,9 +8,11 @@ from chassis import auth
 from chassis.clock import Clock
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceServicer
 from services.ingest.acceptance.acceptor import Acceptor
+from services.ingest.connections.linking import Linker
 from services.ingest.processing.ensure import Ensurer
 
 
@@ -18,10 +20,17 @@ class IngestServicer(IngestServiceServicer):
     """Translates, calls, translates."""
 
     def __init__(
-        self, acceptor: Acceptor, ensurer: Ensurer, db: Database, idempotency: IdempotencyStore, clock: Clock
+        self,
+        acceptor: Acceptor,
+        ensurer: Ensurer,
+        linker: Linker,
+        db: Database,
+        idempotency: IdempotencyStore,
+        clock: Clock,
     ) -> None:
         self._acceptor = acceptor
         self._ensurer = ensurer
+        self._linker = linker
         self._db = db
         self._idempotency = idempotency
         self._clock = clock
@@ -53,3 +62,9 @@ class IngestServicer(IngestServiceServicer):
                 return first
             await self._idempotency.keep(tx, organization_id, request, answer)
         return answer
+
+    async def CreateConversation(
+        self, request: conversation_pb.CreateConversationRequest, context: Any
+    ) -> conversation_pb.Conversation:
+        # The answer to a request_id is kept by conversation, in the transaction of the effect.
+        return await self._linker.link(request)

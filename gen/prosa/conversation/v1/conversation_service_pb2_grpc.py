@@ -91,6 +91,7 @@ class ConversationServiceServicer:
 
     def CreateConversation(self, request, context):
         """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+        Connection, channel and deal are taken as they are: people and programs call the RPC of ingest, which looks them up.
         Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

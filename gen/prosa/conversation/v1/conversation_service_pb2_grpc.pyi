@@ -45,6 +45,7 @@ class ConversationServiceStub:
     """
     CreateConversation: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]
     """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+    Connection, channel and deal are taken as they are: people and programs call the RPC of ingest, which looks them up.
     Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
     """
     GetConversation: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.GetConversationRequest, _conversation_service_pb2.Conversation]
@@ -71,6 +72,7 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """
     CreateConversation: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]  # type: ignore[assignment]
     """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+    Connection, channel and deal are taken as they are: people and programs call the RPC of ingest, which looks them up.
     Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
     """
     GetConversation: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.GetConversationRequest, _conversation_service_pb2.Conversation]  # type: ignore[assignment]
@@ -112,6 +114,7 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_service_pb2.Conversation, _abc.Awaitable[_conversation_service_pb2.Conversation]]:
         """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+        Connection, channel and deal are taken as they are: people and programs call the RPC of ingest, which looks them up.
         Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
         """
 

@@ -25,10 +25,11 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from prosa.conversation.v1 import conversation_service_pb2 as prosa_dot_conversation_dot_v1_dot_conversation__service__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/ingest/v1/ingest_service.proto\x12\x0fprosa.ingest.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xa4\x02\n\x07Webhook\x12+\n\x08provider\x18\x01 \x01(\x0e\x32\x19.prosa.ingest.v1.Provider\x12\x16\n\x0e\x63onnection_key\x18\x02 \x01(\t\x12\x36\n\x07headers\x18\x03 \x03(\x0b\x32%.prosa.ingest.v1.Webhook.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctrace_parent\x18\x06 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x15\x41\x63\x63\x65ptWebhooksRequest\x12\x36\n\x08webhooks\x18\x01 \x03(\x0b\x32\x18.prosa.ingest.v1.WebhookB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"H\n\x16\x41\x63\x63\x65ptWebhooksResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.prosa.ingest.v1.AcceptResult\"I\n\rConnectionKey\x12+\n\x08provider\x18\x01 \x01(\x0e\x32\x19.prosa.ingest.v1.Provider\x12\x0b\n\x03key\x18\x02 \x01(\t\"c\n\x1cResolveConnectionKeysRequest\x12\x43\n\x0f\x63onnection_keys\x18\x01 \x03(\x0b\x32\x1e.prosa.ingest.v1.ConnectionKeyB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"7\n\x1dResolveConnectionKeysResponse\x12\x16\n\x0e\x63onnection_ids\x18\x01 \x03(\t\"i\n\x0c\x41\x63\x63\x65ptResult\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.prosa.ingest.v1.AcceptOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10webhook_event_id\x18\x03 \x01(\t\"\xbb\x02\n\x14\x45nsureContactRequest\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x10.prosa.v1.SourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x16\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x16\n\x05phone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x05\x65mail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0\x02\x12\x1a\n\tboard_key\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x17\n\x05title\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x39\n\x0c\x63onversation\x18\x08 \x01(\x0b\x32#.prosa.ingest.v1.EnsureConversation\x12\x1b\n\nrequest_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18$\"g\n\x12\x45nsureConversation\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\x10\n\x08inbox_id\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\x03\x12\x12\n\ncontact_id\x18\x04 \x01(\x03\"\xfe\x01\n\x0e\x45nsuredContact\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12\x0f\n\x07handoff\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x10\n\x08stage_id\x18\x06 \x01(\t\x12\x13\n\x0bstage_label\x18\x07 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x08 \x01(\t\x12\x14\n\x0c\x64\x65\x61l_created\x18\t \x01(\x08\x12\x35\n\x0eignored_fields\x18\n \x03(\x0b\x32\x1d.prosa.ingest.v1.IgnoredField\">\n\x0cIgnoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*S\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n\x11PROVIDER_CHATWOOT\x10\x01\x12\x16\n\x12PROVIDER_EVOLUTION\x10\x02*\x84\x02\n\rAcceptOutcome\x12\x1e\n\x1a\x41\x43\x43\x45PT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41\x43\x43\x45PT_OUTCOME_ACCEPTED\x10\x01\x12\x1c\n\x18\x41\x43\x43\x45PT_OUTCOME_DUPLICATE\x10\x02\x12\x1a\n\x16\x41\x43\x43\x45PT_OUTCOME_IGNORED\x10\x03\x12\x1c\n\x18\x41\x43\x43\x45PT_OUTCOME_NOT_FOUND\x10\x04\x12\"\n\x1e\x41\x43\x43\x45PT_OUTCOME_UNAUTHENTICATED\x10\x05\x12\x1a\n\x16\x41\x43\x43\x45PT_OUTCOME_INVALID\x10\x06\x12\x1e\n\x1a\x41\x43\x43\x45PT_OUTCOME_UNAVAILABLE\x10\x07\x32\xa6\x03\n\rIngestService\x12r\n\x0e\x41\x63\x63\x65ptWebhooks\x12&.prosa.ingest.v1.AcceptWebhooksRequest\x1a\'.prosa.ingest.v1.AcceptWebhooksResponse\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x12\x87\x01\n\x15ResolveConnectionKeys\x12-.prosa.ingest.v1.ResolveConnectionKeysRequest\x1a..prosa.ingest.v1.ResolveConnectionKeysResponse\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x12\x96\x01\n\rEnsureContact\x12%.prosa.ingest.v1.EnsureContactRequest\x1a\x1f.prosa.ingest.v1.EnsuredContact\"=\xa2\xbb\x18\x17\x08\x02\x12\x0e\x63ontacts.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/contacts:ensure:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/ingest/v1/ingest_service.proto\x12\x0fprosa.ingest.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x30prosa/conversation/v1/conversation_service.proto\x1a\x16prosa/v1/options.proto\"\xa4\x02\n\x07Webhook\x12+\n\x08provider\x18\x01 \x01(\x0e\x32\x19.prosa.ingest.v1.Provider\x12\x16\n\x0e\x63onnection_key\x18\x02 \x01(\t\x12\x36\n\x07headers\x18\x03 \x03(\x0b\x32%.prosa.ingest.v1.Webhook.HeadersEntry\x12\x0c\n\x04\x62ody\x18\x04 \x01(\x0c\x12\x30\n\x0creceive_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x14\n\x0ctrace_parent\x18\x06 \x01(\t\x12\x16\n\x0e\x63orrelation_id\x18\x07 \x01(\t\x1a.\n\x0cHeadersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"O\n\x15\x41\x63\x63\x65ptWebhooksRequest\x12\x36\n\x08webhooks\x18\x01 \x03(\x0b\x32\x18.prosa.ingest.v1.WebhookB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"H\n\x16\x41\x63\x63\x65ptWebhooksResponse\x12.\n\x07results\x18\x01 \x03(\x0b\x32\x1d.prosa.ingest.v1.AcceptResult\"I\n\rConnectionKey\x12+\n\x08provider\x18\x01 \x01(\x0e\x32\x19.prosa.ingest.v1.Provider\x12\x0b\n\x03key\x18\x02 \x01(\t\"c\n\x1cResolveConnectionKeysRequest\x12\x43\n\x0f\x63onnection_keys\x18\x01 \x03(\x0b\x32\x1e.prosa.ingest.v1.ConnectionKeyB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"7\n\x1dResolveConnectionKeysResponse\x12\x16\n\x0e\x63onnection_ids\x18\x01 \x03(\t\"i\n\x0c\x41\x63\x63\x65ptResult\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.prosa.ingest.v1.AcceptOutcome\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x18\n\x10webhook_event_id\x18\x03 \x01(\t\"\xbb\x02\n\x14\x45nsureContactRequest\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x10.prosa.v1.SourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x16\n\x04name\x18\x03 \x01(\tB\x08\xbaH\x05r\x03\x18\x80\x08\x12\x16\n\x05phone\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x17\n\x05\x65mail\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\x18\xc0\x02\x12\x1a\n\tboard_key\x18\x06 \x01(\tB\x07\xbaH\x04r\x02\x18\x64\x12\x17\n\x05title\x18\x07 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x39\n\x0c\x63onversation\x18\x08 \x01(\x0b\x32#.prosa.ingest.v1.EnsureConversation\x12\x1b\n\nrequest_id\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18$\"g\n\x12\x45nsureConversation\x12\x12\n\naccount_id\x18\x01 \x01(\x03\x12\x10\n\x08inbox_id\x18\x02 \x01(\x03\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\x03\x12\x12\n\ncontact_id\x18\x04 \x01(\x03\"\xfe\x01\n\x0e\x45nsuredContact\x12\x12\n\ncontact_id\x18\x01 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12\x0f\n\x07handoff\x18\x04 \x01(\t\x12\x0f\n\x07outcome\x18\x05 \x01(\t\x12\x10\n\x08stage_id\x18\x06 \x01(\t\x12\x13\n\x0bstage_label\x18\x07 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x08 \x01(\t\x12\x14\n\x0c\x64\x65\x61l_created\x18\t \x01(\x08\x12\x35\n\x0eignored_fields\x18\n \x03(\x0b\x32\x1d.prosa.ingest.v1.IgnoredField\">\n\x0cIgnoredField\x12\r\n\x05\x66ield\x18\x01 \x01(\t\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x0f\n\x07message\x18\x03 \x01(\t*S\n\x08Provider\x12\x18\n\x14PROVIDER_UNSPECIFIED\x10\x00\x12\x15\n\x11PROVIDER_CHATWOOT\x10\x01\x12\x16\n\x12PROVIDER_EVOLUTION\x10\x02*\x84\x02\n\rAcceptOutcome\x12\x1e\n\x1a\x41\x43\x43\x45PT_OUTCOME_UNSPECIFIED\x10\x00\x12\x1b\n\x17\x41\x43\x43\x45PT_OUTCOME_ACCEPTED\x10\x01\x12\x1c\n\x18\x41\x43\x43\x45PT_OUTCOME_DUPLICATE\x10\x02\x12\x1a\n\x16\x41\x43\x43\x45PT_OUTCOME_IGNORED\x10\x03\x12\x1c\n\x18\x41\x43\x43\x45PT_OUTCOME_NOT_FOUND\x10\x04\x12\"\n\x1e\x41\x43\x43\x45PT_OUTCOME_UNAUTHENTICATED\x10\x05\x12\x1a\n\x16\x41\x43\x43\x45PT_OUTCOME_INVALID\x10\x06\x12\x1e\n\x1a\x41\x43\x43\x45PT_OUTCOME_UNAVAILABLE\x10\x07\x32\xd6\x04\n\rIngestService\x12r\n\x0e\x41\x63\x63\x65ptWebhooks\x12&.prosa.ingest.v1.AcceptWebhooksRequest\x1a\'.prosa.ingest.v1.AcceptWebhooksResponse\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x12\x87\x01\n\x15ResolveConnectionKeys\x12-.prosa.ingest.v1.ResolveConnectionKeysRequest\x1a..prosa.ingest.v1.ResolveConnectionKeysResponse\"\x0f\xa2\xbb\x18\x0b\x1a\x07gateway(\x01\x12\x96\x01\n\rEnsureContact\x12%.prosa.ingest.v1.EnsureContactRequest\x1a\x1f.prosa.ingest.v1.EnsuredContact\"=\xa2\xbb\x18\x17\x08\x02\x12\x0e\x63ontacts.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1c\"\x17/api/v1/contacts:ensure:\x01*\x12\xad\x01\n\x12\x43reateConversation\x12\x30.prosa.conversation.v1.CreateConversationRequest\x1a#.prosa.conversation.v1.Conversation\"@\xa2\xbb\x18\x1c\x08\x02\x12\x13\x63onversations.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1a\"\x15/api/v1/conversations:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -63,34 +64,36 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_INGESTSERVICE'].methods_by_name['ResolveConnectionKeys']._serialized_options = b'\242\273\030\013\032\007gateway(\001'
   _globals['_INGESTSERVICE'].methods_by_name['EnsureContact']._loaded_options = None
   _globals['_INGESTSERVICE'].methods_by_name['EnsureContact']._serialized_options = b'\242\273\030\027\010\002\022\016contacts.write\032\003cli\202\323\344\223\002\034\"\027/api/v1/contacts:ensure:\001*'
-  _globals['_PROVIDER']._serialized_start=1707
-  _globals['_PROVIDER']._serialized_end=1790
-  _globals['_ACCEPTOUTCOME']._serialized_start=1793
-  _globals['_ACCEPTOUTCOME']._serialized_end=2053
-  _globals['_WEBHOOK']._serialized_start=174
-  _globals['_WEBHOOK']._serialized_end=466
-  _globals['_WEBHOOK_HEADERSENTRY']._serialized_start=420
-  _globals['_WEBHOOK_HEADERSENTRY']._serialized_end=466
-  _globals['_ACCEPTWEBHOOKSREQUEST']._serialized_start=468
-  _globals['_ACCEPTWEBHOOKSREQUEST']._serialized_end=547
-  _globals['_ACCEPTWEBHOOKSRESPONSE']._serialized_start=549
-  _globals['_ACCEPTWEBHOOKSRESPONSE']._serialized_end=621
-  _globals['_CONNECTIONKEY']._serialized_start=623
-  _globals['_CONNECTIONKEY']._serialized_end=696
-  _globals['_RESOLVECONNECTIONKEYSREQUEST']._serialized_start=698
-  _globals['_RESOLVECONNECTIONKEYSREQUEST']._serialized_end=797
-  _globals['_RESOLVECONNECTIONKEYSRESPONSE']._serialized_start=799
-  _globals['_RESOLVECONNECTIONKEYSRESPONSE']._serialized_end=854
-  _globals['_ACCEPTRESULT']._serialized_start=856
-  _globals['_ACCEPTRESULT']._serialized_end=961
-  _globals['_ENSURECONTACTREQUEST']._serialized_start=964
-  _globals['_ENSURECONTACTREQUEST']._serialized_end=1279
-  _globals['_ENSURECONVERSATION']._serialized_start=1281
-  _globals['_ENSURECONVERSATION']._serialized_end=1384
-  _globals['_ENSUREDCONTACT']._serialized_start=1387
-  _globals['_ENSUREDCONTACT']._serialized_end=1641
-  _globals['_IGNOREDFIELD']._serialized_start=1643
-  _globals['_IGNOREDFIELD']._serialized_end=1705
-  _globals['_INGESTSERVICE']._serialized_start=2056
-  _globals['_INGESTSERVICE']._serialized_end=2478
+  _globals['_INGESTSERVICE'].methods_by_name['CreateConversation']._loaded_options = None
+  _globals['_INGESTSERVICE'].methods_by_name['CreateConversation']._serialized_options = b'\242\273\030\034\010\002\022\023conversations.write\032\003cli\202\323\344\223\002\032\"\025/api/v1/conversations:\001*'
+  _globals['_PROVIDER']._serialized_start=1757
+  _globals['_PROVIDER']._serialized_end=1840
+  _globals['_ACCEPTOUTCOME']._serialized_start=1843
+  _globals['_ACCEPTOUTCOME']._serialized_end=2103
+  _globals['_WEBHOOK']._serialized_start=224
+  _globals['_WEBHOOK']._serialized_end=516
+  _globals['_WEBHOOK_HEADERSENTRY']._serialized_start=470
+  _globals['_WEBHOOK_HEADERSENTRY']._serialized_end=516
+  _globals['_ACCEPTWEBHOOKSREQUEST']._serialized_start=518
+  _globals['_ACCEPTWEBHOOKSREQUEST']._serialized_end=597
+  _globals['_ACCEPTWEBHOOKSRESPONSE']._serialized_start=599
+  _globals['_ACCEPTWEBHOOKSRESPONSE']._serialized_end=671
+  _globals['_CONNECTIONKEY']._serialized_start=673
+  _globals['_CONNECTIONKEY']._serialized_end=746
+  _globals['_RESOLVECONNECTIONKEYSREQUEST']._serialized_start=748
+  _globals['_RESOLVECONNECTIONKEYSREQUEST']._serialized_end=847
+  _globals['_RESOLVECONNECTIONKEYSRESPONSE']._serialized_start=849
+  _globals['_RESOLVECONNECTIONKEYSRESPONSE']._serialized_end=904
+  _globals['_ACCEPTRESULT']._serialized_start=906
+  _globals['_ACCEPTRESULT']._serialized_end=1011
+  _globals['_ENSURECONTACTREQUEST']._serialized_start=1014
+  _globals['_ENSURECONTACTREQUEST']._serialized_end=1329
+  _globals['_ENSURECONVERSATION']._serialized_start=1331
+  _globals['_ENSURECONVERSATION']._serialized_end=1434
+  _globals['_ENSUREDCONTACT']._serialized_start=1437
+  _globals['_ENSUREDCONTACT']._serialized_end=1691
+  _globals['_IGNOREDFIELD']._serialized_start=1693
+  _globals['_IGNOREDFIELD']._serialized_end=1755
+  _globals['_INGESTSERVICE']._serialized_start=2106
+  _globals['_INGESTSERVICE']._serialized_end=2704
 # @@protoc_insertion_point(module_scope)

@@ -3,6 +3,7 @@
 import grpc
 import warnings
 
+from prosa.conversation.v1 import conversation_service_pb2 as prosa_dot_conversation_dot_v1_dot_conversation__service__pb2
 from prosa.ingest.v1 import ingest_service_pb2 as prosa_dot_ingest_dot_v1_dot_ingest__service__pb2
 
 GRPC_GENERATED_VERSION = '1.85.1'
@@ -50,6 +51,11 @@ class IngestServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsureContactRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsuredContact.FromString,
                 _registered_method=True)
+        self.CreateConversation = channel.unary_unary(
+                '/prosa.ingest.v1.IngestService/CreateConversation',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.CreateConversationRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.FromString,
+                _registered_method=True)
 
 
 class IngestServiceServicer:
@@ -79,6 +85,16 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateConversation(self, request, context):
+        """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+        Connection, channel, contact and deal must be the organization's own, and the channel one of the connection.
+        Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID, CONVERSATION_KEY_INVALID; NOT_FOUND CONNECTION_NOT_FOUND,
+        CHANNEL_NOT_FOUND, CONTACT_NOT_FOUND, DEAL_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_IngestServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -96,6 +112,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.EnsureContact,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsureContactRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsuredContact.SerializeToString,
+            ),
+            'CreateConversation': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateConversation,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.CreateConversationRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -180,6 +201,33 @@ class IngestService:
             '/prosa.ingest.v1.IngestService/EnsureContact',
             prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsureContactRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_ingest__service__pb2.EnsuredContact.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateConversation(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.IngestService/CreateConversation',
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.CreateConversationRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.FromString,
             options,
             channel_credentials,
             insecure,

@@ -5,6 +5,7 @@ isort:skip_file
 
 from collections import abc as _abc
 from grpc import aio as _aio
+from prosa.conversation.v1 import conversation_service_pb2 as _conversation_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2 as _ingest_service_pb2
 import abc as _abc_1
 import grpc as _grpc
@@ -43,6 +44,12 @@ class IngestServiceStub:
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
     Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
     """
+    CreateConversation: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]
+    """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+    Connection, channel, contact and deal must be the organization's own, and the channel one of the connection.
+    Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID, CONVERSATION_KEY_INVALID; NOT_FOUND CONNECTION_NOT_FOUND,
+    CHANNEL_NOT_FOUND, CONTACT_NOT_FOUND, DEAL_NOT_FOUND.
+    """
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -58,6 +65,12 @@ class IngestServiceAsyncStub(IngestServiceStub):
     EnsureContact: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.EnsureContactRequest, _ingest_service_pb2.EnsuredContact]  # type: ignore[assignment]
     """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
     Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+    """
+    CreateConversation: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.CreateConversationRequest, _conversation_service_pb2.Conversation]  # type: ignore[assignment]
+    """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+    Connection, channel, contact and deal must be the organization's own, and the channel one of the connection.
+    Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID, CONVERSATION_KEY_INVALID; NOT_FOUND CONNECTION_NOT_FOUND,
+    CHANNEL_NOT_FOUND, CONTACT_NOT_FOUND, DEAL_NOT_FOUND.
     """
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -89,6 +102,18 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_ingest_service_pb2.EnsuredContact, _abc.Awaitable[_ingest_service_pb2.EnsuredContact]]:
         """Finds or creates the contact, its open deal and, when named, its conversation, in one call.
         Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID, EXTERNAL_ID_AMBIGUOUS; NOT_FOUND CHANNEL_NOT_FOUND, BOARD_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateConversation(
+        self,
+        request: _conversation_service_pb2.CreateConversationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_service_pb2.Conversation, _abc.Awaitable[_conversation_service_pb2.Conversation]]:
+        """Links a provider's conversation to a contact and a deal by hand; one that is known is answered with what is new filled in.
+        Connection, channel, contact and deal must be the organization's own, and the channel one of the connection.
+        Errors: INVALID_ARGUMENT PROVIDER_CONVERSATION_ID_INVALID, CONVERSATION_KEY_INVALID; NOT_FOUND CONNECTION_NOT_FOUND,
+        CHANNEL_NOT_FOUND, CONTACT_NOT_FOUND, DEAL_NOT_FOUND.
         """
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

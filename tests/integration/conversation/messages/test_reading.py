@@ -15,6 +15,7 @@ from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
+from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from prosa.conversation.v1 import events_pb2
 from prosa.identity.v1 import contact_service_pb2
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
@@ -40,10 +41,15 @@ def by_hand(**changes: str) -> pb.CreateConversationRequest:
     return pb.CreateConversationRequest(source=options_pb2.SOURCE_WHATSAPP, **(values | changes))
 
 
+def by_ingest(world: World, organization_id: UUID) -> pb_grpc.ConversationServiceAsyncStub:
+    """The service as ingest calls it for an organization, after it looked up what the request names."""
+    return world.as_service("ingest", organization_id).stub(pb_grpc.ConversationServiceStub)
+
+
 async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
     world: World, organization_id: UUID
 ) -> None:
-    service = stub(world, organization_id)
+    service = by_ingest(world, organization_id)
     request = by_hand(contact_id=str(await given_contact(world, organization_id, uuid4())))
     made = await service.CreateConversation(request)
     assert await service.CreateConversation(request) == made
@@ -59,17 +65,18 @@ async def test_a_conversation_made_by_hand_is_announced_once_and_then_filled_in(
     assert (filled.contact_id, filled.deal_id) == (request.contact_id, more.deal_id)
     facts = await world.all_announced("conversation", organization_id)
     assert [type(fact).__name__ for fact in facts] == ["ConversationCreated", "ConversationUpdated"]
-    assert await service.GetConversation(pb.GetConversationRequest(conversation_id=made.conversation_id)) == filled
+    reader = stub(world, organization_id)
+    assert await reader.GetConversation(pb.GetConversationRequest(conversation_id=made.conversation_id)) == filled
 
 
 @pytest.mark.case("S13")
 async def test_a_contact_of_another_organization_is_in_no_conversation(world: World, organization_id: UUID) -> None:
-    service, theirs = stub(world, organization_id), await given_contact(world, uuid4(), uuid4())
+    service, theirs = by_ingest(world, organization_id), await given_contact(world, uuid4(), uuid4())
     for stranger in (theirs, uuid4()):
         with pytest.raises(grpc.aio.AioRpcError) as refused:
             await service.CreateConversation(by_hand(contact_id=str(stranger)))
         assert error_info(refused.value).reason == "CONTACT_NOT_FOUND"
-    assert not (await service.ListConversations(pb.ListConversationsRequest())).conversations
+    assert not (await stub(world, organization_id).ListConversations(pb.ListConversationsRequest())).conversations
 
 
 async def test_a_fault_of_ours_while_making_one_by_hand_is_no_fault_of_the_caller(
@@ -80,7 +87,7 @@ async def test_a_fault_of_ours_while_making_one_by_hand_is_no_fault_of_the_calle
 
     monkeypatch.setattr(Recorder, "link", fail)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub(world, organization_id).CreateConversation(by_hand())
+        await by_ingest(world, organization_id).CreateConversation(by_hand())
     assert refused.value.code() is grpc.StatusCode.INTERNAL
     assert error_info(refused.value).reason == "INTERNAL"
     told_of_it = (refused.value.details() or "") + str(error_info(refused.value))
@@ -89,7 +96,7 @@ async def test_a_fault_of_ours_while_making_one_by_hand_is_no_fault_of_the_calle
 
 async def test_a_conversation_made_by_hand_must_be_named_by_a_number(world: World, organization_id: UUID) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
-        await stub(world, organization_id).CreateConversation(by_hand(provider_conversation_id="conversation-391"))
+        await by_ingest(world, organization_id).CreateConversation(by_hand(provider_conversation_id="conversation-391"))
     assert error_info(refused.value).reason == "PROVIDER_CONVERSATION_ID_INVALID"
 
 
@@ -99,7 +106,7 @@ async def test_a_conversation_made_by_hand_must_be_named_by_a_number(world: Worl
 async def test_a_conversation_made_by_hand_takes_no_key_but_a_canonical_one_of_its_source(
     world: World, organization_id: UUID, conversation_key: str
 ) -> None:
-    service = stub(world, organization_id)
+    service = by_ingest(world, organization_id)
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await service.CreateConversation(by_hand(conversation_key=conversation_key))
     assert error_info(refused.value).reason == "CONVERSATION_KEY_INVALID"
@@ -113,7 +120,7 @@ async def test_another_organization_cannot_take_the_place_of_a_conversation(
 ) -> None:
     reported = Reported(organization_id)
     taken = by_hand(connection_id=reported.connection_id, channel_id=reported.channel_id)
-    await stub(world, uuid4()).CreateConversation(taken)
+    await by_ingest(world, uuid4()).CreateConversation(taken)
     [result] = await batch(world, reported.item(written("1"), told(1)))
     assert result.item.conversation_created
 
