@@ -7,6 +7,7 @@ import re
 import secrets
 import time
 from collections.abc import AsyncIterator
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -17,15 +18,26 @@ import psutil  # type: ignore[import-untyped]  # no stubs are published with it
 import pytest
 from playwright.async_api import Page, expect
 
+from chassis.clock import SystemClock
 from cli.smoke.bodies import Writer, flat_message
 from embedded.shapes import Shape
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
+from tests.browser import Authenticator
 from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
 from tests.e2e.suite import Suite
 
 CUSTOMER = "Rosa <b>Marinho</b> da Silva"
 CONVERSATION = 899_999_001
+
+
+@dataclass
+class Owner:
+    """Who the demo belongs to; each recovery code lets in once."""
+
+    email: str
+    password: str
+    recovery_codes: list[str] = field(default_factory=list)
 
 
 @pytest.fixture
@@ -43,32 +55,51 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
     expect.set_options(timeout=WAIT_MS)
     async with open_browser() as browser, _provider() as session:
         async with visitor(browser) as person:
-            await _signing_in_leads_to_where_one_wanted_to_be(person, content)
+            owner = Owner(content["admin"]["email"], content["admin"]["password"])
+            await _signing_in_leads_to_where_one_wanted_to_be(person, owner, content)
             await _a_customer_is_seen_at_once(person, session, content)
             await _nothing_is_missed_while_the_gateway_is_away(person, suite, session, content)
             await _contacts_are_found_by_phone(person)
             async with visitor(browser) as other:
-                await _a_deal_moves_before_everybodys_eyes(person, other, session, content)
+                await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
         async with visitor(browser, locale="en-GB", width=375) as person:
-            await _a_telephone_is_wide_enough(person, content)
+            await _a_telephone_is_wide_enough(person, owner, content)
 
 
-async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, content: dict[str, Any]) -> None:
+async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, owner: Owner, content: dict[str, Any]) -> None:
     page = person.page
     await page.goto(f"{content['url']}/board")
     await expect(page).to_have_url(re.compile(r"/sign-in\?back="))
     await person.looks_right("sign-in")
     person.nothing_broke()
-    await _sign_in(page, content["admin"]["email"], "not-the-password")
+    await _fill(page, email=owner.email, password="not-the-password")
     await expect(page.get_by_role("alert")).to_have_text("E-mail ou senha incorretos.")
-    await _sign_in(page, content["admin"]["email"], content["admin"]["password"])
+    await _fill(page, email=owner.email, password=owner.password)
+    await _the_second_factor_is_set_up(person, owner)
     await expect(page).to_have_url(f"{content['url']}/board")
     await expect(page.locator("[data-stage]")).to_have_count(7)
     first = page.locator("[data-stage]").first
     await expect(first.get_by_role("listitem").first).to_be_visible()
     await expect(first.locator("[data-count]")).to_have_text(re.compile(r"negócio"))
     await person.looks_right("board")
+
+
+async def _the_second_factor_is_set_up(person: Visitor, owner: Owner) -> None:
+    """The owner's first sign-in leads there by itself; then on to where the owner wanted to be."""
+    page = person.page
+    await expect(page).to_have_url(re.compile(r"/second-factor\?back="))
+    await expect(page.get_by_alt_text("QR code do autenticador")).to_be_visible()
+    await person.looks_right("second factor")
+    secret = await page.locator("[data-secret]").inner_text()
+    await _fill(page, code="000000")
+    await expect(page.get_by_text("Esse código está errado")).to_be_visible()
+    await _fill(page, code=Authenticator.of(secret, SystemClock()).code())
+    await expect(page.locator("[data-recovery-codes] li")).to_have_count(10)
+    owner.recovery_codes = await page.locator("[data-recovery-codes] li").all_inner_texts()
+    await person.looks_right("recovery codes")
+    person.broken.clear()
+    await page.get_by_role("link", name="Já guardei").click()
 
 
 async def _a_customer_is_seen_at_once(person: Visitor, session: aiohttp.ClientSession, content: dict[str, Any]) -> None:
@@ -126,11 +157,11 @@ async def _contacts_are_found_by_phone(person: Visitor) -> None:
 
 
 async def _a_deal_moves_before_everybodys_eyes(
-    person: Visitor, other: Visitor, session: aiohttp.ClientSession, content: dict[str, Any]
+    person: Visitor, other: Visitor, owner: Owner, session: aiohttp.ClientSession, content: dict[str, Any]
 ) -> None:
     """By keyboard, then by hand; who looks on sees it, with the name of who did it."""
     await other.page.goto(f"{content['url']}/board")
-    await _sign_in(other.page, content["admin"]["email"], content["admin"]["password"])
+    await _sign_in(other, owner)
     page = person.page
     await page.get_by_role("link", name="Quadro").click()
     new, busy, waiting = (page.locator("[data-stage]").nth(number) for number in range(3))
@@ -145,7 +176,7 @@ async def _a_deal_moves_before_everybodys_eyes(
     await expect(busy.locator(moved)).to_be_visible()
     await expect(new.locator(moved)).to_have_count(0)
     theirs = other.page.locator("[data-stage]").nth(1)
-    await expect(theirs.locator(moved)).to_contain_text(f"movido por {content['admin']['email']}")
+    await expect(theirs.locator(moved)).to_contain_text(f"movido por {owner.email}")
     await expect(theirs.locator("[data-count]")).to_have_attribute("data-count", "1")
     await busy.locator(moved).drag_to(waiting)
     await expect(waiting.locator(moved)).to_be_visible()
@@ -181,10 +212,10 @@ async def _the_language_is_kept_and_signing_out_leaves_nothing(person: Visitor, 
     person.broken.clear()
 
 
-async def _a_telephone_is_wide_enough(person: Visitor, content: dict[str, Any]) -> None:
+async def _a_telephone_is_wide_enough(person: Visitor, owner: Owner, content: dict[str, Any]) -> None:
     page = person.page
     await page.goto(content["url"])
-    await _sign_in(page, content["admin"]["email"], content["admin"]["password"])
+    await _sign_in(person, owner)
     await page.locator("[data-conversation]").first.click()
     await expect(page.locator("[data-message]").first).to_be_visible()
     await person.looks_right("thread on a telephone")
@@ -202,11 +233,21 @@ def _provider() -> aiohttp.ClientSession:
     return aiohttp.ClientSession(connector=aiohttp.TCPConnector(force_close=True))
 
 
-async def _sign_in(page: Page, email: str, password: str) -> None:
-    form = page.get_by_role("form")
-    await form.locator("[name=email]").fill(email)
-    await form.locator("[name=password]").fill(password)
-    await form.get_by_role("button").click()
+async def _sign_in(person: Visitor, owner: Owner) -> None:
+    """As somebody with a second factor does: the code is asked for once the password was right."""
+    page = person.page
+    await _fill(page, email=owner.email, password=owner.password)
+    await expect(page.locator("form [name=code]")).to_be_visible()
+    person.broken.clear()
+    await _fill(page, code=owner.recovery_codes.pop())
+    await expect(page.locator("[data-live]")).to_be_visible()
+
+
+async def _fill(page: Page, **fields: str) -> None:
+    form = page.get_by_role("form").first
+    for name, value in fields.items():
+        await form.locator(f"[name={name}]").fill(value)
+    await form.get_by_role("button").first.click()
 
 
 async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int, text: str) -> int:

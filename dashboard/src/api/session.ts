@@ -24,3 +24,12 @@ export function onSessionChange(changed: () => void): () => void {
 export function useSession(): Session | null | undefined {
   return useSyncExternalStore(onSessionChange, session);
 }
+
+const RANKS = ["VIEWER", "AGENT", "ADMIN", "OWNER"] as const;
+
+/** Says whether the person may do what asks for a role; without a second factor nobody does more than an agent. */
+export function may(role: (typeof RANKS)[number], who: Session | null | undefined): boolean {
+  if (!who) return false;
+  const held = RANKS.findIndex((rank) => rank === who.role);
+  return (who.mfa_setup_required ? Math.min(held, 1) : held) >= RANKS.indexOf(role);
+}

@@ -11,11 +11,16 @@ function onFact(fact: Fact): void {
   APPLIED_BY.some((apply) => apply(queryClient, fact));
 }
 
+/** What is shown may be old; what must not be asked for twice says so. */
+function refetch(): void {
+  void queryClient.invalidateQueries({ predicate: (query) => query.meta?.keptThroughGaps !== true });
+}
+
 /** Keeps all that is shown true for as long as somebody is signed in. */
 export function useLive(): void {
   useEffect(() => {
     const ending = new AbortController();
-    void follow({ onFact, onGap: () => void queryClient.invalidateQueries() }, ending.signal);
+    void follow({ onFact, onGap: refetch }, ending.signal);
     return () => ending.abort();
   }, []);
 }

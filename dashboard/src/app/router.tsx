@@ -79,6 +79,13 @@ const contact = createRoute({
   component: lazyRouteComponent(() => import("../pages/contacts/contact.tsx"), "ContactRegion"),
 });
 
+const secondFactor = createRoute({
+  getParentRoute: () => shell,
+  path: "/second-factor",
+  validateSearch: (search): { back?: string } => ({ back: word(search.back) }),
+  component: lazyRouteComponent(() => import("../pages/second-factor/page.tsx"), "SecondFactorPage"),
+});
+
 const board = createRoute({
   getParentRoute: () => shell,
   path: "/board",
@@ -98,6 +105,7 @@ export const router = createRouter({
       conversations.addChildren([conversation]),
       contacts.addChildren([contact]),
       board,
+      secondFactor,
     ]),
   ]),
   defaultPreload: "intent",

@@ -1,5 +1,6 @@
 import { Link, Outlet } from "@tanstack/react-router";
 import { Contact, KanbanSquare, LogOut, MessagesSquare } from "lucide-react";
+import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
 import { text } from "../texts/index.ts";
@@ -9,6 +10,9 @@ import { Wordmark } from "../ui/wordmark.tsx";
 import { useLive } from "./live.ts";
 import { Preferences } from "./preferences.tsx";
 import { signOut } from "./sign-out.ts";
+
+/** Needed seldom: its window comes when the page is there. */
+const StepUp = lazy(() => import("./step-up.tsx").then((module) => ({ default: module.StepUp })));
 
 const PLACES = [
   { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
@@ -73,6 +77,9 @@ function Inside() {
           <Outlet />
         </main>
         <Notices />
+        <Suspense>
+          <StepUp />
+        </Suspense>
       </div>
     </div>
   );

@@ -1,20 +1,29 @@
 import { useMutation } from "@tanstack/react-query";
 import { Navigate } from "@tanstack/react-router";
 import type { FormEvent } from "react";
+import { pageOf } from "../../app/page-of.ts";
 import { Preferences } from "../../app/preferences.tsx";
-import { sentence } from "../../api/problems.ts";
+import { CallFailed, sentence } from "../../api/problems.ts";
 import { useSession } from "../../api/session.ts";
 import { text } from "../../texts/index.ts";
 import { Button } from "../../ui/button.tsx";
+import { CodeField } from "../../ui/code-field.tsx";
 import { Field } from "../../ui/field.tsx";
 import { formValue } from "../../ui/form-value.ts";
 import { Wordmark } from "../../ui/wordmark.tsx";
 import { signIn } from "./sign-in.ts";
 
+const CODE_REASONS = new Set(["MFA_CODE_MISSING", "MFA_CODE_INVALID"]);
+
 export function SignInPage({ back }: { back: string | undefined }) {
   const session = useSession();
   const signingIn = useMutation({ mutationFn: signIn });
+  if (session?.mfa_setup_required) return <Navigate to="/second-factor" search={{ back }} replace />;
   if (session) return <Navigate to={pageOf(back)} replace />;
+
+  const reason = signingIn.error instanceof CallFailed ? signingIn.error.reason : "";
+  // Asked for only once the password was right.
+  const codeAsked = CODE_REASONS.has(reason) || (signingIn.isPending && Boolean(signingIn.variables?.mfa_code));
 
   function onSubmit(event: FormEvent<HTMLFormElement>): void {
     event.preventDefault();
@@ -23,6 +32,7 @@ export function SignInPage({ back }: { back: string | undefined }) {
     signingIn.mutate({
       email: formValue(form, "email"),
       password: typeof password === "string" ? password : "",
+      mfa_code: formValue(form, "code"),
     });
   }
 
@@ -42,8 +52,11 @@ export function SignInPage({ back }: { back: string | undefined }) {
           required
           maxLength={256}
         />
-        {signingIn.isError ? (
-          <p role="alert" className="text-bad">
+        {codeAsked ? (
+          <CodeField problem={reason === "MFA_CODE_INVALID" ? sentence(signingIn.error) : undefined} />
+        ) : null}
+        {signingIn.isError && reason !== "MFA_CODE_INVALID" ? (
+          <p role="alert" className={reason === "MFA_CODE_MISSING" ? undefined : "text-bad"}>
             {sentence(signingIn.error)}
           </p>
         ) : null}
@@ -56,13 +69,4 @@ export function SignInPage({ back }: { back: string | undefined }) {
       </div>
     </main>
   );
-}
-
-/** Where to go after the sign-in: only ever a page of ours, whatever stands in the address. */
-export function pageOf(back: string | undefined): string {
-  if (!back) return "/conversations";
-  const address = new URL(back, window.location.origin);
-  return address.origin === window.location.origin && back.startsWith("/") && !back.startsWith("//")
-    ? back
-    : "/conversations";
 }

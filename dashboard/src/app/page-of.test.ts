@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { pageOf } from "./page.tsx";
+import { pageOf } from "./page-of.ts";
 
 test.each([
   [undefined, "/conversations"],
