@@ -26,9 +26,9 @@ from jwt.types import Options
 from chassis.clock import Clock
 from chassis.crypto import write_whole
 from chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
+from chassis.system import ISSUERS
 from prosa.v1 import options_pb2
 
-ISSUERS = ("identity", "gateway", "ingest", "conversation", "outreach", "crm", "cli")
 ALGORITHM = "EdDSA"
 PERSON_TOKEN_SECONDS = 600
 SERVICE_TOKEN_SECONDS = 120

@@ -13,7 +13,7 @@ from pydantic import Field, SecretStr, field_validator
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from chassis.addresses import AllowedHosts
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 
 
 class SettingRefused(ValueError):

@@ -13,7 +13,8 @@ from sqlalchemy import Connection, event
 from chassis.database_trouble import SEES_ALL
 from chassis.lines import chassis_versions, known_versions
 from chassis.migrate import applied_versions, connected, downgrade
-from chassis.migrations import SERVICES, VERSION_TABLES, role
+from chassis.migrations import VERSION_TABLES, role
+from chassis.system import SERVICES
 
 OLDEST_SUPPORTED: Mapping[str, str] = {
     "identity": "identity_0005",

@@ -21,13 +21,11 @@ from chassis.crypto import Vault
 from chassis.db import Database
 from chassis.errors import ProsaError
 from chassis.inner import NotReady
-from chassis.migrations import SERVICES
+from chassis.system import SEALING, SERVICES
 
 SEALED_COLUMNS = "%sealed%"
 """What the columns with sealed values are called."""
 KEY_ID_LENGTH_MAX = 64
-SEALING = frozenset({"identity", "ingest"})
-"""Services that keep sealed secrets."""
 
 logger = structlog.get_logger(__name__)
 

@@ -16,7 +16,8 @@ import psycopg
 from psycopg import sql
 
 from chassis.keys import SEALED_COLUMNS, plain_url
-from chassis.migrations import SERVICES, all_rows
+from chassis.migrations import all_rows
+from chassis.system import SERVICES
 
 LOCK_TIMEOUT = "10s"
 

@@ -27,7 +27,8 @@ from chassis.clock import SystemClock
 from chassis.database_trouble import SchemaNewer, newer
 from chassis.ids import Ids, Uuid7Ids
 from chassis.lines import CHASSIS, chassis_version_at, chassis_versions, folder, known_versions, silent_steps
-from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, create_installation, create_schema, owner, role
+from chassis.migrations import READER_ROLE, VERSION_TABLES, create_installation, create_schema, owner, role
+from chassis.system import SERVICES
 
 MAINTENANCE_DATABASE = "postgres"
 ROLES_LOCK = 0x50726F7361

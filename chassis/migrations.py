@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from uuid import UUID
 
-SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
 READER_ROLE = "prosa_reader"
 CHASSIS_SCHEMA = "chassis"
 """Belongs to no service; holds the installation's id and nothing else."""

@@ -47,6 +47,7 @@ from chassis.queues.worker import Handler as QueueHandler
 from chassis.redis import Redis
 from chassis.relay import Relay
 from chassis.streams import Waker
+from chassis.system import CALLS, service_of
 from chassis.upkeep_functions import CLOCK_DIFFERS
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
@@ -364,7 +365,7 @@ class Process:
         self._host = host
         self.name = name
         """The target's name; ``ingest-accept`` acts as the service ``ingest``."""
-        self.service = name.partition("-")[0]
+        self.service = service_of(name)
         self.settings = host.settings
         self.clock = host.clock
         self.ids = host.ids
@@ -424,6 +425,9 @@ class Process:
 
         On a bare one calls go as they are made, without token, ids or deadline but their own.
         """
+        called = service_of(service.replace("_", "-"))
+        if called not in CALLS[self.service]:
+            raise ValueError(f"{self.service} may not call {called}: chassis.system says who may call whom.")
         # A process that serves on a port drawn at start dials itself there.
         address = self.settings.address(service)
         if address == self.settings.grpc_address:

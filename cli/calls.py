@@ -14,7 +14,7 @@ from grpc_status import rpc_status
 
 from chassis import auth, rpc
 from chassis.clock import SystemClock
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from cli.failures import REFUSED, Refused
 from cli.home import home_directory, keys_directory, read_bootstrap
 

@@ -11,7 +11,7 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from cli.calls import Calls, open_calls
 from cli.choosing import Org
 from cli.demo.live import ONLY_NEW, follow

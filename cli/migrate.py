@@ -12,7 +12,8 @@ import typer
 
 from chassis import descent
 from chassis import migrate as runner
-from chassis.migrations import READER_ROLE, SERVICES, role
+from chassis.migrations import READER_ROLE, role
+from chassis.system import SERVICES
 from cli.confirming import confirm, require_nobody_at_work
 from cli.failures import REFUSED, Refused, database_of, operation
 from cli.home import operator_database_url

@@ -9,17 +9,15 @@ from pydantic import ValidationError
 
 from chassis.config import Settings
 from chassis.crypto import KEY_FILE
-from chassis.keys import SEALING
+from chassis.system import SEALING, SERVICES, service_of
 from cli.failures import REFUSED, Refused, invalid_settings
 
-NO_DATABASE = frozenset({"gateway"})
-"""Targets without a database of their own."""
 PAGE = "docs/settings.md"
 
 
 def read_settings(targets: Iterable[str], environment: Mapping[str, str]) -> Settings:
     """The settings of this process. Raises Refused with a sentence for each that the targets lack or cannot use."""
-    services = sorted({target.partition("-")[0] for target in targets})
+    services = sorted({service_of(target) for target in targets})
     problems: list[str] = []
     settings = None
     try:
@@ -28,7 +26,7 @@ def read_settings(targets: Iterable[str], environment: Mapping[str, str]) -> Set
         problems += invalid_settings(error)
     for service in services:
         variable = f"PROSA_{service.upper()}_DATABASE_URL"
-        if service not in NO_DATABASE and not environment.get(variable):
+        if service in SERVICES and not environment.get(variable):
             problems.append(f"{variable} is not set; the target {service} needs it.")
     if settings is not None:
         problems += _missing_keys(settings.keys_dir, services)

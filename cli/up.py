@@ -17,6 +17,7 @@ from rich.console import Console
 
 from chassis import auth, keys, migrate, open_files, telemetry
 from chassis.clock import SystemClock
+from chassis.system import SERVICES
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
 from cli.demo import fake_chatwoot, live, state
@@ -31,7 +32,7 @@ from cli.output import Json, print_json
 from embedded.child import ChildSpec
 from embedded.errors import EmbeddedError
 from embedded.ports import LOOPBACK
-from embedded.shapes import RECEIVERS_MAX, SERVICES, Shape, default_shape
+from embedded.shapes import RECEIVERS_MAX, Shape, default_shape
 from embedded.suite import READER_VARIABLE, Suite
 
 METRICS_PORT = "metrics"

@@ -11,13 +11,13 @@ from pathlib import Path
 from urllib.parse import quote, urlsplit, urlunsplit
 
 import chassis
+from chassis import system
+from chassis.system import ACCEPT as ACCEPT_TARGET
+from chassis.system import GATEWAY as GATEWAY_TARGET
+from chassis.system import SERVICES, service_of
 from embedded.ports import LOOPBACK
 
-SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
-# The one RPC of ingest that answers webhooks; it is a target of its own so that reception can run beside the rest.
-ACCEPT_TARGET = "ingest-accept"
-GATEWAY_TARGET = "gateway"
-TARGETS = (GATEWAY_TARGET, ACCEPT_TARGET, *SERVICES)
+TARGETS = tuple(target.name for target in system.TARGETS)
 READER_ROLE = "prosa_reader"
 REDIS_TARGETS: frozenset[str] = frozenset()
 """What uses Redis; nothing does yet. Where this is empty no Redis is started."""
@@ -107,7 +107,7 @@ def app_environment(app: AppProcess, addresses: Addresses, caller: Mapping[str, 
     """
     environment = {name: value for name, value in caller.items() if not _is_database_url(name)}
     for target in app.targets:
-        service = "ingest" if target == ACCEPT_TARGET else target
+        service = service_of(target)
         if service in addresses.service_database_urls:
             environment[database_variable(service)] = addresses.service_database_urls[service]
     for target in TARGETS:

@@ -10,6 +10,8 @@ from functools import partial
 from pathlib import Path
 
 from chassis import sockets
+from chassis.system import GATEWAY as GATEWAY_TARGET
+from chassis.system import SERVICES
 from embedded.child import ChildSpec, clear_records
 from embedded.errors import EmbeddedError
 from embedded.home import Home, disk_free_bytes, require_http_port
@@ -18,10 +20,8 @@ from embedded.ports import LOOPBACK, choose_ports, keep_passwords
 from embedded.postgres import EmbeddedPostgres
 from embedded.redis import EmbeddedRedis
 from embedded.shapes import (
-    GATEWAY_TARGET,
     READER_ROLE,
     REDIS_TARGETS,
-    SERVICES,
     Addresses,
     AppProcess,
     Shape,

@@ -13,6 +13,7 @@ from grpc_health.v1 import health_pb2
 from chassis import open_files
 from chassis.errors import Unavailable
 from chassis.process import Process
+from chassis.system import SERVICES
 from gateway.acceptance import Acceptance
 from gateway.app import Dependencies, make_app, make_runner
 from gateway.authorizer import TokenAuthorizer
@@ -22,7 +23,6 @@ from gateway.listening.listener import Listener
 from gateway.listening.peers import Peers, is_loopback
 from gateway.listening.tls import server_context
 from gateway.routes.dashboard import built_dashboard
-from gateway.transcoding.contracts import SERVICES
 
 log = structlog.get_logger("gateway.http")
 

@@ -1,15 +1,4 @@
-"""What ``prosa serve --target`` can start: the whole system on one screen.
-
-======================  =======================================================================
-gateway                 HTTP: webhooks, REST, live updates, documentation
-ingest-accept           the acceptor: ``AcceptWebhooks`` alone
-ingest                  connections, processing, dead letters, the event feed (and the acceptor)
-identity                organizations, members, keys; contacts and their identities
-conversation            conversations and messages
-outreach                suppressions
-crm                     boards, deals, reconciliation tasks
-======================  =======================================================================
-"""
+"""What ``prosa serve --target`` starts, by the table of ``chassis.system``."""
 
 from __future__ import annotations
 
@@ -21,6 +10,7 @@ import services.crm.module
 import services.identity.module
 import services.ingest.module
 import services.outreach.module
+from chassis import system
 from chassis.process import Start
 
 TARGETS: Mapping[str, Start] = {
@@ -33,7 +23,8 @@ TARGETS: Mapping[str, Start] = {
     "gateway": gateway.module.start,
 }
 
-ALL = tuple(name for name in TARGETS if name != "ingest-accept")
+_WITHIN = {target.name: target.within for target in system.TARGETS if target.within}
+ALL = tuple(name for name in TARGETS if name not in _WITHIN)
 """Every service once: ``ingest`` holds the acceptor too."""
 
 
@@ -44,4 +35,4 @@ def chosen(names: str) -> dict[str, Start]:
     if unknown or not wanted:
         raise ValueError(f"Unknown target {', '.join(unknown) or names!r}; there are: all, {', '.join(TARGETS)}.")
     # One process needs one acceptor, and the whole of ingest has it.
-    return {name: TARGETS[name] for name in wanted if name != "ingest-accept" or "ingest" not in wanted}
+    return {name: TARGETS[name] for name in wanted if _WITHIN.get(name) not in wanted}

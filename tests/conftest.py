@@ -18,7 +18,8 @@ import uvloop
 from sqlalchemy.engine import make_url
 
 from chassis import auth, crypto, migrate, open_files, telemetry
-from chassis.migrations import READER_ROLE, SERVICES, role
+from chassis.migrations import READER_ROLE, role
+from chassis.system import SERVICES
 from embedded.forks import collect_nothing_in_forks
 from embedded.servers import EmbeddedServers, embedded_servers
 from tests.world import ROLE_PASSWORD, World, settings_for, start_world

@@ -25,8 +25,9 @@ from chassis.clock import Clock, SystemClock
 from chassis.config import Settings
 from chassis.db import Database
 from chassis.errors import ProsaError, from_status
-from chassis.migrations import READER_ROLE, SERVICES, role
+from chassis.migrations import READER_ROLE, role
 from chassis.process import Host
+from chassis.system import SERVICES
 from prosa.v1 import options_pb2
 
 ROLE_PASSWORD = "only-for-tests"

@@ -9,11 +9,10 @@ from pathlib import Path
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
 
-import services.targets
 from chassis import config
-from chassis.auth import ISSUERS
 from chassis.config import Settings
-from chassis.migrations import READER_ROLE, SERVICES, role
+from chassis.migrations import READER_ROLE, role
+from chassis.system import ISSUERS, SERVICES, TARGETS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
@@ -134,7 +133,7 @@ def page() -> str:
     roles = "\n".join(
         f"| `{service}` | `PROSA_{service.upper()}_DATABASE_URL` | `{role(service)}` |" for service in SERVICES
     )
-    targets = (services.targets.__doc__ or "").partition("\n\n")[2].strip()
+    targets = "\n".join(f"{target.name:<24}{target.does}" for target in TARGETS)
     return f"""\
 # Settings
 

@@ -11,8 +11,7 @@ import google.api.annotations_pb2  # registers the HTTP options
 from google.protobuf.descriptor import Descriptor, FileDescriptor, ServiceDescriptor
 
 import prosa
-
-SERVICES = ("identity", "ingest", "conversation", "outreach", "crm")
+from chassis.system import SERVICES
 
 
 @cache

@@ -12,7 +12,7 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from embedded.shapes import SERVICES
+from chassis.system import SERVICES
 
 LOOK_SECONDS = 0.25
 QUERY_SECONDS = 5.0

@@ -14,9 +14,10 @@ from uuid import UUID, uuid4
 from chassis import auth, crypto, migrate, rpc
 from chassis.clock import SystemClock
 from chassis.migrations import READER_ROLE
+from chassis.system import SERVICES
 from embedded.child import ChildSpec
 from embedded.ports import LOOPBACK, free_port
-from embedded.shapes import SERVICES, Addresses, AppProcess, Shape, app_environment, role_of, serve_command
+from embedded.shapes import Addresses, AppProcess, Shape, app_environment, role_of, serve_command
 from embedded.suite import APP_READY_TIMEOUT_SECONDS, APP_STOP_TIMEOUT_SECONDS, Suite, answers_ready
 from embedded.supervisor import Supervisor
 from prosa.identity.v1 import access_service_pb2 as access_pb

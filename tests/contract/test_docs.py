@@ -12,7 +12,8 @@ from typing import Any
 import pytest
 import typer.main
 
-from chassis.migrations import SERVICES, role
+from chassis.migrations import role
+from chassis.system import SERVICES
 from cli.main import app
 from gateway.openapi.comments import reasons
 from services.ingest.normal_form import IgnoredReason, InvalidReason

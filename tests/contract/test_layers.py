@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import re
 import tomllib
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from chassis.migrations import SERVICES
+from chassis import system
+from chassis.system import CALLS, PRINCIPALS, SERVICES
+from services import targets
 
 ROOT = Path(__file__).parents[2]
 RULES = "Rules need no wire, no database and no loop"
@@ -41,3 +44,23 @@ def test_every_file_of_rules_is_kept_from_wire_and_database(service: str) -> Non
 def test_no_service_is_left_out_of_what_keeps_services_apart() -> None:
     apart = contract("Services meet by stubs and events, never by import")["modules"]
     assert sorted(apart) == sorted(f"services.{service}" for service in SERVICES)
+
+
+def test_what_starts_is_what_the_table_has() -> None:
+    assert set(targets.TARGETS) == {target.name for target in system.TARGETS}
+    assert {system.service_of(name) for name in targets.TARGETS} <= {principal.name for principal in PRINCIPALS}
+
+
+@pytest.mark.parametrize("service", SERVICES)
+def test_a_service_has_stubs_only_of_those_it_may_call(service: str) -> None:
+    sources = [path.read_text(encoding="utf-8") for path in (ROOT / "services" / service).rglob("*.py")]
+    named = {found for text in sources for found in re.findall(r"prosa\.(\w+)\.v1(?:\.| import )\w+_pb2_grpc", text)}
+    assert service in named, "no servicer was found at all"
+    assert named <= CALLS[service]
+
+
+def test_calls_point_one_way() -> None:
+    left = {name: set(CALLS[name]) - {name} for name in CALLS}
+    while leaves := {name for name, called in left.items() if not called}:
+        left = {name: called - leaves for name, called in left.items() if name not in leaves}
+    assert left == {}, "these call each other, directly or through others"

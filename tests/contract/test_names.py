@@ -6,7 +6,7 @@ import importlib
 
 import pytest
 
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from gateway import problems
 from gateway.openapi.comments import CODES, comments, reasons
 from gateway.openapi.operations import GENERAL_ERRORS, operations

@@ -9,7 +9,8 @@ from typing import Any
 import psycopg
 from psycopg.rows import dict_row
 
-from chassis.migrations import SERVICES, role
+from chassis.migrations import role
+from chassis.system import SERVICES
 from tests.isolation.filling import Filled, Party, plain_url
 from tests.world import role_url
 

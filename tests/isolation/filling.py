@@ -19,7 +19,7 @@ from sqlalchemy.engine import make_url
 
 from chassis.consumer import Consumer
 from chassis.leases import Leases
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb

@@ -19,14 +19,13 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from chassis import auth, interceptors, process
 from chassis.auth import (
     ALL_SCOPES,
-    ISSUERS,
     PERSON_TOKEN_SECONDS,
     SERVICE_TOKEN_SECONDS,
     STEP_UP_SECONDS,
     TokenSigner,
 )
 from chassis.clock import Clock, SettableClock
-from chassis.migrations import SERVICES
+from chassis.system import ISSUERS, SERVICES
 from prosa.v1 import options_pb2
 from tests.isolation.contracts import Rpc, all_rpcs, all_scopes
 from tests.world import ADMIN, AGENT, OWNER, VIEWER, World, error_info

@@ -8,7 +8,8 @@ from contextlib import ExitStack
 import pytest
 from psycopg import errors
 
-from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, owner, role
+from chassis.migrations import READER_ROLE, VERSION_TABLES, owner, role
+from chassis.system import SERVICES
 from tests.isolation.catalogue import (
     BY_MEMBERSHIP,
     SCHEMAS,

@@ -14,7 +14,7 @@ from sqlalchemy.engine import make_url
 
 from chassis import descent, migrate
 from chassis.lines import known_versions
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from embedded.shapes import source_path
 from tests.isolation.filling import Filled
 from tests.migration.conftest import NewDatabase

@@ -19,7 +19,8 @@ from chassis import descent, migrate
 from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
 from chassis.lines import MOVED, chassis_versions, folder, known_versions
-from chassis.migrations import READER_ROLE, SERVICES, VERSION_TABLES, owner, role
+from chassis.migrations import READER_ROLE, VERSION_TABLES, owner, role
+from chassis.system import SERVICES
 from embedded.servers import embedded_servers
 from tests.conftest import create_database
 from tests.isolation.catalogue import connect, partitions, relations, rows

@@ -8,7 +8,7 @@ import pytest
 
 from chassis import migrate
 from chassis.lines import chassis_versions, known_versions
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from tests.migration.conftest import NewDatabase
 from tests.migration.test_migrations import chassis_up, down_to, one_step_up, structure
 

@@ -13,7 +13,7 @@ from typing import Any
 from chassis import streams
 from chassis.clock import Clock
 from chassis.db import Tx
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from services.ingest.feed import store as feed_store
 
 WRITER = "feed"

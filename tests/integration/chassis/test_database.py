@@ -17,6 +17,7 @@ from sqlalchemy.engine import make_url
 from chassis import db, pool
 from chassis.db import CONNECTION_SECONDS_MAX, CONNECTION_SPREAD, Database, TransactionMisused
 from chassis.errors import Unavailable
+from chassis.process import Process
 from tests.world import World, role_url
 
 TARGETS = ("crm",)
@@ -476,3 +477,10 @@ async def test_who_is_cancelled_while_connecting_leaves_no_connection() -> None:
             await gone.wait()
         # Whoever keeps the error keeps nothing else with it.
         assert cancelled.value.__traceback__ is not None
+
+
+async def test_a_service_dials_only_those_that_the_table_lets_it_call(world: World) -> None:
+    crm = Process(world.host, "crm")
+    assert crm.channel("identity") is not None
+    with pytest.raises(ValueError, match="crm may not call ingest"):
+        crm.channel("ingest")

@@ -11,9 +11,9 @@ import pytest
 import pytest_asyncio
 
 from chassis.db import Database
-from chassis.migrations import SERVICES
 from chassis.redirects import Redirects
 from chassis.subscriptions import ConsumedEvent
+from chassis.system import SERVICES
 from tests.world import role_url
 
 WHEN = datetime(2026, 3, 2, tzinfo=UTC)

@@ -16,8 +16,8 @@ from sqlalchemy.engine import make_url
 from structlog.testing import capture_logs
 
 from chassis.clock import SettableClock, SystemClock
-from chassis.migrations import SERVICES
 from chassis.process import Host, Process
+from chassis.system import SERVICES
 from chassis.upkeep_functions import CLOCK_APART_SECONDS_MAX, CLOCK_DIFFERS, NEWEST_ROW_FAR, SILENCE_DAYS_MAX
 from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database

@@ -10,7 +10,7 @@ import pytest
 from sqlalchemy.engine import make_url
 
 from chassis import descent, migrate
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from tests.conftest import create_database
 from tests.integration.cli.operator import Operator

@@ -14,8 +14,8 @@ import pytest
 import services.targets
 from chassis import process as process_module
 from chassis import telemetry
-from chassis.auth import ISSUERS
 from chassis.process import Process, Start
+from chassis.system import ISSUERS
 from cli import serve
 from cli.failures import Refused
 from embedded.servers import EmbeddedServers

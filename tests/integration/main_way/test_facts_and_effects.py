@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 import aiohttp
 import pytest
 
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from prosa.identity.v1.access_service_pb2 import UpdateOrganizationRequest
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb

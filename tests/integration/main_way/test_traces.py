@@ -10,9 +10,9 @@ from typing import Any
 import pytest
 
 from chassis import telemetry
-from chassis.migrations import SERVICES
 from chassis.outbox import stream_name
 from chassis.streams import read_batch
+from chassis.system import SERVICES
 from tests.harness import SECRET, Harness, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from chassis.auth import ISSUERS
+from chassis.system import ISSUERS
 from tests.unit.cli.running import document, prosa
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from chassis.migrations import SERVICES
+from chassis.system import SERVICES
 from cli.failures import Refused
 from cli.migrate import Plan, passwords, read_plan
 from tests.unit.cli.running import prosa
