@@ -20,7 +20,7 @@ from chassis.clock import SystemClock
 from chassis.system import SERVICES
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
-from cli.demo import fake_chatwoot, live, state
+from cli.demo import fake_chatwoot, live, selling, state
 from cli.demo.guide import guide, typed
 from cli.demo.seed import seed_demo
 from cli.failures import database_of, operation
@@ -212,6 +212,7 @@ class Up:
             self._spawn(self._watch_organizations(suite, endpoints, calls, content))
         if self._demo:
             self._spawn(fake_chatwoot.keep_writing(suite.ports[fake_chatwoot.PORT_NAME]))
+            self._spawn(selling.keep_selling(calls, content["organization_id"]))
             if not self._as_json:
                 self._spawn(live.show(calls, content["organization_id"], self._console, content["url"]))
 

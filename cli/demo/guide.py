@@ -17,6 +17,7 @@ def guide(content: Mapping[str, Any], home: Path, fake_chatwoot_url: str = "", c
     `command` is what begins a command line in another terminal: see `typed`.
     """
     url = content["url"]
+    yield f"  dashboard      {url}"
     yield f"  API            {url}/api/docs"
     yield f"  logs           {home / 'logs'}"
     yield f"  access         {home / 'bootstrap.json'} (only you can read it)"
@@ -28,7 +29,7 @@ def guide(content: Mapping[str, Any], home: Path, fake_chatwoot_url: str = "", c
         yield "Ctrl-C stops everything."
         return
     if content["admin"] is not None:
-        yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}  (POST /api/v1/sessions)"
+        yield f"  demo sign-in   {content['admin']['email']}  {content['admin']['password']}"
     if fake_chatwoot_url:
         yield from _examples(url, home, fake_chatwoot_url, command)
         yield "Out of the demo: `prosa up` without --demo; commands mean your organization as soon as there is one."

@@ -46,7 +46,8 @@ SENT = facts.MessageSent.DESCRIPTOR.full_name
 HANDED_OFF = facts.HandoffChanged.DESCRIPTOR.full_name
 CONTACT_CREATED = identity_facts.ContactCreated.DESCRIPTOR.full_name
 DEAL_CREATED = crm_facts.DealCreated.DESCRIPTOR.full_name
-TYPES = (RECEIVED, SENT, HANDED_OFF, CONTACT_CREATED, DEAL_CREATED)
+DEAL_MOVED = crm_facts.DealMoved.DESCRIPTOR.full_name
+TYPES = (RECEIVED, SENT, HANDED_OFF, CONTACT_CREATED, DEAL_CREATED, DEAL_MOVED)
 
 logger = structlog.get_logger(__name__)
 
@@ -62,6 +63,7 @@ class Seen:
     who: str = ""
     human: bool = False
     deal_id: str = ""
+    stage: str = ""
     time: datetime | None = None
 
 
@@ -84,6 +86,11 @@ class Picture:
             changed = facts.HandoffChanged.FromString(event.payload)
             if changed.conversation_id in self.conversations:
                 self.conversations[changed.conversation_id].human = changed.handoff.mode == HANDOFF_MODE_HUMAN
+        elif event.type == DEAL_MOVED:
+            deal = crm_facts.DealMoved.FromString(event.payload).deal
+            for seen in self.conversations.values():
+                if seen.deal_id == deal.deal_id:
+                    seen.stage = deal.stage_label
         elif event.type == RECEIVED:
             return self._message(facts.MessageReceived.FromString(event.payload), event, customer=True)
         elif event.type == SENT:
@@ -174,7 +181,7 @@ class LiveTable:
         )
         yield Text(sums, style="bold", no_wrap=True, overflow="ellipsis")
         if self.url:
-            yield Text(f"{self.url}/api/docs   Ctrl-C stops everything.", no_wrap=True, overflow="ellipsis")
+            yield Text(f"{self.url}   Ctrl-C stops everything.", no_wrap=True, overflow="ellipsis")
 
 
 def _rows(picture: Picture, width: int, count: int) -> RenderResult:
@@ -209,7 +216,7 @@ def _cells(seen: Seen) -> dict[str, Text]:
         TEXT: Text(seen.last),
         "n": Text(str(seen.message_count)),
         "answered by": Text("person" if seen.human else "automation"),
-        "deal": Text(f"…{seen.deal_id[-6:]}" if seen.deal_id else ""),
+        "deal": Text(seen.stage or (f"…{seen.deal_id[-6:]}" if seen.deal_id else "")),
     }
 
 

@@ -22,7 +22,8 @@ def test_examples_name_the_address_and_home_that_run() -> None:
     told = "\n".join(guide(content, Path("/srv/prosa"), FAKE, "PROSA_HOME=/srv/prosa prosa"))
     assert "8080" not in told
     assert told.count(f"{URL}/api/v1/") == 4
-    assert "ana@example.com  p  (POST /api/v1/sessions)" in told
+    assert "  demo sign-in   ana@example.com  p\n" in told
+    assert f"  dashboard      {URL}\n" in told
     assert " /srv/prosa/bootstrap.json)" in told
     assert "PROSA_HOME=/srv/prosa prosa feed tail" in told
     assert f"{FAKE}/_sandbox/incoming" in told

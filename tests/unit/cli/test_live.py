@@ -59,7 +59,7 @@ def test_the_last_message_is_read_whole_and_columns_go_instead(width: int) -> No
 def test_the_footer_keeps_the_address_on_the_screen(height: int) -> None:
     lines = drawn(80, height)
     assert len(lines) < height
-    assert lines[-1].startswith(f"{URL}/api/docs")
+    assert lines[-1].startswith(f"{URL}   Ctrl-C")
     assert "20 conversations, 20 messages" in lines[-2]
 
 
