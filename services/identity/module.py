@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 
 from chassis.process import Process
-from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_service_pb2
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
+from prosa.identity.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from services.identity.access.member_servicer import MemberServicer
 from services.identity.access.passwords import Passwords
 from services.identity.access.second_factor import SecondFactor
 from services.identity.access.servicer import AccessServicer
@@ -20,7 +22,7 @@ from services.identity.contacts.servicer import ContactServicer
 
 
 async def start(process: Process) -> None:
-    """Serves ContactService, AccessService and SessionService, and relays what they announce."""
+    """Serves contacts, access, sessions and members, and relays what they announce."""
     db, outbox, idempotency = process.database(), process.outbox(), process.idempotency()
     clock, ids = process.clock, process.ids
     contacts = ContactServicer(
@@ -57,5 +59,22 @@ async def start(process: Process) -> None:
         add_SessionServiceServicer_to_server,
         SessionServicer(db, clock, sessions, sign_in, second_factor),
         session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
+    )
+    process.serve(
+        add_MemberServiceServicer_to_server,
+        MemberServicer(
+            db,
+            outbox,
+            idempotency,
+            clock,
+            ids,
+            vault,
+            passwords,
+            sign_in,
+            second_factor,
+            sessions,
+            os.urandom,
+        ),
+        member_service_pb2.DESCRIPTOR.services_by_name["MemberService"].full_name,
     )
     process.maintain()

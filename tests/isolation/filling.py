@@ -26,9 +26,11 @@ from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
+from prosa.identity.v1 import member_service_pb2 as member_pb
 from prosa.identity.v1 import session_service_pb2 as session_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
@@ -36,9 +38,10 @@ from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
+from tests.browser import Authenticator
 from tests.conftest import ALL_TARGETS, clear_streams, create_database
 from tests.harness import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Harness, changed, sample
-from tests.world import Act, World, settings_for, start_world
+from tests.world import AGENT, Act, World, settings_for, start_world
 
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
@@ -69,6 +72,10 @@ class Party:
     owner_id: str
     session_id: str
     """Of the owner's other browser, whose secret nobody needs."""
+    link: str
+    """An invitation's secret."""
+    spare_link: str
+    """Of one that may be used."""
 
 
 @dataclass(frozen=True)
@@ -162,7 +169,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
     browser, other = [
         await sign_in(session_pb.SignInRequest(email=email, password=PASSWORD)) for _ in ("office", "home")
     ]
-    await _begin_second_factor(world, email)
+    links = await _invite(world, organization_id, name)
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
     connections = world.as_user(organization_id).stub(ConnectionServiceStub)
     secret = f"{SECRET}-{name}"
@@ -191,25 +198,28 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         browser.session_secret,
         other.user_id,
         other.session_id,
+        *links,
     )
     return harness, party
 
 
-async def _begin_second_factor(world: World, email: str) -> None:
-    """The owner has begun to set one up, and has a recovery code from elsewhere: the password still signs in alone."""
-    token = await (
-        world.as_nobody()
-        .stub(AccessServiceStub)
-        .CreateSession(access_pb.CreateSessionRequest(email=email, password=PASSWORD))
+async def _invite(world: World, organization_id: UUID, name: str) -> list[str]:
+    """A colleague who came by a link and has a second factor; two more are invited. Answers the links' secrets."""
+    owner, anybody = (act.stub(MemberServiceStub) for act in (world.as_user(organization_id), world.as_nobody()))
+    secrets = []
+    for place in range(3):
+        email = f"colega{place}@{name.lower()}.example"
+        request = member_pb.CreateInvitationRequest(email=email, role=options_pb2.ROLE_AGENT, request_id=str(uuid4()))
+        secrets.append((await owner.CreateInvitation(request)).secret)
+    accepted = await anybody.AcceptInvitation(member_pb.AcceptInvitationRequest(secret=secrets[0], password=PASSWORD))
+    token, _ = world.host.signer("identity").person_token(
+        kind="user", principal=f"user:{accepted.user_id}", organization_id=organization_id, role=AGENT
     )
-    owner = world.with_token(token.access_token).stub(SessionServiceStub)
-    await owner.BeginMfaSetup(session_pb.BeginMfaSetupRequest())
-    await world.rows(
-        "insert into identity.recovery_codes (user_id, code_hash, create_time)"
-        " select user_id, %s, now() from identity.users where email = %s returning 1",
-        email.encode(),
-        email,
-    )
+    colleague = world.with_token(token).stub(SessionServiceStub)
+    begun = await colleague.BeginMfaSetup(session_pb.BeginMfaSetupRequest())
+    code = Authenticator.of(begun.secret, world.clock).code()
+    await colleague.ConfirmMfaSetup(session_pb.ConfirmMfaSetupRequest(mfa_code=code))
+    return secrets[1:]
 
 
 async def _receive(harness: Harness, name: str) -> None:

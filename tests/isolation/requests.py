@@ -19,7 +19,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from prosa.identity.v1 import access_service_pb2, contact_service_pb2, session_service_pb2
+from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
@@ -256,6 +256,8 @@ def _put_required(message: Message, field: Described) -> None:
         setattr(message, field.name, f"pessoa{number}@example.com")
     elif field.type == FieldDescriptor.TYPE_STRING and rules.string.min_len:
         setattr(message, field.name, f"texto novo {number}")
+    elif field.type == FieldDescriptor.TYPE_ENUM and 0 in rules.enum.not_in and not _is_list(field):
+        setattr(message, field.name, field.enum_type.values[1].number)
     elif field.type == FieldDescriptor.TYPE_INT64 and rules.int64.HasField("gt"):
         setattr(message, field.name, rules.int64.gt + 100_000 + number)
     elif field.type == FieldDescriptor.TYPE_MESSAGE and rules.required:
@@ -326,6 +328,15 @@ def _step_up_code(_target: Party, _caller: Party) -> Message:
     return session_service_pb2.VerifySessionRequest(mfa_code="000000")
 
 
+def _check_link(_target: Party, caller: Party) -> Message:
+    """Of the caller's own: whoever holds a link is told what it is for."""
+    return member_service_pb2.CheckInvitationRequest(secret=caller.link)
+
+
+def _accept_link(_target: Party, caller: Party) -> Message:
+    return member_service_pb2.AcceptInvitationRequest(secret=caller.spare_link, password=PASSWORD)
+
+
 def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
@@ -369,6 +380,8 @@ def _place(target: Party) -> Message:
 
 
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
+    "prosa.identity.v1.AcceptInvitationRequest": _accept_link,
+    "prosa.identity.v1.CheckInvitationRequest": _check_link,
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ConfirmMfaSetupRequest": _setup_code,

@@ -71,6 +71,7 @@ DEFINER_FUNCTIONS = {
     "identity.user_by_email": "uuid",
     "identity.organizations_of_user": "SETOF uuid",
     "identity.api_key_by_hash": "TABLE(found_organization_id uuid, found_api_key_id uuid)",
+    "identity.invitation_by_secret": "TABLE(found_organization_id uuid, found_invitation_id uuid)",
     "identity.session_by_secret": "TABLE(found_organization_id uuid, found_session_id uuid)",
     # A principal is an id with its kind before it: "key:<id>".
     "identity.revoked_since": "TABLE(revoked_principal text, revoked_time timestamp with time zone)",

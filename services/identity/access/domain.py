@@ -18,6 +18,56 @@ KEY_RANDOM_BYTES = 24
 PREFIX_LENGTH = 12
 PASSWORD_RANDOM_BYTES = 15
 PASSWORD_LENGTH_MIN = 8
+COMMON_PASSWORDS = frozenset(
+    [
+        "12345678",
+        "123456789",
+        "1234567890",
+        "0123456789",
+        "87654321",
+        "11223344",
+        "12341234",
+        "123123123",
+        "password",
+        "password1",
+        "password123",
+        "passw0rd",
+        "p@ssw0rd",
+        "qwertyuiop",
+        "qwerty123",
+        "1q2w3e4r",
+        "1q2w3e4r5t",
+        "q1w2e3r4",
+        "asdfghjkl",
+        "iloveyou",
+        "princesa",
+        "princess",
+        "sunshine",
+        "football",
+        "baseball",
+        "superman",
+        "welcome1",
+        "trustno1",
+        "changeme",
+        "letmein1",
+        "administrator",
+        "admin123",
+        "abcd1234",
+        "abc12345",
+        "senha123",
+        "senha1234",
+        "mudar123",
+        "brasil123",
+        "flamengo",
+        "corinthians",
+        "palmeiras",
+        "saopaulo",
+        "gremio123",
+        "jesuscristo",
+        "deusefiel",
+    ]
+)
+"""What is tried first, here too; small letters."""
 SIGN_IN_FAILURES_FREE = 10
 """Wrong passwords per e-mail and network within the window that are answered at once; the next ones take longer."""
 SIGN_IN_NETWORK_FAILURES_FREE = 50
@@ -134,4 +184,6 @@ def checked_password(password: str) -> str:
     """A password somebody chose. Raises InvalidArgument PASSWORD_INVALID."""
     if len(password) < PASSWORD_LENGTH_MIN:
         raise InvalidArgument("PASSWORD_INVALID", f"A password has at least {PASSWORD_LENGTH_MIN} letters.")
+    if password.lower() in COMMON_PASSWORDS or len(set(password)) == 1:
+        raise InvalidArgument("PASSWORD_INVALID", "Anybody would try this password first. Choose another.")
     return password

@@ -30,6 +30,7 @@ from prosa.identity.v1 import access_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
 from prosa.v1 import options_pb2
 from services.identity.access import domain as access_domain
+from services.identity.access import member_store
 from services.identity.access import store as access_store
 from services.identity.access.domain import ApiKey, Organization
 from services.identity.access.guesses import Places
@@ -279,6 +280,9 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         )
         mfa_time = await self._second_factor.at_sign_in(signed_in.user_id, request.mfa_code, client_network.get())
         chosen = signed_in.memberships[0]
+        async with self._db.transaction(chosen.organization_id) as tx:
+            minute = self._clock.now().replace(second=0, microsecond=0)
+            await member_store.note_sign_in(tx, chosen.organization_id, signed_in.user_id, minute)
         token, seconds = self._signer.person_token(
             kind="user",
             principal=f"user:{signed_in.user_id}",

@@ -22,6 +22,12 @@ SESSIONS_PER_USER_MAX = 20
 """One more ends the one that was used longest ago."""
 EXCHANGES_AT_ONCE_MAX = 500
 EXCHANGES_PER_NETWORK_MAX = 64
+INVITATION_LIFE = timedelta(days=7)
+INVITATIONS_OPEN_MAX = 100
+LINKS_AT_ONCE_MAX = 100
+LINKS_PER_NETWORK_MAX = 10
+LINKS_FAILURES_FREE = 20
+"""Unknown links per network within the window; each further one takes one of the network's places for a while."""
 ENDED_COOKIE = "-"
 """In the place of a secret: the browser shall forget its cookie."""
 MFA_ROLES = frozenset({"ADMIN", "OWNER"})

@@ -17,7 +17,7 @@ from chassis.outbox import Fact, Outbox
 from prosa.identity.v1 import events_pb2
 from prosa.identity.v1 import session_service_pb2 as pb
 from prosa.v1 import options_pb2
-from services.identity.access import session_store
+from services.identity.access import member_store, session_store
 from services.identity.access import store as access_store
 from services.identity.access.session_domain import (
     CSRF_PURPOSE,
@@ -77,6 +77,7 @@ class Sessions:
             now=now,
             end_time=now + SESSION_LIFE,
         )
+        await member_store.note_sign_in(tx, chosen, user_id, now.replace(second=0, microsecond=0))
         session = await session_store.find_session(tx, session_id)
         assert session is not None, "the person is a member of the organization"
         message = await self.message(tx, session)

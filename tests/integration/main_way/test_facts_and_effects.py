@@ -36,6 +36,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "identity.v1.ContactIdentityLinked": "identity.contact_identities",
     "identity.v1.ContactIdentityPromoted": "identity.contact_identities",
     "identity.v1.IdentityConflictDetected": "identity.identity_conflicts",
+    "identity.v1.MemberChanged": "identity.members",
     "identity.v1.OrganizationCreated": "identity.organizations",
     "identity.v1.OrganizationUpdated": "identity.organizations",
     "identity.v1.PrincipalRevoked": "identity.revocations",

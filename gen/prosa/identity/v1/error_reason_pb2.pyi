@@ -87,6 +87,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: no set-up was begun in the last 15 minutes. Example: ConfirmMfaSetup after lunch."""
     ERROR_REASON_NOT_A_MEMBER: _ErrorReason.ValueType  # 29
     """PERMISSION_DENIED: the person is no member of that organization. Example: SwitchOrganization after being removed."""
+    ERROR_REASON_INVITATION_NOT_FOUND: _ErrorReason.ValueType  # 26
+    """NOT_FOUND: the link is unknown, was used, withdrawn, or is older than 7 days. Example: an invitation accepted
+    twice.
+    """
+    ERROR_REASON_MEMBER_EXISTS: _ErrorReason.ValueType  # 27
+    """ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
+    ERROR_REASON_ROLE_ABOVE_OWN: _ErrorReason.ValueType  # 28
+    """PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -156,4 +164,12 @@ ERROR_REASON_MFA_SETUP_NOT_BEGUN: ErrorReason.ValueType  # 25
 """FAILED_PRECONDITION: no set-up was begun in the last 15 minutes. Example: ConfirmMfaSetup after lunch."""
 ERROR_REASON_NOT_A_MEMBER: ErrorReason.ValueType  # 29
 """PERMISSION_DENIED: the person is no member of that organization. Example: SwitchOrganization after being removed."""
+ERROR_REASON_INVITATION_NOT_FOUND: ErrorReason.ValueType  # 26
+"""NOT_FOUND: the link is unknown, was used, withdrawn, or is older than 7 days. Example: an invitation accepted
+twice.
+"""
+ERROR_REASON_MEMBER_EXISTS: ErrorReason.ValueType  # 27
+"""ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
+ERROR_REASON_ROLE_ABOVE_OWN: ErrorReason.ValueType  # 28
+"""PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
