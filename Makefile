@@ -18,7 +18,7 @@ TEST_SECONDS ?= 3600
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test bench lint format generate requirements cases mutants chaos siege clean
+.PHONY: help install run test pictures bench lint format generate requirements cases mutants chaos siege clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -50,6 +50,9 @@ ifneq ($(DASHBOARD),no)
 	@$(BIN)/python -m tools.dashboard test
 endif
 	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES)
+
+pictures: install ## Draw the pictures of README anew, by the tests in the browser.
+	@PROSA_PICTURES=docs/pictures $(BIN)/python -m pytest -q -n 0 tests/e2e/test_dashboard.py
 
 bench: install ## Measure every figure beside its own limit.
 	$(BIN)/python -m bench

@@ -79,6 +79,13 @@ class Visitor:
         if message.type == "error" and not expected:
             self.broken.append(message.text)
 
+    async def draw(self, name: str, theme: Literal["light", "dark"]) -> None:
+        """Keeps a picture of the page for people to look at, where PROSA_PICTURES names a folder."""
+        folder = os.environ.get("PROSA_PICTURES", "")
+        if folder:
+            await self.page.emulate_media(color_scheme=theme)
+            await self.page.screenshot(path=Path(folder) / f"{name}.png")
+
     def nothing_broke(self) -> None:
         """No error in the console since the last look: a refused script or style is told there too."""
         broken, self.broken[:] = list(self.broken), []

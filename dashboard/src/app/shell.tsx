@@ -8,6 +8,7 @@ import { Button } from "../ui/button.tsx";
 import { Notices } from "../ui/notices.tsx";
 import { Wordmark } from "../ui/wordmark.tsx";
 import { useLive } from "./live.ts";
+import { OrganizationSwitch } from "./organization-switch.tsx";
 import { Preferences } from "./preferences.tsx";
 import { signOut } from "./sign-out.ts";
 
@@ -30,7 +31,6 @@ export function Shell() {
 function Inside() {
   useLive();
   const session = useSession();
-  const organization = session?.organizations.find((one) => one.organization_id === session.organization_id);
   return (
     <div className="flex h-full flex-col-reverse md:flex-row">
       <a
@@ -66,7 +66,7 @@ function Inside() {
       </nav>
       <div className="flex min-h-0 min-w-0 flex-1 flex-col">
         <header className="flex items-center gap-3 border-b border-line bg-card px-4 py-2">
-          <p className="min-w-0 truncate font-semibold">{organization?.name}</p>
+          {session ? <OrganizationSwitch session={session} /> : null}
           <LiveMark />
           <Button look="bare" className="ml-auto" onClick={() => void signOut()}>
             <LogOut aria-hidden="true" className="size-4" />
