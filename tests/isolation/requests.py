@@ -37,6 +37,8 @@ ALIASES = {"board": "board_id", "stage": "stage_id"}
 """Fields that name a thing by another word than the thing's id."""
 TABLES_OF_RESOURCES = {"FeedEvent": "feed", "CheckConnection": "connections"}
 """Resources whose table is not called as they are."""
+TABLES_OF_WHAT_IS_GONE = {"contact_redirects"}
+"""Tables of any service that name what stands for nothing any more; they are asked last."""
 NATURAL_KEYS = {
     "external_id",
     "source",
@@ -190,7 +192,12 @@ class RequestMaker:
         """Tables in the order in which they are asked: what the RPC answers, its service's, all."""
         resource = _resource(rpc.answer_type.DESCRIPTOR)
         own = f"{rpc.service}.{TABLES_OF_RESOURCES.get(resource) or _plural(_snake(resource))}"
-        return sorted(rows, key=lambda table: (table != own, not table.startswith(f"{rpc.service}."), table))
+
+        def rank(table: str) -> tuple[bool, bool, bool, str]:
+            gone = table.partition(".")[2] in TABLES_OF_WHAT_IS_GONE
+            return table != own, gone, not table.startswith(f"{rpc.service}."), table
+
+        return sorted(rows, key=rank)
 
 
 def _check(rpc: Rpc, request: Message) -> None:
