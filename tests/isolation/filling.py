@@ -232,7 +232,16 @@ async def _receive(harness: Harness, name: str) -> None:
     # Two messages in each conversation: a list of them has a second page.
     again = [changed(body, id=body["id"] + LATER, content=f"Mais de {name}") for body in (whatsapp, instagram)]
     reaction = changed(whatsapp, id=5121, content="👍", content_attributes={"is_reaction": True, "in_reply_to": 5120})
-    for body in (whatsapp, instagram, *again, reaction):
+    # Of two names of one account the first is kept for a while.
+    renamed = [
+        changed(
+            instagram,
+            id=instagram["id"] + (place + 2) * LATER,
+            conversation__meta__sender__additional_attributes={"username": f"rui.{name.lower()}.{word}"},
+        )
+        for place, word in enumerate(("antes", "agora"))
+    ]
+    for body in (whatsapp, instagram, *again, *renamed, reaction):
         event = await harness.deliver(body, secret=secret)
         assert event["state"] == "PROCESSED", event
     event = await harness.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)

@@ -91,7 +91,11 @@ DEFINER_FUNCTIONS = {
 }
 """All that may look before an organization is known, and what each answers: ids, positions and times."""
 
-TRIGGER_FUNCTIONS = {"conversation.follow_activity": "trigger", "ingest.key_channel": "trigger"}
+TRIGGER_FUNCTIONS = {
+    "conversation.follow_activity": "trigger",
+    "identity.keep_former_username": "trigger",
+    "ingest.key_channel": "trigger",
+}
 """What runs with the rights of whoever writes, who sees no other organization's rows."""
 
 

@@ -15,8 +15,6 @@ from services.identity.contacts.resolution_batch import PHONES, Changes, Conflic
 
 CANDIDATES_MAX = 20
 """How many contacts with one phone or e-mail are looked at; two are too many to pick from anyway."""
-FORMER_USERNAMES_MAX = 10
-"""How many usernames that an account had before are kept, the latest first."""
 _Link = tuple[int, UUID, UUID | None]
 """An alias that was found: its place in what was asked for, its contact, and the identity it was learnt with."""
 
@@ -392,19 +390,14 @@ async def _promote(tx: Tx, changes: Changes, now: datetime) -> None:
             """
             update identity.contact_identities identity
             set external_id = changed.external_id, address = changed.address, username = changed.username,
-              update_time = %(now)s,
-              former_usernames = case when identity.username in ('', changed.username) then identity.former_usernames
-                else (array_prepend(identity.username, identity.former_usernames))[1:%(former_max)s] end,
-              former_username_times = case when identity.username in ('', changed.username)
-                then identity.former_username_times
-                else (array_prepend(%(now)s::timestamptz, identity.former_username_times))[1:%(former_max)s] end
+              update_time = %(now)s
             from unnest(%(organizations)b::uuid[], %(ids)b::uuid[], %(external_ids)b::text[], %(addresses)b::text[],
               %(usernames)b::text[])
               as changed (organization_id, contact_identity_id, external_id, address, username)
             where identity.organization_id = changed.organization_id
               and identity.contact_identity_id = changed.contact_identity_id
             """,
-            _identity_columns(list(changed.values())) | {"now": now, "former_max": FORMER_USERNAMES_MAX},
+            _identity_columns(list(changed.values())) | {"now": now},
         )
 
 

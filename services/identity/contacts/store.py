@@ -21,9 +21,13 @@ _IDENTITY = "contact_identity_id, contact_id, source, external_id, address, crea
 
 _NAMED = """(name ilike %(name)s or contact_id in (
   select contact_id from identity.contact_identities
-  where organization_id = %(organization_id)s and username <> '' and (username ilike %(username)s or exists (
-    select from unnest(former_usernames, former_username_times) as former (former_name, end_time)
-    where former.end_time > %(former_since)s and former.former_name ilike %(username)s))))"""
+  where organization_id = %(organization_id)s and username <> '' and username ilike %(username)s
+  union all
+  select identity.contact_id from identity.former_usernames former
+  join identity.contact_identities identity using (organization_id, contact_identity_id)
+  where former.organization_id = %(organization_id)s and former.end_time > %(former_since)s
+    and former.username ilike %(username)s))"""
+"""A username that was given up is kept by a trigger, until upkeep takes it away."""
 
 
 @dataclass(frozen=True, slots=True)

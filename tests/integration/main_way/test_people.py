@@ -468,8 +468,7 @@ async def test_a_username_is_shown_and_found_old_and_new_for_thirty_days_and_is_
     assert len(await contacts_of(harness, name="caio.antes")) == 2
     async with await harness.world.admin() as admin:
         await admin.execute(
-            "update identity.contact_identities set former_username_times = array(select each - interval '31 days'"
-            " from unnest(former_username_times) as each) where organization_id = %s",
+            "update identity.former_usernames set end_time = end_time - interval '31 days' where organization_id = %s",
             [harness.organization_id],
         )
     assert [each["contact_id"] for each in await contacts_of(harness, name="caio.antes")] != [caio["contact_id"]]
