@@ -5,8 +5,15 @@ from __future__ import annotations
 import os
 
 from chassis.process import Process
-from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
+from prosa.identity.v1 import (
+    access_service_pb2,
+    audit_service_pb2,
+    contact_service_pb2,
+    member_service_pb2,
+    session_service_pb2,
+)
 from prosa.identity.v1.access_service_pb2_grpc import add_AccessServiceServicer_to_server
+from prosa.identity.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to_server
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from prosa.identity.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
@@ -17,6 +24,8 @@ from services.identity.access.servicer import AccessServicer
 from services.identity.access.session_servicer import SessionServicer
 from services.identity.access.sessions import Sessions
 from services.identity.access.sign_in import SignIn
+from services.identity.audit.audit import Audit
+from services.identity.audit.servicer import AuditServicer
 from services.identity.contacts.junk import Blocked
 from services.identity.contacts.servicer import ContactServicer
 
@@ -25,13 +34,14 @@ async def start(process: Process) -> None:
     """Serves contacts, access, sessions and members, and relays what they announce."""
     db, outbox, idempotency = process.database(), process.outbox(), process.idempotency()
     clock, ids = process.clock, process.ids
+    audit = Audit(ids)
     contacts = ContactServicer(
-        db, outbox, idempotency, clock, ids, Blocked(process.settings.blocked_identifiers.split(","))
+        db, outbox, idempotency, clock, ids, Blocked(process.settings.blocked_identifiers.split(",")), audit
     )
     passwords = Passwords()
     vault = process.vault()
     sign_in, second_factor = SignIn(db, clock, passwords), SecondFactor(db, clock, vault, os.urandom)
-    sessions = Sessions(db, outbox, clock, ids, process.signer, os.urandom)
+    sessions = Sessions(db, outbox, clock, ids, process.signer, os.urandom, audit)
     access = AccessServicer(
         db,
         outbox,
@@ -44,6 +54,7 @@ async def start(process: Process) -> None:
         sign_in,
         second_factor,
         os.urandom,
+        audit,
     )
     process.serve(
         add_ContactServiceServicer_to_server,
@@ -57,7 +68,7 @@ async def start(process: Process) -> None:
     )
     process.serve(
         add_SessionServiceServicer_to_server,
-        SessionServicer(db, clock, sessions, sign_in, second_factor),
+        SessionServicer(db, clock, sessions, sign_in, second_factor, audit),
         session_service_pb2.DESCRIPTOR.services_by_name["SessionService"].full_name,
     )
     process.serve(
@@ -74,7 +85,13 @@ async def start(process: Process) -> None:
             second_factor,
             sessions,
             os.urandom,
+            audit,
         ),
         member_service_pb2.DESCRIPTOR.services_by_name["MemberService"].full_name,
+    )
+    process.serve(
+        add_AuditServiceServicer_to_server,
+        AuditServicer(db),
+        audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     )
     process.maintain()

@@ -15,6 +15,8 @@ from tests.isolation.filling import Filled, Party, plain_url
 from tests.world import role_url
 
 SCHEMAS = list(SERVICES)
+APPEND_ONLY = frozenset({"identity.audit_entries"})
+"""What a service adds and reads, and may not change or delete."""
 BY_MEMBERSHIP = frozenset({"identity.users", "identity.mfa_factors", "identity.recovery_codes"})
 """What is a user's is of no organization; a transaction sees it of those who are members of its own."""
 KINDS = {"r": "table", "p": "table", "v": "view", "m": "materialized view", "f": "foreign table"}

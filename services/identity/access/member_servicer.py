@@ -50,6 +50,7 @@ from services.identity.access.session_domain import (
 )
 from services.identity.access.sessions import Sessions, role_number
 from services.identity.access.sign_in import SignIn, limited
+from services.identity.audit.audit import Audit, Target
 from services.identity.contacts import people
 
 SECRET_COLUMN = "invitations.sealed_secret"  # noqa: S105 - the name of a column
@@ -73,7 +74,9 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         second_factor: SecondFactor,
         sessions: Sessions,
         random_bytes: Callable[[int], bytes],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids, self._vault, self._random_bytes = clock, ids, vault, random_bytes
         self._passwords, self._sign_in, self._second_factor = passwords, sign_in, second_factor
@@ -139,6 +142,8 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
             # The stored answer lacks the secret, which is kept sealed beside the invitation for as long as it is open.
             answer = pb.CreateInvitationResponse(invitation=_invitation(invitation))
             await self._idempotency.keep(tx, organization_id, request, answer)
+            target = Target("invitation", invitation.id, None, answer.invitation)
+            await self._audit.of_caller(tx, organization_id, "MemberService.CreateInvitation", target, now)
         answer.secret = secret
         return answer
 
@@ -166,10 +171,14 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         organization_id, now = auth.organization_id(), self._clock.now()
         invitation_id = wire.to_uuid("invitation_id", request.invitation_id)
         async with self._db.transaction(organization_id) as tx:
+            before = await member_store.find_invitation(tx, organization_id, invitation_id)
             await member_store.withdraw(tx, organization_id, now, invitation_id=invitation_id)
             invitation = await member_store.find_invitation(tx, organization_id, invitation_id)
-            if invitation is None:
+            if before is None or invitation is None:
                 raise _not_found()
+            if invitation != before:
+                target = Target("invitation", invitation_id, _invitation(before), _invitation(invitation))
+                await self._audit.of_caller(tx, organization_id, "MemberService.RevokeInvitation", target, now)
         return _invitation(invitation)
 
     async def CheckInvitation(self, request: pb.CheckInvitationRequest, context: Context) -> pb.InvitationOffer:
@@ -218,6 +227,15 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
                     version=version,
                 )
                 await self._outbox.add(tx, [Fact(organization_id, changed)], now)
+            await self._audit.of_person(
+                tx,
+                organization_id,
+                user_id,
+                email,
+                "MemberService.AcceptInvitation",
+                Target("member", user_id, _invitation(invitation)),
+                now,
+            )
             return await self._sessions.begin(tx, user_id, [organization_id], mfa_time, now)
 
     async def _of_link(self, secret: str) -> Invitation:

@@ -38,6 +38,7 @@ from services.identity.access.passwords import Passwords
 from services.identity.access.scopes import existing_scopes
 from services.identity.access.second_factor import SecondFactor
 from services.identity.access.sign_in import SignIn
+from services.identity.audit.audit import Audit, Target
 from services.identity.contacts import people
 
 REGION = "BR"
@@ -64,7 +65,9 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         sign_in: SignIn,
         second_factor: SecondFactor,
         random_bytes: Callable[[int], bytes],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._signer, self._vault, self._passwords, self._random_bytes = signer, vault, passwords, random_bytes
@@ -160,6 +163,13 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                     organization_id=str(organization_id), organization=answer, version=after.version
                 )
                 await self._outbox.add(tx, [Fact(organization_id, updated)], now)
+                await self._audit.of_caller(
+                    tx,
+                    organization_id,
+                    "AccessService.UpdateOrganization",
+                    Target("organization", organization_id, _organization(before), answer),
+                    now,
+                )
             await self._idempotency.keep(tx, organization_id, request, answer)
         return answer
 
@@ -200,6 +210,9 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             # The stored answer lacks the secret, which is kept sealed beside the key until its first use.
             answer = pb.CreateApiKeyResponse(api_key=_api_key(key))
             await self._idempotency.keep(tx, organization_id, request, answer)
+            await self._audit.of_caller(
+                tx, organization_id, "AccessService.CreateApiKey", Target("api_key", key.id, None, answer.api_key), now
+            )
         answer.secret = secret
         return answer
 
@@ -225,6 +238,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         organization_id, now = auth.organization_id(), self._clock.now()
         api_key_id = wire.to_uuid("api_key_id", request.api_key_id)
         async with self._db.transaction(organization_id) as tx:
+            before = await access_store.find_api_key(tx, organization_id, api_key_id)
             revoked = await access_store.revoke_api_key(tx, organization_id, api_key_id, now)
             key = await access_store.find_api_key(tx, organization_id, api_key_id)
             if revoked:
@@ -234,6 +248,8 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                     organization_id=str(organization_id), principal=principal, revoke_time=wire.to_timestamp(now)
                 )
                 await self._outbox.add(tx, [Fact(organization_id, fact)], now)
+                target = Target("api_key", api_key_id, _api_key(before), _api_key(key))
+                await self._audit.of_caller(tx, organization_id, "AccessService.RevokeApiKey", target, now)
         return _api_key(key)
 
     async def ExchangeApiKey(self, request: pb.ExchangeApiKeyRequest, context: Context) -> pb.Token:
@@ -281,8 +297,18 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
         mfa_time = await self._second_factor.at_sign_in(signed_in.user_id, request.mfa_code, client_network.get())
         chosen = signed_in.memberships[0]
         async with self._db.transaction(chosen.organization_id) as tx:
-            minute = self._clock.now().replace(second=0, microsecond=0)
+            now = self._clock.now()
+            minute = now.replace(second=0, microsecond=0)
             await member_store.note_sign_in(tx, chosen.organization_id, signed_in.user_id, minute)
+            await self._audit.of_person(
+                tx,
+                chosen.organization_id,
+                signed_in.user_id,
+                people.clean(request.email).lower(),
+                "AccessService.CreateSession",
+                Target("user", signed_in.user_id),
+                now,
+            )
         token, seconds = self._signer.person_token(
             kind="user",
             principal=f"user:{signed_in.user_id}",

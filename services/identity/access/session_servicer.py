@@ -24,6 +24,7 @@ from services.identity.access.second_factor import SecondFactor
 from services.identity.access.session_domain import ENDED_COOKIE, EXCHANGES_AT_ONCE_MAX, EXCHANGES_PER_NETWORK_MAX
 from services.identity.access.sessions import Sessions, session_ended
 from services.identity.access.sign_in import SignIn
+from services.identity.audit.audit import Audit, Target
 from services.identity.contacts import people
 
 Context = grpc.aio.ServicerContext[Any, Any]
@@ -33,8 +34,9 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
     """People in browsers."""
 
     def __init__(
-        self, db: Database, clock: Clock, sessions: Sessions, sign_in: SignIn, second_factor: SecondFactor
+        self, db: Database, clock: Clock, sessions: Sessions, sign_in: SignIn, second_factor: SecondFactor, audit: Audit
     ) -> None:
+        self._audit = audit
         self._db, self._clock, self._sessions, self._sign_in = db, clock, sessions, sign_in
         self._second_factor = second_factor
         # A cookie cannot be guessed; what is bounded is what strangers make the database look up.
@@ -56,7 +58,18 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         mfa_time = await self._second_factor.at_sign_in(signed_in.user_id, request.mfa_code, client_network.get())
         chosen = [membership.organization_id for membership in signed_in.memberships]
         async with self._db.transaction() as tx:
-            return await self._sessions.begin(tx, signed_in.user_id, chosen, mfa_time, self._clock.now())
+            now = self._clock.now()
+            session = await self._sessions.begin(tx, signed_in.user_id, chosen, mfa_time, now)
+            await self._audit.of_person(
+                tx,
+                UUID(session.organization_id),
+                signed_in.user_id,
+                session.email,
+                "SessionService.SignIn",
+                Target("session", session.session_id),
+                now,
+            )
+        return session
 
     async def GetSession(self, request: pb.GetSessionRequest, context: Context) -> pb.Session:
         user_id, session_id = _own()
@@ -96,6 +109,9 @@ class SessionServicer(pb_grpc.SessionServiceServicer):
         now = self._clock.now()
         async with self._db.transaction() as tx:
             codes = await self._second_factor.confirm(tx, user_id, request.mfa_code, now)
+            await self._audit.of_caller(
+                tx, auth.organization_id(), "SessionService.ConfirmMfaSetup", Target("user", user_id), now
+            )
             if session_id is None:
                 session = await self._without_session(tx, user_id)
             else:

@@ -29,6 +29,7 @@ from services.identity.access.session_domain import (
     draw_session_secret,
     session_secret_hash,
 )
+from services.identity.audit.audit import Audit, Target
 
 STEP_UP = timedelta(seconds=STEP_UP_SECONDS)
 
@@ -52,7 +53,9 @@ class Sessions:
         ids: Ids,
         signer: TokenSigner,
         random_bytes: Callable[[int], bytes],
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._db, self._outbox, self._clock, self._ids = db, outbox, clock, ids
         self._signer, self._random_bytes = signer, random_bytes
 
@@ -142,6 +145,15 @@ class Sessions:
                 return
             if await session_store.end_session(tx, session.id, now):
                 await self._revoke(tx, session.organization_id, session.id, now)
+                await self._audit.of_person(
+                    tx,
+                    session.organization_id,
+                    session.user_id,
+                    session.email,
+                    "SessionService.SignOut",
+                    Target("session", session.id),
+                    now,
+                )
 
     async def current(self, tx: Tx, session_id: UUID, user_id: UUID, *, lock: bool = False) -> Session:
         """The caller's own session. Raises Unauthenticated SESSION_ENDED."""

@@ -24,6 +24,7 @@ from chassis.paging import Page, read_page
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1 import contact_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import events_pb2
+from services.identity.audit.audit import Audit, Target
 from services.identity.contacts import (
     backfill,
     backfill_store,
@@ -60,7 +61,9 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         clock: Clock,
         ids: Ids,
         blocked: Blocked,
+        audit: Audit,
     ) -> None:
+        self._audit = audit
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._blocked = blocked
@@ -261,6 +264,11 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             batch = await self._backfiller.run(
                 tx, organization_id, shown, region, dry_run=dry_run, now=self._clock.now()
             )
+            if not dry_run:
+                target = Target("organization", organization_id)
+                await self._audit.of_caller(
+                    tx, organization_id, "ContactService.BackfillContactIdentities", target, self._clock.now()
+                )
         answer = backfill.response(batch, token)
         logger.info(
             "contact_identities_backfilled",

@@ -1,0 +1,1 @@
+"""Who did what: rows that are only ever added."""
