@@ -64,6 +64,8 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _contacts_are_found_by_phone(person)
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
+            async with visitor(browser) as invited:
+                await _somebody_is_invited_and_comes(person, invited)
             await person.page.get_by_role("link", name="Conversas").click()
             await _an_owner_of_two_goes_to_the_other(person, suite, owner)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
@@ -195,6 +197,35 @@ async def _a_deal_moves_before_everybodys_eyes(
     await person.draw("board", "dark")
     person.nothing_broke()
     other.nothing_broke()
+
+
+async def _somebody_is_invited_and_comes(person: Visitor, invited: Visitor) -> None:
+    page = person.page
+    await page.get_by_role("link", name="Equipe").click()
+    await page.get_by_role("button", name="Convidar alguém").click()
+    await page.get_by_label("E-mail").fill("bia@escola-ipe.example")
+    await page.get_by_role("button", name="Gerar o link").click()
+    link = await page.locator("[data-invitation]").inner_text()
+    await person.looks_right("invitation made")
+    await page.keyboard.press("Escape")
+    await expect(page.get_by_role("heading", name="Convites abertos")).to_be_visible()
+    await invited.page.goto(link)
+    await expect(
+        invited.page.get_by_text(f"{ORGANIZATION} convida bia@escola-ipe.example como: Agente")
+    ).to_be_visible()
+    await invited.looks_right("invitation")
+    await invited.page.get_by_label("Escolha uma senha").fill("girassol de papel 9")
+    await invited.page.get_by_role("button", name="Aceitar").click()
+    await expect(invited.page).to_have_url(re.compile("/conversations"))
+    await expect(invited.page.locator("[data-conversation]").first).to_be_visible()
+    await invited.page.get_by_role("link", name="Equipe").click()
+    await expect(invited.page.locator("[data-member='bia@escola-ipe.example']")).to_contain_text("Agente")
+    await expect(invited.page.get_by_role("button", name="Convidar alguém")).to_have_count(0)
+    await expect(page.locator("[data-member='bia@escola-ipe.example']")).to_be_visible()
+    await expect(page.get_by_role("heading", name="Convites abertos")).to_have_count(0)
+    await person.looks_right("team")
+    person.nothing_broke()
+    invited.nothing_broke()
 
 
 async def _counts_what_it_shows(stage: Locator) -> None:

@@ -11,6 +11,9 @@ type Whole<T> = T extends readonly (infer Item)[]
 
 export type Problem = Schemas["Problem"];
 export type Session = Whole<Schemas["identity.Session"]>;
+export type Member = Whole<Schemas["identity.Member"]>;
+export type Invitation = Whole<Schemas["identity.Invitation"]>;
+export type InvitationOffer = Whole<Schemas["identity.InvitationOffer"]>;
 export type Organization = Whole<Schemas["identity.Organization"]>;
 export type Contact = Whole<Schemas["identity.Contact"]>;
 export type ContactIdentity = Whole<Schemas["identity.ContactIdentity"]>;

@@ -79,6 +79,18 @@ const contact = createRoute({
   component: lazyRouteComponent(() => import("../pages/contacts/contact.tsx"), "ContactRegion"),
 });
 
+const team = createRoute({
+  getParentRoute: () => shell,
+  path: "/team",
+  component: lazyRouteComponent(() => import("../pages/team/page.tsx"), "TeamPage"),
+});
+
+const invitation = createRoute({
+  getParentRoute: () => root,
+  path: "/invitation",
+  component: lazyRouteComponent(() => import("../pages/invitation/page.tsx"), "InvitationPage"),
+});
+
 const secondFactor = createRoute({
   getParentRoute: () => shell,
   path: "/second-factor",
@@ -100,11 +112,13 @@ function NotFound() {
 export const router = createRouter({
   routeTree: root.addChildren([
     signIn,
+    invitation,
     shell.addChildren([
       home,
       conversations.addChildren([conversation]),
       contacts.addChildren([contact]),
       board,
+      team,
       secondFactor,
     ]),
   ]),
