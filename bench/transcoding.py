@@ -16,8 +16,8 @@ from google.protobuf import json_format
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from bench.figures import Figure, at_most
-from gateway.transcoding.fields import read_timestamp, write_timestamp
-from gateway.transcoding.plans import Plans
+from chassis.transcoding.fields import read_timestamp, write_timestamp
+from chassis.transcoding.plans import Plans
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.v1 import options_pb2
 

@@ -19,6 +19,7 @@ from chassis.clock import Clock
 from chassis.context import client_network, scoped
 from chassis.errors import PermissionDenied, ProsaError
 from chassis.telemetry import span
+from chassis.transcoding.plans import Plans
 from gateway import problems
 from gateway.acceptance import Acceptance
 from gateway.bodies import Bodies
@@ -56,7 +57,6 @@ from gateway.routes.token import EXCHANGE_RPC, taking_forms
 from gateway.routes.webhooks import WebhookLimits, WebhookReceiver
 from gateway.senders import SENDERS, Sender
 from gateway.sessions import ExchangeSession, Sessions
-from gateway.transcoding.plans import Plans
 from gateway.webhook_addresses import Address, read_address
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1 import session_service_pb2 as session_pb

@@ -16,10 +16,11 @@ from typing import Any
 from uuid import UUID
 
 import grpc
-import orjson
 import structlog
 
 from chassis.errors import OutOfRange, ProsaError, ResourceExhausted, Unauthenticated, Unavailable
+from chassis.transcoding.fields import write_timestamp
+from chassis.transcoding.plans import Plans
 from gateway.credentials import ServiceTokens
 from gateway.limits import (
     STREAM_CALL_TIMEOUT_SECONDS,
@@ -31,8 +32,6 @@ from gateway.limits import (
     STREAM_START_TIMEOUT_SECONDS,
 )
 from gateway.problems import to_prosa_error
-from gateway.transcoding.fields import write_timestamp
-from gateway.transcoding.plans import Plans
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub
 
@@ -93,16 +92,13 @@ class FactWriter:
 
     def write(self, event: pb.FeedEvent) -> Fact:
         """Answers a fact ready to send. A type that this gateway does not know yet has null as its data."""
-        data = orjson.dumps(
-            {
-                "position": event.position,
-                "event_id": event.event_id,
-                "type": event.type,
-                "organization_id": event.organization_id,
-                "event_time": write_timestamp(event.event_time),
-                "data": self._plans.fact(event.type, event.payload),
-            },
-            option=orjson.OPT_UTC_Z,
+        data = self._plans.told(
+            event.position,
+            event.event_id,
+            event.type,
+            event.organization_id,
+            write_timestamp(event.event_time),
+            event.payload,
         )
         frame = b"id: %d\nevent: %s\ndata: %s\n\n" % (event.position, event.type.encode(), data)
         return Fact(event.position, event.type, frame)

@@ -127,10 +127,10 @@ def run(*words: str, quiet: bool = False) -> None:
 def _document() -> bytes:
     import orjson
 
+    from chassis.transcoding.plans import Plans
     from gateway.openapi import document
     from gateway.openapi.operations import operations
     from gateway.transcoding.bindings import bindings
-    from gateway.transcoding.plans import Plans
 
     return orjson.dumps(document.build(operations(bindings(Plans()))))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from chassis.transcoding.fields import EXAMPLE_ID
 from gateway.limits import (
     API_KEY_LENGTH_MAX,
     CHATWOOT_BODY_BYTES_MAX,
@@ -23,7 +24,6 @@ from gateway.openapi.operations import (
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.problems import PROBLEM_TYPE
 from gateway.sessions import PLAIN_COOKIE, SECURE_COOKIE
-from gateway.transcoding.fields import EXAMPLE_ID
 
 VERSION = "1"
 TOKEN_PATH = "/api/v1/token"  # noqa: S105 - a path

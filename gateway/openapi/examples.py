@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from gateway.transcoding.fields import EXAMPLE_ID
+from chassis.transcoding.fields import EXAMPLE_ID
 
 VALUES: dict[str, Any] = {
     "source": "WHATSAPP",

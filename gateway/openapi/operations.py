@@ -13,12 +13,12 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from chassis.transcoding.plans import is_cookie
 from gateway import problems
 from gateway.openapi import examples
 from gateway.openapi.comments import DeclaredError, comments, split_errors
 from gateway.openapi.schemas import example_of
 from gateway.transcoding.bindings import REQUEST_ID, Binding
-from gateway.transcoding.plans import is_cookie
 from prosa.v1 import options_pb2
 
 GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (

@@ -9,6 +9,7 @@ from html import escape
 from itertools import groupby
 from typing import Any
 
+from chassis.transcoding.plans import is_cookie
 from gateway.openapi.comments import comments, reasons
 from gateway.openapi.document import INTRODUCTION
 from gateway.openapi.operations import (
@@ -20,7 +21,6 @@ from gateway.openapi.operations import (
     http_status,
 )
 from gateway.openapi.schemas import Schema, Schemas
-from gateway.transcoding.plans import is_cookie
 
 FIRST_CALL = "EnsureContact"
 GET_A_KEY = (

@@ -7,10 +7,10 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
+from chassis.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
+from chassis.transcoding.plans import FACT_MEMBER, FEED_EVENT, is_cookie
 from gateway.openapi import examples
 from gateway.openapi.comments import comments
-from gateway.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
-from gateway.transcoding.plans import FACT_MEMBER, FEED_EVENT, is_cookie
 
 Schema = dict[str, Any]
 

@@ -13,6 +13,8 @@ from aiohttp import web
 from google.protobuf.message import Message
 
 from chassis.errors import Unauthenticated
+from chassis.transcoding.contracts import service_of
+from chassis.transcoding.plans import Plans
 from gateway.bodies import Bodies
 from gateway.credentials import Authorizer, Credentials, by_header
 from gateway.limits import (
@@ -23,8 +25,6 @@ from gateway.limits import (
     STRANGER_BODY_TIMEOUT_SECONDS,
 )
 from gateway.transcoding.bindings import Binding, bindings, route_path
-from gateway.transcoding.contracts import service_of
-from gateway.transcoding.plans import Plans
 from prosa.v1 import options_pb2
 
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]

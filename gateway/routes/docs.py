@@ -12,11 +12,11 @@ from importlib import resources
 import orjson
 from aiohttp import web
 
+from chassis.transcoding.plans import Plans
 from gateway.limits import DOCS_ORIGINS_MAX
 from gateway.openapi import document, page
 from gateway.openapi.operations import EXAMPLE_URL, Operation, operations
 from gateway.transcoding.bindings import bindings
-from gateway.transcoding.plans import Plans
 
 _HOST = re.compile(r"(?:[A-Za-z0-9](?:[A-Za-z0-9.-]{0,252})|\[[0-9A-Fa-f:.]{2,45}\])(?::[0-9]{1,5})?")
 

@@ -15,12 +15,12 @@ from aiohttp import web
 
 from chassis.errors import ProsaError
 from chassis.json_reading import read_json
+from chassis.transcoding.plans import Plans
 from gateway import problems
 from gateway.bodies import Bodies
 from gateway.credentials import Credentials
 from gateway.limits import API_CALL_TIMEOUT_SECONDS
 from gateway.routes.api import Allowances, read_body
-from gateway.transcoding.plans import Plans
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 

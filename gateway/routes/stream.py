@@ -13,11 +13,11 @@ from aiohttp import web
 
 from chassis.clock import Clock
 from chassis.errors import FieldViolation, InvalidArgument, OutOfRange, ProsaError, Unauthenticated
+from chassis.transcoding.contracts import files
 from gateway import problems
 from gateway.credentials import Authorizer, Credentials, Subscriber, by_header, correlation_id_key
 from gateway.feed import Client, Fact, Feed, Stream
 from gateway.limits import STREAM_HEARTBEAT_SECONDS, STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
-from gateway.transcoding.contracts import files
 
 SUBSCRIBE = "/prosa.ingest.v1.EventService/Subscribe"
 _POSITION = re.compile(r"[0-9]{1,19}")

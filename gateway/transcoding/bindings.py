@@ -16,11 +16,11 @@ from multidict import MultiMapping
 
 from chassis.errors import FieldViolation, InvalidArgument
 from chassis.json_reading import JsonMalformed, read_json
+from chassis.transcoding import fields
+from chassis.transcoding.contracts import services
+from chassis.transcoding.fields import FieldError, FieldErrors
+from chassis.transcoding.plans import Plan, Plans, is_cookie, to_error
 from gateway.limits import IDEMPOTENCY_KEY_LENGTH_MAX, QUERY_FIELDS_MAX
-from gateway.transcoding import fields
-from gateway.transcoding.contracts import services
-from gateway.transcoding.fields import FieldError, FieldErrors
-from gateway.transcoding.plans import Plan, Plans, is_cookie, to_error
 
 IDEMPOTENCY_NAMESPACE = uuid.UUID("6f1f2a52-6a0b-5b5e-9a55-2a3c3d1d7d0e")
 """Of the UUIDv5 that an Idempotency-Key becomes. Never change it: a retry across the change would act twice."""

@@ -9,10 +9,10 @@ from __future__ import annotations
 from collections.abc import Callable
 from pathlib import Path
 
+from chassis.transcoding.contracts import files, services
+from chassis.transcoding.plans import Plans
 from gateway.openapi.comments import reasons
 from gateway.transcoding.bindings import bindings
-from gateway.transcoding.contracts import files, services
-from gateway.transcoding.plans import Plans
 from prosa.v1 import options_pb2
 from services.ingest.normal_form import IgnoredReason, InvalidReason
 

@@ -7,12 +7,12 @@ import importlib
 import pytest
 
 from chassis.system import SERVICES
+from chassis.transcoding.plans import Plans
 from gateway import problems
 from gateway.openapi.comments import CODES, comments, reasons
 from gateway.openapi.operations import GENERAL_ERRORS, operations
 from gateway.routes.webhooks import _WHY_REFUSED
 from gateway.transcoding.bindings import bindings
-from gateway.transcoding.plans import Plans
 from services.ingest.providers.authenticity import Check
 from tests.contract.golden_lists import GOLDEN, LISTS, text_of
 from tests.contract.reasons import codes_of, raised_in

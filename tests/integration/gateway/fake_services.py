@@ -22,11 +22,11 @@ from chassis.auth import token_expired
 from chassis.clock import SettableClock
 from chassis.errors import ProsaError, Unauthenticated, Unavailable, to_status
 from chassis.system import SERVICES
+from chassis.transcoding.contracts import services
 from gateway.app import Dependencies, make_app, make_runner
 from gateway.credentials import Subscriber
 from gateway.listening.connections import Connections
 from gateway.listening.listener import Listener
-from gateway.transcoding.contracts import services
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.ingest.v1 import ingest_service_pb2 as ingest_pb
 from prosa.ingest.v1 import webhook_event_service_pb2 as events_pb

@@ -25,9 +25,9 @@ from chassis.errors import (
     Unauthenticated,
     Unavailable,
 )
+from chassis.transcoding.plans import Plans
 from gateway.limits import API_BODY_BYTES_MAX
 from gateway.transcoding.bindings import IDEMPOTENCY_NAMESPACE, Binding, bindings
-from gateway.transcoding.plans import Plans
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.v1 import options_pb2

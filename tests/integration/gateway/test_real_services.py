@@ -10,8 +10,8 @@ import aiohttp
 import orjson
 import pytest
 
+from chassis.transcoding.plans import Plans
 from gateway.transcoding.bindings import Binding, bindings
-from gateway.transcoding.plans import Plans
 from prosa.v1 import options_pb2
 from tests.harness import Harness, open_harness, sample
 from tests.world import VIEWER, World

@@ -17,11 +17,11 @@ from aiohttp import web
 
 from chassis.clock import SettableClock
 from chassis.errors import Unauthenticated, Unavailable
+from chassis.transcoding.plans import Plans
 from gateway.credentials import Credentials
 from gateway.feed import Client, Fact, FactWriter, Feed, Stream
 from gateway.limits import STREAM_TYPES_MAX
 from gateway.routes.stream import LiveUpdates, Sender
-from gateway.transcoding.plans import Plans
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
+from chassis.transcoding.fields import EXAMPLE_ID
+from chassis.transcoding.plans import Plans
 from gateway.openapi.operations import Operation, operations, request_example
 from gateway.transcoding.bindings import bindings
-from gateway.transcoding.fields import EXAMPLE_ID
-from gateway.transcoding.plans import Plans
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from tests.browser import Browser

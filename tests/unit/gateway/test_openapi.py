@@ -11,13 +11,13 @@ import orjson
 import pytest
 from openapi_spec_validator import OpenAPIV31SpecValidator
 
+from chassis.transcoding.fields import EXAMPLE_ID
+from chassis.transcoding.plans import Plans
 from chassis.violations import broken_rules
 from gateway.openapi import document, page
 from gateway.openapi.comments import DeclaredError, comments, split_errors
 from gateway.openapi.operations import curl_example, example_message, operations, path_name, request_example
 from gateway.transcoding.bindings import bindings
-from gateway.transcoding.fields import EXAMPLE_ID
-from gateway.transcoding.plans import Plans
 
 OPERATIONS = operations(bindings(Plans()))
 

@@ -19,10 +19,9 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import InvalidArgument
-from gateway.limits import VIOLATIONS_MAX
-from gateway.transcoding.contracts import message_descriptors
-from gateway.transcoding.fields import FieldErrors, short_enum_names
-from gateway.transcoding.plans import Plans, is_cookie, to_error
+from chassis.transcoding.contracts import message_descriptors
+from chassis.transcoding.fields import VIOLATIONS_MAX, FieldErrors, short_enum_names
+from chassis.transcoding.plans import Plans, is_cookie, to_error
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb

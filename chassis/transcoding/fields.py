@@ -17,7 +17,8 @@ from typing import Any, NamedTuple
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
-from gateway.limits import VIOLATIONS_MAX
+VIOLATIONS_MAX = 20
+"""How many wrong fields of one request are told."""
 
 Write = Callable[[Any], Any]
 Read = Callable[[object], Any]

@@ -8,6 +8,7 @@ of a oneof only the member that is set). Any stays type_url and value.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import datetime
 from operator import attrgetter
 from typing import Any
 
@@ -18,13 +19,12 @@ from google.protobuf.message import DecodeError, Message
 from google.protobuf.message_factory import GetMessageClass
 
 from chassis.errors import FieldViolation, InvalidArgument
-from gateway.limits import VIOLATIONS_MAX
-from gateway.transcoding import fields
-from gateway.transcoding.contracts import message_descriptor
-from gateway.transcoding.fields import FieldError, FieldErrors, Read, Write
+from chassis.transcoding import fields
+from chassis.transcoding.contracts import message_descriptor
+from chassis.transcoding.fields import VIOLATIONS_MAX, FieldError, FieldErrors, Read, Write
 from prosa.v1 import options_pb2
 
-log = structlog.get_logger("gateway.transcoding")
+log = structlog.get_logger("chassis.transcoding")
 
 FEED_EVENT = "prosa.ingest.v1.FeedEvent"
 FACT_MEMBER = "data"
@@ -182,6 +182,25 @@ class Plans:
         except DecodeError:
             log.warning("a fact's payload cannot be read", type=name)
             return None
+
+    def told(
+        self, position: int, event_id: str, name: str, organization_id: str, event_time: datetime, payload: bytes
+    ) -> bytes:
+        """Answers a fact of the feed as all are told it who have no contracts at hand, on a stream or by a webhook.
+
+        Of a type that these contracts do not know, the data is null.
+        """
+        return orjson.dumps(
+            {
+                "position": position,
+                "event_id": event_id,
+                "type": name,
+                "organization_id": organization_id,
+                "event_time": event_time,
+                FACT_MEMBER: self.fact(name, payload),
+            },
+            option=_JSON_OPTIONS,
+        )
 
     def field(self, field: FieldDescriptor) -> tuple[Write | None, Read]:
         """Answers how one field is written (None: as it is) and read."""

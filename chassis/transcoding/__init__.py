@@ -1,0 +1,1 @@
+"""Messages of the contracts as JSON, and JSON as messages."""
