@@ -122,6 +122,14 @@ class Outgoing:
         """
         return self._allowed.host(target.host) and not self._allowed.place(target.host, target.port)
 
+    def refuses(self, target: Target) -> bool:
+        """True where it can be said of the URL alone that it is not called: a name is judged by its addresses."""
+        if self._allowed.host(target.host) or self._allowed.place(target.host, target.port):
+            return False
+        # A name of this machine or its network; the DNS of the internet knows none without a dot.
+        nearby = "." not in target.host and ":" not in target.host
+        return nearby or (target.literal and not self._judge(target.host))
+
     async def call(
         self,
         method: str,
@@ -131,8 +139,12 @@ class Outgoing:
         body: bytes | None = None,
         total_seconds: float = TOTAL_SECONDS,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
+        rest_ignored: bool = False,
     ) -> Answer:
-        """What the target answers, a redirect like anything else. Raises OutgoingError."""
+        """What the target answers, a redirect like anything else. Raises OutgoingError.
+
+        A larger answer raises TOO_LARGE, or with ``rest_ignored`` is cut off: for who reads hardly more than a status.
+        """
         try:
             async with self._session(target).request(
                 method,
@@ -142,7 +154,8 @@ class Outgoing:
                 allow_redirects=False,
                 timeout=aiohttp.ClientTimeout(total=total_seconds),
             ) as response:
-                return Answer(response.status, dict(response.headers), await _read(response, answer_bytes_max))
+                body_read = await _read(response, answer_bytes_max, cut=rest_ignored)
+                return Answer(response.status, response.headers.copy(), body_read)
         except (aiohttp.ClientError, OSError, ValueError) as error:
             raise self._failure(error, target) from error
 
@@ -158,10 +171,7 @@ class Outgoing:
             if self._open is None:
                 self._open = _session(resolver=self._resolver)
             return self._open
-        if "." not in target.host and ":" not in target.host:
-            # A name of this machine or its network; the DNS of the internet knows none without a dot.
-            raise AddressRefused(target.host)
-        if target.literal and not self._judge(target.host):
+        if self.refuses(target):
             raise AddressRefused(target.host)
         if self._guarded is None:
             # Without exception: what the operator allows never comes this way.
@@ -259,12 +269,14 @@ def _library_host(url: str) -> str | None:
         return None
 
 
-async def _read(response: aiohttp.ClientResponse, bytes_max: int) -> bytes:
+async def _read(response: aiohttp.ClientResponse, bytes_max: int, *, cut: bool) -> bytes:
     received = bytearray()
     async for chunk in response.content.iter_chunked(CHUNK_BYTES):
         received += chunk
         if len(received) > bytes_max:
             response.close()
+            if cut:
+                return bytes(received[:bytes_max])
             raise OutgoingError(Failed.TOO_LARGE, f"{bytes_max}")
     return bytes(received)
 

@@ -75,6 +75,11 @@ VALUES: dict[str, Any] = {
 
 OF_MESSAGE: dict[tuple[str, str], Any] = {
     ("ApiKey", "name"): "n8n",
+    ("CreateOutboundEndpointRequest", "name"): "n8n",
+    ("CreateOutboundEndpointRequest", "url"): "https://n8n.example.com/webhook/prosa",
+    ("OutboundEndpoint", "name"): "n8n",
+    ("OutboundEndpoint", "url"): "https://n8n.example.com/webhook/prosa",
+    ("OutboundEndpointSecret", "secret"): "whsec_…",
     ("Attachment", "type"): "image",
     ("Board", "name"): "Atendimento",
     ("Channel", "name"): "Recepção",

@@ -59,3 +59,16 @@ REPLAY_EVENTS_MAX = 50_000
 """Of one call: about six seconds on a busy machine with two cores, within the ten that a call over HTTP may take."""
 REPLAY_CHUNK_EVENTS = 1_000
 """Put back in one transaction, so that its locks are short."""
+
+OUTBOUND_ENDPOINTS_MAX = 20
+"""Of one organization: each may keep a worker's slot for `OUTBOUND_SECONDS` at a time."""
+OUTBOUND_RUN_MAX = 16
+"""How many facts one run of an endpoint posts; what a crash lets be posted again."""
+OUTBOUND_AT_ONCE = 4
+"""How many posts are under way to one endpoint: n8n answers some ten a second."""
+OUTBOUND_SLOTS = 32
+"""How many endpoints of all organizations one process posts to at once."""
+OUTBOUND_SECONDS = 15.0
+"""Of one post, from resolving the name to the answer."""
+OUTBOUND_ANSWER_BYTES_MAX = 1_024
+"""What is read of an answer, whose status alone counts."""

@@ -2,15 +2,23 @@
 
 from __future__ import annotations
 
+import secrets
+
 from chassis.process import Process
 from chassis.queues.queue import Queue
 from chassis.references import board_check, deal_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
-from prosa.ingest.v1 import connection_service_pb2, ingest_service_pb2, webhook_event_service_pb2
+from prosa.ingest.v1 import (
+    connection_service_pb2,
+    ingest_service_pb2,
+    outbound_service_pb2,
+    webhook_event_service_pb2,
+)
 from prosa.ingest.v1.connection_service_pb2_grpc import add_ConnectionServiceServicer_to_server
 from prosa.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
+from prosa.ingest.v1.outbound_service_pb2_grpc import add_OutboundServiceServicer_to_server
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     add_EventServiceServicer_to_server,
     add_WebhookEventServiceServicer_to_server,
@@ -22,6 +30,10 @@ from services.ingest.connections.linking import Linker
 from services.ingest.connections.servicer import ConnectionServicer
 from services.ingest.feed.positions import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed.servicer import FeedServicer
+from services.ingest.limits import OUTBOUND_SLOTS
+from services.ingest.outbound.poster import EndpointWaker, Poster
+from services.ingest.outbound.queue import OUTBOUND
+from services.ingest.outbound.servicer import OutboundServicer
 from services.ingest.processing.ensure import Ensurer
 from services.ingest.processing.event_servicer import WebhookEventServicer
 from services.ingest.processing.pipeline import Pipeline
@@ -30,7 +42,7 @@ from services.ingest.processing.worker import ATTEMPTS, WebhookHandler, WorkerMe
 
 
 async def start(process: Process) -> None:
-    """The whole service: connections, acceptor, workers, dead letters, the feed."""
+    """The whole service: connections, acceptor, workers, dead letters, the feed and who is told of it."""
     db, clock, ids, nats = process.database(), process.clock, process.ids, process.nats
     queue = process.queue(WEBHOOKS)
     cache = ConnectionCache(db, process.vault(), nats)
@@ -71,7 +83,9 @@ async def start(process: Process) -> None:
         metrics=WorkerMetrics(process.metrics.registry),
     )
     process.work(queue, handler, ATTEMPTS)
-    writer = FeedWriter(clock, nats)
+    outbound = process.queue(OUTBOUND)
+    _serve_outbound(process, outbound)
+    writer = FeedWriter(clock, nats, EndpointWaker(outbound, clock))
     process.consumer(WRITER).on_all(SOURCES, writer.append)
     process.maintain()
 
@@ -83,6 +97,20 @@ async def start_accept(process: Process) -> None:
     _serve_acceptance(process, cache, process.queue(WEBHOOKS))
     # After days of rest the acceptor may start before the others have made the partitions it writes to.
     process.maintain()
+
+
+def _serve_outbound(process: Process, queue: Queue) -> None:
+    db, clock, ids, outbox = process.database(), process.clock, process.ids, process.outbox()
+    vault, outgoing = process.vault(), process.outgoing()
+    process.serve(
+        add_OutboundServiceServicer_to_server,
+        OutboundServicer(db, queue, outbox, process.idempotency(), vault, clock, ids, outgoing),
+        outbound_service_pb2.DESCRIPTOR.services_by_name["OutboundService"].full_name,
+    )
+    poster = Poster(
+        queue, outgoing=outgoing, vault=vault, outbox=outbox, clock=clock, ids=ids, draw=secrets.SystemRandom().random
+    )
+    process.work(queue, poster, slots=OUTBOUND_SLOTS, batch_max=1)
 
 
 def _serve_acceptance(process: Process, cache: ConnectionCache, queue: Queue) -> None:

@@ -33,8 +33,10 @@ from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
+from prosa.ingest.v1 import outbound_service_pb2 as outbound_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
+from prosa.ingest.v1.outbound_service_pb2_grpc import OutboundServiceStub
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
@@ -48,6 +50,8 @@ PASSWORD = "um bom segredo de teste"
 SHARED_PHONE = "+5511900007001"
 LATER = 1_000
 """By how much a second message's id lies above the first one's."""
+CLOSED_URL = "http://127.0.0.1:9/webhook"
+"""Where nobody listens: what is posted there waits to be posted again."""
 SECOND_ACCOUNT = 100
 """How far an organization's second account lies from its first."""
 WHATSAPP, INSTAGRAM = options_pb2.SOURCE_WHATSAPP, options_pb2.SOURCE_INSTAGRAM
@@ -275,6 +279,16 @@ async def _work(world: World, party: Party, name: str) -> None:
             )
         )
     await _promote(world, party)
+    for place in range(2):
+        await (
+            world.as_user(party.organization_id)
+            .stub(OutboundServiceStub)
+            .CreateOutboundEndpoint(
+                outbound_pb.CreateOutboundEndpointRequest(
+                    name=f"n8n {place} de {name}", url=f"{CLOSED_URL}/{name}", request_id=str(uuid4())
+                )
+            )
+        )
     board = await deals.CreateBoard(
         crm_pb.CreateBoardRequest(name=f"Quadro de {name}", key=f"quadro-{name.lower()}", request_id=str(uuid4()))
     )
@@ -380,7 +394,13 @@ async def _until_rows(world: World, table: str, party: Party) -> None:
 
 
 async def _until_everything_came_round(world: World, party: Party) -> None:
-    for table in ("conversation.consumed_events", "ingest.feed", "ingest.consumed_events"):
+    for table in (
+        "conversation.consumed_events",
+        "ingest.feed",
+        "ingest.consumed_events",
+        "ingest.outbound_deliveries",
+        "ingest.outbound_queue",
+    ):
         await _until_rows(world, table, party)
     await world.until(
         "select 1 from crm.reconciliation_tasks where organization_id = %s having count(*) > 1", party.organization_id
@@ -432,6 +452,14 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         connection_pb.CreateConnectionRequest(
             name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
         )
+    )
+    await world.rows(
+        "insert into ingest.outbound_queue_dead (item_id, ordering_key, put_time, organization_id, attempt_count, reason,"
+        " detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
+        uuid4(),
+        f"key of {party.name}",
+        party.organization_id,
+        f"detail of {party.name}",
     )
     status, answer = await harness.post(
         changed(

@@ -20,7 +20,7 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
-from prosa.ingest.v1 import ingest_service_pb2
+from prosa.ingest.v1 import ingest_service_pb2, outbound_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
 from tests.harness import INSTAGRAM_INBOX
@@ -374,6 +374,13 @@ def _webhook(target: Party, caller: Party) -> Message:
     return ingest_service_pb2.AcceptWebhooksRequest(webhooks=[webhook])
 
 
+def _endpoint(_target: Party, _caller: Party) -> Message:
+    """For an address where nobody listens, on this machine."""
+    return outbound_service_pb2.CreateOutboundEndpointRequest(
+        name="n8n", url="http://127.0.0.1:9/webhook", request_id=str(uuid4())
+    )
+
+
 def _keys(target: Party, _caller: Party) -> Message:
     """The target's key, which only the gateway may ask for."""
     key = ingest_service_pb2.ConnectionKey(provider=ingest_service_pb2.PROVIDER_CHATWOOT, key=target.connection_key)
@@ -400,6 +407,7 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.VerifySessionRequest": _step_up_code,
     "prosa.identity.v1.UpdateOrganizationRequest": _home,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
+    "prosa.ingest.v1.CreateOutboundEndpointRequest": _endpoint,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
 }
 """Requests that follow from no row: by whose things they name, and who sends them."""

@@ -86,6 +86,7 @@ DEFINER_FUNCTIONS = {
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
     **queue_functions("ingest.webhook_queue"),
+    **queue_functions("ingest.outbound_queue", timed=True),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
 }

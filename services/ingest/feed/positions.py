@@ -7,7 +7,7 @@ before it. From here come live updates and everything else that is sent out; nev
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 from chassis import streams
@@ -20,17 +20,21 @@ WRITER = "feed"
 SOURCES = SERVICES
 GROWN_SUBJECT = "prosa.wake.ingest.feed"
 
+Follow = Callable[[Tx, Sequence[streams.StreamMessage]], Awaitable[None]]
+
 
 class FeedWriter:
     """Appends facts; the handler of the consumer ``feed``."""
 
-    def __init__(self, clock: Clock, nats: streams.Client) -> None:
-        self._clock = clock
+    def __init__(self, clock: Clock, nats: streams.Client, follow: Follow) -> None:
+        """``follow`` does in the same transaction what follows from a growing feed."""
+        self._clock, self._follow = clock, follow
         self._grown = streams.Waker(nats, GROWN_SUBJECT)
 
     async def append(self, tx: Tx, events: Sequence[streams.StreamMessage]) -> None:
         """Appends facts in their order, and tells subscribers that the feed has grown."""
         await feed_store.append(tx, events, self._clock.now())
+        await self._follow(tx, events)
         tx.after_commit(self._grown.wake)
 
 

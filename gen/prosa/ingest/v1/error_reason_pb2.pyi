@@ -111,6 +111,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_CHECK_RUNNING: _ErrorReason.ValueType  # 35
     """RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
+    ERROR_REASON_OUTBOUND_ENDPOINT_NOT_FOUND: _ErrorReason.ValueType  # 47
+    """NOT_FOUND: no such outbound endpoint in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_URL_INVALID: _ErrorReason.ValueType  # 38
+    """INVALID_ARGUMENT: an address that is no http or https URL, or names a password. Example: "n8n.example.com/webhook"."""
+    ERROR_REASON_ADDRESS_PRIVATE: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION: the address leads into a private network; the operator may list its host. Example:
+    http://10.0.0.5/webhook.
+    """
+    ERROR_REASON_TYPE_UNKNOWN: _ErrorReason.ValueType  # 40
+    """INVALID_ARGUMENT: no fact has this name. Example: "message.received" in place of "MessageReceived"."""
+    ERROR_REASON_ENDPOINTS_TOO_MANY: _ErrorReason.ValueType  # 41
+    """RESOURCE_EXHAUSTED: the organization has 20 endpoints already. Example: one made anew at every deployment."""
+    ERROR_REASON_SECRET_ALREADY_USED: _ErrorReason.ValueType  # 48
+    """FAILED_PRECONDITION: the secret was in use already, so it is not shown again. Example: a creation is repeated with
+    its request_id a day later; delete the endpoint and create it anew.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -206,4 +222,20 @@ in the metadata. Example: contacts:ensure with external_id 51987651101 in Brazil
 """
 ERROR_REASON_CHECK_RUNNING: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
+ERROR_REASON_OUTBOUND_ENDPOINT_NOT_FOUND: ErrorReason.ValueType  # 47
+"""NOT_FOUND: no such outbound endpoint in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_URL_INVALID: ErrorReason.ValueType  # 38
+"""INVALID_ARGUMENT: an address that is no http or https URL, or names a password. Example: "n8n.example.com/webhook"."""
+ERROR_REASON_ADDRESS_PRIVATE: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION: the address leads into a private network; the operator may list its host. Example:
+http://10.0.0.5/webhook.
+"""
+ERROR_REASON_TYPE_UNKNOWN: ErrorReason.ValueType  # 40
+"""INVALID_ARGUMENT: no fact has this name. Example: "message.received" in place of "MessageReceived"."""
+ERROR_REASON_ENDPOINTS_TOO_MANY: ErrorReason.ValueType  # 41
+"""RESOURCE_EXHAUSTED: the organization has 20 endpoints already. Example: one made anew at every deployment."""
+ERROR_REASON_SECRET_ALREADY_USED: ErrorReason.ValueType  # 48
+"""FAILED_PRECONDITION: the secret was in use already, so it is not shown again. Example: a creation is repeated with
+its request_id a day later; delete the endpoint and create it anew.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

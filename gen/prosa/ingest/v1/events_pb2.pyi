@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from prosa.ingest.v1 import connection_service_pb2 as _connection_service_pb2
+from prosa.ingest.v1 import outbound_service_pb2 as _outbound_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -180,3 +181,34 @@ class ChannelUpdated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelUpdated: _TypeAlias = ChannelUpdated  # noqa: Y015
+
+@_typing.final
+class OutboundEndpointChanged(_message.Message):
+    """An endpoint was made, disabled or deleted. Its secrets are no part of a fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    OUTBOUND_ENDPOINT_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    deleted: _builtins.bool
+    version: _builtins.int
+    @_builtins.property
+    def outbound_endpoint(self) -> _outbound_service_pb2.OutboundEndpoint: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        outbound_endpoint: _outbound_service_pb2.OutboundEndpoint | None = ...,
+        deleted: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["outbound_endpoint", b"outbound_endpoint"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "organization_id", b"organization_id", "outbound_endpoint", b"outbound_endpoint", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OutboundEndpointChanged: _TypeAlias = OutboundEndpointChanged  # noqa: Y015

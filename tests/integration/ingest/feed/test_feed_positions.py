@@ -63,6 +63,10 @@ def looks(monkeypatch: pytest.MonkeyPatch) -> Looks:
     return noted
 
 
+async def nobody_follows(_tx: Tx, _events: Sequence[StreamMessage]) -> None:
+    """Has nothing to do when the feed grows."""
+
+
 async def append(world: World, organization_id: UUID, *types: str, seconds_apart: int = 0) -> list[int]:
     """Writes facts of these types as the feed's writer does, each so much later; answers their positions."""
     events = [
@@ -81,7 +85,7 @@ async def append(world: World, organization_id: UUID, *types: str, seconds_apart
         )
         for place, name in enumerate(types)
     ]
-    writer = feed.FeedWriter(world.clock, world.host.nats)
+    writer = feed.FeedWriter(world.clock, world.host.nats, nobody_follows)
     async with world.database("ingest").transaction(organization_id) as tx:
         await writer.append(tx, events)
     rows = await world.rows(

@@ -1,0 +1,1 @@
+"""n8n's production webhooks in memory: they take signed posts, remember them, and fail on demand."""

@@ -1,0 +1,1 @@
+"""Facts posted to addresses that an organization names."""
