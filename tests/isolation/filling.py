@@ -454,8 +454,8 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         )
     )
     await world.rows(
-        "insert into ingest.outbound_queue_dead (item_id, ordering_key, put_time, organization_id, attempt_count, reason,"
-        " detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
+        "insert into ingest.outbound_queue_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
+        " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
         uuid4(),
         f"key of {party.name}",
         party.organization_id,

@@ -128,8 +128,9 @@ class Blocker:
 
 
 def draw_secret(random_bytes: Callable[[int], bytes]) -> str:
-    """A new secret in the standard's form."""
-    return SECRET_PREFIX + base64.b64encode(random_bytes(SECRET_BYTES)).decode()
+    """A new secret in the standard's form; its key is a text, for receivers that take no other key, such as n8n."""
+    key = base64.urlsafe_b64encode(random_bytes(SECRET_BYTES)).rstrip(b"=")
+    return SECRET_PREFIX + base64.b64encode(key).decode()
 
 
 def signature(secrets: Sequence[str], event_id: str, timestamp: int, body: bytes) -> str:

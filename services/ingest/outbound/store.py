@@ -140,9 +140,7 @@ async def sealed_secrets(tx: Tx, organization_id: UUID, endpoint_id: UUID) -> li
     return [bytes(row.secret_sealed) for row in found]
 
 
-async def hold_told(
-    tx: Tx, organization_ids: Sequence[UUID]
-) -> list[tuple[UUID, UUID, Sequence[str], datetime | None]]:
+async def hold_told(tx: Tx, organization_ids: Sequence[UUID]) -> Sequence[Any]:
     """The enabled endpoints of these organizations: organization, id, types, and until when they are left alone.
 
     They are held until the transaction ends: whoever looks whether an endpoint has more to be told sees its facts.

@@ -131,7 +131,7 @@ class OutboundEndpointSecret(_message.Message):
     OUTBOUND_ENDPOINT_FIELD_NUMBER: _builtins.int
     SECRET_FIELD_NUMBER: _builtins.int
     secret: _builtins.str
-    """"whsec_…": base64 of 32 random bytes; shown once."""
+    """"whsec_…": base64 of the key, which is 43 random letters, digits, "-" and "_"; shown once."""
     @_builtins.property
     def outbound_endpoint(self) -> Global___OutboundEndpoint: ...
     def __init__(
