@@ -47,9 +47,14 @@ async def say(harness: Harness, name: str, text: str, **options: Any) -> None:
 
 
 def bearer(harness: Harness) -> dict[str, str]:
-    """The headers of the organization's owner."""
+    """The headers of the organization's owner, who has just shown a second factor."""
     token, _ = harness.world.host.signer("identity").person_token(
-        kind="user", principal=f"user:{uuid4()}", organization_id=harness.organization_id, role=OWNER
+        kind="user",
+        principal=f"user:{uuid4()}",
+        organization_id=harness.organization_id,
+        role=OWNER,
+        mfa_time=harness.world.clock.now(),
+        mfa_set_up=True,
     )
     return {"Authorization": f"Bearer {token}"}
 
