@@ -171,7 +171,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
     }
     sign_in = world.as_nobody().stub(SessionServiceStub).SignIn
     browser, other = [
-        await sign_in(session_pb.SignInRequest(email=email, password=PASSWORD)) for _ in ("office", "home")
+        await sign_in(session_pb.SignInRequest(email=email, password=PASSWORD)) for _ in ("harness", "home")
     ]
     links = await _invite(world, organization_id, name)
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
