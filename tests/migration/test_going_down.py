@@ -120,13 +120,13 @@ async def test_rows_that_a_way_down_would_delete_or_change_are_counted(
 
     def downgrade(_: str, __: str, connection: object, **___: bool) -> None:
         run = connection.exec_driver_sql  # type: ignore[attr-defined]
-        run("delete from crm.deals")
+        run("delete from crm.reconciliation_tasks")
         run("update ingest.connections set name = name || '!'")
 
     monkeypatch.setattr(descent, "downgrade", downgrade)
     ways = [descent.Descent(service, "", "", (), ("",)) for service in ("crm", "ingest")]
     assert descent.losses(url, ways) == [
-        descent.Loss("deleted rows", "crm.deals", counts["crm.deals"]),
+        descent.Loss("deleted rows", "crm.reconciliation_tasks", counts["crm.reconciliation_tasks"]),
         descent.Loss("changed rows", "ingest.connections", counts["ingest.connections"]),
     ]
     assert row_counts(url) == counts

@@ -20,8 +20,11 @@ alter table crm.deals
   add column close_time timestamptz,
   add column loss_reason text not null default '',
   add column ai_summary text not null default '';
-create index deals_by_stage_change on crm.deals
-  (organization_id, stage_id, (coalesce(stage_change_time, create_time)), id);
+"""
+
+BY_STAGE_CHANGE = """
+create index concurrently deals_by_stage_change on crm.deals
+  (organization_id, stage_id, (coalesce(stage_change_time, create_time)), id)
 """
 
 STAGES = "alter table crm.stages add column aliases text[] not null default '{}';"
@@ -51,7 +54,9 @@ create table crm.stage_moves (
     (from_state in ('OPEN', 'WON', 'LOST') and to_state in ('OPEN', 'WON', 'LOST')),
   constraint stage_moves_source_known check (source in ('ui', 'api', 'cli', 'legacy'))
 );
+-- squawk-ignore require-concurrent-index-creation
 create index stage_moves_by_deal on crm.stage_moves (organization_id, deal_id, id);
+-- squawk-ignore require-concurrent-index-creation
 create index stage_moves_by_board on crm.stage_moves (organization_id, board_id, id);
 """
 
@@ -79,12 +84,17 @@ def upgrade() -> None:
     run(STAGE_MOVES)
     run(migrations.organization_table(SERVICE, "stage_moves"))
     run(f"alter table crm.stage_moves owner to {migrations.owner(SERVICE)}")
+    with op.get_context().autocommit_block():
+        # A build that was interrupted leaves an invalid index behind.
+        run("drop index concurrently if exists crm.deals_by_stage_change")
+        run(BY_STAGE_CHANGE)
 
 
 def downgrade() -> None:
+    with op.get_context().autocommit_block():
+        run("drop index concurrently if exists crm.deals_by_stage_change")
     run("drop table crm.stage_moves")
     run("alter table crm.stages drop column aliases")
-    run("drop index crm.deals_by_stage_change")
     run(
         "alter table crm.deals drop column stage_change_time, drop column close_time, drop column loss_reason,"
         " drop column ai_summary"

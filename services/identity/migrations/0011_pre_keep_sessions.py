@@ -40,9 +40,12 @@ def upgrade() -> None:
       constraint sessions_secret_hash_check check (length(secret_hash) = 32),
       constraint sessions_previous_check check ((previous_secret_hash is null) = (previous_end_time is null))
     );
+    -- squawk-ignore require-concurrent-index-creation
     create unique index sessions_previous_secret_hash_key on identity.sessions (previous_secret_hash)
       where previous_secret_hash is not null;
+    -- squawk-ignore require-concurrent-index-creation
     create index sessions_by_user on identity.sessions (user_id, last_use_time);
+    -- squawk-ignore require-concurrent-index-creation
     create index sessions_by_end on identity.sessions (end_time);
     {organization_table(SERVICE, "sessions", owner_reads=True, owner_sweeps=True)}
     revoke select on identity.sessions from {READER_ROLE};

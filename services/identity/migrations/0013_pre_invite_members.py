@@ -42,8 +42,10 @@ def upgrade() -> None:
       constraint invitations_role_check check (role in ('VIEWER', 'AGENT', 'ADMIN', 'OWNER')),
       constraint invitations_email_check check (email = lower(email) and email <> '')
     );
+    -- squawk-ignore require-concurrent-index-creation
     create unique index invitations_one_open_key on identity.invitations (organization_id, email)
       where accept_time is null and revoke_time is null;
+    -- squawk-ignore require-concurrent-index-creation
     create index invitations_by_end on identity.invitations (expire_time);
     {organization_table(SERVICE, "invitations", owner_reads=True, owner_sweeps=True)}
     revoke select on identity.invitations from {READER_ROLE};
