@@ -198,8 +198,9 @@ async def test_a_database_at_work_goes_one_down_and_up_again_and_keeps_every_row
     assert [revision.service for revision in lower if revision.up_to_date] == []
     # Without what the last revisions themselves brought: the tables that stood before, with every row.
     await asyncio.to_thread(_migrate_short_of_the_last, bare)
-    left = row_counts(url)
-    assert left == {name: counts[name] for name in row_counts(bare)}
+    # What a revision registers goes with it, and is compared below.
+    left = {name: found for name, found in row_counts(url).items() if name.partition(".")[2] not in REGISTERS}
+    assert left == {name: counts[name] for name in row_counts(bare) if name in left}
     await asyncio.to_thread(migrate.migrate_up, url)
     again = row_counts(url)
     assert {name: again[name] for name in left} == left
