@@ -11,7 +11,6 @@ import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
-from datetime import timedelta
 from typing import Any, TypeVar
 
 import grpc
@@ -22,14 +21,13 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
 from nats.errors import Error as NatsError
 
-from chassis import auth, outbox, rpc, sockets, streams, telemetry, upkeep
+from chassis import auth, outbox, rpc, sockets, streams, telemetry
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings, address_taken
 from chassis.consumer import Consumer
 from chassis.crypto import Vault
 from chassis.db import Database
-from chassis.errors import ProsaError
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids, Uuid7Ids
 from chassis.inner import NotReady, Readiness, start_inner_listener
@@ -48,14 +46,9 @@ from chassis.redis import Redis
 from chassis.relay import Relay
 from chassis.streams import Waker
 from chassis.system import CALLS, service_of
-from chassis.upkeep_functions import CLOCK_DIFFERS
+from chassis.upkeep import Upkeep
 from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
-MAINTAIN_EVERY = timedelta(hours=1)
-MAINTAIN_AGAIN = timedelta(seconds=20)
-"""After upkeep that could not be done."""
-MAINTAIN_LOCK_TIMEOUT = "1s"
-"""How long upkeep waits for a long reader, such as a backup; partitions are ready days ahead, so it tries again."""
 REVOCATION_SECONDS = 20.0
 CANCEL_AGAIN_SECONDS = 1.0
 NATS_RECONNECT_SECONDS = 0.5
@@ -495,51 +488,14 @@ class Process:
         self.run(f"queue.{queue.name}.watch", QueueWatch(queue, self.database(), self.clock, self.metrics).run)
 
     def maintain(self) -> None:
-        """Keeps the service's partitions ready and drops what has expired, before anything is served and every hour."""
-        self._host.prepare(self._maintain_first)
-        self.run("maintain", self._maintain)
+        """Keeps the service's partitions ready, before anything is served, and hourly drops what has expired."""
+        upkeep = Upkeep(self.service, self.database(), self.clock)
+        self._host.prepare(upkeep.first)
+        self.run("maintain", upkeep.run)
 
     def watch_revocations(self) -> None:
         """Learns of revoked keys by event, and asks identity for all of them every 20 s."""
         self._host.run("revocations", self._watch_revocations)
-
-    async def maintain_once(self) -> str | None:
-        """Keeps partitions and drops what has expired; answers why it dropped nothing, see ``chassis.upkeep``.
-
-        Raises Aborted where somebody reads or keeps for long.
-        """
-        async with self.database().transaction() as tx:
-            # A new partition takes the whole table; who writes waits behind whoever waits for that.
-            await tx.execute(f"set local lock_timeout = '{MAINTAIN_LOCK_TIMEOUT}'")
-            # Of two that find the same partition missing, the second would fail to make it.
-            await tx.execute(f"select pg_advisory_xact_lock(hashtext('{self.service}.maintain'))")
-            answer = await tx.execute(f"select {self.service}.upkeep(%(now)s)", {"now": self.clock.now()})
-            refused: str | None = answer.scalar_one()
-        if refused is not None:
-            log = logger.error if refused == CLOCK_DIFFERS else logger.info
-            log(
-                "maintenance_refused",
-                service=self.service,
-                reason=refused,
-                explanation=upkeep.EXPLANATIONS.get(refused, ""),
-            )
-        return refused
-
-    async def _maintain_first(self) -> None:
-        try:
-            await self.maintain_once()
-        except ProsaError as error:
-            logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
-
-    async def _maintain(self) -> None:
-        while True:
-            wait = MAINTAIN_EVERY
-            try:
-                await self.maintain_once()
-            except ProsaError as error:
-                logger.warning("maintenance_postponed", service=self.service, reason=error.reason)
-                wait = MAINTAIN_AGAIN
-            await self.clock.sleep_until(self.clock.now() + wait)
 
     async def _watch_revocations(self) -> None:
         stub = self.stub(access_service_pb2_grpc.AccessServiceStub, "identity")

@@ -5,7 +5,7 @@ What a released version made is only changed by a later one; a function that run
 
 from __future__ import annotations
 
-from chassis.migrations import CHASSIS_SCHEMA, OUTBOX_DAYS, PARTITIONS_AHEAD, own_function
+from chassis.migrations import CHASSIS_SCHEMA, OUTBOX_DAYS, PARTITIONS_AHEAD, expiring, own_function
 
 CLOCK_APART_SECONDS_MAX = 3_600
 """How far a process's clock and that of the database's server may be apart. Not asked of a simulated clock."""
@@ -14,6 +14,15 @@ SILENCE_DAYS_MAX = 7
 installation that rested for longer drops nothing until something is written again."""
 CLOCK_DIFFERS = "CLOCK_DIFFERS"
 NEWEST_ROW_FAR = "NEWEST_ROW_FAR"
+STEPS = (
+    "make_partitions(timestamptz, text)",
+    "upkeep_refused(timestamptz)",
+    "drop_expired(timestamptz, text)",
+    "sweep(timestamptz, text)",
+)
+"""What upkeep is made of; each names the table but for the second."""
+_START = "to_timestamp(right(child.relname, 8), 'YYYYMMDD')"
+"""When a partition ``child`` begins."""
 
 
 def by_the_clock(service: str) -> str:
@@ -80,10 +89,144 @@ def trust_clocks(service: str) -> str:
     """
 
 
-def _partitions_ahead(service: str) -> str:
+def in_steps(service: str) -> str:
+    """Takes it apart, for each step to be a transaction that holds what one table needs and nothing else.
+
+    ``waiting_within`` is a query over a queue, which answers something where a row between the times $1 and $2 waits:
+    it takes the place of ``waiting``, for which every row of a partition has to be looked at.
+    """
+    return f"""
+    alter table {service}.partitioned_tables add column waiting_within text;
+    update {service}.partitioned_tables
+      set waiting_within = 'select from {service}.outbox_queue where event_time >= $1 and event_time < $2'
+      where table_name = 'outbox';
+    {expiring(service, "outbox_queue", time_column="event_time", keep_days=OUTBOX_DAYS + 1, condition=_unkept(service))}
+    {_steps(service)}
+    {_all_steps(service)}
+    """
+
+
+def in_one(service: str) -> str:
+    """Takes ``in_steps`` back."""
+    dropped = "".join(f"drop function {service}.{signature};" for signature in STEPS)
+    return f"""
+    {_in_one(service, create="create or replace")}
+    {dropped}
+    delete from {service}.expiring_tables where table_name = 'outbox_queue';
+    alter table {service}.partitioned_tables drop column waiting_within;
+    """
+
+
+def _unkept(service: str) -> str:
+    """True for what waits in the outbox' queue without being in the outbox any more."""
+    return f"not exists (select from {service}.outbox kept where kept.position = outbox_queue.position)"
+
+
+def _steps(service: str) -> str:
+    # One at a time for each table, also against the release before, which takes all steps in one transaction.
+    alone = f"perform pg_advisory_xact_lock(hashtext('{service}.upkeep.' || wanted_table));"
+    # All partitions are counted in UTC, whatever the session's time zone.
+    utc = "perform set_config('timezone', 'UTC', true);"
+    still = f"if {service}.upkeep_refused(as_of) is not null then"
+    rights = "language plpgsql security definer set search_path = pg_catalog as"
+    return f"""
+    -- Keeps a table's partitions ready ahead of time.
+    create function {service}.make_partitions(as_of timestamptz, wanted_table text) returns void {rights} $$
+    declare
+      entry record; start_time timestamptz; step interval; name text;
+    begin
+      {utc}
+      {alone}
+      {_partitions_ahead(service, where="where table_name = wanted_table")}
+    end $$;
+
+    -- Why nothing may be dropped or deleted at a time, or null.
+    create function {service}.upkeep_refused(as_of timestamptz) returns text {rights} $$
+    declare
+      entry record; part record; simulated boolean; newest timestamptz; today timestamptz; found boolean;
+    begin
+      {utc}
+      {_refusals(service)}
+      return null;
+    end $$;
+
+    -- Drops the oldest of a table's partitions that has expired and in which nothing waits; answers its name.
+    create function {service}.drop_expired(as_of timestamptz, wanted_table text) returns text {rights} $$
+    declare
+      entry record; part record; step interval; today timestamptz; waits text; found boolean;
+    begin
+      {utc}
+      {still} return null; end if;
+      {alone}
+      today := as_of;
+      if not coalesce((select simulated_clock from {CHASSIS_SCHEMA}.installation), false) then
+        today := least(as_of, clock_timestamp());
+      end if;
+      for entry in select * from {service}.partitioned_tables where table_name = wanted_table and keep is not null loop
+        step := ('1 ' || entry.unit)::interval;
+        for part in {_expired(service, f"child.relname, {_START} as start_time")}
+        loop
+          waits := coalesce(
+            'select exists (' || entry.waiting_within || ')',
+            format('select exists (select from {service}.%I held where %s)', part.relname, entry.waiting));
+          execute waits into found using part.start_time, part.start_time + step;
+          continue when found;
+          -- A row may be put back between this look and the drop, so once more with the partition to ourselves. The
+          -- table comes first, as for everybody who reads it: the other way round each would wait for the other.
+          execute format('lock table only {service}.%I in access exclusive mode', entry.table_name);
+          execute format('lock table {service}.%I in access exclusive mode', part.relname);
+          execute waits into found using part.start_time, part.start_time + step;
+          continue when found;
+          execute format('drop table {service}.%I', part.relname);
+          return part.relname;
+        end loop;
+      end loop;
+      return null;
+    end $$;
+
+    -- Deletes a table's rows that have expired.
+    create function {service}.sweep(as_of timestamptz, wanted_table text) returns void {rights} $$
+    declare
+      entry record;
+    begin
+      {utc}
+      {still} return; end if;
+      {alone}
+      for entry in select * from {service}.expiring_tables where table_name = wanted_table loop
+        execute format('delete from {service}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
+          entry.condition) using as_of - make_interval(days => entry.keep_days);
+      end loop;
+    end $$;
+    {"".join(own_function(service, signature) for signature in STEPS)}
+    """
+
+
+def _all_steps(service: str) -> str:
+    return f"""
+    -- All steps in one transaction, as the release before calls them. Answers as ``upkeep_refused``.
+    create or replace function {service}.upkeep(as_of timestamptz) returns text
+      language plpgsql security definer set search_path = pg_catalog as $$
+    declare
+      refused text;
+    begin
+      perform {service}.make_partitions(as_of, table_name)
+        from (select table_name from {service}.partitioned_tables order by table_name) entry;
+      refused := {service}.upkeep_refused(as_of);
+      if refused is null then
+        perform {service}.drop_expired(as_of, table_name)
+          from (select table_name from {service}.partitioned_tables where keep is not null order by table_name) entry;
+        perform {service}.sweep(as_of, table_name)
+          from (select table_name from {service}.expiring_tables order by table_name) entry;
+      end if;
+      return refused;
+    end $$;
+    """
+
+
+def _partitions_ahead(service: str, *, where: str = "") -> str:
     """Part of a function: makes the partitions that are missing around a time."""
     return f"""
-      for entry in select * from {service}.partitioned_tables loop
+      for entry in select * from {service}.partitioned_tables {where} loop
         step := ('1 ' || entry.unit)::interval;
         for ahead in -1 .. {PARTITIONS_AHEAD} loop
           start_time := date_trunc(entry.unit, as_of) + ahead * step;
@@ -97,20 +240,9 @@ def _partitions_ahead(service: str) -> str:
     """.strip()
 
 
-def _in_one(service: str, *, create: str) -> str:
+def _refusals(service: str) -> str:
+    """Part of a function: answers why nothing may be dropped or deleted, where there is a reason."""
     return f"""
-    -- Keeps partitions ready ahead of time, drops one that has expired of each table, deletes expired rows. Answers why
-    -- nothing was dropped or deleted, or null.
-    {create} function {service}.upkeep(as_of timestamptz) returns text
-      language plpgsql security definer set search_path = pg_catalog as $$
-    declare
-      entry record; part record; start_time timestamptz; step interval; name text;
-      simulated boolean; newest timestamptz; today timestamptz; found boolean;
-    begin
-      -- All partitions are counted in UTC, whatever the session's time zone.
-      perform set_config('timezone', 'UTC', true);
-      {_partitions_ahead(service)}
-
       select simulated_clock into simulated from {CHASSIS_SCHEMA}.installation;
       today := as_of;
       if not coalesce(simulated, false) then
@@ -140,17 +272,41 @@ def _in_one(service: str, *, create: str) -> str:
       if as_of > newest + interval '{SILENCE_DAYS_MAX} days' then
         return '{NEWEST_ROW_FAR}';
       end if;
+    """.strip()
 
-      for entry in select * from {service}.partitioned_tables where keep is not null loop
-        step := ('1 ' || entry.unit)::interval;
-        for part in
-          select child.relname from pg_inherits
+
+def _expired(service: str, columns: str) -> str:
+    """Part of a function: the partitions of ``entry`` that have expired, oldest first, never the current one."""
+    return f"""
+          select {columns} from pg_inherits
           join pg_class child on child.oid = inhrelid
           where inhparent = format('{service}.%I', entry.table_name)::regclass
             and child.relname ~ '_[0-9]{{8}}$'
-            and to_timestamp(right(child.relname, 8), 'YYYYMMDD') + step
+            and {_START} + step
               <= least(as_of - entry.keep * step, date_trunc(entry.unit, today))
           order by child.relname
+    """.strip()
+
+
+def _in_one(service: str, *, create: str) -> str:
+    return f"""
+    -- Keeps partitions ready ahead of time, drops one that has expired of each table, deletes expired rows. Answers why
+    -- nothing was dropped or deleted, or null.
+    {create} function {service}.upkeep(as_of timestamptz) returns text
+      language plpgsql security definer set search_path = pg_catalog as $$
+    declare
+      entry record; part record; start_time timestamptz; step interval; name text;
+      simulated boolean; newest timestamptz; today timestamptz; found boolean;
+    begin
+      -- All partitions are counted in UTC, whatever the session's time zone.
+      perform set_config('timezone', 'UTC', true);
+      {_partitions_ahead(service)}
+
+      {_refusals(service)}
+
+      for entry in select * from {service}.partitioned_tables where keep is not null loop
+        step := ('1 ' || entry.unit)::interval;
+        for part in {_expired(service, "child.relname")}
         loop
           execute format('select exists (select from {service}.%I held where %s)', part.relname, entry.waiting)
             into found;

@@ -106,12 +106,15 @@ async def put_fact(admin: Admin, service: str, moment: datetime, *, waits: bool)
 
 
 async def put_event(admin: Admin, moment: datetime, state: str) -> None:
-    """One webhook event as it is stored."""
+    """One webhook event as it is stored, in the queue where it is to be worked on."""
     await admin.execute(
+        "with stored as ("
         "insert into ingest.webhook_events (id, receive_time, organization_id, connection_id, provider, event,"
         " ordering_key, signed, correlation_id, trace_parent, state, reason, detail, attempt_count, body)"
         " values (gen_random_uuid(), %s, gen_random_uuid(), gen_random_uuid(), 'CHATWOOT', 'message_created', '', true,"
-        " '', '', %s, '', '', 0, '')",
+        " '', '', %s, '', '', 0, '') returning *)"
+        " insert into ingest.webhook_queue (lane, ordering_key, webhook_event_id, receive_time, organization_id,"
+        " attempt_count) select 0, '', id, receive_time, organization_id, 0 from stored where state = 'PENDING'",
         [moment, state],
     )
 
@@ -202,8 +205,52 @@ async def test_no_day_goes_with_an_event_that_is_not_done(url: str, admin: Admin
     assert named(OLD) in left
     assert named(OLD + DAY) not in left
     await admin.execute("update ingest.webhook_events set state = 'PROCESSED'")
+    await admin.execute("delete from ingest.webhook_queue")
     await maintain(url, "ingest", later)
     assert named(OLD) not in await partitions(admin, "ingest.webhook_events")
+
+
+async def test_what_waits_is_asked_of_a_queue_and_not_of_every_row(admin: Admin) -> None:
+    found: dict[str, str | None] = {}
+    for service in SERVICES:
+        asked = await admin.execute(
+            sql.SQL("select * from {}.partitioned_tables where waiting <> 'false'").format(sql.Identifier(service))
+        )
+        found |= {f"{service}.{row['table_name']}": row["waiting_within"] for row in await asked.fetchall()}
+    assert found.keys() == {*(f"{service}.outbox" for service in SERVICES), "ingest.webhook_events"}
+    for table, query in found.items():
+        queue = "ingest.webhook_queue" if table == "ingest.webhook_events" else f"{table}_queue"
+        assert query is not None, table
+        assert query.startswith(f"select from {queue} where"), table
+
+
+@pytest.mark.parametrize("service", SERVICES)
+async def test_each_step_alone_believes_no_clock_either(url: str, admin: Admin, service: str) -> None:
+    await by_the_real_clock(admin)
+    now = SystemClock().now()
+    name = sql.Identifier(service)
+    await admin.execute(
+        sql.SQL(
+            "insert into {}.consumed_events (consumer, event_id, organization_id, consume_time)"
+            " values ('c', gen_random_uuid(), gen_random_uuid(), %s)"
+        ).format(name),
+        [now],
+    )
+    await put_fact(admin, service, now, waits=False)
+    before = await partitions(admin, f"{service}.outbox")
+    later = now + 32 * DAY
+    for step, table in (("drop_expired", "outbox"), ("sweep", "consumed_events")):
+        await admin.execute(sql.SQL("select {}.{}(%s, %s)").format(name, sql.Identifier(step)), [later, table])
+    assert await partitions(admin, f"{service}.outbox") == before
+    assert await (await admin.execute(sql.SQL("select 1 from {}.consumed_events").format(name))).fetchall()
+    # Once the clocks agree, it goes.
+    await admin.execute("update chassis.installation set simulated_clock = true")
+    await admin.execute(sql.SQL("select {}.make_partitions(%s, 'outbox')").format(name), [later])
+    await put_fact(admin, service, later, waits=False)
+    for step, table in (("drop_expired", "outbox"), ("sweep", "consumed_events")):
+        await admin.execute(sql.SQL("select {}.{}(%s, %s)").format(name, sql.Identifier(step)), [later, table])
+    assert len(before - await partitions(admin, f"{service}.outbox")) == 1
+    assert not await (await admin.execute(sql.SQL("select 1 from {}.consumed_events").format(name))).fetchall()
 
 
 @pytest.mark.parametrize("service", SERVICES)

@@ -43,6 +43,10 @@ LOOK_UPS = {
     "outbox_requeue",
     "maintain",
     "upkeep",
+    "upkeep_refused",
+    "make_partitions",
+    "drop_expired",
+    "sweep",
     "installation_id",
 }
 """All that may look before an organization is known."""
