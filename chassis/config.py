@@ -6,7 +6,7 @@ A new field has a default under which yesterday's deployment still works.
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Self
 from urllib.parse import parse_qs, urlsplit
 
 from pydantic import Field, SecretStr, field_validator
@@ -41,9 +41,10 @@ LogLevel = Literal["debug", "info", "warning", "error"]
 
 
 class Settings(BaseSettings):
-    """What any process of Prosa needs to know."""
+    """What any process of Prosa needs to know; what one module alone needs is a class of ``ModuleSettings``."""
 
-    model_config = SettingsConfigDict(env_prefix="PROSA_", frozen=True, extra="ignore", env_ignore_empty=True)
+    # What else a process is made with by hand, as tests do, is for its modules.
+    model_config = SettingsConfigDict(env_prefix="PROSA_", frozen=True, extra="allow", env_ignore_empty=True)
 
     identity_database_url: SecretStr | None = None
     ingest_database_url: SecretStr | None = None
@@ -69,15 +70,6 @@ class Settings(BaseSettings):
     crm_address: str = ""
     """Where each service is dialled; this process's own address when empty."""
 
-    http_host: str = "127.0.0.1"
-    http_port: int = Field(default=8080, ge=0, le=65535)
-    """Where the target gateway serves HTTP. 0 draws a free port."""
-    trusted_proxies: str = ""
-    """Addresses or networks, comma separated, of proxies that end TLS before the gateway and say in X-Forwarded-For for
-    whom they speak. Where one is named, plain HTTP is served to it and to this machine alone."""
-    tls_certificate: Path | None = None
-    tls_key: Path | None = None
-    """PEM files with which the gateway speaks HTTPS and nothing else; needed where no proxy ends TLS before it."""
     metrics_host: str = "127.0.0.1"
     metrics_port: int = Field(default=0, ge=0, le=65535)
     """The inner listener: /metrics, /readyz, /healthz. 0 draws a free port."""
@@ -92,9 +84,6 @@ class Settings(BaseSettings):
     """How long running calls may take once the process was told to stop."""
     allowed_hosts: str = ""
     """What outgoing calls may reach though its address is private: ``host:port`` or ``host``, comma separated."""
-    blocked_identifiers: str = ""
-    """Phones, e-mails and words, comma separated, that count as absent besides the usual ones; ``@host`` blocks a whole
-    host. Nobody is ever taken for somebody else by one of them."""
     otlp_endpoint: str = ""
     """Where traces are sent by OTLP over gRPC; none are when empty."""
 
@@ -140,3 +129,15 @@ class Settings(BaseSettings):
 
 
 assert all(f"{service}_database_url" in Settings.model_fields for service in SERVICES)
+
+
+class ModuleSettings(BaseSettings):
+    """What one module needs to know besides. `services/targets.py` names the class, so that it is checked at start."""
+
+    model_config = SettingsConfigDict(env_prefix="PROSA_", frozen=True, extra="ignore", env_ignore_empty=True)
+
+    @classmethod
+    def within(cls, settings: Settings) -> Self:
+        """The module's settings in a process: of its environment, and what the process was made with by hand."""
+        given = settings.model_extra or {}
+        return cls(**{name: value for name, value in given.items() if name in cls.model_fields})

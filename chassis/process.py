@@ -431,9 +431,9 @@ class Process:
         """Hosts a servicer under its full service names."""
         self._host.serve(add_to_server, servicer, names)
 
-    async def serve_http(self, runner: web.AppRunner, open_site: OpenSite) -> int:
-        """Serves HTTP on the configured host and port; answers the port."""
-        return await self._host.serve_http(runner, open_site, self.settings.http_host, self.settings.http_port)
+    async def serve_http(self, runner: web.AppRunner, open_site: OpenSite, host: str, port: int) -> int:
+        """Serves HTTP on the sockets that this process inherited, else on its own; answers the port."""
+        return await self._host.serve_http(runner, open_site, host, port)
 
     def on_stop(self, close: Job) -> None:
         """Closes something when the process stops, after its servers and jobs."""

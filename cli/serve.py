@@ -38,10 +38,10 @@ def serve(
 async def run(target: str) -> None:
     """Starts the targets and waits for SIGTERM, SIGINT or the failure of a job. Raises Refused when a job failed."""
     # Every module of the system hangs on this one, which other commands do without.
-    from services.targets import chosen
+    from services.targets import SETTINGS, chosen
 
     modules = chosen(target)
-    settings = read_settings(modules, os.environ)
+    settings = read_settings(modules, os.environ, SETTINGS)
     telemetry.configure_logging(settings.log_level, show_text=settings.log_text)
     open_files.warn_if_few(open_files.raise_open_files())
     traces = telemetry.configure_tracing(target, settings.otlp_endpoint)

@@ -7,7 +7,7 @@ from pathlib import Path
 
 from pydantic import ValidationError
 
-from chassis.config import Settings
+from chassis.config import ModuleSettings, Settings
 from chassis.crypto import KEY_FILE
 from chassis.system import SEALING, SERVICES, service_of
 from cli.failures import REFUSED, Refused, invalid_settings
@@ -15,8 +15,11 @@ from cli.failures import REFUSED, Refused, invalid_settings
 PAGE = "docs/settings.md"
 
 
-def read_settings(targets: Iterable[str], environment: Mapping[str, str]) -> Settings:
+def read_settings(
+    targets: Iterable[str], environment: Mapping[str, str], of_modules: Mapping[str, type[ModuleSettings]]
+) -> Settings:
     """The settings of this process. Raises Refused with a sentence for each that the targets lack or cannot use."""
+    targets = list(targets)
     services = sorted({service_of(target) for target in targets})
     problems: list[str] = []
     settings = None
@@ -24,6 +27,12 @@ def read_settings(targets: Iterable[str], environment: Mapping[str, str]) -> Set
         settings = Settings()
     except ValidationError as error:
         problems += invalid_settings(error)
+    for target in targets:
+        if target in of_modules:
+            try:
+                of_modules[target]()
+            except ValidationError as error:
+                problems += invalid_settings(error)
     for service in services:
         variable = f"PROSA_{service.upper()}_DATABASE_URL"
         if service in SERVICES and not environment.get(variable):

@@ -23,6 +23,7 @@ from gateway.listening.listener import Listener
 from gateway.listening.peers import Peers, is_loopback
 from gateway.listening.tls import server_context
 from gateway.routes.dashboard import built_dashboard
+from gateway.settings import GatewaySettings
 
 log = structlog.get_logger("gateway.http")
 
@@ -33,7 +34,7 @@ async def start(process: Process) -> None:
     channels = {service: process.channel(service, signed=False) for service in SERVICES}
     # A call for a batch of webhooks is nobody's, has its deadline, and is made hundreds of times a second.
     channels["ingest_accept"] = process.channel("ingest_accept", bare=True)
-    settings = process.settings
+    settings = GatewaySettings.within(process.settings)
     peers = Peers.trusting(settings.trusted_proxies)
     tls = server_context(settings.tls_certificate, settings.tls_key)
     acceptance = Acceptance()
@@ -61,7 +62,7 @@ async def start(process: Process) -> None:
             _warn_of_plain_http([listening.getsockname()[0] for listening in sockets])
         return Listener(runner, sockets, connections, tls)
 
-    await process.serve_http(make_runner(app), open_site)
+    await process.serve_http(make_runner(app), open_site, settings.http_host, settings.http_port)
 
 
 def _warn_of_plain_http(addresses: Sequence[str]) -> None:

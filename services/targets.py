@@ -11,7 +11,10 @@ import services.identity.module
 import services.ingest.module
 import services.outreach.module
 from chassis import system
+from chassis.config import ModuleSettings
 from chassis.process import Start
+from gateway.settings import GatewaySettings
+from services.identity.settings import IdentitySettings
 
 TARGETS: Mapping[str, Start] = {
     "identity": services.identity.module.start,
@@ -22,6 +25,9 @@ TARGETS: Mapping[str, Start] = {
     "ingest-accept": services.ingest.module.start_accept,
     "gateway": gateway.module.start,
 }
+
+SETTINGS: Mapping[str, type[ModuleSettings]] = {"gateway": GatewaySettings, "identity": IdentitySettings}
+"""What a target must know besides the settings of every process."""
 
 _WITHIN = {target.name: target.within for target in system.TARGETS if target.within}
 ALL = tuple(name for name in TARGETS if name not in _WITHIN)

@@ -1,18 +1,21 @@
-"""Writes docs/settings.md from the settings class, so that no setting stands in code alone; `--check` only compares."""
+"""Writes docs/settings.md from the settings classes: no setting stands in code alone. `--check` only compares."""
 
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 from pydantic import SecretStr
 from pydantic_core import PydanticUndefined
+from pydantic_settings import BaseSettings
 
-from chassis import config
 from chassis.config import Settings
 from chassis.migrations import READER_ROLE, role
 from chassis.system import ISSUERS, SERVICES, TARGETS
+from services.targets import SETTINGS
 
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "docs" / "settings.md"
@@ -88,29 +91,43 @@ PROSA_METRICS_PORT=9464
 """
 
 
-def descriptions() -> dict[str, str]:
+def classes() -> Iterator[type[BaseSettings]]:
+    """The settings of every process, then those of modules."""
+    yield Settings
+    yield from SETTINGS.values()
+
+
+def descriptions(owner: type[BaseSettings]) -> dict[str, str]:
     """What stands below each field of the class; fields that follow one another share what stands below the last."""
-    tree = ast.parse(Path(config.__file__).read_text(encoding="utf-8"))
-    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == Settings.__name__)
-    told: dict[str, str] = {}
+    tree = ast.parse(Path(inspect.getfile(owner)).read_text(encoding="utf-8"))
+    (found,) = (node for node in tree.body if isinstance(node, ast.ClassDef) and node.name == owner.__name__)
+    said: dict[str, str] = {}
     waiting: list[str] = []
     for node in found.body:
         if isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
             waiting.append(node.target.id)
         elif isinstance(node, ast.Expr) and isinstance(node.value, ast.Constant) and isinstance(node.value.value, str):
-            told.update(dict.fromkeys(waiting, " ".join(node.value.value.replace("``", "`").split())))
+            said.update(dict.fromkeys(waiting, " ".join(node.value.value.replace("``", "`").split())))
             waiting = []
-    return told
+    return said
 
 
-def default_of(name: str) -> str:
+def default_of(owner: type[BaseSettings], name: str) -> str:
     """A field's default as the page says it."""
-    default = Settings.model_fields[name].default
+    default = owner.model_fields[name].default
     if default is PydanticUndefined or default is None or default == "":
         return "none"
     if isinstance(default, SecretStr):
         default = default.get_secret_value()
     return f"`{str(default).lower() if isinstance(default, bool) else default}`"
+
+
+def table_of(owner: type[BaseSettings]) -> str:
+    """One line for each field of a class."""
+    said = descriptions(owner)
+    return "\n".join(
+        f"| `PROSA_{name.upper()}` | {default_of(owner, name)} | {said[name]} |" for name in owner.model_fields
+    )
 
 
 def own_servers() -> str:
@@ -125,10 +142,7 @@ def own_servers() -> str:
 
 def page() -> str:
     """The whole page."""
-    told = descriptions()
-    serving = "\n".join(
-        f"| `PROSA_{name.upper()}` | {default_of(name)} | {told[name]} |" for name in Settings.model_fields
-    )
+    serving = "\n".join(table_of(owner) for owner in classes())
     commands = "\n".join(f"| `{name}` | {default} | {what} |" for name, default, what in COMMANDS)
     roles = "\n".join(
         f"| `{service}` | `PROSA_{service.upper()}_DATABASE_URL` | `{role(service)}` |" for service in SERVICES

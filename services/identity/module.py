@@ -28,15 +28,17 @@ from services.identity.audit.audit import Audit
 from services.identity.audit.servicer import AuditServicer
 from services.identity.contacts.junk import Blocked
 from services.identity.contacts.servicer import ContactServicer
+from services.identity.settings import IdentitySettings
 
 
 async def start(process: Process) -> None:
     """Serves contacts, access, sessions and members, and relays what they announce."""
     db, outbox, idempotency = process.database(), process.outbox(), process.idempotency()
     clock, ids = process.clock, process.ids
+    settings = IdentitySettings.within(process.settings)
     audit = Audit(ids)
     contacts = ContactServicer(
-        db, outbox, idempotency, clock, ids, Blocked(process.settings.blocked_identifiers.split(",")), audit
+        db, outbox, idempotency, clock, ids, Blocked(settings.blocked_identifiers.split(",")), audit
     )
     passwords = Passwords()
     vault = process.vault()

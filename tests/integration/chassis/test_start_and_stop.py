@@ -19,6 +19,7 @@ from chassis.config import Settings
 from chassis.process import Host, Process, Start
 from embedded.ports import LOOPBACK, free_port
 from embedded.servers import EmbeddedServers
+from gateway.settings import GatewaySettings
 from services.targets import TARGETS
 from tests.world import PATIENCE_SECONDS, settings_for
 
@@ -50,7 +51,11 @@ class Left:
     """What is left of a process beside what was there before it."""
 
     def __init__(self, settings: Settings, database_url: str) -> None:
-        self._ports = [int(settings.grpc_address.rpartition(":")[2]), settings.http_port, settings.metrics_port]
+        self._ports = [
+            int(settings.grpc_address.rpartition(":")[2]),
+            GatewaySettings.within(settings).http_port,
+            settings.metrics_port,
+        ]
         self._database_url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
         self._before = asyncio.all_tasks()
 

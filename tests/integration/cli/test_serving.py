@@ -31,7 +31,7 @@ def serving(
 ) -> Callable[[Start], None]:
     """Makes `prosa serve` start one module, against this worker's servers."""
     settings = partial(settings_for, database_url, servers.nats_url, servers.redis_url, keys_dir)  # type: ignore[arg-type]
-    monkeypatch.setattr(serve, "read_settings", lambda _modules, _environment: settings())
+    monkeypatch.setattr(serve, "read_settings", lambda *_of_the_process: settings())
     # The collector and the log belong to the test run.
     monkeypatch.setattr(serve, "_spare_the_collector", lambda: None)
     monkeypatch.setattr(telemetry, "configure_logging", lambda *_arguments, **_options: None)
