@@ -47,6 +47,8 @@ from tests.world import AGENT, Act, World, settings_for, start_world
 
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
+TIME_ZONES = {"Aurora": "America/Manaus", "Belvedere": "America/Recife"}
+"""Figures are numbers, alike in both organizations but for the clock that they go by."""
 SHARED_PHONE = "+5511900007001"
 LATER = 1_000
 """By how much a second message's id lies above the first one's."""
@@ -152,7 +154,9 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         await world.as_service("cli")
         .stub(AccessServiceStub)
         .CreateOrganization(
-            access_pb.CreateOrganizationRequest(name=f"Casa {name}", admin_email=email, admin_password=PASSWORD)
+            access_pb.CreateOrganizationRequest(
+                name=f"Casa {name}", admin_email=email, admin_password=PASSWORD, time_zone=TIME_ZONES[name]
+            )
         )
     )
     organization_id = UUID(created.organization.organization_id)
@@ -351,9 +355,9 @@ async def _promote(world: World, party: Party) -> None:
 async def _follow_identity(world: World, service: str, party: Party) -> None:
     """What the schema keeps of identity's, also where nobody there asks for it yet."""
     await world.rows(
-        f"insert into {service}.organization_profiles values (%s, 'BR', 'America/Sao_Paulo', 'pt-BR', 1)"
+        f"insert into {service}.organization_profiles values (%s, 'BR', %s, 'pt-BR', 1)"
         " on conflict do nothing returning 1",
-        party.organization_id,
+        *(party.organization_id, TIME_ZONES[party.name]),
     )
     await world.rows(
         f"insert into {service}.contact_redirects values (%s, %s, %s, 1) returning 1",

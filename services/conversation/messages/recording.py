@@ -20,6 +20,7 @@ from services.conversation.messages.domain.message import (
     Message,
     MessageKey,
     MessageReport,
+    MessageState,
     ReactionReport,
     is_copy,
 )
@@ -58,6 +59,8 @@ class Fold:
     added: dict[str, Message] = field(default_factory=dict)
     keys: list[MessageKeyRow] = field(default_factory=list)
     amended: dict[str, Message] = field(default_factory=dict)
+    failed_before: dict[str, bool] = field(default_factory=dict)
+    """Of messages that were kept before the batch: whether they were failed ones then."""
     copies: dict[str, tuple[Message, int]] = field(default_factory=dict)
     reacted: dict[tuple[MessageKey, int], Reaction] = field(default_factory=dict)
 
@@ -91,6 +94,8 @@ class Fold:
             kept = None
         else:
             kept = None if known is None else known.message
+        if kept is not None and kept.message_id not in self.added:
+            self.failed_before.setdefault(kept.message_id, kept.state is MessageState.FAILED)
         change = record(conversation, item, kept, fresh, created=created, now=now)
         message_id = None if known is None else known.message_id
         if fresh is not None and key is not None and reported is not None:
@@ -228,6 +233,14 @@ class Fold:
         theirs = (known for known in by_source if item.contact_id is not None and known.contact_id == item.contact_id)
         return next(here, None) or next(theirs, None)
 
+    def failures(self) -> list[tuple[Message, int]]:
+        """The messages kept before that became failed ones, 1, and those that ceased to be, -1."""
+        return [
+            (message, 1 if message.state is MessageState.FAILED else -1)
+            for place, message in self.amended.items()
+            if self.failed_before[place] is not (message.state is MessageState.FAILED)
+        ]
+
     def _note(self, conversation: Conversation, change: Change, *, created: bool) -> None:
         place = conversation.conversation_id
         if created:
@@ -313,11 +326,11 @@ class Recorder:
         await store.advance_conversations(
             tx, [conversation for place, conversation in fold.advanced.items() if place not in fold.changed]
         )
-        await store.insert_messages(tx, list(fold.added.values()), fold.keys)
         await store.update_messages(tx, list(fold.amended.values()))
         # Those that were added just now hold their count already.
         await store.count_copies(tx, [copied for place, copied in fold.copies.items() if place not in fold.added])
         await reaction_store.write_reactions(tx, list(fold.reacted.values()))
+        await store.insert_messages(tx, list(fold.added.values()), fold.keys, fold.failures())
         await self._outbox.add(tx, fold.facts, now)
 
     async def _ensure_months(self, moments: Iterable[datetime]) -> None:

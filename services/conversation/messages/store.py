@@ -35,6 +35,7 @@ from services.conversation.messages.domain.message import (
     MessageState,
     SubmittedValue,
 )
+from services.conversation.messages.rollup_store import COUNT_INSERTED, failure_rows
 
 EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 """Everything written before lies in one partition."""
@@ -249,9 +250,12 @@ _INSERT_MESSAGES = f"""
 with keys as (
   insert into conversation.message_keys ({_names(_KEY_COLUMNS)})
   select {_names(_KEY_COLUMNS)} from {_recordset(_KEY_COLUMNS, _KEY_TYPES, "keys")}
+), inserted as (
+  insert into conversation.messages ({_MESSAGE_NAMES})
+  select {_MESSAGE_NAMES} from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}
+  returning organization_id, create_time, channel_id, direction, state
 )
-insert into conversation.messages ({_MESSAGE_NAMES})
-select {_MESSAGE_NAMES} from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}
+{COUNT_INSERTED}
 """
 
 _MESSAGE_PLACE = ("conversation_id", "create_time", "message_id", "organization_id")
@@ -363,10 +367,17 @@ async def load_messages(
     return by_key, by_source
 
 
-async def insert_messages(tx: Tx, messages: Sequence[Message], keys: Sequence[MessageKeyRow]) -> None:
-    """Adds messages, and ids of the provider that lead to messages."""
-    if messages or keys:
-        await tx.execute(_INSERT_MESSAGES, {"rows": _json(messages), "keys": _json(keys)})
+async def insert_messages(
+    tx: Tx, messages: Sequence[Message], keys: Sequence[MessageKeyRow], failures: Sequence[tuple[Message, int]] = ()
+) -> None:
+    """Adds messages, and ids of the provider that lead to messages, and counts them.
+
+    ``failures`` are messages that became failed ones (1) or ceased to be (-1). The last to write of a transaction: all
+    that record in a number's quarter of an hour wait for each other from here on.
+    """
+    if messages or keys or failures:
+        changes = _json(failure_rows(failures))
+        await tx.execute(_INSERT_MESSAGES, {"rows": _json(messages), "keys": _json(keys), "failures": changes})
 
 
 async def count_copies(tx: Tx, copies: Sequence[tuple[Message, int]]) -> None:

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(prosa/conversation/v1/error_reason.proto\x12\x15prosa.conversation.v1*\xd0\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12\x31\n-ERROR_REASON_PROVIDER_CONVERSATION_ID_INVALID\x10\x02\x12)\n%ERROR_REASON_CONVERSATION_KEY_INVALID\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_STATE_UNKNOWN\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_SOURCE_MISSING\x10\x05\x12\"\n\x1e\x45RROR_REASON_DIRECTION_MISSING\x10\x06\x12.\n*ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_REPORT_INVALID\x10\x08\x12\x1d\n\x19\x45RROR_REASON_TIME_INVALID\x10\t\x12#\n\x1f\x45RROR_REASON_CONVERSATION_RACED\x10\n\x12\"\n\x1e\x45RROR_REASON_CONTACT_NOT_FOUND\x10\x0b\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(prosa/conversation/v1/error_reason.proto\x12\x15prosa.conversation.v1*\xf4\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12\'\n#ERROR_REASON_CONVERSATION_NOT_FOUND\x10\x01\x12\x31\n-ERROR_REASON_PROVIDER_CONVERSATION_ID_INVALID\x10\x02\x12)\n%ERROR_REASON_CONVERSATION_KEY_INVALID\x10\x03\x12\x1e\n\x1a\x45RROR_REASON_STATE_UNKNOWN\x10\x04\x12\x1f\n\x1b\x45RROR_REASON_SOURCE_MISSING\x10\x05\x12\"\n\x1e\x45RROR_REASON_DIRECTION_MISSING\x10\x06\x12.\n*ERROR_REASON_MESSAGE_OF_OTHER_CONVERSATION\x10\x07\x12\x1f\n\x1b\x45RROR_REASON_REPORT_INVALID\x10\x08\x12\x1d\n\x19\x45RROR_REASON_TIME_INVALID\x10\t\x12#\n\x1f\x45RROR_REASON_CONVERSATION_RACED\x10\n\x12\"\n\x1e\x45RROR_REASON_CONTACT_NOT_FOUND\x10\x0b\x12\"\n\x1e\x45RROR_REASON_TIME_ZONE_INVALID\x10)b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.conversation.v1.error
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=68
-  _globals['_ERRORREASON']._serialized_end=532
+  _globals['_ERRORREASON']._serialized_end=568
 # @@protoc_insertion_point(module_scope)

@@ -55,6 +55,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
     ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 11
     """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+    ERROR_REASON_TIME_ZONE_INVALID: _ErrorReason.ValueType  # 41
+    """INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -92,4 +94,6 @@ ERROR_REASON_CONVERSATION_RACED: ErrorReason.ValueType  # 10
 """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
 ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 11
 """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+ERROR_REASON_TIME_ZONE_INVALID: ErrorReason.ValueType  # 41
+"""INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

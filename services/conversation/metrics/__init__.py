@@ -1,0 +1,1 @@
+"""Figures: how many messages there were, by day and by hour."""
