@@ -50,7 +50,7 @@ TARGETS = (
     Target("ingest", "connections, processing, dead letters, the event feed (and the acceptor)"),
     Target("identity", "organizations, members, keys; contacts and their identities"),
     Target("conversation", "conversations and messages"),
-    Target("outreach", "suppressions"),
+    Target("outreach", "suppressions, the kill switch, what may be sent"),
     Target("crm", "boards, deals, reconciliation tasks"),
 )
 

@@ -29,6 +29,8 @@ NOUNS = {
     "connection": "cli.connections:app",
     "channel": "cli.channels:app",
     "api-key": "cli.api_keys:app",
+    "kill": "cli.kill:app",
+    "send-policy": "cli.send_policy:app",
     "key": "cli.keys:key",
     "keys": "cli.keys:app",
     "backfill": "cli.backfill:app",

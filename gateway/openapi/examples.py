@@ -125,6 +125,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "CreateInvitation": {"email": "bruno@example.com", "role": "AGENT"},
     "CreateSession": {"email": "you@example.com", "password": "your-password"},
     "CreateSuppression": {"source": "WHATSAPP", "external_id": "+5511900004821", "reason": "asked to stop"},
+    "EngageKillSwitch": {"reason": "a flow sends the same message again and again"},
     "EnsureContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "MoveDeal": {"stage": "Em Atendimento", "ai_summary": "Quer um orçamento para sábado."},
     "ReplayWebhookEvents": {"start_time": "2026-01-01T00:00:00Z", "dry_run": True},
@@ -132,5 +133,6 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ResolveContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "UpdateChannel": {"inbox_id": 13},
     "UpdateConnection": {"account_id": 4},
+    "UpdateSendPolicy": {"number_day_limit": 300},
 }
 """Bodies by the RPC's name: those that have one are tried, so none of them may be a call that cannot succeed."""

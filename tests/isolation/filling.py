@@ -38,7 +38,9 @@ from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.ingest.v1.outbound_service_pb2_grpc import OutboundServiceStub
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
+from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
+from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from prosa.v1 import options_pb2
 from tests.browser import Authenticator
 from tests.conftest import ALL_TARGETS, clear_streams, create_database
@@ -327,6 +329,15 @@ async def _work(world: World, party: Party, name: str) -> None:
                 request_id=str(uuid4()),
             )
         )
+    await _send(world, party)
+
+
+async def _send(world: World, party: Party) -> None:
+    """Sending is stopped and goes on, by limits of the organization's own."""
+    owner = world.as_user(party.organization_id).stub(SendServiceStub)
+    await owner.EngageKillSwitch(send_pb.EngageKillSwitchRequest(reason=f"Incidente na {party.name}"))
+    await owner.LiftKillSwitch(send_pb.LiftKillSwitchRequest(reason=f"Passou na {party.name}"))
+    await owner.UpdateSendPolicy(send_pb.UpdateSendPolicyRequest(number_gap_seconds=4))
 
 
 async def _channel(acting: Act, party: Party) -> str:

@@ -35,6 +35,7 @@ TECHNICAL_TABLES = {
     "chassis_version": "where those of the tables that every schema has stand",
     "consumer_cursors": "how far a consumer has read a stream",
     "expiring_tables": "which tables are swept",
+    "global_kill": "whether the operator has stopped sending for everybody",
     "key_fingerprints": "by which keys of secrets are known again",
     "leases": "what may run only once",
     "partitioned_tables": "which tables are partitioned",

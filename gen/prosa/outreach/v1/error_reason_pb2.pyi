@@ -39,6 +39,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one contact with another's id."""
     ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 8
     """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+    ERROR_REASON_KILLED_GLOBALLY: _ErrorReason.ValueType  # 9
+    """FAILED_PRECONDITION: the global kill switch is on, which only the operator lifts. Example: LiftKillSwitch by an
+    admin during an incident.
+    """
+    ERROR_REASON_QUIET_HOURS_INVALID: _ErrorReason.ValueType  # 10
+    """INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
+    ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: _ErrorReason.ValueType  # 12
+    """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that outreach gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -60,4 +68,12 @@ ERROR_REASON_PAGE_TOKEN_INVALID: ErrorReason.ValueType  # 7
 """INVALID_ARGUMENT: a page_token is of another list or filter. Example: the token of one contact with another's id."""
 ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 8
 """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+ERROR_REASON_KILLED_GLOBALLY: ErrorReason.ValueType  # 9
+"""FAILED_PRECONDITION: the global kill switch is on, which only the operator lifts. Example: LiftKillSwitch by an
+admin during an incident.
+"""
+ERROR_REASON_QUIET_HOURS_INVALID: ErrorReason.ValueType  # 10
+"""INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
+ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: ErrorReason.ValueType  # 12
+"""PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

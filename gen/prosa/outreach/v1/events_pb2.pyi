@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from prosa.outreach.v1 import outreach_service_pb2 as _outreach_service_pb2
+from prosa.outreach.v1 import send_service_pb2 as _send_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -41,3 +42,56 @@ class SuppressionCreated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SuppressionCreated: _TypeAlias = SuppressionCreated  # noqa: Y015
+
+@_typing.final
+class KillSwitchChanged(_message.Message):
+    """Nothing is sent any more, or sending goes on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    KILL_SWITCH_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def kill_switch(self) -> _send_service_pb2.KillSwitch: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        kill_switch: _send_service_pb2.KillSwitch | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["kill_switch", b"kill_switch", "organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___KillSwitchChanged: _TypeAlias = KillSwitchChanged  # noqa: Y015
+
+@_typing.final
+class SendPolicyChanged(_message.Message):
+    """What the organization allows itself to send is another now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SEND_POLICY_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def send_policy(self) -> _send_service_pb2.SendPolicy: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        send_policy: _send_service_pb2.SendPolicy | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send_policy", b"send_policy"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "send_policy", b"send_policy", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendPolicyChanged: _TypeAlias = SendPolicyChanged  # noqa: Y015

@@ -1,0 +1,61 @@
+"""What the gate says over the wire: answers and facts."""
+
+from __future__ import annotations
+
+from chassis import wire
+from chassis.outbox import Fact
+from prosa.outreach.v1 import events_pb2
+from prosa.outreach.v1 import send_service_pb2 as pb
+from prosa.v1 import options_pb2
+from services.outreach.sending.kill_switch import KillSwitch
+from services.outreach.sending.policy import QuietHours, SendPolicy
+from services.outreach.sending.policy_store import NUMBERS
+
+
+def kill_switch_message(switch: KillSwitch, *, engaged_globally: bool) -> pb.KillSwitch:
+    """A switch, and whether the global one is on."""
+    return pb.KillSwitch(
+        organization_id=wire.text(switch.organization_id),
+        engaged=switch.engaged,
+        reason=switch.reason,
+        actor=options_pb2.Actor(principal=switch.actor.principal, name=switch.actor.name),
+        change_time=wire.to_timestamp(switch.change_time),
+        engaged_globally=engaged_globally,
+    )
+
+
+def kill_switch_changed(message: pb.KillSwitch, switch: KillSwitch) -> Fact:
+    """The fact that an organization sends nothing any more, or sends again."""
+    assert switch.organization_id is not None, "the global switch is nobody's to announce"
+    fact = events_pb2.KillSwitchChanged(organization_id=str(switch.organization_id), kill_switch=message)
+    return Fact(switch.organization_id, fact)
+
+
+def policy_message(policy: SendPolicy) -> pb.SendPolicy:
+    """A policy as it stands."""
+    return pb.SendPolicy(
+        organization_id=str(policy.organization_id),
+        quiet_hours=[
+            pb.QuietHours(weekdays=period.weekdays, start_minute=period.start_minute, end_minute=period.end_minute)
+            for period in policy.quiet_hours
+        ],
+        update_time=wire.to_timestamp(policy.update_time),
+        etag=str(policy.version),
+        **{name: getattr(policy, name) for name in NUMBERS},
+    )
+
+
+def quiet_hours_of(wanted: pb.QuietHoursSet) -> tuple[QuietHours, ...]:
+    """Quiet hours as they are asked for."""
+    return tuple(
+        QuietHours(tuple(sorted(set(period.weekdays))), period.start_minute, period.end_minute)
+        for period in wanted.quiet_hours
+    )
+
+
+def policy_changed(policy: SendPolicy) -> Fact:
+    """The fact that an organization allows itself something else now."""
+    fact = events_pb2.SendPolicyChanged(
+        organization_id=str(policy.organization_id), send_policy=policy_message(policy), version=policy.version
+    )
+    return Fact(policy.organization_id, fact)
