@@ -56,7 +56,7 @@ class Settings(BaseSettings):
     nats_url: SecretStr = SecretStr("nats://127.0.0.1:4222")
     """NATS 2.11 or newer with JetStream; an account of its own for each installation."""
     redis_url: SecretStr = SecretStr("redis://127.0.0.1:6379/0")
-    """Redis 6.2 or newer, or Valkey; one of its own, which evicts nothing. No target uses it yet."""
+    """Redis 6.2 or newer, or Valkey; one of its own, which evicts nothing. Outreach uses it."""
     keys_dir: Path = Field(default=Path("keys"), validate_default=True)
     """Holds ``<issuer>.key`` of the targets that run here, ``<issuer>.pub`` of all, and ``encryption.json``."""
 

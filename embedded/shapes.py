@@ -19,8 +19,8 @@ from embedded.ports import LOOPBACK
 
 TARGETS = tuple(target.name for target in system.TARGETS)
 READER_ROLE = "prosa_reader"
-REDIS_TARGETS: frozenset[str] = frozenset()
-"""What uses Redis; nothing does yet. Where this is empty no Redis is started."""
+REDIS_TARGETS: frozenset[str] = frozenset({"outreach"})
+"""What uses Redis: limits of what is sent. Where this were empty no Redis would be started."""
 RECEIVER_CORES_MIN = 2
 RECEIVERS_CORES_MIN = 4
 """With so many cores two processes receive, so that one goes on while the other is started again."""

@@ -21,8 +21,10 @@ from google.protobuf.message import Message
 
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2, outbound_service_pb2
+from prosa.outreach.v1 import send_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
+from services.outreach.sending.terms import TERMS_VERSION
 from tests.harness import INSTAGRAM_INBOX
 from tests.isolation.contracts import Rpc
 from tests.isolation.filling import PASSWORD, Party
@@ -393,6 +395,43 @@ def _place(target: Party) -> Message:
     )
 
 
+def _send(target: Party) -> send_service_pb2.SendRequest:
+    """A message of the target's, to somebody of its own."""
+    return send_service_pb2.SendRequest(
+        organization_id=str(target.organization_id),
+        delivery_id=str(uuid4()),
+        attempt=1,
+        send_class=options_pb2.SEND_CLASS_PERSON,
+        channel_id=str(uuid4()),
+        conversation_keys=[f"instagram:1784{target.account_id:010}"],
+    )
+
+
+def _reserve(target: Party, _caller: Party) -> Message:
+    return send_service_pb2.ReserveSendRequest(send=_send(target))
+
+
+def _reserve_batch(target: Party, _caller: Party) -> Message:
+    return send_service_pb2.BatchReserveSendsRequest(sends=[_send(target)])
+
+
+def _settle(target: Party, _caller: Party) -> Message:
+    """Of what the target has reserved, given back."""
+    settlement = send_service_pb2.Settlement(
+        organization_id=str(target.organization_id), delivery_id=str(target.open_delivery_id), attempt=1
+    )
+    return send_service_pb2.BatchSettleReservationsRequest(settlements=[settlement])
+
+
+def _policy(_target: Party, _caller: Party) -> Message:
+    """For the caller's own organization, which is all that the request can be for."""
+    return send_service_pb2.UpdateSendPolicyRequest(number_gap_seconds=5)
+
+
+def _terms(_target: Party, _caller: Party) -> Message:
+    return send_service_pb2.AcceptTermsRequest(terms_version=TERMS_VERSION)
+
+
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.AcceptInvitationRequest": _accept_link,
     "prosa.identity.v1.CheckInvitationRequest": _check_link,
@@ -409,6 +448,11 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
     "prosa.ingest.v1.CreateOutboundEndpointRequest": _endpoint,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
+    "prosa.outreach.v1.AcceptTermsRequest": _terms,
+    "prosa.outreach.v1.BatchReserveSendsRequest": _reserve_batch,
+    "prosa.outreach.v1.BatchSettleReservationsRequest": _settle,
+    "prosa.outreach.v1.ReserveSendRequest": _reserve,
+    "prosa.outreach.v1.UpdateSendPolicyRequest": _policy,
 }
 """Requests that follow from no row: by whose things they name, and who sends them."""
 

@@ -251,7 +251,7 @@ def _leaves(message: Message) -> Iterator[str]:
 
 def _has_error(message: Message) -> bool:
     if isinstance(message, status_pb2.Status):
-        return True
+        return bool(message.code)
     field: Any
     for field, value in message.ListFields():
         if field.type == FieldDescriptor.TYPE_MESSAGE and not field.message_type.GetOptions().map_entry:

@@ -95,6 +95,10 @@ DEFINER_FUNCTIONS = {
     **queue_functions("ingest.outbound_queue", timed=True),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
+    "outreach.open_reservations": (
+        "TABLE(open_id uuid, open_organization_id uuid, open_delivery_id uuid, open_attempt integer,"
+        " open_create_time timestamp with time zone)"
+    ),
 }
 """All that may look before an organization is known, and what each answers: ids, positions and times."""
 

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from google.protobuf import descriptor_pb2 as google_dot_protobuf_dot_descriptor__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16prosa/v1/options.proto\x12\x08prosa.v1\x1a google/protobuf/descriptor.proto\"\xa7\x01\n\nPermission\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.prosa.v1.Role\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x1c\n\x14\x61\x63ross_organizations\x18\x05 \x01(\x08\x12\x0f\n\x07step_up\x18\x06 \x01(\x08\x12\x18\n\x10one_organization\x18\x07 \x01(\x08\".\n\x05Money\x12\x13\n\x0bminor_units\x18\x01 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"(\n\x05\x41\x63tor\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t*]\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0e\n\nROLE_AGENT\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04*K\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSOURCE_WHATSAPP\x10\x01\x12\x14\n\x10SOURCE_INSTAGRAM\x10\x02:/\n\x06\x63ookie\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\x08:J\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x14.prosa.v1.Permissionb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x16prosa/v1/options.proto\x12\x08prosa.v1\x1a google/protobuf/descriptor.proto\"\xa7\x01\n\nPermission\x12\x1c\n\x04role\x18\x01 \x01(\x0e\x32\x0e.prosa.v1.Role\x12\r\n\x05scope\x18\x02 \x01(\t\x12\x10\n\x08services\x18\x03 \x03(\t\x12\x11\n\tanonymous\x18\x04 \x01(\x08\x12\x1c\n\x14\x61\x63ross_organizations\x18\x05 \x01(\x08\x12\x0f\n\x07step_up\x18\x06 \x01(\x08\x12\x18\n\x10one_organization\x18\x07 \x01(\x08\".\n\x05Money\x12\x13\n\x0bminor_units\x18\x01 \x01(\x03\x12\x10\n\x08\x63urrency\x18\x02 \x01(\t\"(\n\x05\x41\x63tor\x12\x11\n\tprincipal\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t*]\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_VIEWER\x10\x01\x12\x0e\n\nROLE_AGENT\x10\x02\x12\x0e\n\nROLE_ADMIN\x10\x03\x12\x0e\n\nROLE_OWNER\x10\x04*K\n\x06Source\x12\x16\n\x12SOURCE_UNSPECIFIED\x10\x00\x12\x13\n\x0fSOURCE_WHATSAPP\x10\x01\x12\x14\n\x10SOURCE_INSTAGRAM\x10\x02*\xa5\x01\n\tSendClass\x12\x1a\n\x16SEND_CLASS_UNSPECIFIED\x10\x00\x12\x15\n\x11SEND_CLASS_PERSON\x10\x01\x12\x14\n\x10SEND_CLASS_REPLY\x10\x02\x12\x18\n\x14SEND_CLASS_SCHEDULED\x10\x03\x12\x18\n\x14SEND_CLASS_MARKETING\x10\x04\x12\x1b\n\x17SEND_CLASS_CONFIRMATION\x10\x05:/\n\x06\x63ookie\x12\x1d.google.protobuf.FieldOptions\x18\xb5\x87\x03 \x01(\x08:J\n\npermission\x12\x1e.google.protobuf.MethodOptions\x18\xb4\x87\x03 \x01(\x0b\x32\x14.prosa.v1.Permissionb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,6 +36,8 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ROLE']._serialized_end=423
   _globals['_SOURCE']._serialized_start=425
   _globals['_SOURCE']._serialized_end=500
+  _globals['_SENDCLASS']._serialized_start=503
+  _globals['_SENDCLASS']._serialized_end=668
   _globals['_PERMISSION']._serialized_start=71
   _globals['_PERMISSION']._serialized_end=238
   _globals['_MONEY']._serialized_start=240

@@ -69,6 +69,44 @@ SOURCE_WHATSAPP: Source.ValueType  # 1
 SOURCE_INSTAGRAM: Source.ValueType  # 2
 Global___Source: _TypeAlias = Source  # noqa: Y015
 
+class _SendClass:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SendClassEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SendClass.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEND_CLASS_UNSPECIFIED: _SendClass.ValueType  # 0
+    SEND_CLASS_PERSON: _SendClass.ValueType  # 1
+    """A person wrote it now: free of quiet hours for 30 minutes after the contact wrote, and of suppression once the
+    contact wrote after it.
+    """
+    SEND_CLASS_REPLY: _SendClass.ValueType  # 2
+    """Automation answers: as PERSON."""
+    SEND_CLASS_SCHEDULED: _SendClass.ValueType  # 3
+    """A script's round, or planned for later: bound by all."""
+    SEND_CLASS_MARKETING: _SendClass.ValueType  # 4
+    """A campaign: bound by all, and by consent where the channel asks for it."""
+    SEND_CLASS_CONFIRMATION: _SendClass.ValueType  # 5
+    """The one answer to an opt-out: passes its suppression once, and quiet hours within 30 minutes of it."""
+
+class SendClass(_SendClass, metaclass=_SendClassEnumTypeWrapper):
+    """Why a message is sent, which decides what binds it. Kill, erasure, window and the provider's limits bind all."""
+
+SEND_CLASS_UNSPECIFIED: SendClass.ValueType  # 0
+SEND_CLASS_PERSON: SendClass.ValueType  # 1
+"""A person wrote it now: free of quiet hours for 30 minutes after the contact wrote, and of suppression once the
+contact wrote after it.
+"""
+SEND_CLASS_REPLY: SendClass.ValueType  # 2
+"""Automation answers: as PERSON."""
+SEND_CLASS_SCHEDULED: SendClass.ValueType  # 3
+"""A script's round, or planned for later: bound by all."""
+SEND_CLASS_MARKETING: SendClass.ValueType  # 4
+"""A campaign: bound by all, and by consent where the channel asks for it."""
+SEND_CLASS_CONFIRMATION: SendClass.ValueType  # 5
+"""The one answer to an opt-out: passes its suppression once, and quiet hours within 30 minutes of it."""
+Global___SendClass: _TypeAlias = SendClass  # noqa: Y015
+
 @_typing.final
 class Permission(_message.Message):
     """Who may call an RPC. A caller passes when any one of the ways named here is open to it."""

@@ -10,6 +10,8 @@ from prosa.v1 import options_pb2
 from services.outreach.sending.kill_switch import KillSwitch
 from services.outreach.sending.policy import QuietHours, SendPolicy
 from services.outreach.sending.policy_store import NUMBERS
+from services.outreach.sending.terms import TERMS_VERSION, terms_text
+from services.outreach.sending.terms_store import Acceptance
 
 
 def kill_switch_message(switch: KillSwitch, *, engaged_globally: bool) -> pb.KillSwitch:
@@ -51,6 +53,16 @@ def quiet_hours_of(wanted: pb.QuietHoursSet) -> tuple[QuietHours, ...]:
         QuietHours(tuple(sorted(set(period.weekdays))), period.start_minute, period.end_minute)
         for period in wanted.quiet_hours
     )
+
+
+def terms_message(locale: str, accepted: Acceptance | None) -> pb.Terms:
+    """The terms as they are now, and what was accepted last."""
+    message = pb.Terms(terms_version=TERMS_VERSION, text=terms_text(locale))
+    if accepted is not None:
+        message.accepted_version = accepted.terms_version
+        message.accepted_by.CopyFrom(options_pb2.Actor(principal=accepted.actor.principal, name=accepted.actor.name))
+        wire.write_timestamp(message.accept_time, accepted.accept_time)
+    return message
 
 
 def policy_changed(policy: SendPolicy) -> Fact:

@@ -77,7 +77,7 @@ async def test_servers_come_up_then_migrations_then_one_process_per_target(tmp_p
         await suite.start()
         pids = set(descendants(os.getpid())) - others
         assert happened == ["migrated", "ready"]
-        assert [child.name for child in suite.supervisor.states()] == ["postgres", "nats", *TARGETS]
+        assert [child.name for child in suite.supervisor.states()] == ["postgres", "nats", "redis", *TARGETS]
 
         ingest, gateway = environment_of(suite, "ingest"), environment_of(suite, "gateway")
         assert ingest["PROSA_LOG_LEVEL"] == "debug"

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/outreach/v1/error_reason.proto\x12\x11prosa.outreach.v1*\xc0\x03\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"ERROR_REASON_SUPPRESSION_NOT_FOUND\x10\x01\x12$\n ERROR_REASON_EXTERNAL_ID_INVALID\x10\x02\x12\x1b\n\x17\x45RROR_REASON_ID_INVALID\x10\x03\x12#\n\x1f\x45RROR_REASON_REQUEST_ID_INVALID\x10\x04\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x05\x12\"\n\x1e\x45RROR_REASON_PAGE_SIZE_INVALID\x10\x06\x12#\n\x1f\x45RROR_REASON_PAGE_TOKEN_INVALID\x10\x07\x12\"\n\x1e\x45RROR_REASON_CONTACT_NOT_FOUND\x10\x08\x12 \n\x1c\x45RROR_REASON_KILLED_GLOBALLY\x10\t\x12$\n ERROR_REASON_QUIET_HOURS_INVALID\x10\n\x12*\n&ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY\x10\x0c\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/outreach/v1/error_reason.proto\x12\x11prosa.outreach.v1*\x83\x04\n\x0b\x45rrorReason\x12\x1c\n\x18\x45RROR_REASON_UNSPECIFIED\x10\x00\x12&\n\"ERROR_REASON_SUPPRESSION_NOT_FOUND\x10\x01\x12$\n ERROR_REASON_EXTERNAL_ID_INVALID\x10\x02\x12\x1b\n\x17\x45RROR_REASON_ID_INVALID\x10\x03\x12#\n\x1f\x45RROR_REASON_REQUEST_ID_INVALID\x10\x04\x12\"\n\x1e\x45RROR_REASON_REQUEST_ID_REUSED\x10\x05\x12\"\n\x1e\x45RROR_REASON_PAGE_SIZE_INVALID\x10\x06\x12#\n\x1f\x45RROR_REASON_PAGE_TOKEN_INVALID\x10\x07\x12\"\n\x1e\x45RROR_REASON_CONTACT_NOT_FOUND\x10\x08\x12 \n\x1c\x45RROR_REASON_KILLED_GLOBALLY\x10\t\x12$\n ERROR_REASON_QUIET_HOURS_INVALID\x10\n\x12*\n&ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY\x10\x0c\x12\x1e\n\x1a\x45RROR_REASON_TERMS_CHANGED\x10\x0b\x12!\n\x1d\x45RROR_REASON_RESERVATION_USED\x10\x1c\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -32,5 +32,5 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.outreach.v1.error_rea
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ERRORREASON']._serialized_start=60
-  _globals['_ERRORREASON']._serialized_end=508
+  _globals['_ERRORREASON']._serialized_end=575
 # @@protoc_insertion_point(module_scope)

@@ -47,6 +47,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
     ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: _ErrorReason.ValueType  # 12
     """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+    ERROR_REASON_TERMS_CHANGED: _ErrorReason.ValueType  # 11
+    """FAILED_PRECONDITION: the terms are others now; read and accept those. Example: a page that was open since last
+    month.
+    """
+    ERROR_REASON_RESERVATION_USED: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
+    sender that would send twice.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that outreach gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -76,4 +84,12 @@ ERROR_REASON_QUIET_HOURS_INVALID: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
 ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: ErrorReason.ValueType  # 12
 """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+ERROR_REASON_TERMS_CHANGED: ErrorReason.ValueType  # 11
+"""FAILED_PRECONDITION: the terms are others now; read and accept those. Example: a page that was open since last
+month.
+"""
+ERROR_REASON_RESERVATION_USED: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
+sender that would send twice.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -25,16 +25,41 @@ _sym_db = _symbol_database.Default()
 from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from google.rpc import status_pb2 as google_dot_rpc_dot_status__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/outreach/v1/send_service.proto\x12\x11prosa.outreach.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xb1\x01\n\nKillSwitch\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65ngaged\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1e\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65ngaged_globally\x18\x06 \x01(\x08\"E\n\x17\x45ngageKillSwitchRequest\x12\x1a\n\x06reason\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x0e\n\x06global\x18\x02 \x01(\x08\"A\n\x15LiftKillSwitchRequest\x12\x18\n\x06reason\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x0e\n\x06global\x18\x02 \x01(\x08\"\x16\n\x14GetKillSwitchRequest\"\xcf\x02\n\nSendPolicy\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bquiet_hours\x18\x02 \x03(\x0b\x32\x1d.prosa.outreach.v1.QuietHours\x12\x1b\n\x13reply_grace_seconds\x18\x03 \x01(\x05\x12\x19\n\x11number_hour_limit\x18\x04 \x01(\x05\x12\x18\n\x10number_day_limit\x18\x05 \x01(\x05\x12\x13\n\x0b\x62urst_limit\x18\x06 \x01(\x05\x12\x15\n\rburst_seconds\x18\x07 \x01(\x05\x12\x1a\n\x12number_gap_seconds\x18\x08 \x01(\x05\x12\x1b\n\x13\x63ontact_gap_seconds\x18\t \x01(\x05\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"r\n\nQuietHours\x12\"\n\x08weekdays\x18\x01 \x03(\x05\x42\x10\xbaH\r\x92\x01\n\x10\x07\"\x06\x1a\x04\x18\x07(\x01\x12 \n\x0cstart_minute\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x10\xa0\x0b(\x00\x12\x1e\n\nend_minute\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x10\xa0\x0b(\x00\"\x16\n\x14GetSendPolicyRequest\"M\n\rQuietHoursSet\x12<\n\x0bquiet_hours\x18\x01 \x03(\x0b\x32\x1d.prosa.outreach.v1.QuietHoursB\x08\xbaH\x05\x92\x01\x02\x10\x15\"\xca\x04\n\x17UpdateSendPolicyRequest\x12\x35\n\x0bquiet_hours\x18\x01 \x01(\x0b\x32 .prosa.outreach.v1.QuietHoursSet\x12-\n\x13reply_grace_seconds\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00H\x00\x88\x01\x01\x12+\n\x11number_hour_limit\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00H\x01\x88\x01\x01\x12*\n\x10number_day_limit\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x02\x88\x01\x01\x12$\n\x0b\x62urst_limit\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x03\x88\x01\x01\x12&\n\rburst_seconds\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x01H\x04\x88\x01\x01\x12+\n\x12number_gap_seconds\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00H\x05\x88\x01\x01\x12-\n\x13\x63ontact_gap_seconds\x18\x08 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xf5$(\x00H\x06\x88\x01\x01\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\nrequest_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18$B\x16\n\x14_reply_grace_secondsB\x14\n\x12_number_hour_limitB\x13\n\x11_number_day_limitB\x0e\n\x0c_burst_limitB\x10\n\x0e_burst_secondsB\x15\n\x13_number_gap_secondsB\x16\n\x14_contact_gap_seconds2\x83\x06\n\x0bSendService\x12\x8f\x01\n\x10\x45ngageKillSwitch\x12*.prosa.outreach.v1.EngageKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"0\xa2\xbb\x18\x07\x08\x02\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/kill-switch:engage:\x01*\x12\x8b\x01\n\x0eLiftKillSwitch\x12(.prosa.outreach.v1.LiftKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"0\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/kill-switch:lift:\x01*\x12\x9b\x01\n\rGetKillSwitch\x12\'.prosa.outreach.v1.GetKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"B\xa2\xbb\x18#\x08\x01\x12\x0csending.read\x1a\x03\x63li\x1a\x0c\x63onversation\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/kill-switch\x12\x9b\x01\n\rGetSendPolicy\x12\'.prosa.outreach.v1.GetSendPolicyRequest\x1a\x1d.prosa.outreach.v1.SendPolicy\"B\xa2\xbb\x18#\x08\x01\x12\x0csending.read\x1a\x03\x63li\x1a\x0c\x63onversation\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/send-policy\x12\x97\x01\n\x10UpdateSendPolicy\x12*.prosa.outreach.v1.UpdateSendPolicyRequest\x1a\x1d.prosa.outreach.v1.SendPolicy\"8\xa2\xbb\x18\x16\x08\x03\x12\rsending.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x18\x32\x13/api/v1/send-policy:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n$prosa/outreach/v1/send_service.proto\x12\x11prosa.outreach.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x17google/rpc/status.proto\x1a\x16prosa/v1/options.proto\"\xd8\x03\n\x0bSendRequest\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0b\x64\x65livery_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x33\n\nsend_class\x18\x04 \x01(\x0e\x32\x13.prosa.v1.SendClassB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1c\n\nchannel_id\x18\x05 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12%\n\x11\x63onversation_keys\x18\x07 \x03(\tB\n\xbaH\x07\x92\x01\x04\x08\x01\x10 \x12\x12\n\ncontact_id\x18\x08 \x01(\t\x12\x35\n\x11last_inbound_time\x18\t \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x39\n\x15reply_window_end_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x16\n\x0esuppression_id\x18\x0b \x01(\t\x12\x10\n\x08touch_id\x18\x0c \x01(\t\x12\x0f\n\x07\x64ry_run\x18\r \x01(\x08\x12\x10\n\x08internal\x18\x0e \x01(\x08\"\xe4\x01\n\x0cSendDecision\x12/\n\x07outcome\x18\x01 \x01(\x0e\x32\x1e.prosa.outreach.v1.SendOutcome\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12-\n\x06reason\x18\x03 \x01(\x0e\x32\x1d.prosa.outreach.v1.SendReason\x12\x13\n\x0b\x65xplanation\x18\x04 \x01(\t\x12.\n\nretry_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fstart_within_ms\x18\x06 \x01(\x05\"J\n\x12ReserveSendRequest\x12\x34\n\x04send\x18\x01 \x01(\x0b\x32\x1e.prosa.outreach.v1.SendRequestB\x06\xbaH\x03\xc8\x01\x01\"U\n\x18\x42\x61tchReserveSendsRequest\x12\x39\n\x05sends\x18\x01 \x03(\x0b\x32\x1e.prosa.outreach.v1.SendRequestB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"R\n\x19\x42\x61tchReserveSendsResponse\x12\x35\n\x07results\x18\x01 \x03(\x0b\x32$.prosa.outreach.v1.ReserveSendResult\"w\n\x11ReserveSendResult\x12\x33\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0b\x32\x1f.prosa.outreach.v1.SendDecisionH\x00\x12#\n\x05\x65rror\x18\x02 \x01(\x0b\x32\x12.google.rpc.StatusH\x00\x42\x08\n\x06result\"v\n\nSettlement\x12!\n\x0forganization_id\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x1d\n\x0b\x64\x65livery_id\x18\x02 \x01(\tB\x08\xbaH\x05r\x03\xb0\x01\x01\x12\x18\n\x07\x61ttempt\x18\x03 \x01(\x05\x42\x07\xbaH\x04\x1a\x02(\x01\x12\x0c\n\x04used\x18\x04 \x01(\x08\"`\n\x1e\x42\x61tchSettleReservationsRequest\x12>\n\x0bsettlements\x18\x01 \x03(\x0b\x32\x1d.prosa.outreach.v1.SettlementB\n\xbaH\x07\x92\x01\x04\x08\x01\x10\x64\"F\n\x1f\x42\x61tchSettleReservationsResponse\x12#\n\x07results\x18\x01 \x03(\x0b\x32\x12.google.rpc.Status\"D\n\x1bListOpenReservationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"q\n\x1cListOpenReservationsResponse\x12\x38\n\x0creservations\x18\x01 \x03(\x0b\x32\".prosa.outreach.v1.OpenReservation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x99\x01\n\x0fOpenReservation\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x16\n\x0ereservation_id\x18\x02 \x01(\t\x12\x13\n\x0b\x64\x65livery_id\x18\x03 \x01(\t\x12\x0f\n\x07\x61ttempt\x18\x04 \x01(\x05\x12/\n\x0b\x63reate_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb1\x01\n\nKillSwitch\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x0f\n\x07\x65ngaged\x18\x02 \x01(\x08\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x1e\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63hange_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x18\n\x10\x65ngaged_globally\x18\x06 \x01(\x08\"E\n\x17\x45ngageKillSwitchRequest\x12\x1a\n\x06reason\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\x12\x0e\n\x06global\x18\x02 \x01(\x08\"A\n\x15LiftKillSwitchRequest\x12\x18\n\x06reason\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x0e\n\x06global\x18\x02 \x01(\x08\"\x16\n\x14GetKillSwitchRequest\"\xcf\x02\n\nSendPolicy\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bquiet_hours\x18\x02 \x03(\x0b\x32\x1d.prosa.outreach.v1.QuietHours\x12\x1b\n\x13reply_grace_seconds\x18\x03 \x01(\x05\x12\x19\n\x11number_hour_limit\x18\x04 \x01(\x05\x12\x18\n\x10number_day_limit\x18\x05 \x01(\x05\x12\x13\n\x0b\x62urst_limit\x18\x06 \x01(\x05\x12\x15\n\rburst_seconds\x18\x07 \x01(\x05\x12\x1a\n\x12number_gap_seconds\x18\x08 \x01(\x05\x12\x1b\n\x13\x63ontact_gap_seconds\x18\t \x01(\x05\x12/\n\x0bupdate_time\x18\n \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x0b \x01(\t\"r\n\nQuietHours\x12\"\n\x08weekdays\x18\x01 \x03(\x05\x42\x10\xbaH\r\x92\x01\n\x10\x07\"\x06\x1a\x04\x18\x07(\x01\x12 \n\x0cstart_minute\x18\x02 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x10\xa0\x0b(\x00\x12\x1e\n\nend_minute\x18\x03 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x10\xa0\x0b(\x00\"\x16\n\x14GetSendPolicyRequest\"M\n\rQuietHoursSet\x12<\n\x0bquiet_hours\x18\x01 \x03(\x0b\x32\x1d.prosa.outreach.v1.QuietHoursB\x08\xbaH\x05\x92\x01\x02\x10\x15\"\xca\x04\n\x17UpdateSendPolicyRequest\x12\x35\n\x0bquiet_hours\x18\x01 \x01(\x0b\x32 .prosa.outreach.v1.QuietHoursSet\x12-\n\x13reply_grace_seconds\x18\x02 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xa3\x05(\x00H\x00\x88\x01\x01\x12+\n\x11number_hour_limit\x18\x03 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xa0\x8d\x06(\x00H\x01\x88\x01\x01\x12*\n\x10number_day_limit\x18\x04 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\xc0\x84=(\x00H\x02\x88\x01\x01\x12$\n\x0b\x62urst_limit\x18\x05 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90N(\x01H\x03\x88\x01\x01\x12&\n\rburst_seconds\x18\x06 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x01H\x04\x88\x01\x01\x12+\n\x12number_gap_seconds\x18\x07 \x01(\x05\x42\n\xbaH\x07\x1a\x05\x18\x90\x1c(\x00H\x05\x88\x01\x01\x12-\n\x13\x63ontact_gap_seconds\x18\x08 \x01(\x05\x42\x0b\xbaH\x08\x1a\x06\x18\x80\xf5$(\x00H\x06\x88\x01\x01\x12\x15\n\x04\x65tag\x18\t \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\nrequest_id\x18\n \x01(\tB\x07\xbaH\x04r\x02\x18$B\x16\n\x14_reply_grace_secondsB\x14\n\x12_number_hour_limitB\x13\n\x11_number_day_limitB\x0e\n\x0c_burst_limitB\x10\n\x0e_burst_secondsB\x15\n\x13_number_gap_secondsB\x16\n\x14_contact_gap_seconds\"\x9d\x01\n\x05Terms\x12\x15\n\rterms_version\x18\x01 \x01(\t\x12\x0c\n\x04text\x18\x02 \x01(\t\x12\x18\n\x10\x61\x63\x63\x65pted_version\x18\x03 \x01(\t\x12$\n\x0b\x61\x63\x63\x65pted_by\x18\x04 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x61\x63\x63\x65pt_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\x11\n\x0fGetTermsRequest\"6\n\x12\x41\x63\x63\x65ptTermsRequest\x12 \n\rterms_version\x18\x01 \x01(\tB\t\xbaH\x06r\x04\x10\x01\x18(*v\n\x0bSendOutcome\x12\x1c\n\x18SEND_OUTCOME_UNSPECIFIED\x10\x00\x12\x18\n\x14SEND_OUTCOME_ALLOWED\x10\x01\x12\x17\n\x13SEND_OUTCOME_DENIED\x10\x02\x12\x16\n\x12SEND_OUTCOME_LATER\x10\x03*\xb1\x03\n\nSendReason\x12\x1b\n\x17SEND_REASON_UNSPECIFIED\x10\x00\x12\x16\n\x12SEND_REASON_KILLED\x10\x01\x12\x1f\n\x1bSEND_REASON_KILLED_GLOBALLY\x10\x02\x12\x1a\n\x16SEND_REASON_SUPPRESSED\x10\x04\x12!\n\x1dSEND_REASON_CONFIRMED_ALREADY\x10\x05\x12\"\n\x1eSEND_REASON_TERMS_NOT_ACCEPTED\x10\x07\x12\x1d\n\x19SEND_REASON_WINDOW_CLOSED\x10\x08\x12\x1b\n\x17SEND_REASON_QUIET_HOURS\x10\t\x12\x1a\n\x16SEND_REASON_GAP_NUMBER\x10\n\x12\x1b\n\x17SEND_REASON_GAP_CONTACT\x10\x0b\x12\x1a\n\x16SEND_REASON_HOUR_LIMIT\x10\x0c\x12\x19\n\x15SEND_REASON_DAY_LIMIT\x10\r\x12\x1b\n\x17SEND_REASON_BURST_LIMIT\x10\x0e\x12!\n\x1dSEND_REASON_QUOTAS_REBUILDING\x10\x0f\x32\xa3\x0c\n\x0bSendService\x12\x84\x01\n\x11\x42\x61tchReserveSends\x12+.prosa.outreach.v1.BatchReserveSendsRequest\x1a,.prosa.outreach.v1.BatchReserveSendsResponse\"\x14\xa2\xbb\x18\x10\x1a\x0c\x63onversation(\x01\x12i\n\x0bReserveSend\x12%.prosa.outreach.v1.ReserveSendRequest\x1a\x1f.prosa.outreach.v1.SendDecision\"\x12\xa2\xbb\x18\x0e\x1a\x0c\x63onversation\x12\x96\x01\n\x17\x42\x61tchSettleReservations\x12\x31.prosa.outreach.v1.BatchSettleReservationsRequest\x1a\x32.prosa.outreach.v1.BatchSettleReservationsResponse\"\x14\xa2\xbb\x18\x10\x1a\x0c\x63onversation(\x01\x12\x8d\x01\n\x14ListOpenReservations\x12..prosa.outreach.v1.ListOpenReservationsRequest\x1a/.prosa.outreach.v1.ListOpenReservationsResponse\"\x14\xa2\xbb\x18\x10\x1a\x0c\x63onversation(\x01\x12\x8f\x01\n\x10\x45ngageKillSwitch\x12*.prosa.outreach.v1.EngageKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"0\xa2\xbb\x18\x07\x08\x02\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/kill-switch:engage:\x01*\x12\x8b\x01\n\x0eLiftKillSwitch\x12(.prosa.outreach.v1.LiftKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"0\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/kill-switch:lift:\x01*\x12\x9b\x01\n\rGetKillSwitch\x12\'.prosa.outreach.v1.GetKillSwitchRequest\x1a\x1d.prosa.outreach.v1.KillSwitch\"B\xa2\xbb\x18#\x08\x01\x12\x0csending.read\x1a\x03\x63li\x1a\x0c\x63onversation\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/kill-switch\x12\x9b\x01\n\rGetSendPolicy\x12\'.prosa.outreach.v1.GetSendPolicyRequest\x1a\x1d.prosa.outreach.v1.SendPolicy\"B\xa2\xbb\x18#\x08\x01\x12\x0csending.read\x1a\x03\x63li\x1a\x0c\x63onversation\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/send-policy\x12\x97\x01\n\x10UpdateSendPolicy\x12*.prosa.outreach.v1.UpdateSendPolicyRequest\x1a\x1d.prosa.outreach.v1.SendPolicy\"8\xa2\xbb\x18\x16\x08\x03\x12\rsending.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x18\x32\x13/api/v1/send-policy:\x01*\x12\x86\x01\n\x08GetTerms\x12\".prosa.outreach.v1.GetTermsRequest\x1a\x18.prosa.outreach.v1.Terms\"<\xa2\xbb\x18#\x08\x01\x12\x0csending.read\x1a\x03\x63li\x1a\x0c\x63onversation\x82\xd3\xe4\x93\x02\x0f\x12\r/api/v1/terms\x12z\n\x0b\x41\x63\x63\x65ptTerms\x12%.prosa.outreach.v1.AcceptTermsRequest\x1a\x18.prosa.outreach.v1.Terms\"*\xa2\xbb\x18\x07\x08\x04\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/terms:accept:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.outreach.v1.send_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SENDREQUEST'].fields_by_name['delivery_id']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['delivery_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SENDREQUEST'].fields_by_name['attempt']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_SENDREQUEST'].fields_by_name['send_class']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['send_class']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_SENDREQUEST'].fields_by_name['channel_id']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['channel_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SENDREQUEST'].fields_by_name['conversation_keys']._loaded_options = None
+  _globals['_SENDREQUEST'].fields_by_name['conversation_keys']._serialized_options = b'\272H\007\222\001\004\010\001\020 '
+  _globals['_RESERVESENDREQUEST'].fields_by_name['send']._loaded_options = None
+  _globals['_RESERVESENDREQUEST'].fields_by_name['send']._serialized_options = b'\272H\003\310\001\001'
+  _globals['_BATCHRESERVESENDSREQUEST'].fields_by_name['sends']._loaded_options = None
+  _globals['_BATCHRESERVESENDSREQUEST'].fields_by_name['sends']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
+  _globals['_SETTLEMENT'].fields_by_name['organization_id']._loaded_options = None
+  _globals['_SETTLEMENT'].fields_by_name['organization_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SETTLEMENT'].fields_by_name['delivery_id']._loaded_options = None
+  _globals['_SETTLEMENT'].fields_by_name['delivery_id']._serialized_options = b'\272H\005r\003\260\001\001'
+  _globals['_SETTLEMENT'].fields_by_name['attempt']._loaded_options = None
+  _globals['_SETTLEMENT'].fields_by_name['attempt']._serialized_options = b'\272H\004\032\002(\001'
+  _globals['_BATCHSETTLERESERVATIONSREQUEST'].fields_by_name['settlements']._loaded_options = None
+  _globals['_BATCHSETTLERESERVATIONSREQUEST'].fields_by_name['settlements']._serialized_options = b'\272H\007\222\001\004\010\001\020d'
   _globals['_ENGAGEKILLSWITCHREQUEST'].fields_by_name['reason']._loaded_options = None
   _globals['_ENGAGEKILLSWITCHREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
   _globals['_LIFTKILLSWITCHREQUEST'].fields_by_name['reason']._loaded_options = None
@@ -65,6 +90,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_UPDATESENDPOLICYREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
   _globals['_UPDATESENDPOLICYREQUEST'].fields_by_name['request_id']._loaded_options = None
   _globals['_UPDATESENDPOLICYREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030$'
+  _globals['_ACCEPTTERMSREQUEST'].fields_by_name['terms_version']._loaded_options = None
+  _globals['_ACCEPTTERMSREQUEST'].fields_by_name['terms_version']._serialized_options = b'\272H\006r\004\020\001\030('
+  _globals['_SENDSERVICE'].methods_by_name['BatchReserveSends']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['BatchReserveSends']._serialized_options = b'\242\273\030\020\032\014conversation(\001'
+  _globals['_SENDSERVICE'].methods_by_name['ReserveSend']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['ReserveSend']._serialized_options = b'\242\273\030\016\032\014conversation'
+  _globals['_SENDSERVICE'].methods_by_name['BatchSettleReservations']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['BatchSettleReservations']._serialized_options = b'\242\273\030\020\032\014conversation(\001'
+  _globals['_SENDSERVICE'].methods_by_name['ListOpenReservations']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['ListOpenReservations']._serialized_options = b'\242\273\030\020\032\014conversation(\001'
   _globals['_SENDSERVICE'].methods_by_name['EngageKillSwitch']._loaded_options = None
   _globals['_SENDSERVICE'].methods_by_name['EngageKillSwitch']._serialized_options = b'\242\273\030\007\010\002\032\003cli\202\323\344\223\002\037\"\032/api/v1/kill-switch:engage:\001*'
   _globals['_SENDSERVICE'].methods_by_name['LiftKillSwitch']._loaded_options = None
@@ -75,24 +110,62 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SENDSERVICE'].methods_by_name['GetSendPolicy']._serialized_options = b'\242\273\030#\010\001\022\014sending.read\032\003cli\032\014conversation\202\323\344\223\002\025\022\023/api/v1/send-policy'
   _globals['_SENDSERVICE'].methods_by_name['UpdateSendPolicy']._loaded_options = None
   _globals['_SENDSERVICE'].methods_by_name['UpdateSendPolicy']._serialized_options = b'\242\273\030\026\010\003\022\rsending.write\032\003cli\202\323\344\223\002\0302\023/api/v1/send-policy:\001*'
-  _globals['_KILLSWITCH']._serialized_start=176
-  _globals['_KILLSWITCH']._serialized_end=353
-  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_start=355
-  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_end=424
-  _globals['_LIFTKILLSWITCHREQUEST']._serialized_start=426
-  _globals['_LIFTKILLSWITCHREQUEST']._serialized_end=491
-  _globals['_GETKILLSWITCHREQUEST']._serialized_start=493
-  _globals['_GETKILLSWITCHREQUEST']._serialized_end=515
-  _globals['_SENDPOLICY']._serialized_start=518
-  _globals['_SENDPOLICY']._serialized_end=853
-  _globals['_QUIETHOURS']._serialized_start=855
-  _globals['_QUIETHOURS']._serialized_end=969
-  _globals['_GETSENDPOLICYREQUEST']._serialized_start=971
-  _globals['_GETSENDPOLICYREQUEST']._serialized_end=993
-  _globals['_QUIETHOURSSET']._serialized_start=995
-  _globals['_QUIETHOURSSET']._serialized_end=1072
-  _globals['_UPDATESENDPOLICYREQUEST']._serialized_start=1075
-  _globals['_UPDATESENDPOLICYREQUEST']._serialized_end=1661
-  _globals['_SENDSERVICE']._serialized_start=1664
-  _globals['_SENDSERVICE']._serialized_end=2435
+  _globals['_SENDSERVICE'].methods_by_name['GetTerms']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['GetTerms']._serialized_options = b'\242\273\030#\010\001\022\014sending.read\032\003cli\032\014conversation\202\323\344\223\002\017\022\r/api/v1/terms'
+  _globals['_SENDSERVICE'].methods_by_name['AcceptTerms']._loaded_options = None
+  _globals['_SENDSERVICE'].methods_by_name['AcceptTerms']._serialized_options = b'\242\273\030\007\010\004\032\003cli\202\323\344\223\002\031\"\024/api/v1/terms:accept:\001*'
+  _globals['_SENDOUTCOME']._serialized_start=3628
+  _globals['_SENDOUTCOME']._serialized_end=3746
+  _globals['_SENDREASON']._serialized_start=3749
+  _globals['_SENDREASON']._serialized_end=4182
+  _globals['_SENDREQUEST']._serialized_start=201
+  _globals['_SENDREQUEST']._serialized_end=673
+  _globals['_SENDDECISION']._serialized_start=676
+  _globals['_SENDDECISION']._serialized_end=904
+  _globals['_RESERVESENDREQUEST']._serialized_start=906
+  _globals['_RESERVESENDREQUEST']._serialized_end=980
+  _globals['_BATCHRESERVESENDSREQUEST']._serialized_start=982
+  _globals['_BATCHRESERVESENDSREQUEST']._serialized_end=1067
+  _globals['_BATCHRESERVESENDSRESPONSE']._serialized_start=1069
+  _globals['_BATCHRESERVESENDSRESPONSE']._serialized_end=1151
+  _globals['_RESERVESENDRESULT']._serialized_start=1153
+  _globals['_RESERVESENDRESULT']._serialized_end=1272
+  _globals['_SETTLEMENT']._serialized_start=1274
+  _globals['_SETTLEMENT']._serialized_end=1392
+  _globals['_BATCHSETTLERESERVATIONSREQUEST']._serialized_start=1394
+  _globals['_BATCHSETTLERESERVATIONSREQUEST']._serialized_end=1490
+  _globals['_BATCHSETTLERESERVATIONSRESPONSE']._serialized_start=1492
+  _globals['_BATCHSETTLERESERVATIONSRESPONSE']._serialized_end=1562
+  _globals['_LISTOPENRESERVATIONSREQUEST']._serialized_start=1564
+  _globals['_LISTOPENRESERVATIONSREQUEST']._serialized_end=1632
+  _globals['_LISTOPENRESERVATIONSRESPONSE']._serialized_start=1634
+  _globals['_LISTOPENRESERVATIONSRESPONSE']._serialized_end=1747
+  _globals['_OPENRESERVATION']._serialized_start=1750
+  _globals['_OPENRESERVATION']._serialized_end=1903
+  _globals['_KILLSWITCH']._serialized_start=1906
+  _globals['_KILLSWITCH']._serialized_end=2083
+  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_start=2085
+  _globals['_ENGAGEKILLSWITCHREQUEST']._serialized_end=2154
+  _globals['_LIFTKILLSWITCHREQUEST']._serialized_start=2156
+  _globals['_LIFTKILLSWITCHREQUEST']._serialized_end=2221
+  _globals['_GETKILLSWITCHREQUEST']._serialized_start=2223
+  _globals['_GETKILLSWITCHREQUEST']._serialized_end=2245
+  _globals['_SENDPOLICY']._serialized_start=2248
+  _globals['_SENDPOLICY']._serialized_end=2583
+  _globals['_QUIETHOURS']._serialized_start=2585
+  _globals['_QUIETHOURS']._serialized_end=2699
+  _globals['_GETSENDPOLICYREQUEST']._serialized_start=2701
+  _globals['_GETSENDPOLICYREQUEST']._serialized_end=2723
+  _globals['_QUIETHOURSSET']._serialized_start=2725
+  _globals['_QUIETHOURSSET']._serialized_end=2802
+  _globals['_UPDATESENDPOLICYREQUEST']._serialized_start=2805
+  _globals['_UPDATESENDPOLICYREQUEST']._serialized_end=3391
+  _globals['_TERMS']._serialized_start=3394
+  _globals['_TERMS']._serialized_end=3551
+  _globals['_GETTERMSREQUEST']._serialized_start=3553
+  _globals['_GETTERMSREQUEST']._serialized_end=3570
+  _globals['_ACCEPTTERMSREQUEST']._serialized_start=3572
+  _globals['_ACCEPTTERMSREQUEST']._serialized_end=3626
+  _globals['_SENDSERVICE']._serialized_start=4185
+  _globals['_SENDSERVICE']._serialized_end=5756
 # @@protoc_insertion_point(module_scope)

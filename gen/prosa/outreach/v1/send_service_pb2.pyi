@@ -8,6 +8,8 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
+from google.rpc import status_pb2 as _status_pb2
 from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +21,460 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SendOutcome:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SendOutcomeEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SendOutcome.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEND_OUTCOME_UNSPECIFIED: _SendOutcome.ValueType  # 0
+    SEND_OUTCOME_ALLOWED: _SendOutcome.ValueType  # 1
+    SEND_OUTCOME_DENIED: _SendOutcome.ValueType  # 2
+    """Not at all."""
+    SEND_OUTCOME_LATER: _SendOutcome.ValueType  # 3
+    """Not now: ask again at retry_time, with a higher attempt where this one was reserved before."""
+
+class SendOutcome(_SendOutcome, metaclass=_SendOutcomeEnumTypeWrapper):
+    """May it be sent?"""
+
+SEND_OUTCOME_UNSPECIFIED: SendOutcome.ValueType  # 0
+SEND_OUTCOME_ALLOWED: SendOutcome.ValueType  # 1
+SEND_OUTCOME_DENIED: SendOutcome.ValueType  # 2
+"""Not at all."""
+SEND_OUTCOME_LATER: SendOutcome.ValueType  # 3
+"""Not now: ask again at retry_time, with a higher attempt where this one was reserved before."""
+Global___SendOutcome: _TypeAlias = SendOutcome  # noqa: Y015
+
+class _SendReason:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SendReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SendReason.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SEND_REASON_UNSPECIFIED: _SendReason.ValueType  # 0
+    SEND_REASON_KILLED: _SendReason.ValueType  # 1
+    """LATER: the organization's kill switch is on."""
+    SEND_REASON_KILLED_GLOBALLY: _SendReason.ValueType  # 2
+    """LATER: the global kill switch is on."""
+    SEND_REASON_SUPPRESSED: _SendReason.ValueType  # 4
+    """DENIED: the contact asked not to be written to, and has not written since."""
+    SEND_REASON_CONFIRMED_ALREADY: _SendReason.ValueType  # 5
+    """DENIED: the opt-out was confirmed once already."""
+    SEND_REASON_TERMS_NOT_ACCEPTED: _SendReason.ValueType  # 7
+    """DENIED: no owner accepted the terms."""
+    SEND_REASON_WINDOW_CLOSED: _SendReason.ValueType  # 8
+    """DENIED: the channel's window after the contact's last message is over."""
+    SEND_REASON_QUIET_HOURS: _SendReason.ValueType  # 9
+    """LATER: it is quiet where the recipient is, or may be."""
+    SEND_REASON_GAP_NUMBER: _SendReason.ValueType  # 10
+    """LATER: too soon after the number's last message."""
+    SEND_REASON_GAP_CONTACT: _SendReason.ValueType  # 11
+    """LATER: too soon after the last message to the contact."""
+    SEND_REASON_HOUR_LIMIT: _SendReason.ValueType  # 12
+    """LATER: the number's messages of the last 60 minutes are all used."""
+    SEND_REASON_DAY_LIMIT: _SendReason.ValueType  # 13
+    """LATER: the number's messages of today are all used."""
+    SEND_REASON_BURST_LIMIT: _SendReason.ValueType  # 14
+    """LATER: too many of the number within burst_seconds."""
+    SEND_REASON_QUOTAS_REBUILDING: _SendReason.ValueType  # 15
+    """LATER: counts are being made again after Redis lost them, and nothing is sent until they are."""
+
+class SendReason(_SendReason, metaclass=_SendReasonEnumTypeWrapper):
+    """Why a message is not sent, or not now. A delivery's reason is one of these words too."""
+
+SEND_REASON_UNSPECIFIED: SendReason.ValueType  # 0
+SEND_REASON_KILLED: SendReason.ValueType  # 1
+"""LATER: the organization's kill switch is on."""
+SEND_REASON_KILLED_GLOBALLY: SendReason.ValueType  # 2
+"""LATER: the global kill switch is on."""
+SEND_REASON_SUPPRESSED: SendReason.ValueType  # 4
+"""DENIED: the contact asked not to be written to, and has not written since."""
+SEND_REASON_CONFIRMED_ALREADY: SendReason.ValueType  # 5
+"""DENIED: the opt-out was confirmed once already."""
+SEND_REASON_TERMS_NOT_ACCEPTED: SendReason.ValueType  # 7
+"""DENIED: no owner accepted the terms."""
+SEND_REASON_WINDOW_CLOSED: SendReason.ValueType  # 8
+"""DENIED: the channel's window after the contact's last message is over."""
+SEND_REASON_QUIET_HOURS: SendReason.ValueType  # 9
+"""LATER: it is quiet where the recipient is, or may be."""
+SEND_REASON_GAP_NUMBER: SendReason.ValueType  # 10
+"""LATER: too soon after the number's last message."""
+SEND_REASON_GAP_CONTACT: SendReason.ValueType  # 11
+"""LATER: too soon after the last message to the contact."""
+SEND_REASON_HOUR_LIMIT: SendReason.ValueType  # 12
+"""LATER: the number's messages of the last 60 minutes are all used."""
+SEND_REASON_DAY_LIMIT: SendReason.ValueType  # 13
+"""LATER: the number's messages of today are all used."""
+SEND_REASON_BURST_LIMIT: SendReason.ValueType  # 14
+"""LATER: too many of the number within burst_seconds."""
+SEND_REASON_QUOTAS_REBUILDING: SendReason.ValueType  # 15
+"""LATER: counts are being made again after Redis lost them, and nothing is sent until they are."""
+Global___SendReason: _TypeAlias = SendReason  # noqa: Y015
+
+@_typing.final
+class SendRequest(_message.Message):
+    """A message that is about to be sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    SEND_CLASS_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEYS_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    LAST_INBOUND_TIME_FIELD_NUMBER: _builtins.int
+    REPLY_WINDOW_END_TIME_FIELD_NUMBER: _builtins.int
+    SUPPRESSION_ID_FIELD_NUMBER: _builtins.int
+    TOUCH_ID_FIELD_NUMBER: _builtins.int
+    DRY_RUN_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    delivery_id: _builtins.str
+    """With attempt, what the reservation is kept under."""
+    attempt: _builtins.int
+    """From 1; another one only where nothing left before."""
+    send_class: _options_pb2.SendClass.ValueType
+    channel_id: _builtins.str
+    """The number it leaves by: limits of a number are counted for it."""
+    source: _options_pb2.Source.ValueType
+    contact_id: _builtins.str
+    suppression_id: _builtins.str
+    """The suppression that a CONFIRMATION confirms."""
+    touch_id: _builtins.str
+    """The touch it is; empty for others."""
+    dry_run: _builtins.bool
+    """True: answers the decision of now, and reserves nothing."""
+    internal: _builtins.bool
+    """True for a message between the organization's own numbers: nothing of it without accepted terms."""
+    @_builtins.property
+    def conversation_keys(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contact's canonical key, and all others that lead to the same person: a suppression of any holds."""
+
+    @_builtins.property
+    def last_inbound_time(self) -> _timestamp_pb2.Timestamp:
+        """When the contact last wrote, as conversation knows it; unset: never."""
+
+    @_builtins.property
+    def reply_window_end_time(self) -> _timestamp_pb2.Timestamp:
+        """Until when the channel lets anybody answer freely; unset where it sets no window."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        send_class: _options_pb2.SendClass.ValueType = ...,
+        channel_id: _builtins.str = ...,
+        source: _options_pb2.Source.ValueType = ...,
+        conversation_keys: _abc.Iterable[_builtins.str] | None = ...,
+        contact_id: _builtins.str = ...,
+        last_inbound_time: _timestamp_pb2.Timestamp | None = ...,
+        reply_window_end_time: _timestamp_pb2.Timestamp | None = ...,
+        suppression_id: _builtins.str = ...,
+        touch_id: _builtins.str = ...,
+        dry_run: _builtins.bool = ...,
+        internal: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["last_inbound_time", b"last_inbound_time", "reply_window_end_time", b"reply_window_end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "channel_id", b"channel_id", "contact_id", b"contact_id", "conversation_keys", b"conversation_keys", "delivery_id", b"delivery_id", "dry_run", b"dry_run", "internal", b"internal", "last_inbound_time", b"last_inbound_time", "organization_id", b"organization_id", "reply_window_end_time", b"reply_window_end_time", "send_class", b"send_class", "source", b"source", "suppression_id", b"suppression_id", "touch_id", b"touch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendRequest: _TypeAlias = SendRequest  # noqa: Y015
+
+@_typing.final
+class SendDecision(_message.Message):
+    """What is decided about one message."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    RETRY_TIME_FIELD_NUMBER: _builtins.int
+    START_WITHIN_MS_FIELD_NUMBER: _builtins.int
+    outcome: Global___SendOutcome.ValueType
+    reservation_id: _builtins.str
+    """Of an allowed one that is no dry run."""
+    reason: Global___SendReason.ValueType
+    """Why not; unspecified when allowed."""
+    explanation: _builtins.str
+    """One sentence about the reason."""
+    start_within_ms: _builtins.int
+    """Of an allowed one: the request to the provider begins within so many milliseconds of the moment it was asked for,
+    or it is asked for again.
+    """
+    @_builtins.property
+    def retry_time(self) -> _timestamp_pb2.Timestamp:
+        """Of LATER: not before; unset where nobody knows, as with KILLED: then after KillSwitchChanged."""
+
+    def __init__(
+        self,
+        *,
+        outcome: Global___SendOutcome.ValueType = ...,
+        reservation_id: _builtins.str = ...,
+        reason: Global___SendReason.ValueType = ...,
+        explanation: _builtins.str = ...,
+        retry_time: _timestamp_pb2.Timestamp | None = ...,
+        start_within_ms: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["retry_time", b"retry_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["explanation", b"explanation", "outcome", b"outcome", "reason", b"reason", "reservation_id", b"reservation_id", "retry_time", b"retry_time", "start_within_ms", b"start_within_ms"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendDecision: _TypeAlias = SendDecision  # noqa: Y015
+
+@_typing.final
+class ReserveSendRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEND_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def send(self) -> Global___SendRequest: ...
+    def __init__(
+        self,
+        *,
+        send: Global___SendRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["send", b"send"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["send", b"send"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReserveSendRequest: _TypeAlias = ReserveSendRequest  # noqa: Y015
+
+@_typing.final
+class BatchReserveSendsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SENDS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def sends(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendRequest]: ...
+    def __init__(
+        self,
+        *,
+        sends: _abc.Iterable[Global___SendRequest] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sends", b"sends"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReserveSendsRequest: _TypeAlias = BatchReserveSendsRequest  # noqa: Y015
+
+@_typing.final
+class BatchReserveSendsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReserveSendResult]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[Global___ReserveSendResult] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchReserveSendsResponse: _TypeAlias = BatchReserveSendsResponse  # noqa: Y015
+
+@_typing.final
+class ReserveSendResult(_message.Message):
+    """One message's answer in a batch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DECISION_FIELD_NUMBER: _builtins.int
+    ERROR_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def decision(self) -> Global___SendDecision: ...
+    @_builtins.property
+    def error(self) -> _status_pb2.Status: ...
+    def __init__(
+        self,
+        *,
+        decision: Global___SendDecision | None = ...,
+        error: _status_pb2.Status | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "error", b"error", "result", b"result"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_result: _TypeAlias = _typing.Literal["decision", "error"]  # noqa: Y015
+    _WhichOneofArgType_result: _TypeAlias = _typing.Literal["result", b"result"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_result) -> _WhichOneofReturnType_result | None: ...
+
+Global___ReserveSendResult: _TypeAlias = ReserveSendResult  # noqa: Y015
+
+@_typing.final
+class Settlement(_message.Message):
+    """What became of a reservation."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    USED_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    delivery_id: _builtins.str
+    attempt: _builtins.int
+    used: _builtins.bool
+    """True where the request to the provider began, whatever came of it; false where nothing can have left."""
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        used: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "delivery_id", b"delivery_id", "organization_id", b"organization_id", "used", b"used"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Settlement: _TypeAlias = Settlement  # noqa: Y015
+
+@_typing.final
+class BatchSettleReservationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SETTLEMENTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def settlements(self) -> _containers.RepeatedCompositeFieldContainer[Global___Settlement]: ...
+    def __init__(
+        self,
+        *,
+        settlements: _abc.Iterable[Global___Settlement] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["settlements", b"settlements"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSettleReservationsRequest: _TypeAlias = BatchSettleReservationsRequest  # noqa: Y015
+
+@_typing.final
+class BatchSettleReservationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESULTS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def results(self) -> _containers.RepeatedCompositeFieldContainer[_status_pb2.Status]:
+        """In the order of the request."""
+
+    def __init__(
+        self,
+        *,
+        results: _abc.Iterable[_status_pb2.Status] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["results", b"results"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BatchSettleReservationsResponse: _TypeAlias = BatchSettleReservationsResponse  # noqa: Y015
+
+@_typing.final
+class ListOpenReservationsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    """At most 100."""
+    page_token: _builtins.str
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenReservationsRequest: _TypeAlias = ListOpenReservationsRequest  # noqa: Y015
+
+@_typing.final
+class ListOpenReservationsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RESERVATIONS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def reservations(self) -> _containers.RepeatedCompositeFieldContainer[Global___OpenReservation]: ...
+    def __init__(
+        self,
+        *,
+        reservations: _abc.Iterable[Global___OpenReservation] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "reservations", b"reservations"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListOpenReservationsResponse: _TypeAlias = ListOpenReservationsResponse  # noqa: Y015
+
+@_typing.final
+class OpenReservation(_message.Message):
+    """A reservation nobody has settled."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    ATTEMPT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    reservation_id: _builtins.str
+    delivery_id: _builtins.str
+    attempt: _builtins.int
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        reservation_id: _builtins.str = ...,
+        delivery_id: _builtins.str = ...,
+        attempt: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attempt", b"attempt", "create_time", b"create_time", "delivery_id", b"delivery_id", "organization_id", b"organization_id", "reservation_id", b"reservation_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___OpenReservation: _TypeAlias = OpenReservation  # noqa: Y015
 
 @_typing.final
 class KillSwitch(_message.Message):
@@ -324,3 +780,76 @@ class UpdateSendPolicyRequest(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__reply_grace_seconds) -> _WhichOneofReturnType__reply_grace_seconds | None: ...
 
 Global___UpdateSendPolicyRequest: _TypeAlias = UpdateSendPolicyRequest  # noqa: Y015
+
+@_typing.final
+class Terms(_message.Message):
+    """What an owner must accept before anything is said by itself or to many."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_VERSION_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ACCEPTED_VERSION_FIELD_NUMBER: _builtins.int
+    ACCEPTED_BY_FIELD_NUMBER: _builtins.int
+    ACCEPT_TIME_FIELD_NUMBER: _builtins.int
+    terms_version: _builtins.str
+    """Such as "2026-11"."""
+    text: _builtins.str
+    """In the organization's language, as Markdown."""
+    accepted_version: _builtins.str
+    """The version accepted; empty while none is."""
+    @_builtins.property
+    def accepted_by(self) -> _options_pb2.Actor: ...
+    @_builtins.property
+    def accept_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        terms_version: _builtins.str = ...,
+        text: _builtins.str = ...,
+        accepted_version: _builtins.str = ...,
+        accepted_by: _options_pb2.Actor | None = ...,
+        accept_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "accepted_by", b"accepted_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accept_time", b"accept_time", "accepted_by", b"accepted_by", "accepted_version", b"accepted_version", "terms_version", b"terms_version", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Terms: _TypeAlias = Terms  # noqa: Y015
+
+@_typing.final
+class GetTermsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetTermsRequest: _TypeAlias = GetTermsRequest  # noqa: Y015
+
+@_typing.final
+class AcceptTermsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TERMS_VERSION_FIELD_NUMBER: _builtins.int
+    terms_version: _builtins.str
+    """The version that was read; another one now is TERMS_CHANGED."""
+    def __init__(
+        self,
+        *,
+        terms_version: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["terms_version", b"terms_version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptTermsRequest: _TypeAlias = AcceptTermsRequest  # noqa: Y015

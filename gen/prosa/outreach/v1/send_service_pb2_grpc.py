@@ -26,7 +26,8 @@ if _version_not_supported:
 
 
 class SendServiceStub:
-    """The one place that may say yes to a message.
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
     """
 
     def __init__(self, channel):
@@ -35,6 +36,26 @@ class SendServiceStub:
         Args:
             channel: A grpc.Channel.
         """
+        self.BatchReserveSends = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/BatchReserveSends',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsResponse.FromString,
+                _registered_method=True)
+        self.ReserveSend = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/ReserveSend',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ReserveSendRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendDecision.FromString,
+                _registered_method=True)
+        self.BatchSettleReservations = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/BatchSettleReservations',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsResponse.FromString,
+                _registered_method=True)
+        self.ListOpenReservations = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/ListOpenReservations',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsResponse.FromString,
+                _registered_method=True)
         self.EngageKillSwitch = channel.unary_unary(
                 '/prosa.outreach.v1.SendService/EngageKillSwitch',
                 request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.EngageKillSwitchRequest.SerializeToString,
@@ -60,11 +81,54 @@ class SendServiceStub:
                 request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.UpdateSendPolicyRequest.SerializeToString,
                 response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendPolicy.FromString,
                 _registered_method=True)
+        self.GetTerms = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/GetTerms',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.GetTermsRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.FromString,
+                _registered_method=True)
+        self.AcceptTerms = channel.unary_unary(
+                '/prosa.outreach.v1.SendService/AcceptTerms',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.AcceptTermsRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.FromString,
+                _registered_method=True)
 
 
 class SendServiceServicer:
-    """The one place that may say yes to a message.
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
     """
+
+    def BatchReserveSends(self, request, context):
+        """Decides about messages that are about to be sent, in the order of the request, and reserves what they use of their
+        limits. Idempotent on delivery and attempt: asked again, it answers the reservation that stands, or decides anew
+        where none does; one that was used is FAILED_PRECONDITION RESERVATION_USED. A reservation is begun within
+        start_within_ms or asked for again; it is kept until it is settled. An RPC error means that nothing may be sent.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReserveSend(self, request, context):
+        """The same for one message of the caller's organization.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def BatchSettleReservations(self, request, context):
+        """Says what became of reservations, in the order of the request: used, or given back because nothing left.
+        Idempotent; a delivery without an open reservation is answered OK.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListOpenReservations(self, request, context):
+        """Lists reservations that are older than a minute and not settled: conversation looks each up and settles it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
 
     def EngageKillSwitch(self, request, context):
         """Stops everything that is sent: when it answers, no request to a provider begins any more, in the organization or,
@@ -105,9 +169,45 @@ class SendServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetTerms(self, request, context):
+        """Answers the terms for automation between own numbers and for outreach, and whether an owner accepted them.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AcceptTerms(self, request, context):
+        """Accepts the terms as they are now, in the owner's name; until then nothing MARKETING is sent, and nothing between own
+        numbers.
+        Errors: FAILED_PRECONDITION TERMS_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_SendServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
+            'BatchReserveSends': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchReserveSends,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsResponse.SerializeToString,
+            ),
+            'ReserveSend': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReserveSend,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ReserveSendRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendDecision.SerializeToString,
+            ),
+            'BatchSettleReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.BatchSettleReservations,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsResponse.SerializeToString,
+            ),
+            'ListOpenReservations': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListOpenReservations,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsResponse.SerializeToString,
+            ),
             'EngageKillSwitch': grpc.unary_unary_rpc_method_handler(
                     servicer.EngageKillSwitch,
                     request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.EngageKillSwitchRequest.FromString,
@@ -133,6 +233,16 @@ def add_SendServiceServicer_to_server(servicer, server):
                     request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.UpdateSendPolicyRequest.FromString,
                     response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendPolicy.SerializeToString,
             ),
+            'GetTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetTerms,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.GetTermsRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.SerializeToString,
+            ),
+            'AcceptTerms': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptTerms,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.AcceptTermsRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.SerializeToString,
+            ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
             'prosa.outreach.v1.SendService', rpc_method_handlers)
@@ -142,8 +252,117 @@ def add_SendServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class SendService:
-    """The one place that may say yes to a message.
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
     """
+
+    @staticmethod
+    def BatchReserveSends(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/BatchReserveSends',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchReserveSendsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReserveSend(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/ReserveSend',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.ReserveSendRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendDecision.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def BatchSettleReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/BatchSettleReservations',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.BatchSettleReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListOpenReservations(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/ListOpenReservations',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.ListOpenReservationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
 
     @staticmethod
     def EngageKillSwitch(request,
@@ -270,6 +489,60 @@ class SendService:
             '/prosa.outreach.v1.SendService/UpdateSendPolicy',
             prosa_dot_outreach_dot_v1_dot_send__service__pb2.UpdateSendPolicyRequest.SerializeToString,
             prosa_dot_outreach_dot_v1_dot_send__service__pb2.SendPolicy.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/GetTerms',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.GetTermsRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptTerms(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.SendService/AcceptTerms',
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.AcceptTermsRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_send__service__pb2.Terms.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,12 +27,28 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class SendServiceStub:
-    """The one place that may say yes to a message."""
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
+    """
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> SendServiceAsyncStub: ...
+    BatchReserveSends: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.BatchReserveSendsRequest, _send_service_pb2.BatchReserveSendsResponse]
+    """Decides about messages that are about to be sent, in the order of the request, and reserves what they use of their
+    limits. Idempotent on delivery and attempt: asked again, it answers the reservation that stands, or decides anew
+    where none does; one that was used is FAILED_PRECONDITION RESERVATION_USED. A reservation is begun within
+    start_within_ms or asked for again; it is kept until it is settled. An RPC error means that nothing may be sent.
+    """
+    ReserveSend: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.ReserveSendRequest, _send_service_pb2.SendDecision]
+    """The same for one message of the caller's organization."""
+    BatchSettleReservations: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.BatchSettleReservationsRequest, _send_service_pb2.BatchSettleReservationsResponse]
+    """Says what became of reservations, in the order of the request: used, or given back because nothing left.
+    Idempotent; a delivery without an open reservation is answered OK.
+    """
+    ListOpenReservations: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.ListOpenReservationsRequest, _send_service_pb2.ListOpenReservationsResponse]
+    """Lists reservations that are older than a minute and not settled: conversation looks each up and settles it."""
     EngageKillSwitch: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.EngageKillSwitchRequest, _send_service_pb2.KillSwitch]
     """Stops everything that is sent: when it answers, no request to a provider begins any more, in the organization or,
     for the command line, everywhere. It outlives restarts. On already, it is answered as it is.
@@ -50,12 +66,35 @@ class SendServiceStub:
     """Changes it; what the request does not name stays. The next message obeys it, within 2 s.
     Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, QUIET_HOURS_INVALID; ABORTED ETAG_STALE.
     """
+    GetTerms: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.GetTermsRequest, _send_service_pb2.Terms]
+    """Answers the terms for automation between own numbers and for outreach, and whether an owner accepted them."""
+    AcceptTerms: _grpc.UnaryUnaryMultiCallable[_send_service_pb2.AcceptTermsRequest, _send_service_pb2.Terms]
+    """Accepts the terms as they are now, in the owner's name; until then nothing MARKETING is sent, and nothing between own
+    numbers.
+    Errors: FAILED_PRECONDITION TERMS_CHANGED.
+    """
 
 @_typing.type_check_only
 class SendServiceAsyncStub(SendServiceStub):
-    """The one place that may say yes to a message."""
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
+    """
 
     def __init__(self, channel: _aio.Channel) -> None: ...
+    BatchReserveSends: _aio.UnaryUnaryMultiCallable[_send_service_pb2.BatchReserveSendsRequest, _send_service_pb2.BatchReserveSendsResponse]  # type: ignore[assignment]
+    """Decides about messages that are about to be sent, in the order of the request, and reserves what they use of their
+    limits. Idempotent on delivery and attempt: asked again, it answers the reservation that stands, or decides anew
+    where none does; one that was used is FAILED_PRECONDITION RESERVATION_USED. A reservation is begun within
+    start_within_ms or asked for again; it is kept until it is settled. An RPC error means that nothing may be sent.
+    """
+    ReserveSend: _aio.UnaryUnaryMultiCallable[_send_service_pb2.ReserveSendRequest, _send_service_pb2.SendDecision]  # type: ignore[assignment]
+    """The same for one message of the caller's organization."""
+    BatchSettleReservations: _aio.UnaryUnaryMultiCallable[_send_service_pb2.BatchSettleReservationsRequest, _send_service_pb2.BatchSettleReservationsResponse]  # type: ignore[assignment]
+    """Says what became of reservations, in the order of the request: used, or given back because nothing left.
+    Idempotent; a delivery without an open reservation is answered OK.
+    """
+    ListOpenReservations: _aio.UnaryUnaryMultiCallable[_send_service_pb2.ListOpenReservationsRequest, _send_service_pb2.ListOpenReservationsResponse]  # type: ignore[assignment]
+    """Lists reservations that are older than a minute and not settled: conversation looks each up and settles it."""
     EngageKillSwitch: _aio.UnaryUnaryMultiCallable[_send_service_pb2.EngageKillSwitchRequest, _send_service_pb2.KillSwitch]  # type: ignore[assignment]
     """Stops everything that is sent: when it answers, no request to a provider begins any more, in the organization or,
     for the command line, everywhere. It outlives restarts. On already, it is answered as it is.
@@ -73,9 +112,56 @@ class SendServiceAsyncStub(SendServiceStub):
     """Changes it; what the request does not name stays. The next message obeys it, within 2 s.
     Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, QUIET_HOURS_INVALID; ABORTED ETAG_STALE.
     """
+    GetTerms: _aio.UnaryUnaryMultiCallable[_send_service_pb2.GetTermsRequest, _send_service_pb2.Terms]  # type: ignore[assignment]
+    """Answers the terms for automation between own numbers and for outreach, and whether an owner accepted them."""
+    AcceptTerms: _aio.UnaryUnaryMultiCallable[_send_service_pb2.AcceptTermsRequest, _send_service_pb2.Terms]  # type: ignore[assignment]
+    """Accepts the terms as they are now, in the owner's name; until then nothing MARKETING is sent, and nothing between own
+    numbers.
+    Errors: FAILED_PRECONDITION TERMS_CHANGED.
+    """
 
 class SendServiceServicer(metaclass=_abc_1.ABCMeta):
-    """The one place that may say yes to a message."""
+    """The one place that may say yes to a message: kill switches, suppressions, windows, quiet hours and limits, asked
+    immediately before each is sent.
+    """
+
+    @_abc_1.abstractmethod
+    def BatchReserveSends(
+        self,
+        request: _send_service_pb2.BatchReserveSendsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.BatchReserveSendsResponse, _abc.Awaitable[_send_service_pb2.BatchReserveSendsResponse]]:
+        """Decides about messages that are about to be sent, in the order of the request, and reserves what they use of their
+        limits. Idempotent on delivery and attempt: asked again, it answers the reservation that stands, or decides anew
+        where none does; one that was used is FAILED_PRECONDITION RESERVATION_USED. A reservation is begun within
+        start_within_ms or asked for again; it is kept until it is settled. An RPC error means that nothing may be sent.
+        """
+
+    @_abc_1.abstractmethod
+    def ReserveSend(
+        self,
+        request: _send_service_pb2.ReserveSendRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.SendDecision, _abc.Awaitable[_send_service_pb2.SendDecision]]:
+        """The same for one message of the caller's organization."""
+
+    @_abc_1.abstractmethod
+    def BatchSettleReservations(
+        self,
+        request: _send_service_pb2.BatchSettleReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.BatchSettleReservationsResponse, _abc.Awaitable[_send_service_pb2.BatchSettleReservationsResponse]]:
+        """Says what became of reservations, in the order of the request: used, or given back because nothing left.
+        Idempotent; a delivery without an open reservation is answered OK.
+        """
+
+    @_abc_1.abstractmethod
+    def ListOpenReservations(
+        self,
+        request: _send_service_pb2.ListOpenReservationsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.ListOpenReservationsResponse, _abc.Awaitable[_send_service_pb2.ListOpenReservationsResponse]]:
+        """Lists reservations that are older than a minute and not settled: conversation looks each up and settles it."""
 
     @_abc_1.abstractmethod
     def EngageKillSwitch(
@@ -122,6 +208,25 @@ class SendServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_send_service_pb2.SendPolicy, _abc.Awaitable[_send_service_pb2.SendPolicy]]:
         """Changes it; what the request does not name stays. The next message obeys it, within 2 s.
         Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, QUIET_HOURS_INVALID; ABORTED ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def GetTerms(
+        self,
+        request: _send_service_pb2.GetTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.Terms, _abc.Awaitable[_send_service_pb2.Terms]]:
+        """Answers the terms for automation between own numbers and for outreach, and whether an owner accepted them."""
+
+    @_abc_1.abstractmethod
+    def AcceptTerms(
+        self,
+        request: _send_service_pb2.AcceptTermsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_send_service_pb2.Terms, _abc.Awaitable[_send_service_pb2.Terms]]:
+        """Accepts the terms as they are now, in the owner's name; until then nothing MARKETING is sent, and nothing between own
+        numbers.
+        Errors: FAILED_PRECONDITION TERMS_CHANGED.
         """
 
 def add_SendServiceServicer_to_server(servicer: SendServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
