@@ -37,6 +37,7 @@ NOUNS = {
     "events": "cli.events:app",
     "feed": "cli.feed:app",
     "sql": "cli.readings:app",
+    "n8n": "cli.n8n:app",
     "smoke": "cli.smoke.command:app",
 }
 
