@@ -97,6 +97,8 @@ def make_app(receiver: Receiver, now: Any) -> web.Application:
         fault = receiver.next_fault(body)
         verified = receiver.verifies(headers, raw, now())
         response = _answer(receiver, request.match_info["path"], verified=verified, fault=fault)
+        if fault is None and request.method != "POST":
+            response = web.json_response({"code": 404, "message": "This webhook takes POST alone."}, status=404)
         post = Received(
             headers.get("webhook-id", ""),
             _type_of(body),
@@ -125,7 +127,7 @@ def make_app(receiver: Receiver, now: Any) -> web.Application:
         return web.json_response([asdict(post) for post in receiver.received])
 
     app = web.Application(client_max_size=BODY_BYTES_MAX)
-    app.router.add_post("/webhook/{path:.*}", take)
+    app.router.add_route("*", "/webhook/{path:.*}", take)
     app.router.add_post("/_sandbox/faults", add_fault)
     app.router.add_get("/_sandbox/received", show)
     return app

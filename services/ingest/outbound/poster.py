@@ -25,13 +25,18 @@ from chassis.queues.queue import Queue
 from chassis.queues.worker import Fence, Handler
 from chassis.transcoding.fields import write_timestamp
 from chassis.transcoding.plans import FACT_MEMBER, Plans
+from prosa.ingest.v1 import events_pb2
 from services.ingest.feed import store as feed_store
 from services.ingest.limits import OUTBOUND_ANSWER_BYTES_MAX, OUTBOUND_AT_ONCE, OUTBOUND_RUN_MAX, OUTBOUND_SECONDS
 from services.ingest.outbound import messages, rules, store
+from services.ingest.outbound.health import fares
 from services.ingest.outbound.rules import Blocker, Post, Result, Seen
 from services.ingest.outbound.store import Endpoint
 
 SECRET_COLUMN = "outbound_secrets.secret"  # noqa: S105 - the name of a column
+
+CHANGED = events_pb2.OutboundEndpointChanged.DESCRIPTOR.full_name
+"""Wakes every endpoint: a fact that was appended while one was being made did not see it, and comes before this one."""
 
 logger = structlog.get_logger(__name__)
 
@@ -65,7 +70,7 @@ class EndpointWaker:
         told = [
             Place(endpoint_id, organization_id, str(endpoint_id), max(now, resume_time or now))
             for organization_id, endpoint_id, wanted, resume_time in await store.hold_told(tx, list(types))
-            if not wanted or types[organization_id].intersection(wanted)
+            if not wanted or types[organization_id].intersection((*wanted, CHANGED))
         ]
         if told:
             # One that waits for a retry goes before it.
@@ -236,7 +241,7 @@ class Poster(Handler[Run]):
         if run.results:
             await store.keep_results(tx, endpoint, run.results, [self._ids.new() for _ in run.results], now)
         if run.endpoint is not None:
-            endpoint = _fares(replace(endpoint, position=max(endpoint.position, run.reached)), run, now)
+            endpoint = fares(replace(endpoint, position=max(endpoint.position, run.reached)), run.seen, now)
             await store.update(tx, endpoint)
         if not endpoint.enabled:
             logger.warning("outbound_endpoint_disabled", reason=endpoint.disabled_reason, endpoint_id=str(endpoint.id))
@@ -254,27 +259,3 @@ class Poster(Handler[Run]):
         page = await feed_store.read_after(tx, endpoint.organization_id, endpoint.position, endpoint.types, 1)
         moment = now if page.facts or page.more else await store.next_retry(tx, endpoint)
         return None if moment is None else max(moment, endpoint.resume_time or moment)
-
-
-def _fares(endpoint: Endpoint, run: Run, now: datetime) -> Endpoint:
-    """The endpoint after a run: how it fares, until when it is left alone, whether it stays enabled."""
-    failed = [seen for seen in run.seen if not seen.taken]
-    if len(failed) < len(run.seen):
-        endpoint = replace(endpoint, failure_count=0, failing_since=None, last_success_time=now)
-    elif failed:
-        endpoint = replace(endpoint, failure_count=endpoint.failure_count + len(failed))
-        endpoint = replace(endpoint, failing_since=endpoint.failing_since or now)
-    if failed:
-        endpoint = replace(endpoint, last_failure_time=now, last_failure_explanation=failed[-1].explanation)
-    waits = [seen.retry_after for seen in failed if seen.retry_after is not None]
-    if endpoint.failure_count >= rules.FAILURES_BEFORE_PROBE:
-        waits.append(rules.PROBE_EVERY)
-    endpoint = replace(endpoint, resume_time=now + max(waits) if waits else None)
-    reason = ""
-    if any(seen.status == 410 for seen in failed):
-        reason = rules.GONE
-    elif endpoint.failing_since is not None and now - endpoint.failing_since >= rules.FAILING_MAX:
-        reason = rules.FAILING
-    if reason:
-        endpoint = replace(endpoint, enabled=False, disabled_reason=reason, version=endpoint.version + 1)
-    return endpoint

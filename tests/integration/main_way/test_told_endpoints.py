@@ -111,10 +111,11 @@ async def test_what_a_customer_writes_is_posted_signed_and_taken_once_after_a_fa
     assert made["secret"] not in json.dumps([shown, listed])
 
 
-async def test_a_redirect_is_not_followed(harness: Harness, n8n: tuple[Receiver, str]) -> None:
+@pytest.mark.parametrize("status", [302, 307])
+async def test_a_redirect_is_not_followed(harness: Harness, n8n: tuple[Receiver, str], status: int) -> None:
     receiver, url = n8n
     receiver.paths.add("elsewhere")
-    receiver.faults.append(Fault(status=302, location=url.replace("prosa", "elsewhere")))
+    receiver.faults.append(Fault(status=status, location=url.replace("prosa", "elsewhere")))
     made = await create_endpoint(harness.world, harness.organization_id, url, MESSAGE_RECEIVED)
     receiver.secret = made.secret
     await say(harness, WHATSAPP, "oi")
