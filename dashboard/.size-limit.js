@@ -23,5 +23,6 @@ export default [
     limit: "150 kB",
     gzip: true,
   },
+  { name: "charts", path: `${BUILT}assets/day-bars-*.js`, limit: "120 kB", gzip: true },
   { name: "all of it", path: `${BUILT}assets/*.js`, limit: "600 kB", gzip: true },
 ];

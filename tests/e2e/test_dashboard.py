@@ -66,6 +66,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
+            await _figures_are_those_of_the_api(person, session, content)
             await person.page.get_by_role("link", name="Conversas").click()
             await _an_owner_of_two_goes_to_the_other(person, suite, owner)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
@@ -226,6 +227,32 @@ async def _somebody_is_invited_and_comes(person: Visitor, invited: Visitor) -> N
     await person.looks_right("team")
     person.nothing_broke()
     invited.nothing_broke()
+
+
+async def _figures_are_those_of_the_api(
+    person: Visitor, session: aiohttp.ClientSession, content: dict[str, Any]
+) -> None:
+    """Seven days and a week of hours; what has just been written is counted in both."""
+    page = person.page
+    await page.get_by_role("link", name="Métricas").click()
+    await expect(page.locator("[data-day]")).to_have_count(7)
+    await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
+    await expect(page.locator(".recharts-bar-rectangle").first).to_be_visible()
+    headers = {"X-Api-Key": content["api_key"]}
+    shown = (
+        "Array.from(document.querySelectorAll('[data-cell]')).reduce((sum, cell) => sum + Number(cell.dataset.cell), 0)"
+    )
+    async with asyncio.timeout(WAIT_MS / 1000):
+        while True:
+            async with session.get(f"{content['url']}/api/v1/metrics/hour-heatmap", headers=headers) as answer:
+                counted = sum(cell["count"] for cell in (await answer.json())["cells"])
+            # Asked for on both sides of a message they differ for a moment.
+            if counted > 0 and await page.evaluate(shown) == counted:
+                break
+            await page.reload()
+            await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
+    await person.looks_right("metrics")
+    person.nothing_broke()
 
 
 async def _counts_what_it_shows(stage: Locator) -> None:

@@ -79,6 +79,12 @@ const contact = createRoute({
   component: lazyRouteComponent(() => import("../pages/contacts/contact.tsx"), "ContactRegion"),
 });
 
+const metrics = createRoute({
+  getParentRoute: () => shell,
+  path: "/metrics",
+  component: lazyRouteComponent(() => import("../pages/metrics/page.tsx"), "MetricsPage"),
+});
+
 const team = createRoute({
   getParentRoute: () => shell,
   path: "/team",
@@ -118,6 +124,7 @@ export const router = createRouter({
       conversations.addChildren([conversation]),
       contacts.addChildren([contact]),
       board,
+      metrics,
       team,
       secondFactor,
     ]),

@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { Contact, KanbanSquare, LogOut, MessagesSquare, Users } from "lucide-react";
+import { ChartColumn, Contact, KanbanSquare, LogOut, MessagesSquare, Users } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
@@ -19,6 +19,7 @@ const PLACES = [
   { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
   { to: "/board", label: "nav.board", Icon: KanbanSquare },
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
+  { to: "/metrics", label: "nav.metrics", Icon: ChartColumn },
   { to: "/team", label: "nav.team", Icon: Users },
 ] as const;
 
