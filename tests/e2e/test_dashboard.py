@@ -64,6 +64,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _contacts_are_found_by_phone(person)
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
+                await _all_sending_is_stopped_and_goes_on(person, other)
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
             await _figures_are_those_of_the_api(person, session, content)
@@ -252,6 +253,25 @@ async def _figures_are_those_of_the_api(
             await page.reload()
             await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
     await person.looks_right("metrics")
+
+
+async def _all_sending_is_stopped_and_goes_on(person: Visitor, other: Visitor) -> None:
+    """Not by a slip: a reason and a word are asked for. Everybody sees it."""
+    page = person.page
+    await page.get_by_role("button", name="Parar envios").click()
+    await page.get_by_label("Por quê?").fill("Campanha errada")
+    stop = page.get_by_role("button", name="Parar tudo agora")
+    await expect(stop).to_be_disabled()
+    await page.get_by_label("para confirmar").fill("parar")
+    await person.looks_right("kill switch")
+    await stop.click()
+    await expect(page.locator("[data-kill=on]")).to_be_visible()
+    await expect(other.page.locator("[data-kill=on]")).to_be_visible()
+    await page.locator("[data-kill=on]").click()
+    await expect(page.get_by_role("dialog")).to_contain_text("Campanha errada")
+    await page.get_by_role("button", name="Liberar os envios").click()
+    await expect(page.locator("[data-kill=off]")).to_be_visible()
+    await expect(other.page.locator("[data-kill=off]")).to_be_visible()
     person.nothing_broke()
 
 

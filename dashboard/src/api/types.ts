@@ -20,6 +20,7 @@ export type ContactIdentity = Whole<Schemas["identity.ContactIdentity"]>;
 export type Conversation = Whole<Schemas["conversation.Conversation"]>;
 export type MessagesPerDay = Whole<Schemas["conversation.MessagesPerDay"]>;
 export type HourHeatmap = Whole<Schemas["conversation.HourHeatmap"]>;
+export type KillSwitch = Whole<Schemas["outreach.KillSwitch"]>;
 export type ConversationState = Conversation["state"];
 export type Message = Whole<Schemas["conversation.Message"]>;
 export type Reaction = Whole<Schemas["conversation.Reaction"]>;

@@ -1,13 +1,21 @@
 import { useEffect } from "react";
 import { type Fact, follow } from "../api/live.ts";
 import { queryClient } from "../api/query.ts";
+import { applyKillSwitchFact } from "./kill-switch-facts.ts";
 import { applyBoardFact } from "../pages/board/facts.ts";
 import { applyContactFact } from "../pages/contacts/facts.ts";
 import { applyMetricFact } from "../pages/metrics/facts.ts";
 import { applyTeamFact } from "../pages/team/facts.ts";
 import { applyConversationFact } from "../pages/conversations/facts.ts";
 
-const APPLIED_BY = [applyMetricFact, applyConversationFact, applyContactFact, applyBoardFact, applyTeamFact];
+const APPLIED_BY = [
+  applyMetricFact,
+  applyConversationFact,
+  applyContactFact,
+  applyBoardFact,
+  applyTeamFact,
+  applyKillSwitchFact,
+];
 
 function onFact(fact: Fact): void {
   APPLIED_BY.some((apply) => apply(queryClient, fact));

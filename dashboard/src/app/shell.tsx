@@ -12,7 +12,10 @@ import { OrganizationSwitch } from "./organization-switch.tsx";
 import { Preferences } from "./preferences.tsx";
 import { signOut } from "./sign-out.ts";
 
-/** Needed seldom: its window comes when the page is there. */
+/** Windows that are seldom needed come when the page is there. */
+const KillSwitchButton = lazy(() =>
+  import("./kill-switch.tsx").then((module) => ({ default: module.KillSwitchButton })),
+);
 const StepUp = lazy(() => import("./step-up.tsx").then((module) => ({ default: module.StepUp })));
 
 const PLACES = [
@@ -70,7 +73,12 @@ function Inside() {
         <header className="flex items-center gap-3 border-b border-line bg-card px-4 py-2">
           {session ? <OrganizationSwitch session={session} /> : null}
           <LiveMark />
-          <Button look="bare" className="ml-auto" onClick={() => void signOut()}>
+          <div className="ml-auto">
+            <Suspense>
+              <KillSwitchButton />
+            </Suspense>
+          </div>
+          <Button look="bare" onClick={() => void signOut()}>
             <LogOut aria-hidden="true" className="size-4" />
             {text("action.signOut")}
           </Button>
