@@ -7,7 +7,6 @@ one process: there is one path. A background job that fails stops the process, t
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import socket
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
@@ -19,9 +18,8 @@ import structlog
 from aiohttp import web
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha import reflection
-from nats.errors import Error as NatsError
 
-from chassis import auth, outbox, rpc, sockets, streams, telemetry
+from chassis import auth, outbox, rpc, sockets, telemetry
 from chassis.addresses import AllowedHosts
 from chassis.clock import Clock, SystemClock
 from chassis.config import Settings, address_taken
@@ -30,10 +28,11 @@ from chassis.crypto import Vault
 from chassis.db import Database
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids, Uuid7Ids
-from chassis.inner import NotReady, Readiness, start_inner_listener
+from chassis.inner import Readiness, start_inner_listener
 from chassis.interceptors import ServerInterceptor
 from chassis.keys import Fingerprints
 from chassis.leases import Leases
+from chassis.nats_connection import NatsConnection
 from chassis.outbox import Outbox
 from chassis.outgoing import Outgoing
 from chassis.queues.items import Attempts
@@ -51,12 +50,6 @@ from prosa.identity.v1 import access_service_pb2, access_service_pb2_grpc
 
 REVOCATION_SECONDS = 20.0
 CANCEL_AGAIN_SECONDS = 1.0
-NATS_RECONNECT_SECONDS = 0.5
-NATS_PING_SECONDS = 3
-NATS_CONNECT_SECONDS = 3
-NATS_REFUSES = "authorization violation"
-NATS_AWAITED_SECONDS = 5.0
-"""How long a start waits for NATS to answer or to refuse; everything but facts on their way goes on without it."""
 
 Stub = TypeVar("Stub")
 Job = Callable[[], Awaitable[None]]
@@ -82,11 +75,8 @@ class Host:
         self.readiness = Readiness()
         self.revocations = auth.Revocations(self.clock)
         self.verifier = auth.TokenVerifier(auth.load_public_keys(settings.keys_dir), self.clock)
-        self.nats = streams.Client()
-        self._nats_called = False
-        self._nats_answered = asyncio.Event()
-        self._nats_said = ""
-        """What went wrong last; empty while it is connected."""
+        self._nats = NatsConnection(settings.nats_url.get_secret_value())
+        self.nats = self._nats.client
         self.grpc_address = settings.grpc_address
         self.metrics_port = 0
         self.http_port = 0
@@ -119,11 +109,9 @@ class Host:
         if self._failed is not None or self._stopping:
             raise RuntimeError("A host is started once, and not after it was stopped. Make another one.")
         self._failed = asyncio.get_running_loop().create_future()
-        self.readiness.add("nats", self._check_nats, needed=False)
-        self._spawn("nats", self._keep_nats)
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(NATS_AWAITED_SECONDS):
-                await self._nats_answered.wait()
+        self.readiness.add("nats", self._nats.check, needed=False)
+        self._spawn("nats", self._nats.keep)
+        await self._nats.wait_for_answer()
         self._interceptor = ServerInterceptor(self.verifier, self.revocations, self.metrics)
         self._server = grpc.aio.server(
             interceptors=[self._interceptor],
@@ -200,7 +188,7 @@ class Host:
             await channel.close()
         for database in self._databases.values():
             await database.close()
-        await self._close_nats()
+        await self._nats.close()
         # The inner listener goes last: it says "not ready" until the end.
         if self._inner is not None:
             await self._inner.cleanup()
@@ -214,16 +202,6 @@ class Host:
             for task in running:
                 task.cancel()
             _, running = await asyncio.wait(running, timeout=CANCEL_AGAIN_SECONDS)
-
-    async def _close_nats(self) -> None:
-        if not self._nats_called:
-            return
-        try:
-            async with asyncio.timeout(NATS_CONNECT_SECONDS):
-                await self.nats.close()
-        except (NatsError, OSError, TimeoutError, RuntimeError) as error:
-            # A connection that broke a moment ago refuses the client's last words: uvloop with a RuntimeError.
-            logger.info("nats_not_closed", error=repr(error))
 
     def database(self, service: str) -> Database:
         """The service's pool, one per process."""
@@ -314,41 +292,6 @@ class Host:
                 self._failed.set_result(error)
 
         self._tasks.append(asyncio.create_task(guarded(), name=name))
-
-    async def _keep_nats(self) -> None:
-        """Connects for as long as that takes; from then on the client reconnects by itself."""
-
-        async def on_error(error: Exception) -> None:
-            self._nats_said = str(error)
-            if self._nats_answered.is_set():
-                logger.info("nats_error", error=repr(error))
-            else:
-                logger.warning("nats_away_at_start", error=repr(error))
-                self._nats_answered.set()
-
-        self._nats_called = True
-        await self.nats.connect(
-            self.settings.nats_url.get_secret_value(),
-            max_reconnect_attempts=-1,
-            reconnect_time_wait=NATS_RECONNECT_SECONDS,  # part of a second will do too
-            connect_timeout=NATS_CONNECT_SECONDS,
-            ping_interval=NATS_PING_SECONDS,
-            max_outstanding_pings=2,
-            error_cb=on_error,
-        )
-        self._nats_answered.set()
-        await asyncio.Event().wait()
-
-    async def _check_nats(self) -> None:
-        waiting = "Webhooks are stored; facts wait in PostgreSQL until then."
-        if self.nats.is_connected:
-            self._nats_said = ""
-            if not self.nats.has_jetstream:
-                raise NotReady(f"NATS has JetStream off. Turn it on in the server's configuration. {waiting}")
-        elif NATS_REFUSES in self._nats_said.lower():
-            raise NotReady(f"NATS refuses the user or password of PROSA_NATS_URL. Correct it and start anew. {waiting}")
-        else:
-            raise NotReady("NATS does not answer. Webhooks are stored; facts wait in PostgreSQL until it is back.")
 
 
 class Process:
