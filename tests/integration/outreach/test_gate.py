@@ -300,7 +300,7 @@ async def test_a_redis_that_is_away_lets_nothing_pass(sender: Sender, servers: E
 
 
 async def test_asked_twice_it_is_one_reservation_and_used_it_is_none_any_more(sender: Sender) -> None:
-    await sender.policy(number_hour_limit=2)
+    await sender.policy(number_hour_limit=1)
     message = sender.message()
     answers = await asyncio.gather(*(sender.ask(message, message) for _ in range(WORKERS)))
     decisions = [result.decision for results in answers for result in results]
@@ -312,6 +312,7 @@ async def test_asked_twice_it_is_one_reservation_and_used_it_is_none_any_more(se
     assert again.error.code == grpc.StatusCode.FAILED_PRECONDITION.value[0]
     assert "RESERVATION_USED" in str(again.error)
     # Twenty questions used one unit.
+    await sender.policy(number_hour_limit=2)
     assert (await sender.reserve(sender.message())).outcome == ALLOWED
     assert (await sender.reserve(sender.message())).outcome == LATER
 
