@@ -117,10 +117,10 @@ class Harness:
         async with self.session.get(self.url + path, params=query, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 
-    async def send(self, path: str, body: Mapping[str, Any]) -> tuple[int, dict[str, Any]]:
+    async def send(self, path: str, body: Mapping[str, Any], method: str = "POST") -> tuple[int, dict[str, Any]]:
         """Writes through the REST interface with the API key."""
         headers = {"X-Api-Key": self.api_key}
-        async with self.session.post(self.url + path, json=body, headers=headers) as response:
+        async with self.session.request(method, self.url + path, json=body, headers=headers) as response:
             return response.status, await response.json(content_type=None)
 
     async def count(self, table: str) -> int:

@@ -13,7 +13,7 @@ depends_on = None
 
 SERVICE = "conversation"
 
-# A row of now is added to by every batch: room in its page keeps its new versions there, for no index holds a count.
+# A row of now is added to by every batch: space in its page keeps its new versions there, for no index holds a count.
 TABLE = """
 create table conversation.message_rollups (
   organization_id uuid not null,

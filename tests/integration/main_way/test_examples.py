@@ -28,7 +28,7 @@ PASSWORD = "a-long-password-of-the-tests"
 @pytest.mark.case("O12")
 @pytest.mark.parametrize("item", [item for item in ALONE if item.scope], ids=lambda item: item.operation_id)
 async def test_an_example_succeeds_with_a_key(item: Operation, harness: Harness) -> None:
-    status, answer = await harness.send(item.binding.template, request_example(item))
+    status, answer = await harness.send(item.binding.template, request_example(item), item.binding.http_method)
     assert status == 200, answer
 
 
