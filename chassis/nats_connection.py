@@ -36,7 +36,9 @@ class NatsConnection:
         """Connects for as long as that takes; from then on the client reconnects by itself."""
 
         async def on_error(error: Exception) -> None:
-            self._said = str(error)
+            # What a refusal is followed by, such as a connection that ends, says less than the refusal.
+            if REFUSES not in self._said.lower():
+                self._said = str(error)
             if self._answered.is_set():
                 logger.info("nats_error", error=repr(error))
             else:

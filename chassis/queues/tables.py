@@ -22,28 +22,34 @@ def create_queue(service: str, name: str, *, timed: bool = False) -> str:
     return f"""
     create table {table} (
       sequence bigint generated always as identity primary key,
+      -- squawk-ignore prefer-bigint-over-smallint
       lane smallint not null,
       ordering_key text not null,
       item_id uuid not null,
       put_time timestamptz not null,
       organization_id uuid not null,
+      -- squawk-ignore prefer-bigint-over-int
       attempt_count int not null,
       next_attempt_time timestamptz,
       {due}
       constraint {name}_item unique (item_id)
     );
+    -- squawk-ignore require-concurrent-index-creation
     create index {name}_by_place {by_place};
+    -- squawk-ignore require-concurrent-index-creation
     create index {name}_held on {table} (ordering_key, {place}) where next_attempt_time is not null;
     create table {dead} (
       item_id uuid primary key,
       ordering_key text not null,
       put_time timestamptz not null,
       organization_id uuid not null,
+      -- squawk-ignore prefer-bigint-over-int
       attempt_count int not null,
       reason text not null,
       detail text not null,
       dead_time timestamptz not null
     );
+    -- squawk-ignore require-concurrent-index-creation
     create index {name}_dead_by_organization on {dead} (organization_id, item_id);
     alter table {table} owner to {owner(service)};
     alter table {dead} owner to {owner(service)};

@@ -180,7 +180,13 @@ def _errors(operation: Operation) -> dict[str, Any]:
     by_status: dict[int, list[str]] = {}
     general = [error for error, _ in GENERAL_ERRORS]
     if operation.anonymous:
-        general = [error for error in general if error.code not in ("UNAUTHENTICATED", "PERMISSION_DENIED")]
+        general = [
+            error
+            for error in general
+            # Who has no cookie yet must still not be signed in or out by another's page.
+            if (error.reason == "CSRF_INVALID" and (operation.binding.cookie_in or operation.binding.cookie_out))
+            or error.code not in ("UNAUTHENTICATED", "PERMISSION_DENIED")
+        ]
     if operation.binding.path_fields:
         # An id that a path cannot hold leads nowhere.
         general.append(DeclaredError("NOT_FOUND", "PATH_NOT_FOUND"))

@@ -133,6 +133,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ResolveContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "UpdateChannel": {"inbox_id": 13},
     "UpdateConnection": {"account_id": 4},
+    "UpdateOrganization": {"region": "BR", "time_zone": "America/Sao_Paulo"},
     "UpdateSendPolicy": {"number_day_limit": 300},
 }
 """Bodies by the RPC's name: those that have one are tried, so none of them may be a call that cannot succeed."""

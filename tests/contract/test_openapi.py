@@ -39,7 +39,7 @@ NEVER_ENDING = "GET /api/v1/stream"
 TAKES_ANYTHING = frozenset(
     {"POST /webhooks/chatwoot/{connection_key}", "POST /webhooks/evolution/{connection_key}"}
     | {"POST /webhooks/evolution/{connection_key}/{event}", "POST /api/chatwoot/webhook"}
-    | {"GET /api/chatwoot/webhook", "GET /health", "GET /healthz", "GET /readyz"}
+    | {"GET /api/chatwoot/webhook", "GET /health", "GET /healthz", "GET /readyz", "DELETE /api/v1/session"}
 )
 """No request to these breaks their own description: a body may be any JSON, or there is nothing to say at all."""
 CHECKS = [not_a_server_error, status_code_conformance, content_type_conformance, response_schema_conformance]

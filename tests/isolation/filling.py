@@ -49,7 +49,7 @@ from tests.world import AGENT, PATIENCE_SECONDS, Act, World, settings_for, start
 
 FILLED = "prosa_filled"
 PASSWORD = "um bom segredo de teste"
-TIME_ZONES = {"Aurora": "America/Manaus", "Belvedere": "America/Recife"}
+TIME_ZONES = {"Aurora": "America/Manaus", "Belvedere": "America/Recife", "Cedro": "America/Bahia"}
 """Figures are numbers, alike in both organizations but for the clock that they go by."""
 SHARED_PHONE = "+5511900007001"
 LATER = 1_000

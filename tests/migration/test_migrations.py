@@ -193,7 +193,8 @@ async def test_a_database_at_work_goes_one_down_and_up_again_and_keeps_every_row
         # As a process of the release before does, which counts failed sign-ins here.
         admin.execute("insert into identity.sign_in_failures values ('\\x5a', 1, now())")
     counts, first = row_counts(url), structure(url)
-    assert [name for name, found in counts.items() if not found] == []
+    # The switch for all organizations has a row once somebody has used it.
+    assert [name for name, found in counts.items() if not found and name != "outreach.global_kill"] == []
     assert [revision.service for revision in migrate.revisions(url) if not revision.up_to_date] == []
     lower = await asyncio.to_thread(migrate.migrate_down, url, 1)
     assert [revision.service for revision in lower if revision.up_to_date] == []
@@ -280,7 +281,9 @@ async def test_going_down_keeps_what_had_an_id_after_something_else(new_database
             )
     counts = row_counts(url)
     await asyncio.to_thread(migrate.migrate_down, url, len(known_versions("conversation")) - 8, ["conversation"])
-    assert row_counts(url) == counts
+    left = row_counts(url)
+    # Without what later revisions brought.
+    assert left == {name: found for name, found in counts.items() if name in left}
     with connect(url) as admin:
         for table, named in kept.items():
             found = rows(admin, f"select {named} as id from conversation.{table} where {named} like '%~1'")

@@ -81,7 +81,7 @@ const contact = createRoute({
 
 const metrics = createRoute({
   getParentRoute: () => shell,
-  path: "/metrics",
+  path: "/figures",
   component: lazyRouteComponent(() => import("../pages/metrics/page.tsx"), "MetricsPage"),
 });
 

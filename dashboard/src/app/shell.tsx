@@ -22,7 +22,7 @@ const PLACES = [
   { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
   { to: "/board", label: "nav.board", Icon: KanbanSquare },
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
-  { to: "/metrics", label: "nav.metrics", Icon: ChartColumn },
+  { to: "/figures", label: "nav.metrics", Icon: ChartColumn },
   { to: "/team", label: "nav.team", Icon: Users },
 ] as const;
 

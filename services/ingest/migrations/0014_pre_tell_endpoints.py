@@ -27,7 +27,7 @@ create table ingest.outbound_endpoints (
   -- Everything up to here was posted at least once, or passed over.
   position bigint not null,
   version bigint not null default 1,
-  failure_count int not null default 0,
+  failure_count bigint not null default 0,
   failing_since timestamptz,
   -- Nothing is posted before.
   resume_time timestamptz,
@@ -48,6 +48,7 @@ create table ingest.outbound_secrets (
   primary key (organization_id, id),
   foreign key (organization_id, outbound_endpoint_id) references ingest.outbound_endpoints (organization_id, id)
 );
+-- squawk-ignore require-concurrent-index-creation
 create index outbound_secrets_by_endpoint on ingest.outbound_secrets (organization_id, outbound_endpoint_id, id);
 
 create table ingest.outbound_deliveries (
@@ -59,20 +60,22 @@ create table ingest.outbound_deliveries (
   position bigint not null,
   ordering_key text not null,
   state text not null,
-  attempt_count int not null,
+  attempt_count bigint not null,
   retry_time timestamptz,
   hold_reason text not null,
   create_time timestamptz not null,
   settle_time timestamptz,
-  status_code int not null,
+  status_code bigint not null,
   explanation text not null,
   primary key (organization_id, id),
   foreign key (organization_id, outbound_endpoint_id) references ingest.outbound_endpoints (organization_id, id),
   constraint outbound_deliveries_event unique (organization_id, outbound_endpoint_id, event_id),
   constraint outbound_deliveries_state_known check (state in ('PENDING', 'SUCCEEDED', 'FAILED', 'CANCELLED'))
 );
+-- squawk-ignore require-concurrent-index-creation
 create index outbound_deliveries_by_endpoint on ingest.outbound_deliveries
   (organization_id, outbound_endpoint_id, id);
+-- squawk-ignore require-concurrent-index-creation
 create index outbound_deliveries_pending on ingest.outbound_deliveries
   (organization_id, outbound_endpoint_id, retry_time) where state = 'PENDING';
 """

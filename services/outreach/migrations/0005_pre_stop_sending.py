@@ -43,13 +43,13 @@ SEND_POLICIES = """
 create table outreach.send_policies (
   organization_id uuid primary key,
   quiet_hours jsonb not null,
-  reply_grace_seconds int not null,
-  number_hour_limit int not null,
-  number_day_limit int not null,
-  burst_limit int not null,
-  burst_seconds int not null,
-  number_gap_seconds int not null,
-  contact_gap_seconds int not null,
+  reply_grace_seconds bigint not null,
+  number_hour_limit bigint not null,
+  number_day_limit bigint not null,
+  burst_limit bigint not null,
+  burst_seconds bigint not null,
+  number_gap_seconds bigint not null,
+  contact_gap_seconds bigint not null,
   update_time timestamptz not null,
   version bigint not null
 );

@@ -20,13 +20,13 @@ RESERVATIONS = """
 create table outreach.reservations (
   organization_id uuid not null,
   delivery_id uuid not null,
-  attempt int not null,
+  attempt bigint not null,
   id uuid not null,
   epoch bigint not null,
   send_class text not null,
   channel_id uuid not null,
   recipient text not null,
-  release_count int not null,
+  release_count bigint not null,
   state text not null,
   create_time timestamptz not null,
   settle_time timestamptz,
@@ -34,8 +34,11 @@ create table outreach.reservations (
   constraint reservations_state_known check (state in ('OPEN', 'USED', 'RELEASED')),
   constraint reservations_recipient_length check (length(recipient) <= 300)
 );
+-- squawk-ignore require-concurrent-index-creation
 create index reservations_open on outreach.reservations (id) where state = 'OPEN';
+-- squawk-ignore require-concurrent-index-creation
 create index reservations_by_organization on outreach.reservations (organization_id, create_time);
+-- squawk-ignore require-concurrent-index-creation
 create index reservations_by_time on outreach.reservations using brin (create_time);
 """
 

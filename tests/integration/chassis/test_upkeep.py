@@ -33,7 +33,7 @@ KEPT_DAYS = {
     "ingest.webhook_events": 30,
     "ingest.feed": 7,
 }
-KEPT_MONTHS = {"identity.identity_resolutions": 3}
+KEPT_MONTHS = {"identity.identity_resolutions": 3, "identity.audit_entries": 6}
 KEPT_FOR_GOOD = {"conversation.messages", "identity.identity_resolution_problems"}
 
 Admin = psycopg.AsyncConnection[dict[str, Any]]

@@ -51,7 +51,7 @@ async def test_names_do_wherever_ids_do_whatever_their_case_and_the_only_one_nee
         assert revoked.document["revoke_time"]
     nobody = await operator.prosa("api-key", "revoke", "n8n")
     assert nobody.code == 1
-    assert "There is no API key yet" in nobody.err
+    assert "'n8n' is revoked already." in nobody.err
 
 
 @pytest.mark.case("O9")

@@ -38,7 +38,7 @@ async def test_an_owners_password_can_come_from_a_variable_and_is_not_printed(op
     assert made.code == 0
     assert "battery" not in made.out
     missing = await operator.prosa(*words, "--password-env", "OWNER")
-    assert missing.code == 1
+    assert missing.code == 2
     assert "OWNER is not set" in missing.err
 
 
@@ -135,7 +135,7 @@ async def test_a_mistyped_connection_and_channel_are_mended_and_keep_their_addre
     channel = (await operator.prosa(*created, "--inbox-id", "2", "--json")).document
 
     nothing = await operator.prosa("connection", "update", "main", *org)
-    assert nothing.code == 1
+    assert nothing.code == 2
     assert "PROSA_CHATWOOT_ACCESS_TOKEN" in nothing.err
     token = {"PROSA_CHATWOOT_ACCESS_TOKEN": "token-girado"}
     words = ("--account-id", str(ACCOUNT_ID), "--base-url", "https://chat.example.com", "--json")

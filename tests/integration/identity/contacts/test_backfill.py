@@ -94,7 +94,8 @@ async def state(world: World) -> dict[str, Any]:
         " where table_schema = 'identity' and table_type = 'BASE TABLE'"
     )
     prints = {}
-    for name in {table["name"] for table in tables} - RELAYING:
+    # That it was run is audited each time; what it found is not another for it.
+    for name in {table["name"] for table in tables if not table["name"].startswith("audit_entries")} - RELAYING:
         prints[name] = await world.rows(
             f"select count(*) as count, md5(coalesce(string_agg(t::text, '|' order by t::text), '')) as hash"
             f" from identity.{name} t"
