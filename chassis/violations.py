@@ -62,6 +62,7 @@ _WORDS: dict[str, Callable[[Any], str]] = {
     "string.email_empty": _email,
     "repeated.min_items": _at_least("item"),
     "repeated.max_items": _at_most("item"),
+    "enum.in": lambda _: "must be one of the values that this call takes",
     "int64.gt": lambda bound: f"must be greater than {bound}",
     "int64.gte": lambda bound: f"must not be less than {bound}",
 }

@@ -119,6 +119,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
         "contact_id": EXAMPLE_ID,
         "value": {"currency": "BRL", "minor_units": 12_900},
     },
+    "AcceptTerms": {"terms_version": "2026-11"},
     "CloseDeal": {"state": "LOST", "loss_reason": "preço"},
     "AcceptInvitation": {"secret": "…what-follows-#-in-the-link", "password": "a-password-of-your-own"},
     "CheckInvitation": {"secret": "…what-follows-#-in-the-link"},

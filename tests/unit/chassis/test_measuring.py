@@ -17,6 +17,7 @@ NAME = "/prosa.test.v1.Tests/Wait"
 
 async def test_a_call_whose_client_goes_away_is_measured_as_cancelled() -> None:
     metrics, unused = Metrics(), cast("Any", None)
+    verifier = cast("Any", SimpleNamespace(check_permission=lambda *_: None))
     entered = asyncio.Event()
 
     async def wait(*_: Any) -> None:
@@ -24,10 +25,11 @@ async def test_a_call_whose_client_goes_away_is_measured_as_cancelled() -> None:
         await asyncio.Event().wait()
 
     call_context = SimpleNamespace(invocation_metadata=lambda: (), time_remaining=lambda: None)
-    interceptor = ServerInterceptor(unused, unused, metrics)
+    interceptor = ServerInterceptor(verifier, unused, metrics)
     method = _Method(NAME, options_pb2.Permission(anonymous=True))
     task = asyncio.create_task(interceptor._unary(method, wait)(options_pb2.Permission(), call_context))
-    await entered.wait()
+    async with asyncio.timeout(10):
+        await entered.wait()
     task.cancel()
     with pytest.raises(asyncio.CancelledError):
         await task
