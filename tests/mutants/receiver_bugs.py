@@ -51,8 +51,8 @@ MUTANTS = (
     Mutant(
         "a key's scope is not looked at before its body",
         "gateway/authorizer.py",
-        "        if permission is not None:\n            self._verifier.check_permission(permission, caller)\n        return str",
-        "        return str",
+        "        if permission is not None:\n            self._verifier.check_permission(permission, caller)\n",
+        "",
         (f"{BEFORE_THE_BODY}::test_of_a_key_that_may_not_call_nothing_of_the_body_is_read",),
     ),
     Mutant(
