@@ -151,7 +151,7 @@ async def test_a_mistyped_connection_and_channel_are_mended_and_keep_their_addre
     assert "the same as before" in again.out
     elsewhere = await operator.prosa("connection", "update", "main", *org, "--base-url", "https://novo.example.com")
     assert elsewhere.code == 1
-    assert "access_token" in elsewhere.err
+    assert "Send PROSA_CHATWOOT_ACCESS_TOKEN" in elsewhere.err
 
     mend = ("channel", "update", "WhatsApp", *org, "--connection", "main")
     mended = await operator.prosa(*mend, "--inbox-id", str(INBOX_ID), "--inactive", "--json")

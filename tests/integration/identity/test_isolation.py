@@ -14,7 +14,10 @@ from chassis.errors import from_status
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1 import access_service_pb2_grpc as access_grpc
 from prosa.identity.v1 import contact_service_pb2 as pb
+from prosa.identity.v1 import member_service_pb2 as member_pb
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
+from prosa.v1 import options_pb2
 from tests.integration.identity.cast import (
     INSTAGRAM,
     WHATSAPP,
@@ -82,6 +85,20 @@ async def rich(world: World) -> UUID:
     access = world.as_user(organization_id).stub(access_grpc.AccessServiceStub)
     key = await access.CreateApiKey(access_pb.CreateApiKeyRequest(name="n8n", scopes=["*"]))
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=key.api_key.api_key_id))
+    invited = (
+        await world.as_user(organization_id)
+        .stub(MemberServiceStub)
+        .CreateInvitation(
+            member_pb.CreateInvitationRequest(
+                email=f"{uuid4().hex}@example.com", role=options_pb2.ROLE_AGENT, request_id=str(uuid4())
+            )
+        )
+    )
+    await (
+        world.as_nobody()
+        .stub(MemberServiceStub)
+        .AcceptInvitation(member_pb.AcceptInvitationRequest(secret=invited.secret, password=PASSWORD))
+    )
     return organization_id
 
 
