@@ -17,6 +17,7 @@ from chassis.errors import (
     FieldViolation,
     InvalidArgument,
     NotFound,
+    OutOfRange,
     ProsaError,
     ResourceExhausted,
 )
@@ -25,6 +26,7 @@ from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.outgoing import Outgoing, OutgoingError
 from chassis.paging import read_page
+from chassis.queues.items import Place
 from chassis.queues.queue import Queue
 from chassis.transcoding.contracts import files
 from prosa.ingest.v1 import outbound_service_pb2 as pb
@@ -163,6 +165,38 @@ class OutboundServicer(pb_grpc.OutboundServiceServicer):
         return pb.ListOutboundDeliveriesResponse(
             outbound_deliveries=[messages.delivery_message(row) for row in shown], next_page_token=token
         )
+
+    async def RedeliverOutboundDelivery(
+        self,
+        request: pb.RedeliverOutboundDeliveryRequest,
+        context: grpc.aio.ServicerContext[pb.RedeliverOutboundDeliveryRequest, pb.OutboundDelivery],
+    ) -> pb.OutboundDelivery:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        delivery_id = wire.to_uuid("outbound_delivery_id", request.outbound_delivery_id)
+        async with self._db.transaction(organization_id) as tx:
+            answer = await self._idempotency.claim(
+                tx, organization_id, "RedeliverOutboundDelivery", request, pb.OutboundDelivery, now
+            )
+            if answer is not None:
+                return answer
+            row = await store.find_delivery(tx, organization_id, delivery_id)
+            endpoint = row and await store.find(tx, organization_id, row.outbound_endpoint_id, lock=True)
+            if row is None or endpoint is None:
+                raise NotFound("OUTBOUND_DELIVERY_NOT_FOUND", "The organization has no such outbound delivery.")
+            if not endpoint.enabled:
+                raise FailedPrecondition(
+                    "OUTBOUND_ENDPOINT_DISABLED",
+                    "Its endpoint is disabled, and nothing is posted to it. Create the endpoint anew.",
+                )
+            if not row.kept:
+                raise OutOfRange("POSITION_EXPIRED", rules.EXPIRED)
+            await store.put_back(tx, organization_id, delivery_id, now)
+            await self._queue.remove(tx, [endpoint.id])
+            due_time = max(now, endpoint.resume_time or now)
+            await self._queue.put(tx, [Place(endpoint.id, organization_id, str(endpoint.id), due_time)], now)
+            answer = messages.delivery_message(await store.find_delivery(tx, organization_id, delivery_id))
+            await self._idempotency.keep(tx, organization_id, request, answer)
+        return answer
 
     async def _shown_again(
         self, tx: Tx, organization_id: UUID, answer: pb.OutboundEndpointSecret

@@ -308,5 +308,29 @@ async def list_deliveries(
     return found.all()
 
 
+async def find_delivery(tx: Tx, organization_id: UUID, delivery_id: UUID) -> Any | None:
+    """One delivery, and whether the feed still has its fact."""
+    found = await tx.execute(
+        """
+        select delivery.*, exists (
+          select from ingest.feed fact
+          where fact.organization_id = delivery.organization_id and fact.position = delivery.position) as kept
+        from ingest.outbound_deliveries delivery
+        where delivery.organization_id = %(organization_id)s and delivery.id = %(id)s
+        """,
+        {"organization_id": organization_id, "id": delivery_id},
+    )
+    return found.first()
+
+
+async def put_back(tx: Tx, organization_id: UUID, delivery_id: UUID, now: datetime) -> None:
+    """Makes a delivery one that is due now, and tried as often as a new one."""
+    await tx.execute(
+        "update ingest.outbound_deliveries set state = %(pending)s, attempt_count = 0, retry_time = %(now)s,"
+        " hold_reason = '', settle_time = null where organization_id = %(organization_id)s and id = %(id)s",
+        {"organization_id": organization_id, "id": delivery_id, "now": now, "pending": PENDING},
+    )
+
+
 def _endpoint(row: Any) -> Endpoint:
     return Endpoint(**row._asdict())

@@ -199,6 +199,43 @@ async def test_the_secret_is_shown_again_only_until_it_signed_what_was_taken(
     assert error_info(refused.value).reason == "SECRET_ALREADY_USED"
 
 
+async def test_what_was_taken_is_posted_once_more_when_asked_for(harness: Harness, n8n: tuple[Receiver, str]) -> None:
+    receiver, url = n8n
+    made = await create_endpoint(harness.world, harness.organization_id, url, MESSAGE_RECEIVED)
+    receiver.secret = made.secret
+    await say(harness, WHATSAPP, "oi")
+    (first,) = await until_taken(receiver, 1)
+    (row,) = await harness.world.until(
+        "select * from ingest.outbound_deliveries where organization_id = %s and state = 'SUCCEEDED'",
+        harness.organization_id,
+    )
+    request_id = str(uuid4())
+    for _ in range(2):
+        status, again = await harness.send(
+            f"/api/v1/outbound-deliveries/{row['id']}:redeliver", {"request_id": request_id}
+        )
+        assert (status, again["state"]) == (200, "PENDING"), again
+    _, second = await until_taken(receiver, 2)
+    assert (second.webhook_id, second.body, second.verified) == (first.webhook_id, first.body, True)
+    await harness.world.until(
+        "select 1 from ingest.outbound_deliveries where id = %s and state = 'SUCCEEDED' and attempt_count = 1",
+        row["id"],
+    )
+    assert len(receiver.received) == 2
+
+    await harness.world.rows("delete from ingest.feed where organization_id = %s returning 1", harness.organization_id)
+    status, refused = await harness.send(f"/api/v1/outbound-deliveries/{row['id']}:redeliver", {})
+    assert (status, refused["reason"]) == (400, "POSITION_EXPIRED"), refused
+    await harness.world.rows(
+        "update ingest.outbound_endpoints set enabled = false where organization_id = %s returning 1",
+        harness.organization_id,
+    )
+    status, refused = await harness.send(f"/api/v1/outbound-deliveries/{row['id']}:redeliver", {})
+    assert (status, refused["reason"]) == (400, "OUTBOUND_ENDPOINT_DISABLED"), refused
+    status, refused = await harness.send(f"/api/v1/outbound-deliveries/{uuid4()}:redeliver", {})
+    assert (status, refused["reason"]) == (404, "OUTBOUND_DELIVERY_NOT_FOUND"), refused
+
+
 async def test_a_deleted_endpoint_leaves_nothing(harness: Harness, n8n: tuple[Receiver, str]) -> None:
     receiver, url = n8n
     receiver.faults.append(Fault(status=SERVER_ERROR))

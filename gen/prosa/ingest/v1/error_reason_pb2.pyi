@@ -113,6 +113,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
     ERROR_REASON_OUTBOUND_ENDPOINT_NOT_FOUND: _ErrorReason.ValueType  # 47
     """NOT_FOUND: no such outbound endpoint in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_OUTBOUND_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 36
+    """NOT_FOUND: no such outbound delivery in the organization, or it is older than 30 days. Example: an id of last year."""
+    ERROR_REASON_OUTBOUND_ENDPOINT_DISABLED: _ErrorReason.ValueType  # 37
+    """FAILED_PRECONDITION: nothing is posted to a disabled endpoint. Example: redelivery after a 410."""
     ERROR_REASON_URL_INVALID: _ErrorReason.ValueType  # 38
     """INVALID_ARGUMENT: an address that is no http or https URL, or names a password. Example: "n8n.example.com/webhook"."""
     ERROR_REASON_ADDRESS_PRIVATE: _ErrorReason.ValueType  # 39
@@ -224,6 +228,10 @@ ERROR_REASON_CHECK_RUNNING: ErrorReason.ValueType  # 35
 """RESOURCE_EXHAUSTED: the organization checks a connection already, which takes seconds. Example: ten checks at once."""
 ERROR_REASON_OUTBOUND_ENDPOINT_NOT_FOUND: ErrorReason.ValueType  # 47
 """NOT_FOUND: no such outbound endpoint in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_OUTBOUND_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 36
+"""NOT_FOUND: no such outbound delivery in the organization, or it is older than 30 days. Example: an id of last year."""
+ERROR_REASON_OUTBOUND_ENDPOINT_DISABLED: ErrorReason.ValueType  # 37
+"""FAILED_PRECONDITION: nothing is posted to a disabled endpoint. Example: redelivery after a 410."""
 ERROR_REASON_URL_INVALID: ErrorReason.ValueType  # 38
 """INVALID_ARGUMENT: an address that is no http or https URL, or names a password. Example: "n8n.example.com/webhook"."""
 ERROR_REASON_ADDRESS_PRIVATE: ErrorReason.ValueType  # 39

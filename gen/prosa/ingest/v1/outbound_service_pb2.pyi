@@ -407,3 +407,26 @@ class ListOutboundDeliveriesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListOutboundDeliveriesResponse: _TypeAlias = ListOutboundDeliveriesResponse  # noqa: Y015
+
+@_typing.final
+class RedeliverOutboundDeliveryRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTBOUND_DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    outbound_delivery_id: _builtins.str
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        outbound_delivery_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outbound_delivery_id", b"outbound_delivery_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RedeliverOutboundDeliveryRequest: _TypeAlias = RedeliverOutboundDeliveryRequest  # noqa: Y015

@@ -64,6 +64,11 @@ class OutboundServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesResponse.FromString,
                 _registered_method=True)
+        self.RedeliverOutboundDelivery = channel.unary_unary(
+                '/prosa.ingest.v1.OutboundService/RedeliverOutboundDelivery',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.RedeliverOutboundDeliveryRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.OutboundDelivery.FromString,
+                _registered_method=True)
 
 
 class OutboundServiceServicer:
@@ -111,6 +116,15 @@ class OutboundServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def RedeliverOutboundDelivery(self, request, context):
+        """Sends one again, under the same webhook-id; one that waits goes first now.
+        Errors: NOT_FOUND OUTBOUND_DELIVERY_NOT_FOUND; FAILED_PRECONDITION OUTBOUND_ENDPOINT_DISABLED; OUT_OF_RANGE
+        POSITION_EXPIRED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_OutboundServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -138,6 +152,11 @@ def add_OutboundServiceServicer_to_server(servicer, server):
                     servicer.ListOutboundDeliveries,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesResponse.SerializeToString,
+            ),
+            'RedeliverOutboundDelivery': grpc.unary_unary_rpc_method_handler(
+                    servicer.RedeliverOutboundDelivery,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.RedeliverOutboundDeliveryRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.OutboundDelivery.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -280,6 +299,33 @@ class OutboundService:
             '/prosa.ingest.v1.OutboundService/ListOutboundDeliveries',
             prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.ListOutboundDeliveriesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RedeliverOutboundDelivery(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.OutboundService/RedeliverOutboundDelivery',
+            prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.RedeliverOutboundDeliveryRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_outbound__service__pb2.OutboundDelivery.FromString,
             options,
             channel_credentials,
             insecure,

@@ -51,6 +51,11 @@ class OutboundServiceStub:
     """Ends an endpoint, its secrets and what waited for it. Errors: NOT_FOUND OUTBOUND_ENDPOINT_NOT_FOUND."""
     ListOutboundDeliveries: _grpc.UnaryUnaryMultiCallable[_outbound_service_pb2.ListOutboundDeliveriesRequest, _outbound_service_pb2.ListOutboundDeliveriesResponse]
     """Lists what one endpoint was sent, newest first. Errors: NOT_FOUND OUTBOUND_ENDPOINT_NOT_FOUND."""
+    RedeliverOutboundDelivery: _grpc.UnaryUnaryMultiCallable[_outbound_service_pb2.RedeliverOutboundDeliveryRequest, _outbound_service_pb2.OutboundDelivery]
+    """Sends one again, under the same webhook-id; one that waits goes first now.
+    Errors: NOT_FOUND OUTBOUND_DELIVERY_NOT_FOUND; FAILED_PRECONDITION OUTBOUND_ENDPOINT_DISABLED; OUT_OF_RANGE
+    POSITION_EXPIRED.
+    """
 
 @_typing.type_check_only
 class OutboundServiceAsyncStub(OutboundServiceStub):
@@ -75,6 +80,11 @@ class OutboundServiceAsyncStub(OutboundServiceStub):
     """Ends an endpoint, its secrets and what waited for it. Errors: NOT_FOUND OUTBOUND_ENDPOINT_NOT_FOUND."""
     ListOutboundDeliveries: _aio.UnaryUnaryMultiCallable[_outbound_service_pb2.ListOutboundDeliveriesRequest, _outbound_service_pb2.ListOutboundDeliveriesResponse]  # type: ignore[assignment]
     """Lists what one endpoint was sent, newest first. Errors: NOT_FOUND OUTBOUND_ENDPOINT_NOT_FOUND."""
+    RedeliverOutboundDelivery: _aio.UnaryUnaryMultiCallable[_outbound_service_pb2.RedeliverOutboundDeliveryRequest, _outbound_service_pb2.OutboundDelivery]  # type: ignore[assignment]
+    """Sends one again, under the same webhook-id; one that waits goes first now.
+    Errors: NOT_FOUND OUTBOUND_DELIVERY_NOT_FOUND; FAILED_PRECONDITION OUTBOUND_ENDPOINT_DISABLED; OUT_OF_RANGE
+    POSITION_EXPIRED.
+    """
 
 class OutboundServiceServicer(metaclass=_abc_1.ABCMeta):
     """Who is told: addresses that facts are posted to, signed in the form of Standard Webhooks. A post is the feed's JSON
@@ -126,5 +136,16 @@ class OutboundServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_outbound_service_pb2.ListOutboundDeliveriesResponse, _abc.Awaitable[_outbound_service_pb2.ListOutboundDeliveriesResponse]]:
         """Lists what one endpoint was sent, newest first. Errors: NOT_FOUND OUTBOUND_ENDPOINT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def RedeliverOutboundDelivery(
+        self,
+        request: _outbound_service_pb2.RedeliverOutboundDeliveryRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outbound_service_pb2.OutboundDelivery, _abc.Awaitable[_outbound_service_pb2.OutboundDelivery]]:
+        """Sends one again, under the same webhook-id; one that waits goes first now.
+        Errors: NOT_FOUND OUTBOUND_DELIVERY_NOT_FOUND; FAILED_PRECONDITION OUTBOUND_ENDPOINT_DISABLED; OUT_OF_RANGE
+        POSITION_EXPIRED.
+        """
 
 def add_OutboundServiceServicer_to_server(servicer: OutboundServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
