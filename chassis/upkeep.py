@@ -81,8 +81,18 @@ class Upkeep:
         for table in await self._tables("partitioned_tables where keep is not null"):
             done = await self._for_table("drop_expired", table) and done
         for table in await self._tables("expiring_tables"):
-            done = await self._for_table("sweep", table) and done
+            done = await self._sweep(table) and done
         return done
+
+    async def _sweep(self, table: str) -> bool:
+        """Deletes what has expired of a table, so many rows in a transaction; answers as `once`."""
+        try:
+            while await self._step("sweep(%(now)s, %(table)s)", table=table):
+                pass
+        except Aborted as error:
+            self._postponed(error, step="sweep", table=table)
+            return False
+        return True
 
     async def _make_partitions(self) -> bool:
         done = True
@@ -117,9 +127,8 @@ class Upkeep:
     def _postponed(self, error: ProsaError, **what: str) -> None:
         logger.warning("maintenance_postponed", service=self._service, reason=error.reason, **what)
 
-    async def _step(self, call: str, **parameters: Any) -> str | None:
+    async def _step(self, call: str, **parameters: Any) -> Any:
         async with self._db.transaction() as tx:
             await tx.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
             answer = await tx.execute(f"select {self._service}.{call}", {"now": self._clock.now(), **parameters})
-            told: str | None = answer.scalar_one()
-            return told
+            return answer.scalar_one()

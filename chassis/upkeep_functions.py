@@ -12,6 +12,8 @@ CLOCK_APART_SECONDS_MAX = 3_600
 SILENCE_DAYS_MAX = 7
 """How long ago the newest row may be. Longer than facts are kept, so that those of a quiet service go in time; an
 installation that rested for longer drops nothing until something is written again."""
+SWEPT_ROWS_MAX = 10_000
+"""How many expired rows one transaction deletes: as long as a few hundred milliseconds hold."""
 CLOCK_DIFFERS = "CLOCK_DIFFERS"
 NEWEST_ROW_FAR = "NEWEST_ROW_FAR"
 STEPS = (
@@ -184,18 +186,23 @@ def _steps(service: str) -> str:
       return null;
     end $$;
 
-    -- Deletes a table's rows that have expired.
-    create function {service}.sweep(as_of timestamptz, wanted_table text) returns void {rights} $$
+    -- Deletes a table's rows that have expired, {SWEPT_ROWS_MAX} at most; answers whether there may be more.
+    create function {service}.sweep(as_of timestamptz, wanted_table text) returns boolean {rights} $$
     declare
-      entry record;
+      entry record; deleted bigint; more boolean := false;
     begin
       {utc}
-      {still} return; end if;
+      {still} return false; end if;
       {alone}
       for entry in select * from {service}.expiring_tables where table_name = wanted_table loop
-        execute format('delete from {service}.%I where %I < $1 and (%s)', entry.table_name, entry.time_column,
-          entry.condition) using as_of - make_interval(days => entry.keep_days);
+        execute format('delete from {service}.%1$I where ctid = any(array('
+          'select ctid from {service}.%1$I where %2$I < $1 and (%3$s) limit {SWEPT_ROWS_MAX}))',
+          entry.table_name, entry.time_column, entry.condition)
+          using as_of - make_interval(days => entry.keep_days);
+        get diagnostics deleted = row_count;
+        more := more or deleted = {SWEPT_ROWS_MAX};
       end loop;
+      return more;
     end $$;
     {"".join(own_function(service, signature) for signature in STEPS)}
     """

@@ -19,6 +19,7 @@ from chassis.clock import SettableClock, SystemClock
 from chassis.migrations import PARTITIONS_AHEAD
 from chassis.process import Host, Process
 from chassis.upkeep import Upkeep
+from chassis.upkeep_functions import SWEPT_ROWS_MAX
 from embedded.servers import EmbeddedServers
 from tests.integration.ingest.processing.quiet import QuietIngest, StoredEvents
 from tests.world import World, settings_for
@@ -108,6 +109,23 @@ async def test_a_sweep_that_somebody_blocks_holds_up_neither_acceptance_nor_othe
         assert not await world.rows("select 1 from ingest.consumed_events")
 
 
+async def test_many_expired_rows_go_in_several_transactions_of_a_known_size(
+    servers: EmbeddedServers, database_url: str, keys_dir: Path, organization_id: UUID
+) -> None:
+    async with quiet_ingest(servers, database_url, keys_dir) as world:
+        await _put_expired(world, organization_id, SWEPT_ROWS_MAX + 1)
+        async with await world.admin() as admin:
+            now = [world.clock.now()]
+            swept = await admin.execute("select ingest.sweep(%s, 'consumed_events') as more", now)
+            assert await swept.fetchone() == {"more": True}
+            assert len(await world.rows("select 1 from ingest.consumed_events")) == 1
+            swept = await admin.execute("select ingest.sweep(%s, 'consumed_events') as more", now)
+            assert await swept.fetchone() == {"more": False}
+        await _put_expired(world, organization_id, SWEPT_ROWS_MAX + 1)
+        assert await upkeep(world).once()
+        assert not await world.rows("select 1 from ingest.consumed_events")
+
+
 async def test_a_day_is_kept_in_which_something_is_put_back_while_it_is_about_to_go(
     servers: EmbeddedServers, database_url: str, keys_dir: Path, organization_id: UUID
 ) -> None:
@@ -179,13 +197,14 @@ async def test_what_expects_a_partition_is_served_once_it_is_there(
         await host.stop()
 
 
-async def _put_expired(world: World, organization_id: UUID) -> None:
-    """A row that has expired in each of two tables, which are swept in this order."""
-    parameters = {"organization": organization_id, "time": world.host.clock.now() - timedelta(days=30)}
+async def _put_expired(world: World, organization_id: UUID, events: int = 1) -> None:
+    """Rows that have expired in each of two tables, which are swept in this order."""
+    time = world.host.clock.now() - timedelta(days=30)
+    parameters = {"organization": organization_id, "time": time, "events": events}
     async with await world.admin() as admin:
         await admin.execute(
             "insert into ingest.consumed_events (consumer, event_id, organization_id, consume_time)"
-            " values ('c', gen_random_uuid(), %(organization)s, %(time)s)",
+            " select 'c', gen_random_uuid(), %(organization)s, %(time)s from generate_series(1, %(events)s)",
             parameters,
         )
         await admin.execute(
