@@ -33,6 +33,8 @@ from chassis.system import SERVICES
 MAINTENANCE_DATABASE = "postgres"
 ROLES_LOCK = 0x50726F7361
 """The advisory lock under which roles and the installation's id are made: "Prosa" in ASCII."""
+GONE_AFTER = "1s"
+"""How often a server that works for a service looks whether that is still there."""
 LOCK_TIMEOUT = "10s"
 STATEMENT_TIMEOUT = "10min"
 _ONE_AT_A_TIME = threading.Lock()
@@ -83,6 +85,13 @@ def create_roles(database_url: str, passwords: Mapping[str, str]) -> None:
         # Whoever is no superuser must be a member of a role to make it an owner.
         for service in SERVICES:
             connection.execute(sql.SQL("grant {} to current_user").format(sql.Identifier(owner(service))))
+            # A request to give a statement up that overtakes the statement is lost: the server looks by itself whether
+            # anybody is still there.
+            connection.execute(
+                sql.SQL("alter role {} set client_connection_check_interval = {}").format(
+                    sql.Identifier(role(service)), sql.Literal(GONE_AFTER)
+                )
+            )
         search_path = ", ".join(SERVICES)
         connection.execute(f"alter role {READER_ROLE} set search_path = {search_path}".encode())
 

@@ -7,6 +7,7 @@ import contextlib
 import socket
 import struct
 from collections.abc import AsyncIterator
+from typing import Any
 from uuid import UUID, uuid4
 
 import psycopg
@@ -341,6 +342,30 @@ async def test_two_statements_at_once_on_one_transaction_are_told_so_and_leave_n
             await asyncio.sleep(0)
     assert await boards(world, organization_id) == 0
     await database.ping()
+
+
+async def test_a_statement_ends_though_the_request_to_give_it_up_is_lost(
+    world: World, database: Database, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def overtake(self: psycopg.AsyncConnection[Any], *, timeout: float) -> None:
+        """As one that comes before the server has read the statement."""
+
+    monkeypatch.setattr(psycopg.AsyncConnection, "cancel_safe", overtake)
+    pid = 0
+
+    async def ask() -> None:
+        nonlocal pid
+        async with database.transaction() as tx:
+            pid = (await tx.execute("select pg_backend_pid()")).scalar_one()
+            await tx.execute("select pg_sleep(600)")
+
+    task = asyncio.create_task(ask())
+    await world.until("select 1 from pg_stat_activity where query = 'select pg_sleep(600)' and state = 'active'")
+    task.cancel()
+    await asyncio.wait([task])
+    async with asyncio.timeout(GONE_SECONDS_MAX):
+        while await world.rows("select 1 from pg_stat_activity where pid = %s", pid):  # noqa: ASYNC110 another process has no event to wait for
+            await asyncio.sleep(0)
 
 
 async def test_a_statement_beside_another_spoils_its_transaction_though_nobody_minds(
