@@ -8,13 +8,14 @@ import secrets
 import time
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import aiohttp
 import orjson
 import psutil  # type: ignore[import-untyped]  # no stubs are published with it
+import psycopg
 import pytest
 from playwright.async_api import Locator, Page, expect
 
@@ -31,6 +32,13 @@ ORGANIZATION = "Escola Ipê Idiomas"
 LOOK_AGAIN_SECONDS = 0.1
 CUSTOMER = "Rosa <b>Marinho</b> da Silva"
 CONVERSATION = 899_999_001
+SHOWN_DAYS = (
+    "Array.from(document.querySelectorAll('[data-day]')).map(row =>"
+    " Array.from(row.querySelectorAll('td')).slice(0, 2).reduce((sum, cell) => sum + Number(cell.innerText), 0))"
+)
+"""What was said on each day, both ways, oldest first."""
+SHOWN_HOURS = "Array.from(document.querySelectorAll('[data-cell]')).map(cell => Number(cell.dataset.cell))"
+"""What was said in each hour of the week, from Monday."""
 
 
 @dataclass
@@ -51,6 +59,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
     await running.close()
 
 
+@pytest.mark.req("ID-17", "GW-05")
 @pytest.mark.timeout(600)
 async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
     content = await suite.start("--demo", "--shape", Shape.RECEIVER)
@@ -67,7 +76,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
                 await _all_sending_is_stopped_and_goes_on(person, other)
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
-            await _figures_are_those_of_the_api(person, session, content)
+            await _figures_are_those_of_the_rows(person, session, content)
             await person.page.get_by_role("link", name="Conversas").click()
             await _an_owner_of_two_goes_to_the_other(person, suite, owner)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
@@ -230,29 +239,47 @@ async def _somebody_is_invited_and_comes(person: Visitor, invited: Visitor) -> N
     invited.nothing_broke()
 
 
-async def _figures_are_those_of_the_api(
+async def _figures_are_those_of_the_rows(
     person: Visitor, session: aiohttp.ClientSession, content: dict[str, Any]
 ) -> None:
-    """Seven days and a week of hours; what has just been written is counted in both."""
+    """Somebody writes on each of seven days: seven bars, and each hour of the week as SQL counts it."""
+    for day in range(7):
+        for copy in range(day + 1):
+            assert await _write(session, content, 100 + 10 * day + copy, "Oi", timedelta(days=day)) == 200
     page = person.page
     await page.get_by_role("link", name="Métricas").click()
     await expect(page.locator("[data-day]")).to_have_count(7)
     await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
-    await expect(page.locator(".recharts-bar-rectangle").first).to_be_visible()
-    headers = {"X-Api-Key": content["api_key"]}
-    shown = (
-        "Array.from(document.querySelectorAll('[data-cell]')).reduce((sum, cell) => sum + Number(cell.dataset.cell), 0)"
-    )
-    async with asyncio.timeout(WAIT_MS / 1000):
-        while True:
-            async with session.get(f"{content['url']}/api/v1/metrics/hour-heatmap", headers=headers) as answer:
-                counted = sum(cell["count"] for cell in (await answer.json())["cells"])
-            # Asked for on both sides of a message they differ for a moment.
-            if counted > 0 and await page.evaluate(shown) == counted:
-                break
-            await page.reload()
-            await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
+    async with await psycopg.AsyncConnection.connect(content["database_url"]) as reader:
+        async with asyncio.timeout(WAIT_MS / 1000):
+            # The demo goes on: what is counted on both sides of a message differs for a moment.
+            while True:
+                shown = (await page.evaluate(SHOWN_DAYS), await page.evaluate(SHOWN_HOURS))
+                if shown == await _counted(reader, content["organization_id"]):
+                    break
+                await page.reload()
+                await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
+    assert all(count > day for day, count in enumerate(reversed(shown[0])))
+    await expect(page.locator(".recharts-bar").first.locator(".recharts-bar-rectangle")).to_have_count(7)
     await person.looks_right("metrics")
+
+
+async def _counted(reader: psycopg.AsyncConnection[Any], organization_id: str) -> tuple[list[int], list[int]]:
+    """Messages by day and by hour of the week, of seven days to today where the organization is."""
+    await reader.execute("select set_config('timezone', 'America/Sao_Paulo', false)")
+    found = await reader.execute(
+        "select (current_date - create_time::date)::int, extract(isodow from create_time)::int,"
+        " extract(hour from create_time)::int, count(*)::int from conversation.messages"
+        " where organization_id = %s and direction <> 'UNSPECIFIED' and create_time::date > current_date - 7"
+        " group by 1, 2, 3",
+        [organization_id],
+    )
+    days, hours = [0] * 7, [0] * 7 * 24
+    for ago, weekday, hour, count in await found.fetchall():
+        days[6 - ago] += count
+        hours[(weekday - 1) * 24 + hour] += count
+    await reader.commit()
+    return days, hours
 
 
 async def _all_sending_is_stopped_and_goes_on(person: Visitor, other: Visitor) -> None:
@@ -359,10 +386,12 @@ async def _fill(page: Page, **fields: str) -> None:
     await form.get_by_role("button").first.click()
 
 
-async def _write(session: aiohttp.ClientSession, content: dict[str, Any], number: int, text: str) -> int:
+async def _write(
+    session: aiohttp.ClientSession, content: dict[str, Any], number: int, text: str, ago: timedelta = timedelta()
+) -> int:
     """Lets a customer write to the demo's WhatsApp, as Chatwoot would tell it."""
     writer = Writer(SOURCE_WHATSAPP, "+5511900007878", CUSTOMER, content["chatwoot"]["account_id"], 21)
-    body = orjson.dumps(flat_message(writer, CONVERSATION, 899_999_100_000 + number, text, datetime.now(UTC)))
+    body = orjson.dumps(flat_message(writer, CONVERSATION, 899_999_100_000 + number, text, datetime.now(UTC) - ago))
     headers = signed_request(body, content["chatwoot"]["webhook_secret"], secrets.token_hex(8), int(time.time()))
     async with session.post(content["chatwoot"]["webhook_url"], data=body, headers=headers) as answer:
         return answer.status
