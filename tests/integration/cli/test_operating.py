@@ -64,7 +64,7 @@ async def test_the_verification_queries_take_a_name_and_say_what_there_is_not(op
     assert "'Ateliê Sol'" in missing.err
 
 
-@pytest.mark.req("IN-10")
+@pytest.mark.req("IN-10", "CO-01")
 async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator, world: World) -> None:
     name = f"Ateliê {uuid4().hex[:6]}"
     org = ("--org", name)
@@ -86,6 +86,14 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     assert key["secret"].startswith("ncrm_")
 
     message_id, dead_id = await _send(world, connection["webhook_path"], made["organization_id"])
+
+    reader = {"PROSA_READER_DATABASE_URL": reader_url(world.database_url)}
+    linked = (await operator.prosa("sql", "links", *org, "--limit", "20", "--json", **reader)).document["rows"]
+    event = (await operator.prosa("events", "show", message_id, *org, "--json")).document
+    [link] = linked
+    assert (link["chatwoot_conversation_id"], link["status"]) == (5, "open")
+    assert link["contact_id"] == event["contact_id"]
+    assert link["updated_at"]
 
     listing = ("events", "list", *org, "--state", "dead-letter", "--since", "10m", "--json")
     dead = (await operator.prosa(*listing)).document

@@ -20,7 +20,9 @@ from prosa.outreach.v1 import send_service_pb2 as pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from prosa.v1 import options_pb2
+from services.outreach.sending.terms import terms_text
 from tests.conftest import clear_streams
+from tests.contract.reasons import ROOT
 from tests.integration.identity.cast import given_organization
 from tests.world import PATIENCE_SECONDS, World, error_info, settings_for, start_world
 
@@ -392,6 +394,7 @@ async def test_of_ten_confirmations_of_one_opt_out_one_is_sent(sender: Sender) -
     assert (await sender.reserve(another)).reason == pb.SEND_REASON_CONFIRMED_ALREADY
 
 
+@pytest.mark.req("OU-09")
 async def test_nothing_to_many_before_an_owner_accepts_the_terms(sender: Sender) -> None:
     assert (await sender.reserve(sender.message(send_class=MARKETING))).reason == pb.SEND_REASON_TERMS_NOT_ACCEPTED
     terms = await sender.owner.GetTerms(pb.GetTermsRequest())
@@ -402,6 +405,15 @@ async def test_nothing_to_many_before_an_owner_accepts_the_terms(sender: Sender)
     accepted = await sender.owner.AcceptTerms(pb.AcceptTermsRequest(terms_version=terms.terms_version))
     assert (accepted.accepted_version, accepted.HasField("accept_time")) == (terms.terms_version, True)
     assert (await sender.reserve(sender.message(send_class=MARKETING))).outcome == ALLOWED
+    [kept] = await sender.world.rows(
+        "select * from outreach.terms_acceptances where organization_id = %s", sender.organization_id
+    )
+    assert kept["principal"].startswith("user:")
+    assert (kept["terms_version"], kept["accept_time"]) == (terms.terms_version, accepted.accept_time.ToDatetime(UTC))
+    # What was accepted is what the page about risks shows.
+    page = (ROOT / "docs" / "compliance.md").read_text(encoding="utf-8")
+    assert f"version {terms.terms_version}" in page
+    assert terms_text("en").partition("\n\n")[2] in page
 
 
 async def test_one_message_that_cannot_be_read_spoils_no_other(sender: Sender) -> None:
