@@ -67,10 +67,12 @@ class Failed(StrEnum):
 class OutgoingError(Exception):
     """A call brought no answer."""
 
-    def __init__(self, failed: Failed, detail: str) -> None:
+    def __init__(self, failed: Failed, detail: str, *, begun: bool = False) -> None:
         super().__init__(f"{failed}: {detail}")
         self.failed = failed
         self.detail = detail
+        self.begun = begun
+        """Whether a connection came about, so that something may have been sent."""
 
 
 class AddressRefused(OSError):
@@ -138,11 +140,13 @@ class Outgoing:
         headers: Mapping[str, str] | None = None,
         body: bytes | None = None,
         total_seconds: float = TOTAL_SECONDS,
+        connect_seconds: float | None = None,
         answer_bytes_max: int = ANSWER_BYTES_MAX,
         rest_ignored: bool = False,
     ) -> Answer:
         """What the target answers, a redirect like anything else. Raises OutgoingError.
 
+        Where no connection came about within ``connect_seconds`` it raises UNREACHABLE: nothing was sent.
         A larger answer raises TOO_LARGE, or with ``rest_ignored`` is cut off: for who reads hardly more than a status.
         """
         try:
@@ -152,7 +156,7 @@ class Outgoing:
                 headers=headers,
                 data=body,
                 allow_redirects=False,
-                timeout=aiohttp.ClientTimeout(total=total_seconds),
+                timeout=aiohttp.ClientTimeout(total=total_seconds, connect=connect_seconds),
             ) as response:
                 body_read = await _read(response, answer_bytes_max, cut=rest_ignored)
                 return Answer(response.status, response.headers.copy(), body_read)
@@ -190,7 +194,7 @@ class Outgoing:
         failed = _failed(error)
         # For the operator, who may know; whoever gave the address is told by the caller, and less.
         logger.info("outgoing_failed", host=target.host, port=target.port, failed=failed, error=repr(error))
-        return OutgoingError(failed, target.host)
+        return OutgoingError(failed, target.host, begun=_begun(error))
 
 
 class ApartResolver(AbstractResolver):
@@ -277,14 +281,21 @@ async def _read(response: aiohttp.ClientResponse, bytes_max: int, *, cut: bool) 
             response.close()
             if cut:
                 return bytes(received[:bytes_max])
-            raise OutgoingError(Failed.TOO_LARGE, f"{bytes_max}")
+            raise OutgoingError(Failed.TOO_LARGE, f"{bytes_max}", begun=True)
     return bytes(received)
+
+
+def _begun(error: Exception) -> bool:
+    """False where it can be said for certain that no connection came about."""
+    return not isinstance(error, (AddressRefused, aiohttp.ClientConnectorError, aiohttp.ConnectionTimeoutError))
 
 
 def _failed(error: Exception) -> Failed:
     cause = error.os_error if isinstance(error, aiohttp.ClientConnectorError) else error
     if isinstance(cause, AddressRefused) or isinstance(error, aiohttp.ClientConnectorDNSError):
         return Failed.REFUSED
+    if isinstance(error, aiohttp.ConnectionTimeoutError):
+        return Failed.UNREACHABLE
     if isinstance(error, TimeoutError):
         return Failed.TIMEOUT
     if isinstance(error, (aiohttp.ClientSSLError, aiohttp.ClientConnectorCertificateError, ssl.SSLError)):

@@ -38,7 +38,7 @@ PRINCIPALS = (
     Principal("identity", calls=(), seals=True),
     Principal("gateway", calls=_EVERY_SERVICE, schema=False),
     Principal("ingest", calls=("identity", "crm", "conversation"), seals=True),
-    Principal("conversation", calls=("identity", "outreach")),
+    Principal("conversation", calls=("identity", "outreach"), seals=True),
     Principal("outreach", calls=("identity",)),
     Principal("crm", calls=("identity",)),
     Principal("cli", calls=_EVERY_SERVICE, schema=False),

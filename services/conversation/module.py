@@ -7,9 +7,19 @@ from chassis.profiles import follow_profiles
 from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
+from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
+from prosa.conversation.v1 import delivery_service_pb2_grpc as delivery_pb_grpc
 from prosa.conversation.v1 import metric_service_pb2 as metric_pb
 from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
+from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
+from services.conversation.deliveries.replies import Replies
+from services.conversation.deliveries.reservations import OpenReservations
+from services.conversation.deliveries.reserving import Reserver
+from services.conversation.deliveries.servicer import DeliveryServicer
+from services.conversation.deliveries.worker import Deliverer
+from services.conversation.limits import DELIVERY_SLOTS
 from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
@@ -17,17 +27,34 @@ from services.conversation.metrics.servicer import MetricServicer
 
 async def start(process: Process) -> None:
     """Starts the service."""
-    outbox = process.outbox()
-    servicer = ConversationServicer(
-        process.database(), outbox, process.idempotency(), process.clock, process.ids, contact_check(process)
+    db, outbox, idempotency, clock, ids = (
+        *(process.database(), process.outbox(), process.idempotency()),
+        *(process.clock, process.ids),
     )
+    queue, reserver = process.queue(DELIVERIES), Reserver(process.stub(SendServiceStub, "outreach"))
+    deliveries = Deliveries(queue, outbox)
+    replies = Replies(db, deliveries, reserver, outbox, idempotency, clock, ids)
+    servicer = ConversationServicer(db, outbox, idempotency, clock, ids, contact_check(process), replies.send)
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
-    metrics = MetricServicer(process.database(), process.clock, follow_profiles(process))
+    _send(process, deliveries, reserver)
+    metrics = MetricServicer(db, clock, follow_profiles(process))
     process.serve(
         metric_pb_grpc.add_MetricServiceServicer_to_server,
         metrics,
         metric_pb.DESCRIPTOR.services_by_name["MetricService"].full_name,
     )
-    process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, process.clock).handle)
+    process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
     process.maintain()
+
+
+def _send(process: Process, deliveries: Deliveries, reserver: Reserver) -> None:
+    db, vault = process.database(), process.vault()
+    deliverer = Deliverer(db, deliveries, reserver, process.outgoing(), vault, process.clock)
+    process.serve(
+        delivery_pb_grpc.add_DeliveryServiceServicer_to_server,
+        DeliveryServicer(db, deliveries, deliverer, vault, process.clock),
+        delivery_pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name,
+    )
+    process.work(deliveries.queue, deliverer, slots=DELIVERY_SLOTS, batch_max=1)
+    process.run("open_reservations", OpenReservations(db, reserver).run)

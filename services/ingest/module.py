@@ -8,6 +8,7 @@ from chassis.process import Process
 from chassis.queues.queue import Queue
 from chassis.references import board_check, deal_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
+from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.ingest.v1 import (
@@ -25,6 +26,7 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
 )
 from services.ingest.acceptance.acceptor import Acceptor, AcceptorMetrics
 from services.ingest.acceptance.servicer import IngestServicer
+from services.ingest.connections.accounts import ACCOUNTS, AccountHandler, Accounts
 from services.ingest.connections.cache import ConnectionCache
 from services.ingest.connections.linking import Linker
 from services.ingest.connections.servicer import ConnectionServicer
@@ -50,6 +52,10 @@ async def start(process: Process) -> None:
     reader = FeedReader(nats)
     await reader.watch()
     _serve_acceptance(process, cache, queue)
+    accounts = process.queue(ACCOUNTS)
+    process.work(
+        accounts, AccountHandler(db, process.vault(), process.stub(DeliveryServiceStub, "conversation")), slots=1
+    )
     process.serve(
         add_ConnectionServiceServicer_to_server,
         ConnectionServicer(
@@ -62,6 +68,7 @@ async def start(process: Process) -> None:
             changed=cache.announce_change,
             outgoing=process.outgoing(),
             check_board=board_check(process),
+            accounts=Accounts(accounts),
         ),
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
     )

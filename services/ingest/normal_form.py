@@ -266,6 +266,8 @@ class MessageRecord:
     submitted_values: tuple[SubmittedValue, ...] = ()
     # Present when it is no message to read or answer, but an emoji on one.
     reaction: Reaction | None = None
+    # The mark that Prosa sent along with what it sends, where the provider gave it back.
+    delivery_id: str | None = None
 
     @property
     def wants_answer(self) -> bool:

@@ -22,6 +22,9 @@ from chassis.leases import Leases
 from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
+from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
+from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -336,6 +339,7 @@ async def _work(world: World, party: Party, name: str) -> None:
             )
         )
     await _send(world, party)
+    await _reply(world, party)
 
 
 async def _send(world: World, party: Party) -> None:
@@ -366,6 +370,33 @@ async def _send(world: World, party: Party) -> None:
                     break
                 assert decision.reason == send_pb.SEND_REASON_QUOTAS_REBUILDING, decision
             await asyncio.sleep(0.02)
+
+
+async def _reply(world: World, party: Party) -> None:
+    """What the staff wrote waits, for nobody is at the connection's address."""
+    account = delivery_pb.ProviderAccount(
+        organization_id=str(party.organization_id),
+        connection_id=party.connection_id,
+        provider="CHATWOOT",
+        base_url=CLOSED_URL,
+        provider_account_id=str(party.account_id),
+        access_token=f"token of {party.name}",
+        version=1_000,
+    )
+    await (
+        world.as_service("ingest")
+        .stub(DeliveryServiceStub)
+        .BatchPutProviderAccounts(delivery_pb.BatchPutProviderAccountsRequest(provider_accounts=[account]))
+    )
+    conversations = world.as_user(party.organization_id).stub(ConversationServiceStub)
+    found = await conversations.ListConversations(conversation_pb.ListConversationsRequest())
+    conversation_id = next(row.conversation_id for row in found.conversations if row.conversation_key)
+    for number in range(2):
+        await conversations.SendMessage(
+            conversation_pb.SendMessageRequest(
+                conversation_id=conversation_id, text=f"Resposta {number} de {party.name}", request_id=str(uuid4())
+            )
+        )
 
 
 async def _channel(acting: Act, party: Party) -> str:
@@ -496,14 +527,15 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
         )
     )
-    await world.rows(
-        "insert into ingest.outbound_queue_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
-        " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
-        uuid4(),
-        f"key of {party.name}",
-        party.organization_id,
-        f"detail of {party.name}",
-    )
+    for queue in ("ingest.outbound_queue", "ingest.account_queue", "conversation.delivery_queue"):
+        await world.rows(
+            f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
+            " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
+            uuid4(),
+            f"key of {party.name}",
+            party.organization_id,
+            f"detail of {party.name}",
+        )
     status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),

@@ -93,6 +93,8 @@ DEFINER_FUNCTIONS = {
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
     **queue_functions("ingest.webhook_queue"),
     **queue_functions("ingest.outbound_queue", timed=True),
+    **queue_functions("ingest.account_queue"),
+    **queue_functions("conversation.delivery_queue", timed=True),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
     "outreach.open_reservations": (

@@ -13,9 +13,12 @@ from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ProsaE
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from prosa.conversation.v1 import conversation_service_pb2 as pb
-from services.conversation.messages import reaction_store, store
-from services.conversation.messages.domain.conversation import Conversation, ConversationKey
+from services.conversation.messages import delivery_store, reaction_store, store
+from services.conversation.messages.domain.conversation import Conversation, ConversationKey, is_last
+from services.conversation.messages.domain.delivery import ECHO_LOOKED_FOR, Delivery, Sent, echoed, plain
 from services.conversation.messages.domain.message import (
+    STATE_RANK,
+    Author,
     Direction,
     Message,
     MessageKey,
@@ -61,6 +64,12 @@ class Fold:
     amended: dict[str, Message] = field(default_factory=dict)
     failed_before: dict[str, bool] = field(default_factory=dict)
     """Of messages that were kept before the batch: whether they were failed ones then."""
+    awaiting: dict[str, list[Sent]] = field(default_factory=dict)
+    """By conversation, what may have left without its id at the provider being known."""
+    deliveries: dict[str, Delivery] = field(default_factory=dict)
+    """Of the messages that are sent here."""
+    delivered: dict[str, Delivery] = field(default_factory=dict)
+    """Those in another state than before."""
     copies: dict[str, tuple[Message, int]] = field(default_factory=dict)
     reacted: dict[tuple[MessageKey, int], Reaction] = field(default_factory=dict)
 
@@ -74,7 +83,21 @@ class Fold:
             return self._take_reaction(conversation, item, item.message, item.message.reaction, created, now)
         known, copied = self._known(item, conversation.conversation_id)
         key, reported = item.message_key, item.message
-        fresh = None
+        fresh, sent = None, False
+        if known is None and key is not None and reported is not None and reported.direction is Direction.OUTBOUND:
+            known = self._echoed(key, conversation, reported, now)
+            sent = known is not None
+        if known is not None and reported is not None and known.message is not None and known.message.sent_here:
+            # Ours: who wrote it is known, and its text as it was typed.
+            reported = replace(
+                reported,
+                author=Author.UNSPECIFIED,
+                author_settled=False,
+                author_name="",
+                text=plain(reported.text),
+                state=max(reported.state, MessageState.SENT, key=STATE_RANK.__getitem__),
+            )
+            item = replace(item, message=reported)
         if key is not None and reported is not None:
             if known is None:
                 if reported.direction is Direction.UNSPECIFIED:
@@ -96,15 +119,16 @@ class Fold:
             kept = None if known is None else known.message
         if kept is not None and kept.message_id not in self.added:
             self.failed_before.setdefault(kept.message_id, kept.state is MessageState.FAILED)
-        change = record(conversation, item, kept, fresh, created=created, now=now)
+        change = record(conversation, item, kept, fresh, created=created, now=now, sent=sent)
         message_id = None if known is None else known.message_id
         if fresh is not None and key is not None and reported is not None:
             message_id = fresh.message_id
             self._add(key, fresh, reported, conversation, now)
         elif kept is not None and change.message_noted and kept.message_id not in self.added:
             self.amended[kept.message_id] = kept
+        delivery = None if kept is None else self._follow(kept, change, now)
         self._note(conversation, change, created=created)
-        self.facts.extend(facts_of(conversation, change, item.cause_id))
+        self.facts.extend(facts_of(conversation, change, item.cause_id, delivery))
         alias = known is not None and reported is not None and _is_alias(known, reported)
         return recorded_to_pb(conversation, change, message_id, copied=copied or alias)
 
@@ -152,6 +176,47 @@ class Fold:
                 if same_person and known.message is not None and is_copy(known.message, reported):
                     return known, True
         return None, False
+
+    def _echoed(
+        self, key: MessageKey, conversation: Conversation, reported: MessageReport, now: datetime
+    ) -> KnownMessage | None:
+        """The message sent here that an unknown one is the echo of; the provider's id leads to it from now on."""
+        awaiting = self.awaiting.get(conversation.conversation_id, [])
+        sent = echoed(awaiting, reported)
+        if sent is None:
+            return None
+        awaiting.remove(sent)
+        message = sent.message
+        last = is_last(conversation, message)
+        message.provider_message_id, message.told_time_us = reported.provider_message_id, reported.told_time_us
+        message.record_time = now
+        if last:
+            conversation.last_provider_message_id = message.provider_message_id
+        if message.state is MessageState.FAILED:
+            # Nobody knew that it had left.
+            self.failed_before[message.message_id] = True
+            message.state = MessageState.UNCERTAIN
+        generation = self._next_message_generation(key)
+        network_id = reported.network_message_id
+        week = week_of(now) if network_id else 0
+        place = message.conversation_id, message.message_id, message.create_time
+        self.keys.append(MessageKeyRow(*key, *place, generation, network_id, week))
+        known = KnownMessage(
+            message.conversation_id, message.message_id, message, generation, contact_id=conversation.contact_id
+        )
+        self.messages.setdefault(key, []).insert(0, known)
+        self.deliveries[message.message_id] = sent.delivery
+        return known
+
+    def _follow(self, message: Message, change: Change, now: datetime) -> Delivery | None:
+        """The delivery of a message that is sent here, in the message's state."""
+        delivery = self.deliveries.get(message.message_id)
+        if delivery is not None and change.message_noted and delivery.state is not message.state:
+            delivery.settle(message.state, now, "PROVIDER_REFUSED" if message.state is MessageState.FAILED else "")
+            delivery.explanation = message.error_message
+            delivery.version += 1
+            self.delivered[message.message_id] = delivery
+        return delivery
 
     def _copy(self, key: MessageKey, known: KnownMessage, reported: MessageReport) -> None:
         """Lets one more id lead to a known message. Another text is an edit, the same one is counted."""
@@ -327,6 +392,7 @@ class Recorder:
             tx, [conversation for place, conversation in fold.advanced.items() if place not in fold.changed]
         )
         await store.update_messages(tx, list(fold.amended.values()))
+        await delivery_store.update(tx, list(fold.delivered.values()))
         # Those that were added just now hold their count already.
         await store.count_copies(tx, [copied for place, copied in fold.copies.items() if place not in fold.added])
         await reaction_store.write_reactions(tx, list(fold.reacted.values()))
@@ -362,4 +428,30 @@ async def _load(tx: Tx, items: Sequence[Item], now: datetime) -> Fold:
     by_key, by_source = await store.load_messages(
         tx, [key for key in keys if key[2]], [key for key in sources if key[2]], now
     )
-    return Fold(conversations, by_key, by_source, await reaction_store.load_reactions(tx, reactions))
+    fold = Fold(conversations, by_key, by_source, await reaction_store.load_reactions(tx, reactions))
+    await _load_sent(tx, fold, items, now)
+    return fold
+
+
+async def _load_sent(tx: Tx, fold: Fold, items: Sequence[Item], now: datetime) -> None:
+    """What is sent here and may be told of; where nothing is, nothing is asked."""
+    known = {
+        found.message_id
+        for same in (*fold.messages.values(), *fold.sources.values())
+        for found in same
+        if found.message is not None and found.message.sent_here
+    }
+    sending = {
+        conversation.conversation_id
+        for item in items
+        if item.message is not None and item.message.direction is Direction.OUTBOUND
+        for conversation in fold.conversations.get(item.key, ())
+        if conversation.last_send_time is not None and conversation.last_send_time > now - ECHO_LOOKED_FOR
+    }
+    if not known and not sending:
+        return
+    for sent in await delivery_store.load(tx, {item.organization_id for item in items}, sending, known):
+        if sent.message.provider_message_id:
+            fold.deliveries[sent.message.message_id] = sent.delivery
+        else:
+            fold.awaiting.setdefault(sent.message.conversation_id, []).append(sent)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -24,7 +24,7 @@ from chassis.paging import Page, read_page
 from chassis.references import Check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
-from services.conversation.messages import reaction_store, store
+from services.conversation.messages import delivery_store, reaction_store, store
 from services.conversation.messages.domain.conversation import (
     Conversation,
     ConversationKey,
@@ -58,11 +58,13 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         clock: Clock,
         ids: Ids,
         check_contact: Check,
+        send: Callable[[pb.SendMessageRequest], Awaitable[pb.Message]],
     ) -> None:
         self._db = db
         self._idempotency = idempotency
         self._clock = clock
         self._check_contact = check_contact
+        self._send = send
         self._recorder = Recorder(db, outbox, clock, ids)
 
     async def BatchRecordMessages(
@@ -124,6 +126,9 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         [answer] = await patiently(link)([item])
         return answer
 
+    async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.Message:
+        return await self._send(request)
+
     async def GetConversation(self, request: pb.GetConversationRequest, context: Context) -> pb.Conversation:
         organization_id = auth.organization_id()
         conversation_id = wire.to_uuid("conversation_id", request.conversation_id)
@@ -161,8 +166,11 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
             reactions = await reaction_store.reactions_of(
                 tx, organization_id, conversation_id, [message.provider_message_id for message in found]
             )
+            sent_here = [message.message_id for message in found if message.sent_here]
+            deliveries = await delivery_store.of_messages(tx, organization_id, sent_here)
         shown, token = page.cut(found, lambda last: (last.create_time.isoformat(), last.message_id))
-        response = pb.ListMessagesResponse(messages=map(message_to_pb, shown), next_page_token=token)
+        response = pb.ListMessagesResponse(next_page_token=token)
+        response.messages.extend(message_to_pb(message, deliveries.get(message.message_id)) for message in shown)
         for message in response.messages:
             for reaction in reactions.get(message.provider_message_id, ()):
                 write_reaction(message.reactions.add(), reaction)

@@ -103,6 +103,7 @@ _CONVERSATION_TYPES: Mapping[str, str] = {
     "last_message_time": _TIME,
     "generation": _BIGINT,
     "provider_create_time": _TIME,
+    "last_send_time": _TIME,
 }
 _MESSAGE_TYPES: Mapping[str, str] = {
     "message_id": _UUID,
@@ -118,6 +119,7 @@ _MESSAGE_TYPES: Mapping[str, str] = {
     "submitted_values": "jsonb",
     "copy_count": _BIGINT,
     "told_time_us": _BIGINT,
+    "sent_here": "boolean",
 }
 _KEY_TYPES: Mapping[str, str] = {
     "organization_id": _UUID,
@@ -136,7 +138,7 @@ _CONVERSATION_FIXED = (
 _MESSAGE_CHANGING = (
     *("author", "state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
     *("deleted", "in_reply_to", "author_name", "content_time_us", "deleted_by_contact", "submitted_values"),
-    "told_time_us",
+    *("told_time_us", "provider_message_id", "record_time"),
 )
 
 
@@ -160,7 +162,7 @@ def _assignments(columns: Iterable[str]) -> str:
 
 
 _READ_CONVERSATION = _read(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES, "conversations.")
-_READ_MESSAGE = _read(_MESSAGE_COLUMNS, _MESSAGE_TYPES, "messages.")
+MESSAGE_READ = _read(_MESSAGE_COLUMNS, _MESSAGE_TYPES, "messages.")
 _CONVERSATION_NAMES = _names(_CONVERSATION_COLUMNS)
 _MESSAGE_NAMES = _names(_MESSAGE_COLUMNS)
 
@@ -229,13 +231,13 @@ _THEIR_MESSAGE = """left join conversation.messages on messages.conversation_id 
   and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id"""
 # By both of their ids at once. What is known by the network's id says whose conversation it is in.
 _LOAD_MESSAGES = f"""
-select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {_READ_MESSAGE}
+select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {MESSAGE_READ}
 from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[], %(provider_ids)b::text[])
   as wanted (organization_id, channel_id, provider_message_id)
 join conversation.message_keys using (organization_id, channel_id, provider_message_id)
 {_THEIR_MESSAGE}
 union all
-select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {_READ_MESSAGE}
+select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {MESSAGE_READ}
 from unnest(%(source_weeks)b::bigint[], %(source_organization_ids)b::text[]::uuid[],
     %(source_channel_ids)b::text[]::uuid[], %(source_ids)b::text[])
   as wanted (source_week, organization_id, channel_id, provider_source_id)
@@ -359,7 +361,7 @@ async def load_messages(
         if columns[0] is not None:
             message = messages.get(message_id)
             if message is None:
-                message = messages[message_id] = _message(columns)
+                message = messages[message_id] = read_message(columns)
         known = KnownMessage(conversation_id, message_id, message, generation, contact_id)
         (by_source if is_source else by_key).setdefault((organization_id, channel_id, named), []).append(known)
     for found in by_key.values():
@@ -406,11 +408,13 @@ async def ensure_message_month(tx: Tx, moment: datetime) -> None:
     await tx.execute("select conversation.ensure_message_month(%(moment)s)", {"moment": moment})
 
 
-async def find_conversation(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation | None:
-    """One of the organization's conversations."""
+async def find_conversation(
+    tx: Tx, organization_id: UUID, conversation_id: UUID, *, lock: bool = False
+) -> Conversation | None:
+    """One of the organization's conversations; with ``lock`` its row is held until commit."""
     rows = await tx.execute(
-        f"select {_READ_CONVERSATION} from conversation.conversations"
-        " where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s",
+        f"select {_READ_CONVERSATION} from conversation.conversations where conversation_id = %(conversation_id)s"
+        f" and organization_id = %(organization_id)s {'for update' if lock else ''}",
         {"conversation_id": conversation_id, "organization_id": organization_id},
     )
     row = rows.one_or_none()
@@ -455,12 +459,12 @@ async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, pa
         )
         parameters |= {"after_time": page.after[0], "after_id": page.after[1]}
     rows = await tx.execute(
-        f"select {_READ_MESSAGE} from conversation.messages"
+        f"select {MESSAGE_READ} from conversation.messages"
         f" where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s{after}"
         " order by create_time desc, message_id desc limit %(row_limit)s",
         parameters,
     )
-    return [_message(row) for row in rows]
+    return [read_message(row) for row in rows]
 
 
 async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
@@ -495,7 +499,8 @@ def _conversation(row: Sequence[Any]) -> Conversation:
     return conversation
 
 
-def _message(row: Sequence[Any]) -> Message:
+def read_message(row: Sequence[Any]) -> Message:
+    """A row of what ``MESSAGE_READ`` selects."""
     message = Message(*row)
     message.direction = Direction(message.direction)
     message.author = Author(message.author)

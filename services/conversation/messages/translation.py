@@ -22,7 +22,9 @@ from services.conversation.messages.domain.conversation import (
     HandoffMode,
     Source,
 )
+from services.conversation.messages.domain.delivery import Delivery, Sent
 from services.conversation.messages.domain.message import (
+    TOLD_STATES,
     Attachment,
     Author,
     Direction,
@@ -69,6 +71,7 @@ _AUTHOR_NUMBERS = {author: number for number, author in _AUTHORS.items()}
 _MESSAGE_STATES = {
     number: MessageState(name.removeprefix("MESSAGE_STATE_")) for name, number in pb.MessageState.items()
 }
+_TOLD = {number: state for number, state in _MESSAGE_STATES.items() if state in TOLD_STATES}
 _MESSAGE_STATE_NUMBERS = {state: number for number, state in _MESSAGE_STATES.items()}
 
 
@@ -135,7 +138,7 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         text=given.text,
         content_type=given.content_type,
         attachments=[_read_attachment(file) for file in given.attachments],
-        state=_MESSAGE_STATES.get(given.state, MessageState.UNSPECIFIED),
+        state=_TOLD.get(given.state, MessageState.UNSPECIFIED),
         error_message=given.error_message,
         deleted=given.deleted,
         in_reply_to=given.in_reply_to,
@@ -148,6 +151,7 @@ def _read_message(given: pb.MessageReport, receive_time: datetime) -> MessageRep
         deleted_by_contact=given.deleted_by_contact,
         submitted_values=[SubmittedValue(answer.name, answer.title, answer.value) for answer in given.submitted_values],
         reaction=_read_reaction(given.reaction) if given.HasField("reaction") else None,
+        delivery_id=given.delivery_id.lower(),
     )
 
 
@@ -205,14 +209,41 @@ def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
     )
 
 
-def message_to_pb(message: Message) -> pb.Message:
+def message_to_pb(message: Message, delivery: Delivery | None = None) -> pb.Message:
     """A message for the wire."""
     target = pb.Message()
-    _write_message(target, message)
+    _write_message(target, message, delivery)
     return target
 
 
-def _write_message(target: pb.Message, message: Message) -> None:
+def delivery_to_pb(delivery: Delivery) -> pb.Delivery:
+    """A delivery for the wire."""
+    return pb.Delivery(
+        delivery_id=delivery.delivery_id,
+        organization_id=delivery.organization_id,
+        conversation_id=delivery.conversation_id,
+        channel_id=delivery.channel_id,
+        contact_id=delivery.contact_id or "",
+        send_class=options_pb2.SendClass.Value(f"SEND_CLASS_{delivery.send_class}"),
+        state=_MESSAGE_STATE_NUMBERS[delivery.state],
+        reason=delivery.reason,
+        explanation=delivery.explanation,
+        retry_time=wire.to_timestamp(delivery.retry_time),
+        attempt_count=delivery.attempt_count,
+        reservation_id=delivery.reservation_id or "",
+        cause=delivery.cause,
+        actor=options_pb2.Actor(principal=delivery.actor_principal, name=delivery.actor_name),
+        create_time=wire.to_timestamp(delivery.create_time),
+        send_time=wire.to_timestamp(delivery.send_time),
+        settle_time=wire.to_timestamp(delivery.settle_time),
+        version=delivery.version,
+        end_time=wire.to_timestamp(delivery.end_time),
+    )
+
+
+def _write_message(target: pb.Message, message: Message, delivery: Delivery | None = None) -> None:
+    if delivery is not None:
+        target.delivery.CopyFrom(delivery_to_pb(delivery))
     target.message_id = message.message_id
     target.conversation_id = message.conversation_id
     target.organization_id = message.organization_id
@@ -284,7 +315,7 @@ def recorded_to_pb(
     )
 
 
-def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[Fact]:
+def facts_of(conversation: Conversation, change: Change, cause_id: str, delivery: Delivery | None = None) -> list[Fact]:
     """The facts of an item, the message's last: whoever consumes that one can read everything else already."""
     target: list[ProtobufMessage] = []
     if change.conversation_created:
@@ -304,18 +335,10 @@ def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[
             )
         )
     if change.handoff_changed:
-        target.append(
-            events_pb2.HandoffChanged(
-                organization_id=conversation.organization_id,
-                conversation_id=conversation.conversation_id,
-                conversation_key=conversation.conversation_key,
-                handoff=_handoff_to_pb(conversation),
-                version=conversation.version,
-            )
-        )
+        target.append(_handoff_changed(conversation))
     message = change.message
-    if message is not None and change.message_created and not message.deleted:
-        target.append(_written(conversation, message, cause_id))
+    if message is not None and (change.message_created or change.message_sent) and not message.deleted:
+        target.append(_written(conversation, message, cause_id, delivery))
     elif message is not None and (change.message_created or change.message_updated):
         # One that was deleted before it was ever heard of is told as changed: there is nothing in it to answer.
         target.append(
@@ -323,7 +346,7 @@ def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[
                 organization_id=conversation.organization_id,
                 conversation_id=message.conversation_id,
                 conversation_key=conversation.conversation_key,
-                message=message_to_pb(message),
+                message=message_to_pb(message, delivery),
                 version=conversation.version,
             )
         )
@@ -331,8 +354,45 @@ def facts_of(conversation: Conversation, change: Change, cause_id: str) -> list[
     return [Fact(organization_id, message, cause_id) for message in target]
 
 
+def _handoff_changed(conversation: Conversation) -> events_pb2.HandoffChanged:
+    return events_pb2.HandoffChanged(
+        organization_id=conversation.organization_id,
+        conversation_id=conversation.conversation_id,
+        conversation_key=conversation.conversation_key,
+        handoff=_handoff_to_pb(conversation),
+        version=conversation.version,
+    )
+
+
+def handoff_fact(conversation: Conversation) -> Fact:
+    """That somebody else answers a conversation now."""
+    return Fact(to_uuid(conversation.organization_id), _handoff_changed(conversation))
+
+
+def queued_fact(conversation: Conversation, sent: Sent) -> Fact:
+    """That a message was accepted to be sent."""
+    fact = events_pb2.MessageQueued(
+        organization_id=conversation.organization_id,
+        contact_id=conversation.contact_id or "",
+        deal_id=conversation.deal_id or "",
+        conversation_id=conversation.conversation_id,
+        conversation_key=conversation.conversation_key,
+        source=_SOURCE_NUMBERS[conversation.source],
+        message=message_to_pb(sent.message, sent.delivery),
+        version=conversation.version,
+    )
+    return Fact(to_uuid(conversation.organization_id), fact)
+
+
+def delivery_fact(conversation: Conversation, sent: Sent, *, first: bool) -> Fact:
+    """That a delivery is in another state; ``first``: that it left."""
+    change = Change(message=sent.message, message_updated=True, message_sent=first)
+    (fact,) = facts_of(conversation, change, sent.delivery.delivery_id, sent.delivery)
+    return fact
+
+
 def _written(
-    conversation: Conversation, message: Message, cause_id: str
+    conversation: Conversation, message: Message, cause_id: str, delivery: Delivery | None
 ) -> events_pb2.MessageReceived | events_pb2.MessageSent:
     """The most frequent fact of all: it is written in place, for parts that are made apart are copied into it."""
     target: events_pb2.MessageReceived | events_pb2.MessageSent
@@ -351,7 +411,7 @@ def _written(
     target.conversation_key = conversation.conversation_key
     target.source = _SOURCE_NUMBERS[conversation.source]
     _write_handoff(target.handoff, conversation)
-    _write_message(target.message, message)
+    _write_message(target.message, message, delivery)
     target.version = conversation.version
     target.cause_id = cause_id
     return target

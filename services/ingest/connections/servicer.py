@@ -28,15 +28,15 @@ from prosa.ingest.v1 import connection_service_pb2_grpc as pb_grpc
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.v1 import options_pb2
 from services.ingest.connections import messages, rules, store
+from services.ingest.connections.accounts import Accounts
 from services.ingest.connections.cache import SECRET_COLUMN
 from services.ingest.connections.check import Checks, Declared, Kept
 from services.ingest.connections.secrets import open_secrets, readable_secrets
-from services.ingest.connections.store import Channel, ChannelFilter, Connection, SealedSecret
+from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
 from services.ingest.providers import PROVIDERS, by_number
 from services.ingest.providers.provider import Provider
 
-ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
 CONNECTION_KEY_BYTES = 24
 """Of randomness; 32 characters in the webhook's path."""
 AMBIGUOUS_NAMED_MAX = 2
@@ -68,12 +68,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         changed: Callable[[], None],
         outgoing: Outgoing,
         check_board: Check,
+        accounts: Accounts,
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
         self._db, self._outbox, self._idempotency, self._vault = db, outbox, idempotency, vault
         self._clock, self._ids, self._changed = clock, ids, changed
         self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
+        self._accounts = accounts
         self._checks = Checks()
 
     async def CreateConnection(
@@ -108,6 +110,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 )
             answer = messages.connection_message(connection, [])
             await self._outbox.add(tx, [messages.connection_created(connection)], now)
+            await self._accounts.put(tx, connection, now)
             tx.after_commit(self._changed)
             return answer
 
@@ -164,6 +167,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                     raise _name_taken(after)
                 named = [field.removesuffix("_sealed") for field in fields]
                 await self._outbox.add(tx, [messages.connection_updated(after, named)], now)
+                await self._accounts.put(tx, after, now)
                 tx.after_commit(self._changed)
             return await self._read(tx, organization_id, connection_id)
 

@@ -13,6 +13,8 @@ from psycopg import IntegrityError
 from chassis.db import Tx, constraint_of
 from services.ingest.limits import LAST_EVENT_SCAN_MAX, TAKEN_IN_SCAN_MAX
 
+ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
+
 
 @dataclass(frozen=True, slots=True)
 class Connection:

@@ -127,6 +127,7 @@ def _write_message(report: pb.MessageReport, message: MessageRecord, receive_tim
     report.network_message_id = message.network_id or ""
     report.edits_keep_network_id = message.edits_keep_network_id
     report.deleted_by_contact = message.deleted_by_contact
+    report.delivery_id = message.delivery_id or ""
     for answer in message.submitted_values:
         report.submitted_values.add(name=answer.name, title=answer.title, value=answer.value)
     if message.reaction is not None:

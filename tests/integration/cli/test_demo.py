@@ -19,7 +19,7 @@ from cli.demo.seed import seed_demo
 from embedded.servers import EmbeddedServers
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
-from services.ingest.connections.servicer import ACCESS_TOKEN_COLUMN
+from services.ingest.connections.store import ACCESS_TOKEN_COLUMN
 from tests.conftest import ALL_TARGETS, TEMPLATE, clear_streams, create_database
 from tests.isolation.filling import named_url
 from tests.world import World, settings_for, start_world

@@ -22,6 +22,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.ConversationCreated": "conversation.conversations",
     "conversation.v1.ConversationUpdated": "conversation.conversations",
     "conversation.v1.HandoffChanged": "conversation.conversations",
+    "conversation.v1.MessageQueued": "conversation.deliveries",
     "conversation.v1.MessageReceived": "conversation.messages",
     "conversation.v1.MessageSent": "conversation.messages",
     "conversation.v1.MessageUpdated": "conversation.messages",

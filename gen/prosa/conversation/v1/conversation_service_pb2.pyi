@@ -99,6 +99,8 @@ class _MessageAuthorEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Message
     """An automation rule, a template, a campaign."""
     MESSAGE_AUTHOR_NATIVE_APP: _MessageAuthor.ValueType  # 5
     """A person of the staff on the phone or in the native app."""
+    MESSAGE_AUTHOR_API: _MessageAuthor.ValueType  # 6
+    """A program, through Prosa with an API key."""
 
 class MessageAuthor(_MessageAuthor, metaclass=_MessageAuthorEnumTypeWrapper):
     """Who wrote a message."""
@@ -112,6 +114,8 @@ MESSAGE_AUTHOR_AUTOMATION: MessageAuthor.ValueType  # 4
 """An automation rule, a template, a campaign."""
 MESSAGE_AUTHOR_NATIVE_APP: MessageAuthor.ValueType  # 5
 """A person of the staff on the phone or in the native app."""
+MESSAGE_AUTHOR_API: MessageAuthor.ValueType  # 6
+"""A program, through Prosa with an API key."""
 Global___MessageAuthor: _TypeAlias = MessageAuthor  # noqa: Y015
 
 class _MessageState:
@@ -125,15 +129,41 @@ class _MessageStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_MessageS
     MESSAGE_STATE_DELIVERED: _MessageState.ValueType  # 2
     MESSAGE_STATE_READ: _MessageState.ValueType  # 3
     MESSAGE_STATE_FAILED: _MessageState.ValueType  # 4
+    MESSAGE_STATE_QUEUED: _MessageState.ValueType  # 5
+    """Waits for its turn, or for delivery.retry_time."""
+    MESSAGE_STATE_SENDING: _MessageState.ValueType  # 6
+    """Asked of the provider just now."""
+    MESSAGE_STATE_UNCERTAIN: _MessageState.ValueType  # 7
+    """Asked of the provider, and no answer tells whether it left: an echo or a look at the provider settles it, never a
+    second sending.
+    """
+    MESSAGE_STATE_SUPPRESSED: _MessageState.ValueType  # 8
+    """Never asked of the provider: outreach denied it; reason says why."""
+    MESSAGE_STATE_CANCELLED: _MessageState.ValueType  # 9
+    """Taken back before it was asked of the provider: by a person, by a handoff, or by a newer message."""
 
 class MessageState(_MessageState, metaclass=_MessageStateEnumTypeWrapper):
-    """How far a message went; a later state never gives way to an earlier one."""
+    """How far a message went. What we send goes QUEUED, SENDING, SENT, DELIVERED, READ; a later state never gives way to an
+    earlier one, and FAILED, SUPPRESSED and CANCELLED end it.
+    """
 
 MESSAGE_STATE_UNSPECIFIED: MessageState.ValueType  # 0
 MESSAGE_STATE_SENT: MessageState.ValueType  # 1
 MESSAGE_STATE_DELIVERED: MessageState.ValueType  # 2
 MESSAGE_STATE_READ: MessageState.ValueType  # 3
 MESSAGE_STATE_FAILED: MessageState.ValueType  # 4
+MESSAGE_STATE_QUEUED: MessageState.ValueType  # 5
+"""Waits for its turn, or for delivery.retry_time."""
+MESSAGE_STATE_SENDING: MessageState.ValueType  # 6
+"""Asked of the provider just now."""
+MESSAGE_STATE_UNCERTAIN: MessageState.ValueType  # 7
+"""Asked of the provider, and no answer tells whether it left: an echo or a look at the provider settles it, never a
+second sending.
+"""
+MESSAGE_STATE_SUPPRESSED: MessageState.ValueType  # 8
+"""Never asked of the provider: outreach denied it; reason says why."""
+MESSAGE_STATE_CANCELLED: MessageState.ValueType  # 9
+"""Taken back before it was asked of the provider: by a person, by a handoff, or by a newer message."""
 Global___MessageState: _TypeAlias = MessageState  # noqa: Y015
 
 @_typing.final
@@ -281,6 +311,7 @@ class Message(_message.Message):
     COPY_COUNT_FIELD_NUMBER: _builtins.int
     SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
     REACTIONS_FIELD_NUMBER: _builtins.int
+    DELIVERY_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     conversation_id: _builtins.str
     organization_id: _builtins.str
@@ -318,6 +349,10 @@ class Message(_message.Message):
     def reactions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reaction]:
         """Each person's newest reaction that was not taken back; only lists of messages hold them."""
 
+    @_builtins.property
+    def delivery(self) -> Global___Delivery:
+        """How it is sent, where Prosa sends it."""
+
     def __init__(
         self,
         *,
@@ -341,14 +376,114 @@ class Message(_message.Message):
         copy_count: _builtins.int = ...,
         submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
         reactions: _abc.Iterable[Global___Reaction] | None = ...,
+        delivery: Global___Delivery | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "copy_count", b"copy_count", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reactions", b"reactions", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "copy_count", b"copy_count", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "delivery", b"delivery", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reactions", b"reactions", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Message: _TypeAlias = Message  # noqa: Y015
+
+@_typing.final
+class Delivery(_message.Message):
+    """How Prosa sends one message: one delivery for one message, whatever is tried."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    SEND_CLASS_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    RETRY_TIME_FIELD_NUMBER: _builtins.int
+    ATTEMPT_COUNT_FIELD_NUMBER: _builtins.int
+    RESERVATION_ID_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    SEND_TIME_FIELD_NUMBER: _builtins.int
+    SETTLE_TIME_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    delivery_id: _builtins.str
+    """The message's id too."""
+    organization_id: _builtins.str
+    conversation_id: _builtins.str
+    channel_id: _builtins.str
+    contact_id: _builtins.str
+    """The contact at the time it was queued."""
+    send_class: _options_pb2.SendClass.ValueType
+    state: Global___MessageState.ValueType
+    reason: _builtins.str
+    """Why it waits, failed, was suppressed or cancelled, or is uncertain: one of outreach's SendReason without its
+    prefix, or "HANDOFF_HUMAN", "NEWER_MESSAGE", "AUTOMATION_OFF", "CANCELLED_BY_HAND", "WITHDRAWN", "TOO_LATE" (its
+    end_time passed), "PROVIDER_REFUSED", "PROVIDER_SILENT", "PROVIDER_UNREACHABLE", "BREAKER_OPEN",
+    "CHANNEL_CANNOT_SEND", "NUMBER_UNKNOWN" (has no WhatsApp).
+    """
+    explanation: _builtins.str
+    """One sentence about the reason: why it is, and what to do."""
+    attempt_count: _builtins.int
+    """How often the provider was asked; more than once only where nothing can have left before."""
+    reservation_id: _builtins.str
+    """What outreach reserved for the last attempt."""
+    cause: _builtins.str
+    """What it is for: "person", "reply:<turn id>", "touch:<id>", "round:<id>", "opt_out:<suppression id>"."""
+    version: _builtins.int
+    """Counts the delivery's writes."""
+    @_builtins.property
+    def retry_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is tried next; unset unless it waits for a time."""
+
+    @_builtins.property
+    def actor(self) -> _options_pb2.Actor:
+        """Who asked for it."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def send_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def settle_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """When it is CANCELLED with TOO_LATE if it still waits."""
+
+    def __init__(
+        self,
+        *,
+        delivery_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        send_class: _options_pb2.SendClass.ValueType = ...,
+        state: Global___MessageState.ValueType = ...,
+        reason: _builtins.str = ...,
+        explanation: _builtins.str = ...,
+        retry_time: _timestamp_pb2.Timestamp | None = ...,
+        attempt_count: _builtins.int = ...,
+        reservation_id: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        actor: _options_pb2.Actor | None = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        send_time: _timestamp_pb2.Timestamp | None = ...,
+        settle_time: _timestamp_pb2.Timestamp | None = ...,
+        version: _builtins.int = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "end_time", b"end_time", "retry_time", b"retry_time", "send_time", b"send_time", "settle_time", b"settle_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "attempt_count", b"attempt_count", "cause", b"cause", "channel_id", b"channel_id", "contact_id", b"contact_id", "conversation_id", b"conversation_id", "create_time", b"create_time", "delivery_id", b"delivery_id", "end_time", b"end_time", "explanation", b"explanation", "organization_id", b"organization_id", "reason", b"reason", "reservation_id", b"reservation_id", "retry_time", b"retry_time", "send_class", b"send_class", "send_time", b"send_time", "settle_time", b"settle_time", "state", b"state", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Delivery: _TypeAlias = Delivery  # noqa: Y015
 
 @_typing.final
 class SubmittedValue(_message.Message):
@@ -526,6 +661,7 @@ class MessageReport(_message.Message):
     SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
     REACTION_FIELD_NUMBER: _builtins.int
     EDITS_KEEP_NETWORK_ID_FIELD_NUMBER: _builtins.int
+    DELIVERY_ID_FIELD_NUMBER: _builtins.int
     provider_message_id: _builtins.str
     provider_source_id: _builtins.str
     direction: Global___MessageDirection.ValueType
@@ -547,6 +683,10 @@ class MessageReport(_message.Message):
     edits_keep_network_id: _builtins.bool
     """True where the provider makes another message of an edit, under the network's id of what was edited. Where not,
     another text under that id is another message: nothing is lost in doubt.
+    """
+    delivery_id: _builtins.str
+    """Which of our deliveries it is the echo of, where the provider gave back the mark we sent along; settles that
+    delivery.
     """
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
@@ -580,10 +720,11 @@ class MessageReport(_message.Message):
         submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
         reaction: Global___ReactionReport | None = ...,
         edits_keep_network_id: _builtins.bool = ...,
+        delivery_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "reaction", b"reaction"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "direction", b"direction", "edits_keep_network_id", b"edits_keep_network_id", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "network_message_id", b"network_message_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reaction", b"reaction", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "author_settled", b"author_settled", "content_type", b"content_type", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "delivery_id", b"delivery_id", "direction", b"direction", "edits_keep_network_id", b"edits_keep_network_id", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "network_message_id", b"network_message_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reaction", b"reaction", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1058,3 +1199,34 @@ class ListMessagesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListMessagesResponse: _TypeAlias = ListMessagesResponse  # noqa: Y015
+
+@_typing.final
+class SendMessageRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    ANSWERED_MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    text: _builtins.str
+    """At most 4096 letters; what a provider would read as a template, such as {{ }}, is sent as text."""
+    answered_message_id: _builtins.str
+    """For a key's reply: the message it answers. A newer one of the contact refuses it with NEWER_MESSAGE."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        answered_message_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["answered_message_id", b"answered_message_id", "conversation_id", b"conversation_id", "request_id", b"request_id", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendMessageRequest: _TypeAlias = SendMessageRequest  # noqa: Y015

@@ -60,6 +60,11 @@ class ConversationServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.FromString,
                 _registered_method=True)
+        self.SendMessage = channel.unary_unary(
+                '/prosa.conversation.v1.ConversationService/SendMessage',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SendMessageRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Message.FromString,
+                _registered_method=True)
         self.ListMessages = channel.unary_unary(
                 '/prosa.conversation.v1.ConversationService/ListMessages',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListMessagesRequest.SerializeToString,
@@ -112,6 +117,18 @@ class ConversationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SendMessage(self, request, context):
+        """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
+        by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
+        reply, refused while a person has the conversation. Without request_id the same text twice goes out twice.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; INVALID_ARGUMENT MESSAGE_EMPTY; FAILED_PRECONDITION
+        HANDOFF_HUMAN, NEWER_MESSAGE, CHANNEL_CANNOT_SEND, SUPPRESSED; UNAVAILABLE SENDING_KILLED; RESOURCE_EXHAUSTED
+        CONVERSATION_QUEUE_FULL.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListMessages(self, request, context):
         """Lists a conversation's messages, newest first. Errors: NOT_FOUND CONVERSATION_NOT_FOUND.
         """
@@ -146,6 +163,11 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     servicer.ListConversations,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.SerializeToString,
+            ),
+            'SendMessage': grpc.unary_unary_rpc_method_handler(
+                    servicer.SendMessage,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SendMessageRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Message.SerializeToString,
             ),
             'ListMessages': grpc.unary_unary_rpc_method_handler(
                     servicer.ListMessages,
@@ -289,6 +311,33 @@ class ConversationService:
             '/prosa.conversation.v1.ConversationService/ListConversations',
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SendMessage(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ConversationService/SendMessage',
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SendMessageRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Message.FromString,
             options,
             channel_credentials,
             insecure,

@@ -52,6 +52,14 @@ class ConversationServiceStub:
     """Answers one conversation. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
     ListConversations: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.ListConversationsRequest, _conversation_service_pb2.ListConversationsResponse]
     """Lists conversations, the newest activity first."""
+    SendMessage: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.Message]
+    """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
+    by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
+    reply, refused while a person has the conversation. Without request_id the same text twice goes out twice.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; INVALID_ARGUMENT MESSAGE_EMPTY; FAILED_PRECONDITION
+    HANDOFF_HUMAN, NEWER_MESSAGE, CHANNEL_CANNOT_SEND, SUPPRESSED; UNAVAILABLE SENDING_KILLED; RESOURCE_EXHAUSTED
+    CONVERSATION_QUEUE_FULL.
+    """
     ListMessages: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.ListMessagesRequest, _conversation_service_pb2.ListMessagesResponse]
     """Lists a conversation's messages, newest first. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
 
@@ -79,6 +87,14 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """Answers one conversation. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.ListConversationsRequest, _conversation_service_pb2.ListConversationsResponse]  # type: ignore[assignment]
     """Lists conversations, the newest activity first."""
+    SendMessage: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.Message]  # type: ignore[assignment]
+    """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
+    by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
+    reply, refused while a person has the conversation. Without request_id the same text twice goes out twice.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; INVALID_ARGUMENT MESSAGE_EMPTY; FAILED_PRECONDITION
+    HANDOFF_HUMAN, NEWER_MESSAGE, CHANNEL_CANNOT_SEND, SUPPRESSED; UNAVAILABLE SENDING_KILLED; RESOURCE_EXHAUSTED
+    CONVERSATION_QUEUE_FULL.
+    """
     ListMessages: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.ListMessagesRequest, _conversation_service_pb2.ListMessagesResponse]  # type: ignore[assignment]
     """Lists a conversation's messages, newest first. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
 
@@ -133,6 +149,20 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_service_pb2.ListConversationsResponse, _abc.Awaitable[_conversation_service_pb2.ListConversationsResponse]]:
         """Lists conversations, the newest activity first."""
+
+    @_abc_1.abstractmethod
+    def SendMessage(
+        self,
+        request: _conversation_service_pb2.SendMessageRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_service_pb2.Message, _abc.Awaitable[_conversation_service_pb2.Message]]:
+        """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
+        by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
+        reply, refused while a person has the conversation. Without request_id the same text twice goes out twice.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND, MESSAGE_NOT_FOUND; INVALID_ARGUMENT MESSAGE_EMPTY; FAILED_PRECONDITION
+        HANDOFF_HUMAN, NEWER_MESSAGE, CHANNEL_CANNOT_SEND, SUPPRESSED; UNAVAILABLE SENDING_KILLED; RESOURCE_EXHAUSTED
+        CONVERSATION_QUEUE_FULL.
+        """
 
     @_abc_1.abstractmethod
     def ListMessages(

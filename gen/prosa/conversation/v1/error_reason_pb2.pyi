@@ -57,6 +57,34 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
     ERROR_REASON_TIME_ZONE_INVALID: _ErrorReason.ValueType  # 41
     """INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
+    ERROR_REASON_HANDOFF_HUMAN: _ErrorReason.ValueType  # 12
+    """FAILED_PRECONDITION: a person has the conversation, so nothing automatic is said in it. Example: a flow replies a
+    second after somebody took over.
+    """
+    ERROR_REASON_NEWER_MESSAGE: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: the contact wrote again since; answer that. Example: a reply that took 12 s to think."""
+    ERROR_REASON_MESSAGE_EMPTY: _ErrorReason.ValueType  # 15
+    """INVALID_ARGUMENT: it has no text. Example: a text of blanks."""
+    ERROR_REASON_MESSAGE_NOT_FOUND: _ErrorReason.ValueType  # 17
+    """NOT_FOUND: the conversation has no such message. Example: answering a message of another conversation."""
+    ERROR_REASON_CHANNEL_CANNOT_SEND: _ErrorReason.ValueType  # 18
+    """FAILED_PRECONDITION: the channel has no credentials to send with. Example: a connection without
+    base_url and access_token.
+    """
+    ERROR_REASON_SUPPRESSED: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the contact asked not to be written to, and has not written since. Example: a reply after
+    SAIR.
+    """
+    ERROR_REASON_SENDING_KILLED: _ErrorReason.ValueType  # 21
+    """UNAVAILABLE: the kill switch is on. Example: SendMessage during an incident."""
+    ERROR_REASON_CONVERSATION_QUEUE_FULL: _ErrorReason.ValueType  # 22
+    """RESOURCE_EXHAUSTED: 50 messages of the conversation wait already. Example: a flow in a loop."""
+    ERROR_REASON_DELIVERY_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: no such delivery in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_DELIVERY_UNDER_WAY: _ErrorReason.ValueType  # 24
+    """FAILED_PRECONDITION: the provider has been asked already. Example: cancelling a message that is sent."""
+    ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
+    """UNAVAILABLE: the provider does not answer; try again later. Example: Chatwoot restarts."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -96,4 +124,32 @@ ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 11
 """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
 ERROR_REASON_TIME_ZONE_INVALID: ErrorReason.ValueType  # 41
 """INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
+ERROR_REASON_HANDOFF_HUMAN: ErrorReason.ValueType  # 12
+"""FAILED_PRECONDITION: a person has the conversation, so nothing automatic is said in it. Example: a flow replies a
+second after somebody took over.
+"""
+ERROR_REASON_NEWER_MESSAGE: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: the contact wrote again since; answer that. Example: a reply that took 12 s to think."""
+ERROR_REASON_MESSAGE_EMPTY: ErrorReason.ValueType  # 15
+"""INVALID_ARGUMENT: it has no text. Example: a text of blanks."""
+ERROR_REASON_MESSAGE_NOT_FOUND: ErrorReason.ValueType  # 17
+"""NOT_FOUND: the conversation has no such message. Example: answering a message of another conversation."""
+ERROR_REASON_CHANNEL_CANNOT_SEND: ErrorReason.ValueType  # 18
+"""FAILED_PRECONDITION: the channel has no credentials to send with. Example: a connection without
+base_url and access_token.
+"""
+ERROR_REASON_SUPPRESSED: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the contact asked not to be written to, and has not written since. Example: a reply after
+SAIR.
+"""
+ERROR_REASON_SENDING_KILLED: ErrorReason.ValueType  # 21
+"""UNAVAILABLE: the kill switch is on. Example: SendMessage during an incident."""
+ERROR_REASON_CONVERSATION_QUEUE_FULL: ErrorReason.ValueType  # 22
+"""RESOURCE_EXHAUSTED: 50 messages of the conversation wait already. Example: a flow in a loop."""
+ERROR_REASON_DELIVERY_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: no such delivery in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_DELIVERY_UNDER_WAY: ErrorReason.ValueType  # 24
+"""FAILED_PRECONDITION: the provider has been asked already. Example: cancelling a message that is sent."""
+ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
+"""UNAVAILABLE: the provider does not answer; try again later. Example: Chatwoot restarts."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

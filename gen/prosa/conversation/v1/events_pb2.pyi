@@ -140,7 +140,7 @@ Global___MessageReceived: _TypeAlias = MessageReceived  # noqa: Y015
 
 @_typing.final
 class MessageSent(_message.Message):
-    """The staff, a bot or an automation wrote."""
+    """The staff, a bot or an automation wrote, or what Prosa sends was taken by the provider; once for each message."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -190,7 +190,7 @@ Global___MessageSent: _TypeAlias = MessageSent  # noqa: Y015
 
 @_typing.final
 class MessageUpdated(_message.Message):
-    """A message was delivered, read, failed, edited, answered in its form or deleted."""
+    """A message was delivered, read, failed, edited, answered in its form or deleted, or its delivery is in another state."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -303,3 +303,49 @@ class HandoffChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HandoffChanged: _TypeAlias = HandoffChanged  # noqa: Y015
+
+@_typing.final
+class MessageQueued(_message.Message):
+    """A message was accepted to be sent; MessageSent follows when it is, MessageUpdated otherwise."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    contact_id: _builtins.str
+    deal_id: _builtins.str
+    conversation_id: _builtins.str
+    conversation_key: _builtins.str
+    source: _options_pb2.Source.ValueType
+    version: _builtins.int
+    """The conversation's version."""
+    @_builtins.property
+    def message(self) -> _conversation_service_pb2.Message:
+        """With its delivery."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        deal_id: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
+        conversation_key: _builtins.str = ...,
+        source: _options_pb2.Source.ValueType = ...,
+        message: _conversation_service_pb2.Message | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["message", b"message"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "message", b"message", "organization_id", b"organization_id", "source", b"source", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MessageQueued: _TypeAlias = MessageQueued  # noqa: Y015

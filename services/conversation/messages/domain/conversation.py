@@ -95,6 +95,8 @@ class Conversation:
     """When the provider made it; None while it has not said."""
     provider_contact_source_id: str = ""
     """The network's id of the contact, as the conversation hangs on it; empty while the provider has not said."""
+    last_send_time: datetime | None = None
+    """When something was last to be sent from here: only then an echo is looked for."""
 
     @property
     def key(self) -> ConversationKey:

@@ -23,6 +23,7 @@ class Author(StrEnum):
     BOT = "BOT"
     AUTOMATION = "AUTOMATION"
     NATIVE_APP = "NATIVE_APP"
+    API = "API"
 
 
 class MessageState(StrEnum):
@@ -31,17 +32,32 @@ class MessageState(StrEnum):
     DELIVERED = "DELIVERED"
     READ = "READ"
     FAILED = "FAILED"
+    QUEUED = "QUEUED"
+    SENDING = "SENDING"
+    UNCERTAIN = "UNCERTAIN"
+    SUPPRESSED = "SUPPRESSED"
+    CANCELLED = "CANCELLED"
 
 
 STATE_RANK = {
     MessageState.UNSPECIFIED: 0,
-    MessageState.SENT: 1,
+    MessageState.QUEUED: 1,
+    MessageState.SENDING: 2,
+    MessageState.UNCERTAIN: 3,
+    MessageState.SENT: 4,
     # Providers call a send failed when their own webhook timed out, and learn later that it arrived. So a failure gives
     # way to a delivery, but a message that arrived never becomes a failed one.
-    MessageState.FAILED: 2,
-    MessageState.DELIVERED: 3,
-    MessageState.READ: 4,
+    MessageState.FAILED: 5,
+    MessageState.DELIVERED: 6,
+    MessageState.READ: 7,
+    # Never asked of the provider, so nothing that it says is of them.
+    MessageState.SUPPRESSED: 8,
+    MessageState.CANCELLED: 8,
 }
+TOLD_STATES = (MessageState.SENT, MessageState.DELIVERED, MessageState.READ, MessageState.FAILED)
+"""Those that a provider may tell of."""
+AWAITING_ECHO = frozenset({MessageState.SENDING, MessageState.UNCERTAIN, MessageState.FAILED})
+"""What may have left without the provider's id being known."""
 
 SAME_TIME_US = 2_000_000
 """Some forms of one time are written to the second, others to the microsecond."""
@@ -116,6 +132,8 @@ class Message:
     """How many times more the provider told it, under other ids of its own."""
     told_time_us: int = 0
     """When the provider says it was written, as it said it, in microseconds since 1970; 0 where it did not say."""
+    sent_here: bool = False
+    """Prosa sends it: what the provider tells of it is an echo."""
 
     @property
     def key(self) -> MessageKey:
@@ -159,6 +177,8 @@ class MessageReport:
     submitted_values: list[SubmittedValue] = field(default_factory=list)
     reaction: ReactionReport | None = None
     """Present when it is no message but an emoji on one."""
+    delivery_id: str = ""
+    """The mark that we sent along, where the provider gave it back."""
 
 
 @dataclass(slots=True)

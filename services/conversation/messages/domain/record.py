@@ -97,6 +97,8 @@ class Change:
     handoff_changed: bool = False
     message_created: bool = False
     message_updated: bool = False
+    message_sent: bool = False
+    """What is sent here is known to have left, for the first time."""
     reaction_changed: bool = False
     evidence_learnt: bool = False
     noted: bool = False
@@ -197,17 +199,18 @@ def record(
     created: bool,
     now: datetime,
     reaction_changed: bool | None = None,
+    sent: bool = False,
 ) -> Change:
     """Changes the conversation, and the message if it is kept, by what the item says.
 
     ``kept`` is the item's message where it is known, ``fresh`` the new one where it is not; both are None for an item
     without a message, and for a message that is known but whose content was let go. ``created`` says that the
     conversation is new with this item; ``reaction_changed`` that it is of a reaction, which is nothing to read, and
-    whether it is news.
+    whether it is news; ``sent`` that it is the echo by which ``kept`` is known to have left.
     """
     report, reported = item.report, item.message
     change = Change(message=fresh or kept, conversation_created=created, message_created=fresh is not None)
-    change.reaction_changed = reaction_changed or False
+    change.reaction_changed, change.message_sent = reaction_changed or False, sent
     known_us = conversation.provider_update_time_us
     reported_us = known_us if report is None else report.update_time_us
     written = fresh

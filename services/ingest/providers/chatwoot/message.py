@@ -39,6 +39,9 @@ ATTACHMENTS_MAX = 30
 ERROR_LENGTH_MAX = 1000
 EVOLUTION_SOURCE_ID_PREFIX = "WAID:"
 
+MARK = "prosa_delivery_id"
+"""Where Prosa writes the id of its delivery when it sends."""
+_DELIVERY_ID = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.ASCII)
 # Forks that speak WhatsApp Web themselves write the bare id of its key.
 _KEY_ID = re.compile(r"[0-9A-F]{16,40}", re.ASCII)
 # Cloud and 360dialog, Evolution, Instagram and Messenger in their present and their older form.
@@ -104,8 +107,14 @@ def read_message(root: Json, conversation: Json, *, created: bool) -> tuple[Mess
         deleted_by_contact=by_contact,
         submitted_values=() if deleted else read_submitted(attributes),
         reaction=_reaction(attributes, deleted=deleted) if flag(attributes.get("is_reaction")) else None,
+        delivery_id=None if inbound else _mark(attributes.get(MARK)),
     )
     return record, _notes(root, attributes, record)
+
+
+def _mark(value: Any) -> str | None:
+    """The id of the delivery that Prosa sent it by."""
+    return value if isinstance(value, str) and _DELIVERY_ID.fullmatch(value) else None
 
 
 def _message_type(root: Json) -> str | None:

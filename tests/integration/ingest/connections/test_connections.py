@@ -22,7 +22,7 @@ from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.events_pb2 import ChannelCreated, ConnectionCreated
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from services.ingest.connections.cache import SECRET_COLUMN
-from services.ingest.connections.servicer import ACCESS_TOKEN_COLUMN
+from services.ingest.connections.store import ACCESS_TOKEN_COLUMN
 from tests.integration.crm.deals import given_board
 from tests.integration.ingest.connections.making import (
     INSTAGRAM,

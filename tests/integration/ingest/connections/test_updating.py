@@ -19,7 +19,7 @@ from prosa.ingest.v1 import ingest_service_pb2 as acceptance_pb
 from prosa.ingest.v1.events_pb2 import ChannelUpdated, ConnectionUpdated
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from sandbox.chatwoot.signing import signed_request
-from services.ingest.connections.servicer import ACCESS_TOKEN_COLUMN
+from services.ingest.connections.store import ACCESS_TOKEN_COLUMN
 from tests.integration.crm.deals import given_board
 from tests.integration.ingest.connections.making import (
     INSTAGRAM,

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from services.conversation.messages.domain.conversation import ConversationState
-from services.conversation.messages.domain.message import MessageState
+from services.conversation.messages.domain.message import TOLD_STATES, MessageState
 from services.conversation.messages.domain.record import HANDOFF_LABEL, Item
 from tests.unit.conversation.messages.reports import Thread, item, message, report, thread
 
@@ -46,7 +46,7 @@ def _known(known: Thread) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
 REPORTS = st.lists(
     st.tuples(
         st.integers(1, 3),
-        st.sampled_from(MessageState),
+        st.sampled_from((MessageState.UNSPECIFIED, *TOLD_STATES)),
         st.booleans(),
         st.booleans(),
         st.sampled_from(ConversationState),

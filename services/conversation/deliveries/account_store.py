@@ -1,0 +1,72 @@
+"""Where and with what connections' messages are sent; the access token stays sealed until it is used."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from chassis.db import Tx
+
+ACCESS_TOKEN_COLUMN = "provider_accounts.access_token"  # noqa: S105 - the name of a column
+
+
+@dataclass(frozen=True, slots=True)
+class SealedAccount:
+    """A row of ``provider_accounts``."""
+
+    organization_id: UUID
+    connection_id: UUID
+    provider: str
+    base_url: str
+    provider_account_id: str
+    access_token_sealed: bytes | None
+    version: int
+
+    @property
+    def complete(self) -> bool:
+        """Whether anything can be sent with it."""
+        return bool(self.base_url and self.access_token_sealed)
+
+
+async def put(tx: Tx, account: SealedAccount) -> None:
+    """Keeps what a connection has, unless something newer is kept."""
+    await tx.execute(
+        "insert into conversation.provider_accounts as kept (organization_id, connection_id, provider, base_url,"
+        " provider_account_id, access_token_sealed, version) values (%(organization_id)s, %(connection_id)s,"
+        " %(provider)s, %(base_url)s, %(provider_account_id)s, %(access_token_sealed)s, %(version)s)"
+        " on conflict (organization_id, connection_id) do update set provider = excluded.provider,"
+        " base_url = excluded.base_url, provider_account_id = excluded.provider_account_id,"
+        " access_token_sealed = excluded.access_token_sealed, version = excluded.version"
+        " where kept.version < excluded.version",
+        {
+            "organization_id": account.organization_id,
+            "connection_id": account.connection_id,
+            "provider": account.provider,
+            "base_url": account.base_url,
+            "provider_account_id": account.provider_account_id,
+            "access_token_sealed": account.access_token_sealed,
+            "version": account.version,
+        },
+    )
+
+
+async def find(tx: Tx, organization_id: UUID, connection_id: UUID) -> SealedAccount | None:
+    """What a connection's messages are sent with, None where it has nothing."""
+    found = await tx.execute(
+        "select organization_id, connection_id, provider, base_url, provider_account_id, access_token_sealed, version"
+        " from conversation.provider_accounts where organization_id = %(organization_id)s"
+        " and connection_id = %(connection_id)s",
+        {"organization_id": organization_id, "connection_id": connection_id},
+    )
+    row = found.first()
+    if row is None:
+        return None
+    return SealedAccount(
+        organization_id=row.organization_id,
+        connection_id=row.connection_id,
+        provider=row.provider,
+        base_url=row.base_url,
+        provider_account_id=row.provider_account_id,
+        access_token_sealed=None if row.access_token_sealed is None else bytes(row.access_token_sealed),
+        version=row.version,
+    )

@@ -1,0 +1,35 @@
+"""Limits of sending, by name."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+TEXT_LENGTH_MAX = 4_096
+CONVERSATION_QUEUE_MAX = 50
+"""How many messages of one conversation may wait to be sent."""
+DELIVERY_SLOTS = 16
+"""How many channels one process sends through at once; each sends one message at a time."""
+SEND_SECONDS = 15.0
+"""Of one request to a provider, from resolving the name to the answer."""
+ANSWER_BYTES_MAX = 4 * 1024 * 1024
+"""Of a provider's answer: a page of messages may be long."""
+LOOK_PAGES_MAX = 5
+"""How many pages of a conversation's newest messages are looked through for one that may have left."""
+
+PERSON_WAITS = timedelta(hours=24)
+"""How long what a person wrote may wait to be sent."""
+REPLY_WAITS = timedelta(minutes=15)
+"""How long an automatic reply may wait."""
+UNREACHABLE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (5, 15, 60, 300))
+"""How long a channel rests after each request that found nobody; the last one from then on."""
+KILLED_WAIT = timedelta(seconds=2)
+"""How often it is asked again while a kill switch is on, which says nothing of when it is lifted."""
+AWAY_WAIT = timedelta(seconds=2)
+"""How often it is asked again while outreach does not answer."""
+LOOK_WAITS = (
+    *(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10)),
+    *(timedelta(hours=1), timedelta(hours=6), timedelta(hours=17)),
+)
+"""When the provider is looked at for what may have left: about 24 hours in all, then it counts as failed."""
+OPEN_RESERVATIONS_SECONDS = 60.0
+"""How often reservations that nobody settled are looked for: after a crash, or where outreach did not answer."""

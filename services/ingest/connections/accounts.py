@@ -1,0 +1,85 @@
+"""Telling conversation what connections send with: it keeps their address and token, to send by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import grpc
+
+from chassis.crypto import Vault
+from chassis.db import Database, Tx
+from chassis.errors import from_status
+from chassis.queues.items import Done, Item, Outcome, Place
+from chassis.queues.queue import Queue
+from chassis.queues.worker import Fence, Handler
+from chassis.rpc import error_of
+from prosa.conversation.v1 import delivery_service_pb2 as pb
+from services.ingest.connections import store
+from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Connection
+
+if TYPE_CHECKING:
+    from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceAsyncStub
+
+ACCOUNTS = Queue("account_queue", "ingest")
+"""One item for each connection of which conversation is to be told, whose id it has."""
+TELL_SECONDS = 10.0
+
+
+class Accounts:
+    """Which connections conversation is to be told of."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    async def put(self, tx: Tx, connection: Connection, now: datetime) -> None:
+        """Has conversation told of a connection as it is when this is committed, in the transaction that changes it."""
+        # One that is being told of just now may be told of as it was: it takes a place anew.
+        await self._queue.remove(tx, [connection.id])
+        await self._queue.put(tx, [Place(connection.id, connection.organization_id, str(connection.id))], now)
+
+
+class AccountHandler(Handler[Item]):
+    """Tells conversation."""
+
+    def __init__(self, db: Database, vault: Vault, conversation: DeliveryServiceAsyncStub) -> None:
+        self._db, self._vault, self._conversation = db, vault, conversation
+
+    async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
+        """Tells of each as it is now."""
+        async with self._db.transaction(*{item.organization_id for item in items}) as tx:
+            found = {
+                item.item_id: await store.find_connection(tx, item.organization_id, item.item_id) for item in items
+            }
+        await self._tell({place: connection for place, connection in found.items() if connection is not None})
+        return [Done(item) for item in items]
+
+    async def _tell(self, connections: Mapping[UUID, Connection]) -> None:
+        if not connections:
+            return
+        request = pb.BatchPutProviderAccountsRequest(provider_accounts=map(self._account, connections.values()))
+        try:
+            answer = await self._conversation.BatchPutProviderAccounts(request, timeout=TELL_SECONDS)
+        except grpc.aio.AioRpcError as error:
+            raise error_of(error) from error
+        for status in answer.results:
+            if status.code:
+                raise from_status(status)
+
+    def _account(self, connection: Connection) -> pb.ProviderAccount:
+        token = ""
+        if connection.access_token_sealed is not None:
+            token = self._vault.open(
+                connection.access_token_sealed, organization_id=connection.organization_id, column=ACCESS_TOKEN_COLUMN
+            ).decode()
+        return pb.ProviderAccount(
+            organization_id=str(connection.organization_id),
+            connection_id=str(connection.id),
+            provider=connection.provider,
+            base_url=connection.base_url,
+            provider_account_id=str(connection.account_id or ""),
+            access_token=token,
+            version=connection.version,
+        )
