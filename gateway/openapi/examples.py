@@ -134,6 +134,9 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "ResolveContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "UpdateChannel": {"inbox_id": 13},
     "UpdateConnection": {"account_id": 4},
+    "CreatePersona": {"name": "Ana da recepção", "fallback_texts": ["Já vou chamar alguém da equipe."]},
+    "UpdateConversationSettings": {"debounce_seconds": 8},
+    "UpdatePersona": {"style": "cordial e breve"},
     "UpdateOrganization": {"region": "BR", "time_zone": "America/Sao_Paulo"},
     "UpdateSendPolicy": {"number_day_limit": 300},
 }

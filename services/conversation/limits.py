@@ -33,3 +33,6 @@ LOOK_WAITS = (
 """When the provider is looked at for what may have left: about 24 hours in all, then it counts as failed."""
 OPEN_RESERVATIONS_SECONDS = 60.0
 """How often reservations that nobody settled are looked for: after a crash, or where outreach did not answer."""
+
+PERSONAS_MAX = 200
+"""Of one organization."""

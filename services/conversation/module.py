@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from chassis.outbox import Outbox
 from chassis.process import Process
 from chassis.profiles import follow_profiles
 from chassis.references import contact_check
@@ -11,6 +12,8 @@ from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
 from prosa.conversation.v1 import delivery_service_pb2_grpc as delivery_pb_grpc
 from prosa.conversation.v1 import metric_service_pb2 as metric_pb
 from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
+from prosa.conversation.v1 import script_service_pb2 as script_pb
+from prosa.conversation.v1 import script_service_pb2_grpc as script_pb_grpc
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
@@ -23,6 +26,10 @@ from services.conversation.limits import DELIVERY_SLOTS
 from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
+from services.conversation.personas.keeping import Personas
+from services.conversation.scripts.servicer import ScriptServicer
+from services.conversation.settings.choosing import Settings
+from services.conversation.settings.store import uses_of
 
 
 async def start(process: Process) -> None:
@@ -44,6 +51,7 @@ async def start(process: Process) -> None:
         metrics,
         metric_pb.DESCRIPTOR.services_by_name["MetricService"].full_name,
     )
+    _serve_scripts(process, outbox)
     process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
     process.maintain()
 
@@ -58,3 +66,16 @@ def _send(process: Process, deliveries: Deliveries, reserver: Reserver) -> None:
     )
     process.work(deliveries.queue, deliverer, slots=DELIVERY_SLOTS, batch_max=1)
     process.run("open_reservations", OpenReservations(db, reserver).run)
+
+
+def _serve_scripts(process: Process, outbox: Outbox) -> None:
+    """What is said by itself: who speaks, and how conversations are answered."""
+    db, idempotency, clock = process.database(), process.idempotency(), process.clock
+    process.serve(
+        script_pb_grpc.add_ScriptServiceServicer_to_server,
+        ScriptServicer(
+            Personas(db, idempotency, clock, process.ids, uses_of),
+            Settings(db, outbox, idempotency, process.vault(), clock, process.outgoing()),
+        ),
+        script_pb.DESCRIPTOR.services_by_name["ScriptService"].full_name,
+    )

@@ -23,8 +23,10 @@ from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
+from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
+from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -340,6 +342,35 @@ async def _work(world: World, party: Party, name: str) -> None:
         )
     await _send(world, party)
     await _reply(world, party)
+    await _speak(world, party)
+
+
+async def _speak(world: World, party: Party) -> None:
+    """What is said by itself, and by whom."""
+    owner = world.as_user(party.organization_id).stub(ScriptServiceStub)
+    personas = [
+        await owner.CreatePersona(
+            script_pb.CreatePersonaRequest(
+                name=f"Lia {place} de {party.name}",
+                style=f"como na {party.name}",
+                fallback_texts=[f"Já chamo alguém da {party.name}."],
+                request_id=str(uuid4()),
+            )
+        )
+        for place in range(2)
+    ]
+    await owner.UpdateConversationSettings(
+        script_pb.UpdateConversationSettingsRequest(
+            persona_id=personas[1].persona_id,
+            reply_mode=script_pb.REPLY_MODE_SCRIPTED,
+            model_name=f"modelo-{party.name.lower()}",
+            model_key=f"chave da {party.name}",
+        )
+    )
+    # Nobody replies here by itself, so that each persona may be ended.
+    await owner.UpdateConversationSettings(
+        script_pb.UpdateConversationSettingsRequest(persona_id="", reply_mode=script_pb.REPLY_MODE_OFF)
+    )
 
 
 async def _send(world: World, party: Party) -> None:

@@ -19,6 +19,7 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
+from prosa.conversation.v1 import script_service_pb2
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2, outbound_service_pb2
 from prosa.outreach.v1 import send_service_pb2
@@ -428,11 +429,17 @@ def _policy(_target: Party, _caller: Party) -> Message:
     return send_service_pb2.UpdateSendPolicyRequest(number_gap_seconds=5)
 
 
+def _settings(_target: Party, _caller: Party) -> Message:
+    """For the caller's own organization too."""
+    return script_service_pb2.UpdateConversationSettingsRequest(debounce_seconds=7)
+
+
 def _terms(_target: Party, _caller: Party) -> Message:
     return send_service_pb2.AcceptTermsRequest(terms_version=TERMS_VERSION)
 
 
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
+    "prosa.conversation.v1.UpdateConversationSettingsRequest": _settings,
     "prosa.identity.v1.AcceptInvitationRequest": _accept_link,
     "prosa.identity.v1.CheckInvitationRequest": _check_link,
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,

@@ -55,6 +55,22 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
     ERROR_REASON_CONTACT_NOT_FOUND: _ErrorReason.ValueType  # 11
     """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+    ERROR_REASON_PERSONA_NOT_FOUND: _ErrorReason.ValueType  # 30
+    """NOT_FOUND: no such persona in the organization. Example: one that was deleted meanwhile."""
+    ERROR_REASON_PERSONA_IN_USE: _ErrorReason.ValueType  # 31
+    """FAILED_PRECONDITION: scripts or the settings use the persona; metadata names them. Example: deleting the one who
+    replies.
+    """
+    ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 33
+    """ALREADY_EXISTS: another one has the name. Example: two personas "Ana"."""
+    ERROR_REASON_MODEL_KEY_NEEDED: _ErrorReason.ValueType  # 39
+    """FAILED_PRECONDITION: no model key is kept, or the one that is would be sent to another server than it was given
+    for. Example: another model_base_url without a model_key.
+    """
+    ERROR_REASON_ADDRESS_PRIVATE: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the address leads into a private network; the operator may list its host. Example: a
+    model_base_url of http://10.0.0.5.
+    """
     ERROR_REASON_TIME_ZONE_INVALID: _ErrorReason.ValueType  # 41
     """INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
     ERROR_REASON_HANDOFF_HUMAN: _ErrorReason.ValueType  # 12
@@ -85,6 +101,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the provider has been asked already. Example: cancelling a message that is sent."""
     ERROR_REASON_PROVIDER_UNAVAILABLE: _ErrorReason.ValueType  # 25
     """UNAVAILABLE: the provider does not answer; try again later. Example: Chatwoot restarts."""
+    ERROR_REASON_URL_INVALID: _ErrorReason.ValueType  # 42
+    """INVALID_ARGUMENT: model_base_url is no http or https address. Example: "api.openai.com"."""
+    ERROR_REASON_DEBOUNCE_INVALID: _ErrorReason.ValueType  # 43
+    """INVALID_ARGUMENT: the longest wait for quiet is shorter than the quiet that is waited for. Example:
+    debounce_seconds 30 with debounce_max_seconds 10.
+    """
+    ERROR_REASON_PERSONAS_TOO_MANY: _ErrorReason.ValueType  # 44
+    """RESOURCE_EXHAUSTED: the organization has 200 personas. Example: a program that makes one for each campaign."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -122,6 +146,22 @@ ERROR_REASON_CONVERSATION_RACED: ErrorReason.ValueType  # 10
 """ABORTED: two first messages of a conversation came at the same moment; try again. Example: two workers at once."""
 ERROR_REASON_CONTACT_NOT_FOUND: ErrorReason.ValueType  # 11
 """NOT_FOUND: the organization has no such contact. Example: a contact_id of another organization."""
+ERROR_REASON_PERSONA_NOT_FOUND: ErrorReason.ValueType  # 30
+"""NOT_FOUND: no such persona in the organization. Example: one that was deleted meanwhile."""
+ERROR_REASON_PERSONA_IN_USE: ErrorReason.ValueType  # 31
+"""FAILED_PRECONDITION: scripts or the settings use the persona; metadata names them. Example: deleting the one who
+replies.
+"""
+ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 33
+"""ALREADY_EXISTS: another one has the name. Example: two personas "Ana"."""
+ERROR_REASON_MODEL_KEY_NEEDED: ErrorReason.ValueType  # 39
+"""FAILED_PRECONDITION: no model key is kept, or the one that is would be sent to another server than it was given
+for. Example: another model_base_url without a model_key.
+"""
+ERROR_REASON_ADDRESS_PRIVATE: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the address leads into a private network; the operator may list its host. Example: a
+model_base_url of http://10.0.0.5.
+"""
 ERROR_REASON_TIME_ZONE_INVALID: ErrorReason.ValueType  # 41
 """INVALID_ARGUMENT: a time zone that the IANA database does not know. Example: "America/Nowhere"."""
 ERROR_REASON_HANDOFF_HUMAN: ErrorReason.ValueType  # 12
@@ -152,4 +192,12 @@ ERROR_REASON_DELIVERY_UNDER_WAY: ErrorReason.ValueType  # 24
 """FAILED_PRECONDITION: the provider has been asked already. Example: cancelling a message that is sent."""
 ERROR_REASON_PROVIDER_UNAVAILABLE: ErrorReason.ValueType  # 25
 """UNAVAILABLE: the provider does not answer; try again later. Example: Chatwoot restarts."""
+ERROR_REASON_URL_INVALID: ErrorReason.ValueType  # 42
+"""INVALID_ARGUMENT: model_base_url is no http or https address. Example: "api.openai.com"."""
+ERROR_REASON_DEBOUNCE_INVALID: ErrorReason.ValueType  # 43
+"""INVALID_ARGUMENT: the longest wait for quiet is shorter than the quiet that is waited for. Example:
+debounce_seconds 30 with debounce_max_seconds 10.
+"""
+ERROR_REASON_PERSONAS_TOO_MANY: ErrorReason.ValueType  # 44
+"""RESOURCE_EXHAUSTED: the organization has 200 personas. Example: a program that makes one for each campaign."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

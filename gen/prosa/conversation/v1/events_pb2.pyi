@@ -3,9 +3,12 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 from prosa.conversation.v1 import conversation_service_pb2 as _conversation_service_pb2
+from prosa.conversation.v1 import script_service_pb2 as _script_service_pb2
 from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
@@ -349,3 +352,41 @@ class MessageQueued(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MessageQueued: _TypeAlias = MessageQueued  # noqa: Y015
+
+@_typing.final
+class ConversationSettingsChanged(_message.Message):
+    """How conversations are answered is another now; keys are no part of a fact."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_SETTINGS_FIELD_NUMBER: _builtins.int
+    CHANGED_FIELDS_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def conversation_settings(self) -> _script_service_pb2.ConversationSettings: ...
+    @_builtins.property
+    def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The fields that are another now: "automation_enabled" and so on."""
+
+    @_builtins.property
+    def actor(self) -> _options_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        conversation_settings: _script_service_pb2.ConversationSettings | None = ...,
+        changed_fields: _abc.Iterable[_builtins.str] | None = ...,
+        actor: _options_pb2.Actor | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "conversation_settings", b"conversation_settings"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "changed_fields", b"changed_fields", "conversation_settings", b"conversation_settings", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConversationSettingsChanged: _TypeAlias = ConversationSettingsChanged  # noqa: Y015

@@ -1,0 +1,1 @@
+"""Personas: the ways in which something is said by itself."""
