@@ -9,6 +9,8 @@ CONVERSATION_QUEUE_MAX = 50
 """How many messages of one conversation may wait to be sent."""
 DELIVERY_SLOTS = 16
 """How many channels one process sends through at once; each sends one message at a time."""
+WRITE_SLOTS = 4
+"""How many conversations' labels one process writes at once."""
 SEND_SECONDS = 15.0
 """Of one request to a provider, from resolving the name to the answer."""
 ANSWER_BYTES_MAX = 4 * 1024 * 1024
@@ -26,6 +28,8 @@ KILLED_WAIT = timedelta(seconds=2)
 """How often it is asked again while a kill switch is on, which says nothing of when it is lifted."""
 AWAY_WAIT = timedelta(seconds=2)
 """How often it is asked again while outreach does not answer."""
+WRITE_WAITS = tuple(timedelta(seconds=seconds) for seconds in (1, 5, 15, 60, 300))
+"""How long a label waits after each failed attempt to write it; the last one from then on."""
 LOOK_WAITS = (
     *(timedelta(seconds=5), timedelta(seconds=30), timedelta(minutes=2), timedelta(minutes=10)),
     *(timedelta(hours=1), timedelta(hours=6), timedelta(hours=17)),

@@ -16,13 +16,15 @@ from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1 import script_service_pb2_grpc as script_pb_grpc
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from services.conversation.deliveries.handing import PROVIDER_WRITES, Handoffs
+from services.conversation.deliveries.labels import LabelHandler
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
 from services.conversation.deliveries.replies import Replies
 from services.conversation.deliveries.reservations import OpenReservations
 from services.conversation.deliveries.reserving import Reserver
 from services.conversation.deliveries.servicer import DeliveryServicer
 from services.conversation.deliveries.worker import Deliverer
-from services.conversation.limits import DELIVERY_SLOTS
+from services.conversation.limits import DELIVERY_SLOTS, WRITE_SLOTS
 from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
@@ -40,11 +42,14 @@ async def start(process: Process) -> None:
     )
     queue, reserver = process.queue(DELIVERIES), Reserver(process.stub(SendServiceStub, "outreach"))
     deliveries = Deliveries(queue, outbox)
-    replies = Replies(db, deliveries, reserver, outbox, idempotency, clock, ids)
-    servicer = ConversationServicer(db, outbox, idempotency, clock, ids, contact_check(process), replies.send)
+    handoffs = Handoffs(db, deliveries, process.queue(PROVIDER_WRITES), outbox, idempotency, clock)
+    replies = Replies(db, deliveries, reserver, handoffs, idempotency, clock, ids)
+    servicer = ConversationServicer(
+        db, outbox, idempotency, clock, ids, contact_check(process), replies.send, handoffs.set
+    )
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
-    _send(process, deliveries, reserver)
+    _send(process, deliveries, reserver, handoffs)
     metrics = MetricServicer(db, clock, follow_profiles(process))
     process.serve(
         metric_pb_grpc.add_MetricServiceServicer_to_server,
@@ -56,7 +61,7 @@ async def start(process: Process) -> None:
     process.maintain()
 
 
-def _send(process: Process, deliveries: Deliveries, reserver: Reserver) -> None:
+def _send(process: Process, deliveries: Deliveries, reserver: Reserver, handoffs: Handoffs) -> None:
     db, vault = process.database(), process.vault()
     deliverer = Deliverer(db, deliveries, reserver, process.outgoing(), vault, process.clock)
     process.serve(
@@ -65,6 +70,8 @@ def _send(process: Process, deliveries: Deliveries, reserver: Reserver) -> None:
         delivery_pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name,
     )
     process.work(deliveries.queue, deliverer, slots=DELIVERY_SLOTS, batch_max=1)
+    writer = LabelHandler(db, process.outgoing(), vault, process.clock)
+    process.work(handoffs.writes, writer, slots=WRITE_SLOTS, batch_max=1)
     process.run("open_reservations", OpenReservations(db, reserver).run)
 
 

@@ -558,7 +558,12 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
         )
     )
-    for queue in ("ingest.outbound_queue", "ingest.account_queue", "conversation.delivery_queue"):
+    for queue in (
+        "ingest.outbound_queue",
+        "ingest.account_queue",
+        "conversation.delivery_queue",
+        "conversation.provider_write_queue",
+    ):
         await world.rows(
             f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
             " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",

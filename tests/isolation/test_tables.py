@@ -95,6 +95,7 @@ DEFINER_FUNCTIONS = {
     **queue_functions("ingest.outbound_queue", timed=True),
     **queue_functions("ingest.account_queue"),
     **queue_functions("conversation.delivery_queue", timed=True),
+    **queue_functions("conversation.provider_write_queue"),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
     "outreach.open_reservations": (

@@ -5,7 +5,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from uuid import UUID
 
+from chassis.crypto import Vault
 from chassis.db import Tx
+from services.conversation.providers.sender import Account
 
 ACCESS_TOKEN_COLUMN = "provider_accounts.access_token"  # noqa: S105 - the name of a column
 
@@ -69,4 +71,17 @@ async def find(tx: Tx, organization_id: UUID, connection_id: UUID) -> SealedAcco
         provider_account_id=row.provider_account_id,
         access_token_sealed=None if row.access_token_sealed is None else bytes(row.access_token_sealed),
         version=row.version,
+    )
+
+
+def opened(sealed: SealedAccount, vault: Vault) -> Account:
+    """The account with its token as it is sent. Raises SealBroken."""
+    token = b""
+    if sealed.access_token_sealed is not None:
+        token = vault.open(
+            sealed.access_token_sealed, organization_id=sealed.organization_id, column=ACCESS_TOKEN_COLUMN
+        )
+    return Account(
+        *(sealed.organization_id, sealed.connection_id, sealed.provider, sealed.base_url),
+        *(sealed.provider_account_id, token.decode()),
     )

@@ -85,17 +85,27 @@ class Deliveries:
     ) -> list[Sent]:
         """Takes back what still waits of those whose columns (``cause``, ``conversation_id`` …) have these values."""
         taken: list[Sent] = []
-        for found in await delivery_store.find_queued(tx, organization_id, wanted):
-            conversation = await store.find_conversation(
-                tx, organization_id, UUID(found.delivery.conversation_id), lock=True
-            )
-            # Read anew: whoever sends marks it while it holds the conversation.
-            sent = await delivery_store.find(tx, organization_id, UUID(found.delivery.delivery_id))
-            if conversation is None or sent is None or sent.delivery.state is not MessageState.QUEUED:
-                continue
+        for conversation_id in await delivery_store.conversations_of_queued(tx, organization_id, wanted):
+            conversation = await store.find_conversation(tx, organization_id, conversation_id, lock=True)
+            assert conversation is not None, "a conversation is never deleted"
+            of_conversation = {**wanted, "conversation_id": conversation_id}
+            taken += await self.cancel_in(tx, conversation, of_conversation, reason, explanation, now)
+        return taken
+
+    async def cancel_in(
+        self,
+        tx: Tx,
+        conversation: Conversation,
+        wanted: Mapping[str, object],
+        reason: str,
+        explanation: str,
+        now: datetime,
+    ) -> list[Sent]:
+        """The same of one conversation, which the transaction holds: whoever sends marks it under the same lock."""
+        taken = await delivery_store.find_queued(tx, UUID(conversation.organization_id), wanted)
+        for sent in taken:
             sent.delivery.settle(MessageState.CANCELLED, now, reason, explanation)
             await self.write(tx, conversation, sent, now)
-            taken.append(sent)
         await self.queue.remove(tx, [UUID(sent.delivery.delivery_id) for sent in taken])
         return taken
 

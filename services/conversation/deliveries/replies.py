@@ -14,8 +14,8 @@ from chassis.db import Database, Tx
 from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ProsaError, Unavailable
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
-from chassis.outbox import Outbox
 from prosa.conversation.v1 import conversation_service_pb2 as pb
+from services.conversation.deliveries.handing import Handoffs
 from services.conversation.deliveries.queueing import Deliveries, Draft
 from services.conversation.deliveries.reserving import Decision, Denied, Later, Reserver
 from services.conversation.limits import PERSON_WAITS, REPLY_WAITS, TEXT_LENGTH_MAX
@@ -23,12 +23,10 @@ from services.conversation.messages import delivery_store, store
 from services.conversation.messages.domain.conversation import (
     Conversation,
     HandoffMode,
-    HandoffSource,
-    hand_over,
 )
 from services.conversation.messages.domain.delivery import Delivery, SendClass
 from services.conversation.messages.domain.message import Author, Direction, MessageState
-from services.conversation.messages.translation import handoff_fact, message_to_pb
+from services.conversation.messages.translation import message_to_pb
 
 KILLED = frozenset({"KILLED", "KILLED_GLOBALLY"})
 ANSWERED_REASON = "A person answered through Prosa."
@@ -44,12 +42,12 @@ class Replies:
         db: Database,
         deliveries: Deliveries,
         reserver: Reserver,
-        outbox: Outbox,
+        handoffs: Handoffs,
         idempotency: IdempotencyStore,
         clock: Clock,
         ids: Ids,
     ) -> None:
-        self._db, self._deliveries, self._reserver, self._outbox = db, deliveries, reserver, outbox
+        self._db, self._deliveries, self._reserver, self._handoffs = db, deliveries, reserver, handoffs
         self._idempotency, self._clock, self._ids = idempotency, clock, ids
 
     async def send(self, request: pb.SendMessageRequest) -> pb.Message:
@@ -66,7 +64,7 @@ class Replies:
             if answered_id is not None:
                 await _answerable(tx, organization_id, conversation_id, answered_id, draft.send_class)
             if draft.send_class is SendClass.PERSON:
-                await self._take_over(tx, conversation, caller, now)
+                await self._handoffs.move(tx, conversation, HandoffMode.HUMAN, caller, ANSWERED_REASON, now)
             elif conversation.handoff_mode is HandoffMode.HUMAN:
                 raise FailedPrecondition(
                     "HANDOFF_HUMAN", "A person has the conversation. Nothing automatic is said until it is given back."
@@ -75,15 +73,6 @@ class Replies:
             return message_to_pb(sent.message, sent.delivery)
 
         return await self._idempotency.once(self._db, organization_id, request, pb.Message, now, queue)
-
-    async def _take_over(self, tx: Tx, conversation: Conversation, caller: Caller, now: datetime) -> None:
-        before = conversation.handoff_mode
-        source = HandoffSource.UI if caller.kind == "user" else HandoffSource.API
-        hand_over(conversation, HandoffMode.HUMAN, source, now, ANSWERED_REASON)
-        if conversation.handoff_mode is before:
-            return
-        conversation.version += 1
-        await self._outbox.add(tx, [handoff_fact(conversation)], now)
 
     async def _ask_first(self, organization_id: UUID, conversation_id: UUID, draft: Draft, now: datetime) -> None:
         """Refuses at once what could not leave: whoever sends asks again, and that alone decides."""

@@ -23,7 +23,6 @@ from chassis.outgoing import Outgoing
 from chassis.queues.items import Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.deliveries import account_store
-from services.conversation.deliveries.account_store import ACCESS_TOKEN_COLUMN
 from services.conversation.deliveries.queueing import Deliveries, cannot_send
 from services.conversation.deliveries.reserving import Allowed, Denied, Later, Reserver, UsedBefore
 from services.conversation.limits import AWAY_WAIT, KILLED_WAIT, LOOK_WAITS, UNREACHABLE_WAITS
@@ -307,17 +306,7 @@ class Deliverer(Handler[Item]):
         assert conversation is not None, "a conversation is never deleted"
         assert sent is not None, "a delivery is never deleted"
         sealed = await account_store.find(tx, organization_id, UUID(sent.delivery.connection_id))
-        account = None
-        if sealed is not None:
-            token = b""
-            if sealed.access_token_sealed is not None:
-                token = self._vault.open(
-                    sealed.access_token_sealed, organization_id=organization_id, column=ACCESS_TOKEN_COLUMN
-                )
-            account = Account(
-                *(organization_id, sealed.connection_id, sealed.provider, sealed.base_url),
-                *(sealed.provider_account_id, token.decode()),
-            )
+        account = None if sealed is None else account_store.opened(sealed, self._vault)
         last_inbound = await delivery_store.last_inbound(tx, organization_id, conversation_id)
         return Known(conversation, sent, account, last_inbound)
 

@@ -105,6 +105,17 @@ async def find_queued(tx: Tx, organization_id: UUID, wanted: Mapping[str, object
     return [_sent(row) for row in found]
 
 
+async def conversations_of_queued(tx: Tx, organization_id: UUID, wanted: Mapping[str, object]) -> list[UUID]:
+    """The conversations of what still waits of those whose columns have the wanted values."""
+    conditions = " and ".join(f"{column} = %({column})s" for column in wanted)
+    found = await tx.execute(
+        "select distinct conversation_id from conversation.deliveries where organization_id = %(organization_id)s"
+        f" and state = 'QUEUED' and {conditions} order by conversation_id",
+        {**wanted, "organization_id": organization_id},
+    )
+    return [row[0] for row in found]
+
+
 async def of_messages(tx: Tx, organization_id: UUID, delivery_ids: Collection[str]) -> dict[str, Delivery]:
     """The deliveries of messages, by their ids."""
     if not delivery_ids:

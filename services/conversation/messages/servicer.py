@@ -59,12 +59,13 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         ids: Ids,
         check_contact: Check,
         send: Callable[[pb.SendMessageRequest], Awaitable[pb.Message]],
+        set_handoff: Callable[[pb.SetHandoffRequest], Awaitable[pb.Conversation]],
     ) -> None:
         self._db = db
         self._idempotency = idempotency
         self._clock = clock
         self._check_contact = check_contact
-        self._send = send
+        self._send, self._set_handoff = send, set_handoff
         self._recorder = Recorder(db, outbox, clock, ids)
 
     async def BatchRecordMessages(
@@ -125,6 +126,9 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
 
         [answer] = await patiently(link)([item])
         return answer
+
+    async def SetHandoff(self, request: pb.SetHandoffRequest, context: Context) -> pb.Conversation:
+        return await self._set_handoff(request)
 
     async def SendMessage(self, request: pb.SendMessageRequest, context: Context) -> pb.Message:
         return await self._send(request)

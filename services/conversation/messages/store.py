@@ -104,6 +104,7 @@ _CONVERSATION_TYPES: Mapping[str, str] = {
     "generation": _BIGINT,
     "provider_create_time": _TIME,
     "last_send_time": _TIME,
+    "label_write_us": _BIGINT,
 }
 _MESSAGE_TYPES: Mapping[str, str] = {
     "message_id": _UUID,

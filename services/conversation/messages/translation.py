@@ -206,6 +206,7 @@ def conversation_to_pb(conversation: Conversation) -> pb.Conversation:
         contact_name=conversation.contact_name,
         create_time=wire.to_timestamp(conversation.create_time),
         update_time=wire.to_timestamp(conversation.update_time),
+        etag=str(conversation.version),
     )
 
 
@@ -361,6 +362,8 @@ def _handoff_changed(conversation: Conversation) -> events_pb2.HandoffChanged:
         conversation_key=conversation.conversation_key,
         handoff=_handoff_to_pb(conversation),
         version=conversation.version,
+        contact_id=conversation.contact_id or "",
+        deal_id=conversation.deal_id or "",
     )
 
 
@@ -429,3 +432,6 @@ def _write_handoff(target: pb.Handoff, conversation: Conversation) -> None:
     target.reason = conversation.handoff_reason
     if conversation.handoff_time is not None:
         wire.write_timestamp(target.time, conversation.handoff_time)
+    if conversation.handoff_actor_principal:
+        target.actor.principal = conversation.handoff_actor_principal
+        target.actor.name = conversation.handoff_actor_name

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from datetime import UTC, datetime, timedelta
+from email.utils import parsedate_to_datetime
 from typing import Any
 
 import orjson
@@ -13,7 +14,17 @@ from chassis.outgoing import Answer as HttpAnswer
 from chassis.outgoing import Failed, Outgoing, OutgoingError
 from services.conversation.limits import ANSWER_BYTES_MAX, LOOK_PAGES_MAX, SEND_SECONDS
 from services.conversation.messages.domain.delivery import WORD_JOINER
-from services.conversation.providers.sender import Account, Answer, NotBegun, Outbound, Refused, Sender, Taken, Unknown
+from services.conversation.providers.sender import (
+    Account,
+    Answer,
+    NotBegun,
+    Outbound,
+    Refused,
+    Sender,
+    Taken,
+    Unknown,
+    Written,
+)
 
 # nginx drops headers with underscores, which Chatwoot's own spelling has.
 TOKEN_HEADER = "Api-Access-Token"  # noqa: S105 - the name of a header
@@ -26,6 +37,7 @@ REFUSALS = {
     422: "Chatwoot does not take this message.",
 }
 """What Chatwoot answers without having written anything."""
+HTTP_OK = 200
 CLOCKS_APART = timedelta(minutes=10)
 
 _TEMPLATE = re.compile(r"\{(?=[{%])")
@@ -67,7 +79,7 @@ async def find(outgoing: Outgoing, account: Account, message: Outbound) -> Taken
             answer = await _call(outgoing, account, "GET", _path(account, message) + query, None, SEND_SECONDS)
         except OutgoingError as error:
             raise _away() from error
-        if answer.status != 200:
+        if answer.status != HTTP_OK:
             raise _away()
         rows = [row for row in _list(_read(answer).get("payload")) if isinstance(row, dict)]
         for row in rows:
@@ -80,6 +92,29 @@ async def find(outgoing: Outgoing, account: Account, message: Outbound) -> Taken
             return None
         before = min(numbers)
     return None
+
+
+async def set_label(
+    outgoing: Outgoing, account: Account, provider_conversation_id: str, label: str, wanted: bool
+) -> Written | NotBegun | Refused:
+    """Changes one member of the set, which Chatwoot takes only as a whole: what stands there is read just before."""
+    path = f"/api/v1/accounts/{account.provider_account_id}/conversations/{provider_conversation_id}/labels"
+    try:
+        answer = await _call(outgoing, account, "GET", path, None, SEND_SECONDS)
+        labels = [name for name in _list(_read(answer).get("payload")) if isinstance(name, str)]
+        if answer.status == HTTP_OK and (label in labels) is not wanted:
+            labels = [*labels, label] if wanted else [name for name in labels if name != label]
+            answer = await _call(outgoing, account, "POST", path, {"labels": labels}, SEND_SECONDS)
+    except OutgoingError:
+        return NotBegun("Chatwoot did not answer. The label is written again by itself.")
+    if answer.status in REFUSALS:
+        return Refused("PROVIDER_REFUSED", REFUSALS[answer.status])
+    if answer.status != HTTP_OK:
+        return NotBegun(f"Chatwoot answered {answer.status}. The label is written again by itself.")
+    try:
+        return Written(parsedate_to_datetime(answer.headers.get("Date", "")))
+    except ValueError:
+        return Written(None)
 
 
 async def _call(
@@ -131,4 +166,4 @@ def _away() -> Unavailable:
     return Unavailable("PROVIDER_UNAVAILABLE", "Chatwoot does not answer. Try again later.")
 
 
-CHATWOOT = Sender(name="CHATWOOT", send=send, find=find)
+CHATWOOT = Sender(name="CHATWOOT", send=send, find=find, set_label=set_label)

@@ -72,6 +72,14 @@ class Unknown:
     detail: str
 
 
+@dataclass(frozen=True, slots=True)
+class Written:
+    """It is as it should be at the provider."""
+
+    time: datetime | None
+    """By the provider's clock, to the second; None where it did not say."""
+
+
 Answer = Taken | NotBegun | Refused | Unknown
 
 
@@ -86,3 +94,6 @@ class Sender:
     find: Callable[[Outgoing, Account, Outbound], Awaitable[Taken | None]] | None
     """Looks for what may have left; None where nothing tells. Raises Unavailable PROVIDER_UNAVAILABLE. None in its
     place where the provider cannot be asked."""
+    set_label: Callable[[Outgoing, Account, str, str, bool], Awaitable[Written | NotBegun | Refused]] | None = None
+    """Puts a label on a conversation of the provider's, by its id there, or takes it off; it may be asked again,
+    whatever the answer. None where the provider has no labels."""

@@ -26,7 +26,7 @@ TOKEN = "token-of-the-account"
 
 
 @dataclass
-class Office:
+class Shop:
     """An organization with its Chatwoot."""
 
     harness: Harness
@@ -59,7 +59,7 @@ class Office:
 class Talk:
     """One conversation, on both sides."""
 
-    office: Office
+    shop: Shop
     at_chatwoot: Conversation
     conversation_id: str
     message_id: str
@@ -76,7 +76,7 @@ class Talk:
 
     async def call(self, path: str, body: Any = None, *, person: bool = True, method: str = "") -> tuple[int, Any]:
         """A call over HTTP, of a person of the staff or with the API key."""
-        harness = self.office.harness
+        harness = self.shop.harness
         headers = bearer(harness) if person else {"X-Api-Key": harness.api_key}
         verb = method or ("GET" if body is None else "POST")
         async with harness.session.request(verb, harness.url + path, json=body, headers=headers) as response:
@@ -90,7 +90,7 @@ class Talk:
 
     async def until(self, delivery_id: str, *states: str) -> dict[str, Any]:
         """Waits until a delivery is in one of the states; answers its row."""
-        found = await self.office.world.until(
+        found = await self.shop.world.until(
             "select * from conversation.deliveries where delivery_id = %s and state = any (%s)",
             *(UUID(delivery_id), list(states)),
         )
@@ -122,7 +122,7 @@ def bearer(harness: Harness) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def office_of(world: World, session: aiohttp.ClientSession) -> AsyncIterator[Office]:
+async def shop_of(world: World, session: aiohttp.ClientSession) -> AsyncIterator[Shop]:
     """Opens an organization whose connection leads to a fake of its own."""
     faults = Faults()
     harness = await open_harness(world, session, inboxes=(WHATSAPP_INBOX, INSTAGRAM_INBOX))
@@ -147,6 +147,6 @@ async def office_of(world: World, session: aiohttp.ClientSession) -> AsyncIterat
             " and access_token_sealed is not null",
             harness.organization_id,
         )
-        yield Office(harness, chatwoot, faults)
+        yield Shop(harness, chatwoot, faults)
     finally:
         await runner.cleanup()

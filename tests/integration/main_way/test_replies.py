@@ -13,19 +13,19 @@ from prosa.conversation.v1 import events_pb2
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from sandbox.chatwoot.faults import Fault
-from tests.integration.main_way.answering import Office, office_of
+from tests.integration.main_way.answering import Shop, shop_of
 from tests.world import World
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def office(world: World, session: aiohttp.ClientSession) -> AsyncIterator[Office]:
+async def shop(world: World, session: aiohttp.ClientSession) -> AsyncIterator[Shop]:
     """An organization of the test's own, with its Chatwoot."""
-    async with office_of(world, session) as opened:
+    async with shop_of(world, session) as opened:
         yield opened
 
 
-async def test_a_persons_reply_leaves_once_and_its_echo_settles_it(office: Office) -> None:
-    talk = await office.said()
+async def test_a_persons_reply_leaves_once_and_its_echo_settles_it(shop: Shop) -> None:
+    talk = await shop.said()
     status, message = await talk.send("Tem sim! {{ contact.name }}", request_id=str(uuid4()))
     assert (status, message["state"], message["author"]) == (200, "QUEUED", "AGENT"), message
     assert message["delivery"]["send_class"] == "PERSON"
@@ -41,31 +41,31 @@ async def test_a_persons_reply_leaves_once_and_its_echo_settles_it(office: Offic
     ]
     assert shown[1]["provider_message_id"]
     assert await talk.handoff() == "HUMAN"
-    facts = await office.world.announced(events_pb2.MessageSent, office.harness.organization_id)
+    facts = await shop.world.announced(events_pb2.MessageSent, shop.harness.organization_id)
     assert [fact.message.delivery.delivery_id for fact in facts] == [message["message_id"]]
-    queued = await office.world.announced(events_pb2.MessageQueued, office.harness.organization_id)
+    queued = await shop.world.announced(events_pb2.MessageQueued, shop.harness.organization_id)
     assert [fact.message.message_id for fact in queued] == [message["message_id"]]
-    assert await office.harness.count("conversation.delivery_queue") == 0
-    kept = await office.world.rows(
+    assert await shop.harness.count("conversation.delivery_queue") == 0
+    kept = await shop.world.rows(
         "select state from outreach.reservations where delivery_id = %s", UUID(message["message_id"])
     )
     assert kept == [{"state": "USED"}]
 
 
-async def test_an_answer_that_was_lost_is_settled_by_its_echo(office: Office) -> None:
-    talk = await office.said()
-    office.faults.set(Fault("rest.lost_answer", count=1))
+async def test_an_answer_that_was_lost_is_settled_by_its_echo(shop: Shop) -> None:
+    talk = await shop.said()
+    shop.faults.set(Fault("rest.lost_answer", count=1))
     _, message = await talk.send("Só amanhã.")
     await talk.until(message["message_id"], "DELIVERED")
     assert talk.left == ["Só amanhã."]
     assert len(await talk.messages()) == 2
 
 
-async def test_what_is_uncertain_is_found_at_the_provider_and_never_sent_again(office: Office) -> None:
-    talk = await office.said()
+async def test_what_is_uncertain_is_found_at_the_provider_and_never_sent_again(shop: Shop) -> None:
+    talk = await shop.said()
     # Neither the answer nor the echo arrives.
-    office.faults.set(Fault("rest.lost_answer", count=1))
-    office.faults.set(Fault("webhook.lost", only="message_"))
+    shop.faults.set(Fault("rest.lost_answer", count=1))
+    shop.faults.set(Fault("webhook.lost", only="message_"))
     _, message = await talk.send("Vou ver.")
     await talk.until(message["message_id"], "UNCERTAIN")
 
@@ -75,9 +75,9 @@ async def test_what_is_uncertain_is_found_at_the_provider_and_never_sent_again(o
     assert talk.left == ["Vou ver."]
 
 
-async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(office: Office) -> None:
-    talk = await office.said()
-    office.faults.set(Fault("rest.error", count=1, status=502))
+async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(shop: Shop) -> None:
+    talk = await shop.said()
+    shop.faults.set(Fault("rest.error", count=1, status=502))
     _, message = await talk.send("Um momento.")
     await talk.until(message["message_id"], "UNCERTAIN")
     _, checked = await talk.call(f"/api/v1/deliveries/{message['message_id']}:check", {})
@@ -85,17 +85,17 @@ async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(office:
     assert talk.left == []
 
 
-async def test_a_refusal_of_the_provider_fails_with_what_to_do(office: Office) -> None:
-    talk = await office.said()
-    office.faults.set(Fault("rest.error", count=1, status=404))
+async def test_a_refusal_of_the_provider_fails_with_what_to_do(shop: Shop) -> None:
+    talk = await shop.said()
+    shop.faults.set(Fault("rest.error", count=1, status=404))
     _, message = await talk.send("Oi?")
     row = await talk.until(message["message_id"], "FAILED")
     assert row["reason"] == "PROVIDER_REFUSED"
     assert "no such conversation" in row["explanation"]
 
 
-async def test_a_request_sent_twice_is_one_message(office: Office) -> None:
-    talk = await office.said()
+async def test_a_request_sent_twice_is_one_message(shop: Shop) -> None:
+    talk = await shop.said()
     request_id = str(uuid4())
     answers = await asyncio.gather(*(talk.send("Uma vez.", request_id=request_id) for _ in range(2)))
     assert len({answer["message_id"] for _, answer in answers}) == 1
@@ -103,9 +103,9 @@ async def test_a_request_sent_twice_is_one_message(office: Office) -> None:
     assert talk.left == ["Uma vez."]
 
 
-async def test_what_the_kill_switch_holds_back_is_refused_and_what_waits_is_kept(office: Office) -> None:
-    talk = await office.said()
-    switch = office.world.as_user(office.harness.organization_id).stub(SendServiceStub)
+async def test_what_the_kill_switch_holds_back_is_refused_and_what_waits_is_kept(shop: Shop) -> None:
+    talk = await shop.said()
+    switch = shop.world.as_user(shop.harness.organization_id).stub(SendServiceStub)
     await switch.EngageKillSwitch(send_pb.EngageKillSwitchRequest(reason="Incidente"))
     status, answer = await talk.send("Oi")
     assert (status, answer["reason"]) == (503, "SENDING_KILLED"), answer
@@ -115,9 +115,9 @@ async def test_what_the_kill_switch_holds_back_is_refused_and_what_waits_is_kept
 
 
 async def test_a_key_replies_only_while_automation_has_the_conversation_and_to_the_newest_message(
-    office: Office,
+    shop: Shop,
 ) -> None:
-    talk = await office.said()
+    talk = await shop.said()
     status, message = await talk.send("Bot aqui.", person=False, answered_message_id=talk.message_id)
     assert (status, message["author"], message["delivery"]["send_class"]) == (200, "API", "REPLY"), message
     await talk.until(message["message_id"], "DELIVERED")
@@ -125,7 +125,7 @@ async def test_a_key_replies_only_while_automation_has_the_conversation_and_to_t
     assert (await talk.messages())[-1]["author"] == "API"
     assert await talk.handoff() == "AI"
 
-    newer = await office.known(office.chatwoot.receive(talk.at_chatwoot, "E amanhã?"))
+    newer = await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "E amanhã?"))
     status, answer = await talk.send("Atrasado.", person=False, answered_message_id=talk.message_id)
     assert (status, answer["reason"]) == (400, "NEWER_MESSAGE"), answer
     await talk.send("Deixa comigo.")
@@ -133,18 +133,18 @@ async def test_a_key_replies_only_while_automation_has_the_conversation_and_to_t
     assert (status, answer["reason"]) == (400, "HANDOFF_HUMAN"), answer
 
 
-async def test_a_conversation_without_anything_to_send_with_is_refused(office: Office) -> None:
-    talk = await office.said()
-    await office.world.rows(
+async def test_a_conversation_without_anything_to_send_with_is_refused(shop: Shop) -> None:
+    talk = await shop.said()
+    await shop.world.rows(
         "delete from conversation.provider_accounts where organization_id = %s returning 1",
-        office.harness.organization_id,
+        shop.harness.organization_id,
     )
     status, answer = await talk.send("Oi")
     assert (status, answer["reason"]) == (400, "CHANNEL_CANNOT_SEND"), answer
 
 
-async def test_what_waits_can_be_taken_back(office: Office) -> None:
-    talk = await office.said()
+async def test_what_waits_can_be_taken_back(shop: Shop) -> None:
+    talk = await shop.said()
     _, first = await talk.send("Primeira.")
     await talk.until(first["message_id"], "DELIVERED")
     # The number rests for three seconds after each message.

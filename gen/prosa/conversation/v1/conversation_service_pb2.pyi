@@ -192,6 +192,7 @@ class Conversation(_message.Message):
     CONTACT_NAME_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     organization_id: _builtins.str
     connection_id: _builtins.str
@@ -211,6 +212,7 @@ class Conversation(_message.Message):
     """The beginning of the newest message's text."""
     last_message_direction: Global___MessageDirection.ValueType
     contact_name: _builtins.str
+    etag: _builtins.str
     @_builtins.property
     def handoff(self) -> Global___Handoff: ...
     @_builtins.property
@@ -244,10 +246,11 @@ class Conversation(_message.Message):
         contact_name: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "handoff", b"handoff", "last_message_time", b"last_message_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee_name", b"assignee_name", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "deal_id", b"deal_id", "handoff", b"handoff", "labels", b"labels", "last_message_direction", b"last_message_direction", "last_message_preview", b"last_message_preview", "last_message_time", b"last_message_time", "organization_id", b"organization_id", "provider_conversation_id", b"provider_conversation_id", "source", b"source", "state", b"state", "unread_count", b"unread_count", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee_name", b"assignee_name", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "deal_id", b"deal_id", "etag", b"etag", "handoff", b"handoff", "labels", b"labels", "last_message_direction", b"last_message_direction", "last_message_preview", b"last_message_preview", "last_message_time", b"last_message_time", "organization_id", b"organization_id", "provider_conversation_id", b"provider_conversation_id", "source", b"source", "state", b"state", "unread_count", b"unread_count", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -263,12 +266,17 @@ class Handoff(_message.Message):
     SOURCE_FIELD_NUMBER: _builtins.int
     TIME_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
     mode: Global___HandoffMode.ValueType
     source: _builtins.str
     """What moved it: "webhook" (label), "echo_ig", "echo_wa", "ui", "agent", "api", "auto_expire"; empty when never moved."""
     reason: _builtins.str
     @_builtins.property
     def time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def actor(self) -> _options_pb2.Actor:
+        """Who moved it, where that is known."""
+
     def __init__(
         self,
         *,
@@ -276,10 +284,11 @@ class Handoff(_message.Message):
         source: _builtins.str = ...,
         time: _timestamp_pb2.Timestamp | None = ...,
         reason: _builtins.str = ...,
+        actor: _options_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["time", b"time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "time", b"time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["mode", b"mode", "reason", b"reason", "source", b"source", "time", b"time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "mode", b"mode", "reason", b"reason", "source", b"source", "time", b"time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1230,3 +1239,40 @@ class SendMessageRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendMessageRequest: _TypeAlias = SendMessageRequest  # noqa: Y015
+
+@_typing.final
+class SetHandoffRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MODE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    SKIP_PROVIDER_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    conversation_id: _builtins.str
+    mode: Global___HandoffMode.ValueType
+    reason: _builtins.str
+    etag: _builtins.str
+    """The etag that the conversation must still have; empty: whatever it has."""
+    skip_provider: _builtins.bool
+    """True: the label at the provider stays as it is."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        conversation_id: _builtins.str = ...,
+        mode: Global___HandoffMode.ValueType = ...,
+        reason: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        skip_provider: _builtins.bool = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "etag", b"etag", "mode", b"mode", "reason", b"reason", "request_id", b"request_id", "skip_provider", b"skip_provider"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SetHandoffRequest: _TypeAlias = SetHandoffRequest  # noqa: Y015

@@ -60,6 +60,11 @@ class ConversationServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.FromString,
                 _registered_method=True)
+        self.SetHandoff = channel.unary_unary(
+                '/prosa.conversation.v1.ConversationService/SetHandoff',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SetHandoffRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.FromString,
+                _registered_method=True)
         self.SendMessage = channel.unary_unary(
                 '/prosa.conversation.v1.ConversationService/SendMessage',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SendMessageRequest.SerializeToString,
@@ -117,6 +122,16 @@ class ConversationServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def SetHandoff(self, request, context):
+        """Gives a conversation to a person, or back to automation: from the answer on, no automatic message of it begins to
+        be sent while a person has it. What is so already is answered as it is. The label at the provider follows, and is
+        tried until it is so.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; ABORTED ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def SendMessage(self, request, context):
         """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
         by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
@@ -163,6 +178,11 @@ def add_ConversationServiceServicer_to_server(servicer, server):
                     servicer.ListConversations,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.SerializeToString,
+            ),
+            'SetHandoff': grpc.unary_unary_rpc_method_handler(
+                    servicer.SetHandoff,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SetHandoffRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.SerializeToString,
             ),
             'SendMessage': grpc.unary_unary_rpc_method_handler(
                     servicer.SendMessage,
@@ -311,6 +331,33 @@ class ConversationService:
             '/prosa.conversation.v1.ConversationService/ListConversations',
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.ListConversationsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SetHandoff(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ConversationService/SetHandoff',
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.SetHandoffRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Conversation.FromString,
             options,
             channel_credentials,
             insecure,

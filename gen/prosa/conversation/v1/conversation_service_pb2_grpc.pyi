@@ -52,6 +52,12 @@ class ConversationServiceStub:
     """Answers one conversation. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
     ListConversations: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.ListConversationsRequest, _conversation_service_pb2.ListConversationsResponse]
     """Lists conversations, the newest activity first."""
+    SetHandoff: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.SetHandoffRequest, _conversation_service_pb2.Conversation]
+    """Gives a conversation to a person, or back to automation: from the answer on, no automatic message of it begins to
+    be sent while a person has it. What is so already is answered as it is. The label at the provider follows, and is
+    tried until it is so.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; ABORTED ETAG_STALE.
+    """
     SendMessage: _grpc.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.Message]
     """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
     by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
@@ -87,6 +93,12 @@ class ConversationServiceAsyncStub(ConversationServiceStub):
     """Answers one conversation. Errors: NOT_FOUND CONVERSATION_NOT_FOUND."""
     ListConversations: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.ListConversationsRequest, _conversation_service_pb2.ListConversationsResponse]  # type: ignore[assignment]
     """Lists conversations, the newest activity first."""
+    SetHandoff: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.SetHandoffRequest, _conversation_service_pb2.Conversation]  # type: ignore[assignment]
+    """Gives a conversation to a person, or back to automation: from the answer on, no automatic message of it begins to
+    be sent while a person has it. What is so already is answered as it is. The label at the provider follows, and is
+    tried until it is so.
+    Errors: NOT_FOUND CONVERSATION_NOT_FOUND; ABORTED ETAG_STALE.
+    """
     SendMessage: _aio.UnaryUnaryMultiCallable[_conversation_service_pb2.SendMessageRequest, _conversation_service_pb2.Message]  # type: ignore[assignment]
     """Queues a message to the contact, by the channel the conversation is on; the answer says QUEUED, what follows is told
     by MessageSent and MessageUpdated. A person's message gives the conversation to people; a key's is an automatic
@@ -149,6 +161,18 @@ class ConversationServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_conversation_service_pb2.ListConversationsResponse, _abc.Awaitable[_conversation_service_pb2.ListConversationsResponse]]:
         """Lists conversations, the newest activity first."""
+
+    @_abc_1.abstractmethod
+    def SetHandoff(
+        self,
+        request: _conversation_service_pb2.SetHandoffRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_conversation_service_pb2.Conversation, _abc.Awaitable[_conversation_service_pb2.Conversation]]:
+        """Gives a conversation to a person, or back to automation: from the answer on, no automatic message of it begins to
+        be sent while a person has it. What is so already is answered as it is. The label at the provider follows, and is
+        tried until it is so.
+        Errors: NOT_FOUND CONVERSATION_NOT_FOUND; ABORTED ETAG_STALE.
+        """
 
     @_abc_1.abstractmethod
     def SendMessage(

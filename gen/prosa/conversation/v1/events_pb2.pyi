@@ -284,10 +284,14 @@ class HandoffChanged(_message.Message):
     CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
     HANDOFF_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DEAL_ID_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
     conversation_id: _builtins.str
     conversation_key: _builtins.str
     version: _builtins.int
+    contact_id: _builtins.str
+    deal_id: _builtins.str
     @_builtins.property
     def handoff(self) -> _conversation_service_pb2.Handoff: ...
     def __init__(
@@ -298,10 +302,12 @@ class HandoffChanged(_message.Message):
         conversation_key: _builtins.str = ...,
         handoff: _conversation_service_pb2.Handoff | None = ...,
         version: _builtins.int = ...,
+        contact_id: _builtins.str = ...,
+        deal_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["handoff", b"handoff"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "handoff", b"handoff", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "handoff", b"handoff", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

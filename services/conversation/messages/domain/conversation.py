@@ -97,6 +97,11 @@ class Conversation:
     """The network's id of the contact, as the conversation hangs on it; empty while the provider has not said."""
     last_send_time: datetime | None = None
     """When something was last to be sent from here: only then an echo is looked for."""
+    handoff_actor_principal: str = ""
+    handoff_actor_name: str = ""
+    """Who moved it, where that is known."""
+    label_write_us: int = 0
+    """When we last wrote a label at the provider, by its clock: what it reports up to then says nothing new of it."""
 
     @property
     def key(self) -> ConversationKey:
@@ -126,6 +131,7 @@ def hand_over(
     conversation.handoff_source = source
     conversation.handoff_time = moment
     conversation.handoff_reason = reason
+    conversation.handoff_actor_principal = conversation.handoff_actor_name = ""
 
 
 def preview(text: str) -> str:

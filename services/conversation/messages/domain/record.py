@@ -342,7 +342,8 @@ def _take_state(conversation: Conversation, report: ConversationReport, item: It
         return
     had, has = HANDOFF_LABEL in conversation.labels, HANDOFF_LABEL in report.labels
     conversation.labels = report.labels
-    if had == has:
+    if had == has or 0 < report.update_time_us <= conversation.label_write_us:
+        # What we wrote ourselves, or what stood there before.
         return
     moment = item.receive_time
     if report.update_time_us:
