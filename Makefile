@@ -18,7 +18,7 @@ TEST_SECONDS ?= 3600
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test pictures bench lint format generate requirements cases mutants chaos siege clean
+.PHONY: help install run test pictures bench lint format generate chart image requirements cases mutants chaos siege clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -90,6 +90,13 @@ format: install ## Bring code and contracts into form.
 generate: install ## Make gen/ from protos/, and docs/settings.md from the settings.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/generate.sh
 	$(BIN)/python -m tools.settings
+
+chart: install ## Look at the chart and the Dockerfile: rendered, and held against the schemas of several Kubernetes.
+	@$(BIN)/python tools/install.py requirements-deploy.lock
+	@$(BIN)/python -m pytest -q -n 0 tests/deploy
+
+image: install ## Build the image with buildah and try it there: make image IMAGE_FLAGS=--base-of-debian
+	$(BIN)/python -m tools.image $(IMAGE_FLAGS)
 
 requirements: install ## List every demand with the tests that show it: docs/requirements.md
 	$(BIN)/python tools/requirements.py
