@@ -48,6 +48,7 @@ from gateway.listening.peers import Peers
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from gateway.networks import network_of
 from gateway.routes.api import Allowances, Channels, add_api_routes
+from gateway.routes.contact_imports import ContactImports
 from gateway.routes.dashboard import Dashboard
 from gateway.routes.docs import Docs
 from gateway.routes.health import Health, Look
@@ -177,6 +178,9 @@ def make_app(dependencies: Dependencies) -> web.Application:
             dependencies.channels["crm"], credentials, Allowances(dependencies.authorizer), plans, bodies
         )
         legacy_deals.add_routes(app)
+    if "outreach" in dependencies.channels:
+        imports = ContactImports(dependencies.channels["outreach"], credentials, dependencies.authorizer, plans, bodies)
+        imports.add_routes(app)
     Health(dependencies.look).add_routes(app)
     docs = Docs(plans)
     docs.add_routes(app)

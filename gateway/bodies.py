@@ -57,6 +57,26 @@ class Bodies:
             raise
         return chunks[0] if len(chunks) == 1 else b"".join(chunks)
 
+    async def read_part(self, request: web.Request, size: int, owner: str) -> bytes:
+        """Answers at most so many next bytes of a body, in flight until they are let go; none at its end.
+
+        Raises Unavailable OVERLOADED.
+        """
+        content = request.content
+        if not content.is_eof():
+            await invite(request)
+        part = bytearray()
+        try:
+            while len(part) < size and (chunk := await content.read(size - len(part))):
+                part += chunk
+                self._count(owner, len(chunk))
+                if self._full(owner) or self._by_owner[owner] > self._bytes_per_owner_max:
+                    raise Unavailable("OVERLOADED", "Too much is being received at once; send it again.")
+        except BaseException:
+            self._count(owner, -len(part))
+            raise
+        return bytes(part)
+
     def let_go(self, body: bytes, owner: str = "") -> None:
         """Takes a body that was read, for the same owner, out of flight."""
         self._count(owner, -len(body))

@@ -14,6 +14,8 @@ API_BYTES_PER_CALLER_MAX = 8 * 1024 * 1024
 STRANGER_BODY_BYTES_MAX = 8 * 1024
 """Of a caller without credentials: enough to sign in and to exchange a key."""
 STRANGER_BODY_TIMEOUT_SECONDS = 2.0
+IMPORT_PART_BYTES = 4 * 1024 * 1024
+"""Of a file that is handed on while it is uploaded: as much as is held of it."""
 CHATWOOT_BODY_BYTES_MAX = 8 * 1024 * 1024
 EVOLUTION_BODY_BYTES_MAX = 32 * 1024 * 1024
 WEBHOOK_BYTES_IN_FLIGHT_MAX = 256 * 1024 * 1024

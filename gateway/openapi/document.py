@@ -255,6 +255,8 @@ def _by_hand() -> dict[str, dict[str, Any]]:
             "get": _open("getChatwootWebhook", "Webhooks", "Says that the legacy address is there.", {"200": "It is."}),
         },
         "/api/v1/stream": {"get": _stream()},
+        "/api/v1/contact-imports/{contact_import_id}/file": {"put": _import_file()},
+        "/api/v1/contact-imports/{contact_import_id}/errors.csv": {"get": _import_errors()},
         "/healthz": {"get": _open("getLiveness", "Health", "Whether the process lives.", {"200": "It does."})},
         "/health": {"get": _open("getHealth", "Health", "The same as /healthz.", {"200": "It does."})},
         "/readyz": {
@@ -342,6 +344,63 @@ def _legacy_webhook() -> dict[str, Any]:
     found["parameters"] = [_parameter("header", "X-Organization-Id", header, required=False)]
     found["requestBody"] = {"required": True, "content": {_JSON: {"schema": {}}}}
     return found
+
+
+def _import_file() -> dict[str, Any]:
+    part = {
+        "type": "string",
+        "pattern": r"^bytes [0-9]+-[0-9]+/([0-9]+|\*)$",
+        "description": "Where in the file the body begins, if it is not all of it.",
+    }
+    return {
+        "operationId": "uploadContactImportFile",
+        "tags": ["Lists"],
+        "summary": "Uploads an import's CSV file, as it stands.",
+        "description": (
+            "The file is kept in parts while it comes. Where the upload breaks off, send it once more: what is kept "
+            "already is found again. Or send only the rest, with Content-Range.\n\nMay be called by a person with the "
+            "role agent or above or an API key with the scope outreach.write."
+        ),
+        "parameters": [
+            _parameter("path", "contact_import_id", {"type": "string", "format": "uuid"}, required=True),
+            _parameter("header", "Content-Range", part, required=False),
+        ],
+        "requestBody": {
+            "required": True,
+            "content": {"text/csv": {"schema": {"type": "string", "format": "binary"}}},
+        },
+        "responses": {
+            "200": {
+                "description": "The import.",
+                "content": {_JSON: {"schema": {"$ref": "#/components/schemas/outreach.ContactImport"}}},
+            },
+            "400": _problem_response("Bad Request: FIELD_INVALID, ID_INVALID, OFFSET_INVALID, IMPORT_BEGUN."),
+            "401": _problem_response("Unauthorized: UNAUTHENTICATED, TOKEN_INVALID, TOKEN_EXPIRED."),
+            "403": _problem_response("Forbidden: ROLE_TOO_LOW, SCOPE_MISSING, CSRF_INVALID."),
+            "404": _problem_response("Not Found: CONTACT_IMPORT_NOT_FOUND."),
+            "429": _problem_response("Too Many Requests: FILE_TOO_LARGE."),
+        },
+    }
+
+
+def _import_errors() -> dict[str, Any]:
+    return {
+        "operationId": "downloadImportErrors",
+        "tags": ["Lists"],
+        "summary": "The rows of an import that were not taken in, as CSV.",
+        "description": (
+            "By line, with the columns line, column, value, reason and message. A cell that a spreadsheet would work "
+            "out begins with an apostrophe.\n\nMay be called by a person with the role viewer or above or an API key "
+            "with the scope outreach.read."
+        ),
+        "parameters": [_parameter("path", "contact_import_id", {"type": "string", "format": "uuid"}, required=True)],
+        "responses": {
+            "200": {"description": "The rows.", "content": {"text/csv": {"schema": {"type": "string"}}}},
+            "401": _problem_response("Unauthorized: UNAUTHENTICATED, TOKEN_INVALID, TOKEN_EXPIRED."),
+            "403": _problem_response("Forbidden: ROLE_TOO_LOW, SCOPE_MISSING."),
+            "404": _problem_response("Not Found: CONTACT_IMPORT_NOT_FOUND."),
+        },
+    }
 
 
 def _stream() -> dict[str, Any]:

@@ -5,10 +5,16 @@ from __future__ import annotations
 from chassis.process import Process
 from chassis.profiles import follow_profiles
 from chassis.references import contact_check
+from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.outreach.v1.list_service_pb2 import DESCRIPTOR as LIST_DESCRIPTOR
+from prosa.outreach.v1.list_service_pb2_grpc import add_ListServiceServicer_to_server
 from prosa.outreach.v1.outreach_service_pb2 import DESCRIPTOR
 from prosa.outreach.v1.outreach_service_pb2_grpc import add_OutreachServiceServicer_to_server
 from prosa.outreach.v1.send_service_pb2 import DESCRIPTOR as SEND_DESCRIPTOR
 from prosa.outreach.v1.send_service_pb2_grpc import add_SendServiceServicer_to_server
+from services.outreach.lists.importing import IMPORTS, Importing
+from services.outreach.lists.limits import IMPORT_SLOTS
+from services.outreach.lists.servicer import ListServicer
 from services.outreach.sending.gate import Reservations
 from services.outreach.sending.quota_store import Quotas
 from services.outreach.sending.rebuilding import Rebuilder
@@ -18,7 +24,7 @@ from services.outreach.servicer import OutreachServicer
 
 
 async def start(process: Process) -> None:
-    """Serves OutreachService and SendService, and relays their facts."""
+    """Serves lists, suppressions and the gate, relays their facts, and reads imports."""
     profiles = follow_profiles(process)
     quotas = Quotas(process.redis())
     rebuilder = Rebuilder(process.database(), quotas, process.clock, process.ids)
@@ -37,5 +43,13 @@ async def start(process: Process) -> None:
     )
     sending = SendServicer(process.database(), process.outbox(), process.idempotency(), process.clock, gate, profiles)
     process.serve(add_SendServiceServicer_to_server, sending, SEND_DESCRIPTOR.services_by_name["SendService"].full_name)
+    imports = process.queue(IMPORTS)
+    lists = ListServicer(
+        process.database(), process.outbox(), process.idempotency(), process.clock, process.ids, imports
+    )
+    process.serve(add_ListServiceServicer_to_server, lists, LIST_DESCRIPTOR.services_by_name["ListService"].full_name)
+    contacts = process.stub(ContactServiceStub, "identity")
+    importing = Importing(process.database(), process.outbox(), contacts, profiles, process.clock, process.ids)
+    process.work(imports, importing, batch_max=1, slots=IMPORT_SLOTS)
     process.run("quotas", rebuilder.run)
     process.maintain()

@@ -42,8 +42,10 @@ from prosa.ingest.v1 import outbound_service_pb2 as outbound_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.ingest.v1.outbound_service_pb2_grpc import OutboundServiceStub
+from prosa.outreach.v1 import list_service_pb2 as list_pb
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1 import send_service_pb2 as send_pb
+from prosa.outreach.v1.list_service_pb2_grpc import ListServiceStub
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from prosa.v1 import options_pb2
@@ -340,6 +342,7 @@ async def _work(world: World, party: Party, name: str) -> None:
                 request_id=str(uuid4()),
             )
         )
+    await _import(acting, party)
     await _send(world, party)
     await _reply(world, party)
     await _speak(world, party)
@@ -430,6 +433,27 @@ async def _reply(world: World, party: Party) -> None:
         )
 
 
+async def _import(acting: Act, party: Party) -> None:
+    """A list filled from one file with a row at fault, and another file that is still awaited."""
+    lists = acting.stub(ListServiceStub)
+    kept = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Lista de {party.name}"))
+    for number in range(2):
+        begun = await lists.CreateContactImport(
+            list_pb.CreateContactImportRequest(
+                contact_list_id=kept.contact_list_id,
+                file_name=f"{party.name}.csv",
+                source=INSTAGRAM,
+                request_id=str(uuid4()),
+            )
+        )
+        rows = f"nome,external_id\nImportada de {party.name},1785{party.account_id:010}\n{party.name},ninguém\n"
+        await lists.AppendContactImportFile(
+            list_pb.AppendContactImportFileRequest(contact_import_id=begun.contact_import_id, part=rows.encode())
+        )
+        if number == 0:
+            await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+
+
 async def _channel(acting: Act, party: Party) -> str:
     """The party's channel of Instagram."""
     channels = await acting.stub(ConnectionServiceStub).ListChannels(
@@ -505,6 +529,8 @@ async def _until_everything_came_round(world: World, party: Party) -> None:
         "ingest.consumed_events",
         "ingest.outbound_deliveries",
         "ingest.outbound_queue",
+        "outreach.contact_list_members",
+        "outreach.import_errors",
     ):
         await _until_rows(world, table, party)
     await world.until(
@@ -564,6 +590,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         "conversation.delivery_queue",
         "conversation.provider_write_queue",
     ):
+    for queue in ("ingest.outbound_queue", "outreach.import_queue"):
         await world.rows(
             f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
             " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
@@ -572,6 +599,14 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             party.organization_id,
             f"detail of {party.name}",
         )
+    # Nobody works queues off any more: this one waits.
+    lists = acting.stub(ListServiceStub)
+    (awaited,) = [
+        kept.contact_import_id
+        for kept in (await lists.ListContactImports(list_pb.ListContactImportsRequest())).contact_imports
+        if kept.state == list_pb.IMPORT_STATE_UPLOADING
+    ]
+    await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=awaited))
     status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),

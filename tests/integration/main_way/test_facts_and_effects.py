@@ -48,6 +48,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "ingest.v1.ConnectionUpdated": "ingest.connections",
     "ingest.v1.OutboundEndpointChanged": "ingest.outbound_endpoints",
     "ingest.v1.WebhookEventDeadLettered": "ingest.dead_letters",
+    "outreach.v1.ContactImportChanged": "outreach.contact_imports",
     "outreach.v1.KillSwitchChanged": "outreach.kill_switches",
     "outreach.v1.SendPolicyChanged": "outreach.send_policies",
     "outreach.v1.SuppressionCreated": "outreach.suppressions",

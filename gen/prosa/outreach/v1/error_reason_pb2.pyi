@@ -45,15 +45,43 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_QUIET_HOURS_INVALID: _ErrorReason.ValueType  # 10
     """INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
-    ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: _ErrorReason.ValueType  # 12
-    """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
     ERROR_REASON_TERMS_CHANGED: _ErrorReason.ValueType  # 11
     """FAILED_PRECONDITION: the terms are others now; read and accept those. Example: a page that was open since last
     month.
     """
+    ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: _ErrorReason.ValueType  # 12
+    """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+    ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 14
+    """ALREADY_EXISTS: another list has the name. Example: "Clientes" is created twice."""
+    ERROR_REASON_CONTACT_LIST_NOT_FOUND: _ErrorReason.ValueType  # 15
+    """NOT_FOUND: no such list in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_CONTACT_IMPORT_NOT_FOUND: _ErrorReason.ValueType  # 16
+    """NOT_FOUND: no such import in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_COLUMNS_INVALID: _ErrorReason.ValueType  # 17
+    """INVALID_ARGUMENT: the file has no such column, or none that names anybody; metadata holds its columns. Example: a
+    file of names only.
+    """
+    ERROR_REASON_OFFSET_INVALID: _ErrorReason.ValueType  # 18
+    """OUT_OF_RANGE: a part of the file does not follow on what is kept; metadata says where to go on. Example: after a
+    line that broke.
+    """
+    ERROR_REASON_FILE_TOO_LARGE: _ErrorReason.ValueType  # 19
+    """RESOURCE_EXHAUSTED: more than 256 MiB or a million rows; split the file. Example: ten years of customers."""
+    ERROR_REASON_IMPORT_BEGUN: _ErrorReason.ValueType  # 20
+    """FAILED_PRECONDITION: the import runs or is done; begin another one. Example: uploading after starting."""
+    ERROR_REASON_FILE_MISSING: _ErrorReason.ValueType  # 21
+    """FAILED_PRECONDITION: no file was uploaded. Example: StartContactImport at once."""
+    ERROR_REASON_FILE_UNREADABLE: _ErrorReason.ValueType  # 22
+    """INVALID_ARGUMENT: no text in an encoding that is known, or no CSV. Example: a spreadsheet's .xlsx."""
     ERROR_REASON_RESERVATION_USED: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
     sender that would send twice.
+    """
+    ERROR_REASON_LISTS_LIMITED: _ErrorReason.ValueType  # 29
+    """RESOURCE_EXHAUSTED: the organization has a thousand lists. Example: a program that makes a list a day."""
+    ERROR_REASON_IMPORTS_LIMITED: _ErrorReason.ValueType  # 30
+    """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read. Example: a program that begins imports
+    and never uploads.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -82,14 +110,42 @@ admin during an incident.
 """
 ERROR_REASON_QUIET_HOURS_INVALID: ErrorReason.ValueType  # 10
 """INVALID_ARGUMENT: quiet hours that begin and end at the same minute. Example: 22:00 to 22:00."""
-ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: ErrorReason.ValueType  # 12
-"""PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
 ERROR_REASON_TERMS_CHANGED: ErrorReason.ValueType  # 11
 """FAILED_PRECONDITION: the terms are others now; read and accept those. Example: a page that was open since last
 month.
 """
+ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: ErrorReason.ValueType  # 12
+"""PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 14
+"""ALREADY_EXISTS: another list has the name. Example: "Clientes" is created twice."""
+ERROR_REASON_CONTACT_LIST_NOT_FOUND: ErrorReason.ValueType  # 15
+"""NOT_FOUND: no such list in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_CONTACT_IMPORT_NOT_FOUND: ErrorReason.ValueType  # 16
+"""NOT_FOUND: no such import in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_COLUMNS_INVALID: ErrorReason.ValueType  # 17
+"""INVALID_ARGUMENT: the file has no such column, or none that names anybody; metadata holds its columns. Example: a
+file of names only.
+"""
+ERROR_REASON_OFFSET_INVALID: ErrorReason.ValueType  # 18
+"""OUT_OF_RANGE: a part of the file does not follow on what is kept; metadata says where to go on. Example: after a
+line that broke.
+"""
+ERROR_REASON_FILE_TOO_LARGE: ErrorReason.ValueType  # 19
+"""RESOURCE_EXHAUSTED: more than 256 MiB or a million rows; split the file. Example: ten years of customers."""
+ERROR_REASON_IMPORT_BEGUN: ErrorReason.ValueType  # 20
+"""FAILED_PRECONDITION: the import runs or is done; begin another one. Example: uploading after starting."""
+ERROR_REASON_FILE_MISSING: ErrorReason.ValueType  # 21
+"""FAILED_PRECONDITION: no file was uploaded. Example: StartContactImport at once."""
+ERROR_REASON_FILE_UNREADABLE: ErrorReason.ValueType  # 22
+"""INVALID_ARGUMENT: no text in an encoding that is known, or no CSV. Example: a spreadsheet's .xlsx."""
 ERROR_REASON_RESERVATION_USED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
 sender that would send twice.
+"""
+ERROR_REASON_LISTS_LIMITED: ErrorReason.ValueType  # 29
+"""RESOURCE_EXHAUSTED: the organization has a thousand lists. Example: a program that makes a list a day."""
+ERROR_REASON_IMPORTS_LIMITED: ErrorReason.ValueType  # 30
+"""RESOURCE_EXHAUSTED: too many imports wait for their file or are being read. Example: a program that begins imports
+and never uploads.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -22,21 +22,24 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from prosa.outreach.v1 import list_service_pb2 as prosa_dot_outreach_dot_v1_dot_list__service__pb2
 from prosa.outreach.v1 import outreach_service_pb2 as prosa_dot_outreach_dot_v1_dot_outreach__service__pb2
 from prosa.outreach.v1 import send_service_pb2 as prosa_dot_outreach_dot_v1_dot_send__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/outreach/v1/events.proto\x12\x11prosa.outreach.v1\x1a(prosa/outreach/v1/outreach_service.proto\x1a$prosa/outreach/v1/send_service.proto\"b\n\x12SuppressionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"`\n\x11KillSwitchChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bkill_switch\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.KillSwitch\"q\n\x11SendPolicyChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bsend_policy\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.SendPolicy\x12\x0f\n\x07version\x18\x03 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/outreach/v1/events.proto\x12\x11prosa.outreach.v1\x1a$prosa/outreach/v1/list_service.proto\x1a(prosa/outreach/v1/outreach_service.proto\x1a$prosa/outreach/v1/send_service.proto\"b\n\x12SuppressionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"`\n\x11KillSwitchChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bkill_switch\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.KillSwitch\"q\n\x11SendPolicyChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bsend_policy\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.SendPolicy\x12\x0f\n\x07version\x18\x03 \x01(\x03\"i\n\x14\x43ontactImportChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x38\n\x0e\x63ontact_import\x18\x02 \x01(\x0b\x32 .prosa.outreach.v1.ContactImportb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.outreach.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUPPRESSIONCREATED']._serialized_start=133
-  _globals['_SUPPRESSIONCREATED']._serialized_end=231
-  _globals['_KILLSWITCHCHANGED']._serialized_start=233
-  _globals['_KILLSWITCHCHANGED']._serialized_end=329
-  _globals['_SENDPOLICYCHANGED']._serialized_start=331
-  _globals['_SENDPOLICYCHANGED']._serialized_end=444
+  _globals['_SUPPRESSIONCREATED']._serialized_start=171
+  _globals['_SUPPRESSIONCREATED']._serialized_end=269
+  _globals['_KILLSWITCHCHANGED']._serialized_start=271
+  _globals['_KILLSWITCHCHANGED']._serialized_end=367
+  _globals['_SENDPOLICYCHANGED']._serialized_start=369
+  _globals['_SENDPOLICYCHANGED']._serialized_end=482
+  _globals['_CONTACTIMPORTCHANGED']._serialized_start=484
+  _globals['_CONTACTIMPORTCHANGED']._serialized_end=589
 # @@protoc_insertion_point(module_scope)

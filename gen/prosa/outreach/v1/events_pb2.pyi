@@ -5,6 +5,7 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from prosa.outreach.v1 import list_service_pb2 as _list_service_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as _outreach_service_pb2
 from prosa.outreach.v1 import send_service_pb2 as _send_service_pb2
 import builtins as _builtins
@@ -95,3 +96,28 @@ class SendPolicyChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendPolicyChanged: _TypeAlias = SendPolicyChanged  # noqa: Y015
+
+@_typing.final
+class ContactImportChanged(_message.Message):
+    """An import went on, ended or failed: at most one a second of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_IMPORT_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def contact_import(self) -> _list_service_pb2.ContactImport: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        contact_import: _list_service_pb2.ContactImport | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_import", b"contact_import"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_import", b"contact_import", "organization_id", b"organization_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactImportChanged: _TypeAlias = ContactImportChanged  # noqa: Y015

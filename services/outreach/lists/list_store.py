@@ -1,0 +1,156 @@
+"""Lists and their members in SQL; every function runs in the caller's transaction."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from chassis.db import Tx
+from chassis.redirects import Redirects
+from services.outreach.lists.domain import ContactList, Member
+
+REDIRECTS = Redirects("outreach")
+_COLUMNS = "organization_id, id, name, create_time, member_count, version"
+
+_INSERT = f"""
+insert into outreach.contact_lists ({_COLUMNS}, folded_name)
+select %(organization_id)s, %(id)s, %(name)s, %(create_time)s, 0, 1, %(folded_name)s
+where (select count(*) from outreach.contact_lists where organization_id = %(organization_id)s) < %(lists_max)s
+on conflict (organization_id, folded_name) do nothing
+returning id
+"""
+
+_FIND = f"select {_COLUMNS} from outreach.contact_lists where organization_id = %(organization_id)s"
+
+# Of contacts that were merged since, the one that was added last stands for all.
+_MEMBERS = f"""
+with shown as (
+  select member.*, {REDIRECTS.survivor_of("member.contact_id", "member.organization_id")} as survivor
+  from outreach.contact_list_members member
+  where member.organization_id = %(organization_id)s and member.contact_list_id = %(contact_list_id)s
+    and (%(before)s::uuid is null or member.id < %(before)s)
+)
+select id, survivor, source, external_id, name, add_time, exists (
+    select from outreach.suppressions suppression
+    where suppression.organization_id = shown.organization_id
+      and ((suppression.source = shown.source and suppression.external_id = shown.external_id)
+        or suppression.contact_id = any (array[shown.contact_id, survivor]))
+  ) as suppressed
+from shown
+where not exists (
+  select from outreach.contact_list_members later
+  where later.organization_id = shown.organization_id and later.contact_list_id = shown.contact_list_id
+    and later.id > shown.id
+    and (later.contact_id = survivor or later.contact_id in (
+      select redirect.contact_id from outreach.contact_redirects redirect
+      where redirect.organization_id = shown.organization_id and redirect.surviving_contact_id = survivor))
+)
+order by id desc limit %(row_limit)s
+"""
+
+_ADD = """
+with added as (
+  insert into outreach.contact_list_members
+    (organization_id, contact_list_id, contact_id, id, source, external_id, name, add_time)
+  select %(organization_id)s, %(contact_list_id)s, member.*, %(now)s
+  from unnest(%(contact_ids)b::uuid[], %(ids)b::uuid[], %(sources)b::text[], %(external_ids)b::text[],
+    %(names)b::text[]) as member
+  on conflict (organization_id, contact_list_id, contact_id) do nothing
+  returning id
+)
+update outreach.contact_lists
+set member_count = member_count + (select count(*) from added), version = version + 1
+where organization_id = %(organization_id)s and id = %(contact_list_id)s and (select count(*) from added) > 0
+"""
+
+
+async def insert_list(tx: Tx, made: ContactList, lists_max: int) -> bool:
+    """Writes a list; answers whether it did: not where the name is taken or there are too many."""
+    inserted = await tx.execute(
+        _INSERT,
+        {
+            "organization_id": made.organization_id,
+            "id": made.id,
+            "name": made.name,
+            "folded_name": made.name.casefold(),
+            "create_time": made.create_time,
+            "lists_max": lists_max,
+        },
+    )
+    return inserted.first() is not None
+
+
+async def name_taken(tx: Tx, organization_id: UUID, name: str) -> bool:
+    """Whether a list has the name, in whatever case."""
+    found = await tx.execute(
+        f"{_FIND} and folded_name = %(folded_name)s",
+        {"organization_id": organization_id, "folded_name": name.casefold()},
+    )
+    return found.first() is not None
+
+
+async def find_list(tx: Tx, organization_id: UUID, contact_list_id: UUID) -> ContactList | None:
+    """One of the organization's lists."""
+    found = await tx.execute(f"{_FIND} and id = %(id)s", {"organization_id": organization_id, "id": contact_list_id})
+    row = found.one_or_none()
+    return None if row is None else _list(row)
+
+
+async def list_lists(
+    tx: Tx, organization_id: UUID, after: tuple[str, ...] | None, row_limit: int
+) -> list[tuple[str, ContactList]]:
+    """Lists by name, each with the name that it is ordered by."""
+    values: dict[str, object] = {"organization_id": organization_id, "row_limit": row_limit}
+    condition = ""
+    if after is not None:
+        condition = "and folded_name > %(after)s"
+        values["after"] = after[0]
+    found = await tx.execute(
+        f"select {_COLUMNS}, folded_name from outreach.contact_lists where organization_id = %(organization_id)s"
+        f" {condition} order by folded_name limit %(row_limit)s",
+        values,
+    )
+    return [(row.folded_name, _list(row)) for row in found]
+
+
+async def list_members(
+    tx: Tx, organization_id: UUID, contact_list_id: UUID, before: UUID | None, row_limit: int
+) -> list[Member]:
+    """Members added before ``before``, the latest first; of merged contacts one, as the survivor."""
+    found = await tx.execute(
+        _MEMBERS,
+        {
+            "organization_id": organization_id,
+            "contact_list_id": contact_list_id,
+            "before": before,
+            "row_limit": row_limit,
+        },
+    )
+    return [
+        Member(row.id, row.survivor, row.source, row.external_id, row.name, row.add_time, row.suppressed)
+        for row in found
+    ]
+
+
+async def add_members(tx: Tx, organization_id: UUID, contact_list_id: UUID, members: Sequence[Member]) -> None:
+    """Adds contacts; who is in the list already stays as they are."""
+    if not members:
+        return
+    await tx.execute(
+        _ADD,
+        {
+            "organization_id": organization_id,
+            "contact_list_id": contact_list_id,
+            "contact_ids": [member.contact_id for member in members],
+            "ids": [member.id for member in members],
+            "sources": [member.source for member in members],
+            "external_ids": [member.external_id for member in members],
+            "names": [member.name for member in members],
+            "now": members[0].add_time,
+        },
+    )
+
+
+def _list(row: Any) -> ContactList:
+    return ContactList(row.organization_id, row.id, row.name, row.create_time, row.member_count, row.version)
