@@ -396,6 +396,7 @@ def _import_errors() -> dict[str, Any]:
         "parameters": [_parameter("path", "contact_import_id", {"type": "string", "format": "uuid"}, required=True)],
         "responses": {
             "200": {"description": "The rows.", "content": {"text/csv": {"schema": {"type": "string"}}}},
+            "400": _problem_response("Bad Request: ID_INVALID."),
             "401": _problem_response("Unauthorized: UNAUTHENTICATED, TOKEN_INVALID, TOKEN_EXPIRED."),
             "403": _problem_response("Forbidden: ROLE_TOO_LOW, SCOPE_MISSING."),
             "404": _problem_response("Not Found: CONTACT_IMPORT_NOT_FOUND."),

@@ -4,7 +4,28 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from uuid import UUID
+
+
+class Origin(StrEnum):
+    """Where a suppression comes from."""
+
+    STAFF = "STAFF"
+    CONTACT = "CONTACT"
+    PLATFORM = "PLATFORM"
+    IMPORT = "IMPORT"
+
+
+@dataclass(frozen=True, slots=True)
+class Lifting:
+    """How a suppression ended."""
+
+    time: datetime
+    reason: str
+    principal: str = ""
+    """Empty where the contact asked to come back."""
+    principal_name: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,6 +41,15 @@ class Suppression:
     """None while the address is nobody's."""
     reason: str
     create_time: datetime
+    origin: Origin = Origin.STAFF
+    message_id: str = ""
+    """The message in which the contact asked for it."""
+    evidence: str = ""
+    """The words that were found in it."""
+    confirm_time: datetime | None = None
+    """When its one confirmation was given leave to be sent."""
+    lifting: Lifting | None = None
+    """None while it holds."""
 
 
 def readable(reason: str) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from chassis.process import Process
 from chassis.profiles import follow_profiles
 from chassis.references import contact_check
+from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.outreach.v1.list_service_pb2 import DESCRIPTOR as LIST_DESCRIPTOR
 from prosa.outreach.v1.list_service_pb2_grpc import add_ListServiceServicer_to_server
@@ -15,6 +16,7 @@ from prosa.outreach.v1.send_service_pb2_grpc import add_SendServiceServicer_to_s
 from services.outreach.lists.importing import IMPORTS, Importing
 from services.outreach.lists.limits import IMPORT_SLOTS
 from services.outreach.lists.servicer import ListServicer
+from services.outreach.opt_outs.consumer import OptOuts
 from services.outreach.sending.gate import Reservations
 from services.outreach.sending.quota_store import Quotas
 from services.outreach.sending.rebuilding import Rebuilder
@@ -51,5 +53,7 @@ async def start(process: Process) -> None:
     contacts = process.stub(ContactServiceStub, "identity")
     importing = Importing(process.database(), process.outbox(), contacts, profiles, process.clock, process.ids)
     process.work(imports, importing, batch_max=1, slots=IMPORT_SLOTS)
+    opt_outs = OptOuts(process.outbox(), process.clock, process.ids)
+    process.consumer("opt_outs").on(MessageReceived, opt_outs.on_message_received)
     process.run("quotas", rebuilder.run)
     process.maintain()

@@ -12,16 +12,16 @@ from chassis.db import Database, Tx
 from chassis.errors import NotFound
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
-from chassis.outbox import Fact, Outbox
+from chassis.outbox import Outbox
 from chassis.paging import read_page
 from chassis.profiles import Profiles
 from chassis.references import Check
-from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1 import outreach_service_pb2_grpc as pb_grpc
 from prosa.v1 import options_pb2
 from services.outreach import store
-from services.outreach.domain import Suppression, readable
+from services.outreach.domain import Lifting, Suppression, readable
+from services.outreach.messages import suppression_created, suppression_lifted, suppression_message
 
 
 class OutreachServicer(pb_grpc.OutreachServiceServicer):
@@ -53,12 +53,12 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
 
         async def create(tx: Tx) -> pb.Suppression:
             if await store.insert_suppression(tx, suppression):
-                await self._outbox.add(tx, [_suppression_created(suppression)], now)
-                return _to_pb(suppression)
+                await self._outbox.add(tx, [suppression_created(suppression)], now)
+                return suppression_message(suppression)
             # Whoever was first keeps their reason: it says since when and why nothing may be sent.
             found = await store.find_address(tx, organization_id, suppression.source, suppression.external_id)
             assert found is not None, "an address that could not be inserted is there"
-            return _to_pb(found)
+            return suppression_message(found)
 
         return await self._idempotency.once(self._db, organization_id, request, pb.Suppression, now, create)
 
@@ -73,7 +73,26 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
             found = await store.find_suppression(tx, organization_id, suppression_id)
         if found is None:
             raise NotFound("SUPPRESSION_NOT_FOUND", "The organization has no such suppression.")
-        return _to_pb(found)
+        return suppression_message(found)
+
+    async def LiftSuppression(
+        self,
+        request: pb.LiftSuppressionRequest,
+        context: grpc.aio.ServicerContext[pb.LiftSuppressionRequest, pb.Suppression],
+    ) -> pb.Suppression:
+        caller, organization_id, now = auth.caller(), auth.organization_id(), self._clock.now()
+        suppression_id = wire.to_uuid("suppression_id", request.suppression_id)
+        lifting = Lifting(now, readable(request.reason), caller.principal, caller.name)
+
+        async with self._db.transaction(organization_id) as tx:
+            ended = await store.lift_one(tx, organization_id, suppression_id, lifting)
+            if ended is not None:
+                await self._outbox.add(tx, [suppression_lifted(ended)], now)
+            else:
+                ended = await store.find_suppression(tx, organization_id, suppression_id)
+        if ended is None:
+            raise NotFound("SUPPRESSION_NOT_FOUND", "The organization has no such suppression.")
+        return suppression_message(ended)
 
     async def ListSuppressions(
         self,
@@ -84,11 +103,11 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
-            found = await store.list_suppressions(tx, organization_id, contact_id, before, page.size + 1)
+            found = await store.list_suppressions(
+                tx, organization_id, contact_id, before, page.size + 1, include_lifted=request.include_lifted
+            )
         shown, token = page.cut(found, lambda suppression: (suppression.id,))
-        return pb.ListSuppressionsResponse(
-            suppressions=[_to_pb(suppression) for suppression in shown], next_page_token=token
-        )
+        return pb.ListSuppressionsResponse(suppressions=map(suppression_message, shown), next_page_token=token)
 
     async def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
         source = options_pb2.Source.Name(request.source).removeprefix("SOURCE_")
@@ -109,22 +128,3 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
             reason=readable(request.reason),
             create_time=self._clock.now(),
         )
-
-
-def _to_pb(suppression: Suppression) -> pb.Suppression:
-    return pb.Suppression(
-        suppression_id=str(suppression.id),
-        organization_id=str(suppression.organization_id),
-        source=options_pb2.Source.Value(f"SOURCE_{suppression.source}"),
-        external_id=suppression.external_id,
-        contact_id=wire.text(suppression.contact_id),
-        reason=suppression.reason,
-        create_time=wire.to_timestamp(suppression.create_time),
-    )
-
-
-def _suppression_created(suppression: Suppression) -> Fact:
-    message = events_pb2.SuppressionCreated(
-        organization_id=str(suppression.organization_id), suppression=_to_pb(suppression)
-    )
-    return Fact(suppression.organization_id, message)

@@ -1,28 +1,54 @@
-"""Suppressions in SQL; every function runs in the caller's transaction."""
+"""Suppressions in SQL; every function runs in the caller's transaction. Those that have ended lie in a table apart."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 from uuid import UUID
 
 from chassis.db import Tx
-from services.outreach.domain import Suppression
+from chassis.redirects import Redirects
+from services.outreach.domain import Lifting, Origin, Suppression
 
-_COLUMNS = "organization_id, id, source, external_id, contact_id, reason, create_time"
+REDIRECTS = Redirects("outreach")
+_WRITTEN = "organization_id, id, source, external_id, contact_id, reason, create_time, origin, message_id, evidence"
+_KEPT = f"{_WRITTEN}, confirm_time"
+_HOLDING = f"{_KEPT}, null::timestamptz as lift_time, '' as lift_reason, '' as principal, '' as principal_name"
+_LIFTED = f"{_KEPT}, lift_time, lift_reason, principal, principal_name"
 
 _INSERT = f"""
-insert into outreach.suppressions ({_COLUMNS})
-values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(reason)s, %(create_time)s)
+insert into outreach.suppressions ({_WRITTEN})
+values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(reason)s, %(create_time)s,
+  %(origin)s, %(message_id)s, %(evidence)s)
 on conflict (organization_id, source, external_id) do nothing
 returning id
 """
 
 _FIND_ADDRESS = f"""
-select {_COLUMNS} from outreach.suppressions
+select {_HOLDING} from outreach.suppressions
 where organization_id = %(organization_id)s and source = %(source)s and external_id = %(external_id)s
 """
 
-_FIND = f"select {_COLUMNS} from outreach.suppressions where organization_id = %(organization_id)s and id = %(id)s"
+_EVERY = f"""
+select {_HOLDING} from outreach.suppressions union all select {_LIFTED} from outreach.lifted_suppressions
+"""
+
+_FIND = f"select * from ({_EVERY}) kept where organization_id = %(organization_id)s and id = %(id)s"
+
+_LIFT = f"""
+with ended as (
+  delete from outreach.suppressions where organization_id = %(organization_id)s and {{condition}} returning {_KEPT}
+)
+insert into outreach.lifted_suppressions ({_LIFTED})
+select {_KEPT}, %(lift_time)s, %(lift_reason)s, %(principal)s, %(principal_name)s from ended
+returning {_LIFTED}
+"""
+
+_HOLDS = """
+select exists (
+  select from outreach.suppressions where organization_id = %(organization_id)s and contact_id = any (%(contact_ids)b)
+)
+"""
 
 
 async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
@@ -37,13 +63,16 @@ async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
             "contact_id": suppression.contact_id,
             "reason": suppression.reason,
             "create_time": suppression.create_time,
+            "origin": suppression.origin.value,
+            "message_id": suppression.message_id,
+            "evidence": suppression.evidence,
         },
     )
     return inserted.first() is not None
 
 
 async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: str) -> Suppression | None:
-    """The suppression of an address in its canonical form."""
+    """The suppression of an address in its canonical form, while it holds."""
     found = await tx.execute(
         _FIND_ADDRESS, {"organization_id": organization_id, "source": source, "external_id": external_id}
     )
@@ -52,33 +81,95 @@ async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: 
 
 
 async def find_suppression(tx: Tx, organization_id: UUID, suppression_id: UUID) -> Suppression | None:
-    """One of the organization's suppressions."""
+    """One of the organization's suppressions, whether or not it holds."""
     found = await tx.execute(_FIND, {"organization_id": organization_id, "id": suppression_id})
     row = found.one_or_none()
     return None if row is None else _suppression(row)
 
 
-async def list_suppressions(
-    tx: Tx, organization_id: UUID, contact_id: UUID | None, before: UUID | None, row_limit: int
+async def contact_suppressed(tx: Tx, organization_id: UUID, contact_id: UUID) -> bool:
+    """Whether a suppression of a contact holds, or of whom the contact stands for."""
+    merged = await REDIRECTS.merged_into(tx, [contact_id])
+    found = await tx.execute(_HOLDS, {"organization_id": organization_id, "contact_ids": merged[contact_id]})
+    holds: bool = found.scalar_one()
+    return holds
+
+
+async def lift_one(tx: Tx, organization_id: UUID, suppression_id: UUID, lifting: Lifting) -> Suppression | None:
+    """Ends a suppression; None where none of this id holds."""
+    ended = await _lift(tx, organization_id, "id = %(id)s", {"id": suppression_id}, lifting)
+    return ended[0] if ended else None
+
+
+async def lift_own(
+    tx: Tx, organization_id: UUID, source: str, external_id: str, contact_id: UUID | None, lifting: Lifting
 ) -> list[Suppression]:
-    """Suppressions of a contact (None: all) that are older than ``before``, newest first."""
+    """Ends what a contact asked for, of the address and of all of the contact's; what others decided holds on."""
+    contact_ids = [] if contact_id is None else (await REDIRECTS.merged_into(tx, [contact_id]))[contact_id]
+    condition = (
+        "origin = 'CONTACT' and ((source = %(source)s and external_id = %(external_id)s)"
+        " or contact_id = any (%(contact_ids)b::uuid[]))"
+    )
+    values = {"source": source, "external_id": external_id, "contact_ids": contact_ids}
+    return await _lift(tx, organization_id, condition, values, lifting)
+
+
+async def list_suppressions(
+    tx: Tx,
+    organization_id: UUID,
+    contact_id: UUID | None,
+    before: UUID | None,
+    row_limit: int,
+    *,
+    include_lifted: bool = False,
+) -> list[Suppression]:
+    """Suppressions of a contact and of whom it stands for (None: all) that are older than ``before``, newest first."""
     values: dict[str, object] = {"organization_id": organization_id, "row_limit": row_limit}
     conditions = ["organization_id = %(organization_id)s"]
     if contact_id is not None:
-        conditions.append("contact_id = %(contact_id)s")
-        values["contact_id"] = contact_id
+        conditions.append("contact_id = any (%(contact_ids)b::uuid[])")
+        values["contact_ids"] = (await REDIRECTS.merged_into(tx, [contact_id]))[contact_id]
     if before is not None:
         conditions.append("id < %(before)s")
         values["before"] = before
+    of = _EVERY if include_lifted else f"select {_HOLDING} from outreach.suppressions"
     found = await tx.execute(
-        f"select {_COLUMNS} from outreach.suppressions where {' and '.join(conditions)}"
-        " order by id desc limit %(row_limit)s",
-        values,
+        f"select * from ({of}) kept where {' and '.join(conditions)} order by id desc limit %(row_limit)s", values
     )
     return [_suppression(row) for row in found]
 
 
+async def find_locale(tx: Tx, organization_id: UUID) -> str:
+    """The organization's language as far as it is kept here; Brazil's where it is not."""
+    found = await tx.execute(
+        "select locale from outreach.organization_profiles where organization_id = %(organization_id)s",
+        {"organization_id": organization_id},
+    )
+    locale: str | None = found.scalar()
+    return locale or "pt-BR"
+
+
+async def _lift(
+    tx: Tx, organization_id: UUID, condition: str, values: Mapping[str, object], lifting: Lifting
+) -> list[Suppression]:
+    ended = await tx.execute(
+        _LIFT.format(condition=condition),
+        {
+            "organization_id": organization_id,
+            "lift_time": lifting.time,
+            "lift_reason": lifting.reason,
+            "principal": lifting.principal,
+            "principal_name": lifting.principal_name,
+            **values,
+        },
+    )
+    return [_suppression(row) for row in ended]
+
+
 def _suppression(row: Any) -> Suppression:
+    lifting = (
+        None if row.lift_time is None else Lifting(row.lift_time, row.lift_reason, row.principal, row.principal_name)
+    )
     return Suppression(
         organization_id=row.organization_id,
         id=row.id,
@@ -87,4 +178,9 @@ def _suppression(row: Any) -> Suppression:
         contact_id=row.contact_id,
         reason=row.reason,
         create_time=row.create_time,
+        origin=Origin(row.origin),
+        message_id=row.message_id,
+        evidence=row.evidence,
+        confirm_time=row.confirm_time,
+        lifting=lifting,
     )

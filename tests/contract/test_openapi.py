@@ -156,7 +156,8 @@ def _nonsense(document: Any, template: str, operation: Any) -> Any:
             for value in NONSENSE:
                 if isinstance(value, str | int | float) and not isinstance(value, bool):
                     yield path, {parameter["name"]: str(value)[:400]}, None
-    if "requestBody" in operation:
+    # A file is no JSON, and has no fields.
+    if "application/json" in operation.get("requestBody", {}).get("content", {}):
         body = _example(document, operation["requestBody"]["content"]["application/json"]["schema"])
         if isinstance(body, dict):
             body.pop("request_id", None)

@@ -65,6 +65,8 @@ CLOSED_URL = "http://127.0.0.1:9/webhook"
 """Where nobody listens: what is posted there waits to be posted again."""
 SECOND_ACCOUNT = 100
 """How far an organization's second account lies from its first."""
+AWAITED_FILE = b"nome,external_id\nAna,17850000000000001\n"
+"""Of the import that nobody has started."""
 WHATSAPP, INSTAGRAM = options_pb2.SOURCE_WHATSAPP, options_pb2.SOURCE_INSTAGRAM
 
 
@@ -89,6 +91,11 @@ class Party:
     def open_delivery_id(self) -> UUID:
         """What is just being sent."""
         return uuid5(self.organization_id, "delivery")
+
+    @property
+    def awaited_import_id(self) -> UUID:
+        """An import that nobody has started."""
+        return uuid5(self.organization_id, "import")
 
     owner_id: str
     session_id: str
@@ -342,6 +349,16 @@ async def _work(world: World, party: Party, name: str) -> None:
                 request_id=str(uuid4()),
             )
         )
+    ended = await acting.stub(OutreachServiceStub).CreateSuppression(
+        outreach_pb.CreateSuppressionRequest(source=INSTAGRAM, external_id=f"1786{party.account_id:013}")
+    )
+    await (
+        world.as_user(party.organization_id)
+        .stub(OutreachServiceStub)
+        .LiftSuppression(
+            outreach_pb.LiftSuppressionRequest(suppression_id=ended.suppression_id, reason=f"Voltou à {party.name}")
+        )
+    )
     await _import(acting, party)
     await _send(world, party)
     await _reply(world, party)
@@ -434,24 +451,46 @@ async def _reply(world: World, party: Party) -> None:
 
 
 async def _import(acting: Act, party: Party) -> None:
-    """A list filled from one file with a row at fault, and another file that is still awaited."""
+    """Two lists, each filled from a file that has rows at fault."""
     lists = acting.stub(ListServiceStub)
-    kept = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Lista de {party.name}"))
-    for number in range(2):
+    for place in range(2):
+        kept = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Lista {place} de {party.name}"))
         begun = await lists.CreateContactImport(
             list_pb.CreateContactImportRequest(
-                contact_list_id=kept.contact_list_id,
-                file_name=f"{party.name}.csv",
-                source=INSTAGRAM,
-                request_id=str(uuid4()),
+                contact_list_id=kept.contact_list_id, file_name=f"{party.name}.csv", source=INSTAGRAM
             )
         )
-        rows = f"nome,external_id\nImportada de {party.name},1785{party.account_id:010}\n{party.name},ninguém\n"
-        await lists.AppendContactImportFile(
-            list_pb.AppendContactImportFileRequest(contact_import_id=begun.contact_import_id, part=rows.encode())
+        rows = "".join(
+            f"Importada {number} de {party.name},1785{party.account_id:010}{number}\nNinguém,ninguém da {party.name}\n"
+            for number in range(2)
         )
-        if number == 0:
-            await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+        await lists.AppendContactImportFile(
+            list_pb.AppendContactImportFileRequest(
+                contact_import_id=begun.contact_import_id, part=f"nome,external_id\n{rows}".encode()
+            )
+        )
+        await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+
+
+async def _await_file(world: World, party: Party) -> None:
+    """An import whose file is here and that nobody has started, and one that waits to be read."""
+    for import_id, state in ((party.awaited_import_id, "UPLOADING"), (uuid4(), "RUNNING")):
+        await world.rows(
+            "insert into outreach.contact_imports select organization_id, %s, contact_list_id, source, file_name,"
+            " columns, %s, %s, '', '', false, 0, 1, 0, 0, 0, 0, 0, '', principal, principal_name, create_time, null,"
+            " null, 1 from outreach.contact_imports where organization_id = %s limit 1 returning id",
+            *(import_id, state, len(AWAITED_FILE), party.organization_id),
+        )
+        await world.rows(
+            "insert into outreach.import_parts values (%s, %s, 0, %s, now()) returning 1",
+            *(party.organization_id, import_id, AWAITED_FILE),
+        )
+        if state == "RUNNING":
+            await world.rows(
+                "insert into outreach.import_queue (lane, ordering_key, item_id, put_time, organization_id,"
+                " attempt_count) values (0, %s, %s, now(), %s, 0) returning 1",
+                *(str(import_id), import_id, party.organization_id),
+            )
 
 
 async def _channel(acting: Act, party: Party) -> str:
@@ -589,8 +628,8 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         "ingest.account_queue",
         "conversation.delivery_queue",
         "conversation.provider_write_queue",
+        "outreach.import_queue",
     ):
-    for queue in ("ingest.outbound_queue", "outreach.import_queue"):
         await world.rows(
             f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
             " reason, detail, dead_time) values (%s, %s, now(), %s, 5, 'ITEM_REFUSED', %s, now()) returning item_id",
@@ -599,14 +638,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             party.organization_id,
             f"detail of {party.name}",
         )
-    # Nobody works queues off any more: this one waits.
-    lists = acting.stub(ListServiceStub)
-    (awaited,) = [
-        kept.contact_import_id
-        for kept in (await lists.ListContactImports(list_pb.ListContactImportsRequest())).contact_imports
-        if kept.state == list_pb.IMPORT_STATE_UPLOADING
-    ]
-    await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=awaited))
+    await _await_file(world, party)
     status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),

@@ -22,13 +22,13 @@ from google.protobuf.message import Message
 from prosa.conversation.v1 import script_service_pb2
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import ingest_service_pb2, outbound_service_pb2
-from prosa.outreach.v1 import send_service_pb2
+from prosa.outreach.v1 import list_service_pb2, send_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
 from services.outreach.sending.terms import TERMS_VERSION
 from tests.harness import INSTAGRAM_INBOX
 from tests.isolation.contracts import Rpc
-from tests.isolation.filling import PASSWORD, Party
+from tests.isolation.filling import AWAITED_FILE, PASSWORD, Party
 
 Rows = Mapping[str, Sequence[Mapping[str, Any]]]
 """One organization's rows by table, ``service.table``."""
@@ -438,6 +438,17 @@ def _terms(_target: Party, _caller: Party) -> Message:
     return send_service_pb2.AcceptTermsRequest(terms_version=TERMS_VERSION)
 
 
+def _append(target: Party, _caller: Party) -> Message:
+    """A part that is kept already: taken as often as it is sent."""
+    return list_service_pb2.AppendContactImportFileRequest(
+        contact_import_id=str(target.awaited_import_id), part=AWAITED_FILE
+    )
+
+
+def _start_import(target: Party, _caller: Party) -> Message:
+    return list_service_pb2.StartContactImportRequest(contact_import_id=str(target.awaited_import_id))
+
+
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.conversation.v1.UpdateConversationSettingsRequest": _settings,
     "prosa.identity.v1.AcceptInvitationRequest": _accept_link,
@@ -456,6 +467,8 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.ingest.v1.CreateOutboundEndpointRequest": _endpoint,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
     "prosa.outreach.v1.AcceptTermsRequest": _terms,
+    "prosa.outreach.v1.AppendContactImportFileRequest": _append,
+    "prosa.outreach.v1.StartContactImportRequest": _start_import,
     "prosa.outreach.v1.BatchReserveSendsRequest": _reserve_batch,
     "prosa.outreach.v1.BatchSettleReservationsRequest": _settle,
     "prosa.outreach.v1.ReserveSendRequest": _reserve,

@@ -185,8 +185,8 @@ class Importing(Handler[Item]):
                 # Somebody changed it meanwhile; it is read again.
                 return
             errors = sorted([*read.errors, *taken.errors], key=lambda error: error.line)
-            room = max(ERRORS_LISTED_MAX - kept.error_count, 0)
-            await import_store.insert_errors(tx, kept, errors[:room], now)
+            listed_max = max(ERRORS_LISTED_MAX - kept.error_count, 0)
+            await import_store.insert_errors(tx, kept, errors[:listed_max], now)
             await list_store.add_members(tx, kept.organization_id, kept.contact_list_id, taken.members)
             # Who a dry run would take in is not looked up: all that are in form count as new.
             created_count = len(read.rows) if kept.dry_run else taken.created_count

@@ -17,7 +17,7 @@ from tests.world import AGENT, VIEWER, World
 TARGETS = ("identity", "outreach", "gateway")
 
 
-class Office:
+class Clerk:
     """Somebody of one organization at the REST interface."""
 
     def __init__(self, world: World, organization_id: UUID, role: int = AGENT) -> None:
@@ -79,9 +79,9 @@ async def organization_id(world: World) -> UUID:
 
 
 @pytest.fixture
-def office(world: World, organization_id: UUID) -> Office:
+def clerk(world: World, organization_id: UUID) -> Clerk:
     """An agent of it."""
-    return Office(world, organization_id)
+    return Clerk(world, organization_id)
 
 
 def rows(count: int, first: int = 1) -> bytes:
@@ -96,23 +96,23 @@ def counts(kept: dict[str, Any]) -> tuple[int, int, int, int]:
     return tuple(int(kept[name]) for name in names)  # type: ignore[return-value]
 
 
-async def test_a_thousand_rows_three_of_them_bad(world: World, organization_id: UUID, office: Office) -> None:
+async def test_a_thousand_rows_three_of_them_bad(world: World, organization_id: UUID, clerk: Clerk) -> None:
     data = rows(997, first=1001) + "Sem número,,sem@example.com\nCurta,123,\n=cmd(),+551199999999,x\n".encode()
-    list_id = await office.new_list()
-    import_id = await office.new_import(list_id, data, file_name="clientes.csv")
-    ended = await office.run(world, import_id)
+    list_id = await clerk.new_list()
+    import_id = await clerk.new_import(list_id, data, file_name="clientes.csv")
+    ended = await clerk.run(world, import_id)
     assert (ended["state"], ended["encoding"], ended["delimiter"]) == ("DONE", "utf-8", ",")
     assert ended["columns"] == {"name": "nome", "phone": "telefone", "email": "email", "external_id": "", "tags": ""}
     assert counts(ended) == (1000, 997, 0, 3)
     assert ended["row_count"] == 1000
-    status, found = await office.call("GET", f"/contact-imports/{import_id}/errors")
+    status, found = await clerk.call("GET", f"/contact-imports/{import_id}/errors")
     assert status == 200
     assert [(error["line"], error["column"], error["reason"]) for error in found["errors"]] == [
         (999, "telefone", "IDENTITY_MISSING"),
         (1000, "telefone", "PHONE_INVALID"),
         (1001, "email", "EMAIL_INVALID"),
     ]
-    _, kept = await office.call("GET", f"/contact-lists/{list_id}")
+    _, kept = await clerk.call("GET", f"/contact-lists/{list_id}")
     assert kept["member_count"] == 997
     assert len(await world.announced(ContactCreated, organization_id)) == 997
     # The file is not kept any longer than it is needed.
@@ -120,39 +120,39 @@ async def test_a_thousand_rows_three_of_them_bad(world: World, organization_id: 
     told = await world.announced(ContactImportChanged, organization_id)
     assert told[-1].contact_import.end_time.seconds
     # The same file once more makes nobody.
-    again = await office.run(world, await office.new_import(list_id, data))
+    again = await clerk.run(world, await clerk.new_import(list_id, data))
     assert counts(again) == (1000, 0, 997, 3)
     assert len(await world.announced(ContactCreated, organization_id)) == 997
-    assert (await office.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 997
+    assert (await clerk.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 997
 
 
 async def test_a_dry_run_takes_in_nobody_and_the_same_file_is_started_for_good(
-    world: World, organization_id: UUID, office: Office
+    world: World, organization_id: UUID, clerk: Clerk
 ) -> None:
-    list_id = await office.new_list()
-    import_id = await office.new_import(list_id, rows(3) + b"x,1,\nninguem,+5511900000000,\n")
-    tried = await office.run(world, import_id, dry_run=True)
+    list_id = await clerk.new_list()
+    import_id = await clerk.new_import(list_id, rows(3) + b"x,1,\nninguem,+5511900000000,\n")
+    tried = await clerk.run(world, import_id, dry_run=True)
     assert (tried["state"], tried["dry_run"], counts(tried)) == ("DONE", True, (5, 4, 0, 1))
     assert await world.announced(ContactCreated, organization_id) == []
-    assert (await office.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 0
-    done = await office.run(world, import_id)
+    assert (await clerk.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 0
+    done = await clerk.run(world, import_id)
     assert (done["dry_run"], counts(done)) == (False, (5, 3, 0, 2))
     # Which numbers are nobody's is identity's to know.
-    _, found = await office.call("GET", f"/contact-imports/{import_id}/errors")
+    _, found = await clerk.call("GET", f"/contact-imports/{import_id}/errors")
     assert [error["reason"] for error in found["errors"]] == ["PHONE_INVALID", "VALUE_BLOCKED"]
-    status, refused = await office.call("POST", f"/contact-imports/{import_id}:start", {})
+    status, refused = await clerk.call("POST", f"/contact-imports/{import_id}:start", {})
     assert (status, refused["reason"]) == (400, "IMPORT_BEGUN")
 
 
 async def test_an_import_goes_on_at_the_row_where_it_was_cut_off(
-    world: World, organization_id: UUID, office: Office
+    world: World, organization_id: UUID, clerk: Clerk
 ) -> None:
     """As after a crash between identity's answer and the commit: identity knows more than was counted."""
-    list_id = await office.new_list()
-    import_id = await office.new_import(list_id, rows(250))
+    list_id = await clerk.new_list()
+    import_id = await clerk.new_import(list_id, rows(250))
     async with await world.admin() as blocker, blocker.transaction(force_rollback=True):
         await blocker.execute("lock table outreach.contact_list_members in exclusive mode")
-        status, _ = await office.call("POST", f"/contact-imports/{import_id}:start", {})
+        status, _ = await clerk.call("POST", f"/contact-imports/{import_id}:start", {})
         assert status == 200
         await world.until_waiting_on_locks(1)
         cut = await world.rows(
@@ -163,94 +163,94 @@ async def test_an_import_goes_on_at_the_row_where_it_was_cut_off(
         (kept,) = await world.rows("select processed_count from outreach.contact_imports where id = %s", import_id)
         assert kept["processed_count"] == 0
     await world.until("select 1 from outreach.contact_imports where id = %s and state = 'DONE'", import_id)
-    _, ended = await office.call("GET", f"/contact-imports/{import_id}")
+    _, ended = await clerk.call("GET", f"/contact-imports/{import_id}")
     assert counts(ended) == (250, 150, 100, 0)
     assert len(await world.announced(ContactCreated, organization_id)) == 250
-    assert (await office.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 250
+    assert (await clerk.call("GET", f"/contact-lists/{list_id}"))[1]["member_count"] == 250
 
 
-async def test_what_is_uploaded_twice_is_kept_once_and_what_broke_off_goes_on(world: World, office: Office) -> None:
-    list_id = await office.new_list()
+async def test_what_is_uploaded_twice_is_kept_once_and_what_broke_off_goes_on(world: World, clerk: Clerk) -> None:
+    list_id = await clerk.new_list()
     data = rows(5)
-    import_id = await office.new_import(list_id, data)
+    import_id = await clerk.new_import(list_id, data)
     path = f"/contact-imports/{import_id}/file"
-    assert (await office.call("PUT", path, data=data))[1]["file_size"] == len(data)
+    assert (await clerk.call("PUT", path, data=data))[1]["file_size"] == len(data)
     more = b"Mais,+5511900009999,\n"
     cut = {"Content-Range": f"bytes {len(data)}-{len(data) + len(more) - 1}/*"}
-    assert (await office.call("PUT", path, data=more, headers=cut))[1]["file_size"] == len(data) + len(more)
+    assert (await clerk.call("PUT", path, data=more, headers=cut))[1]["file_size"] == len(data) + len(more)
     for body, headers in ((b"another file", {}), (more, {"Content-Range": f"bytes {len(data) + 7}-999/*"})):
-        status, refused = await office.call("PUT", path, data=body, headers=headers)
+        status, refused = await clerk.call("PUT", path, data=body, headers=headers)
         assert (status, refused["reason"]) == (400, "OFFSET_INVALID")
         assert refused["metadata"]["offset"] == str(len(data) + len(more))
-    status, refused = await office.call("PUT", path, data=more, headers={"Content-Range": "from here"})
+    status, refused = await clerk.call("PUT", path, data=more, headers={"Content-Range": "from here"})
     assert (status, refused["reason"]) == (400, "FIELD_INVALID")
-    assert counts(await office.run(world, import_id)) == (6, 6, 0, 0)
-    status, refused = await office.call("PUT", path, data=data)
+    assert counts(await clerk.run(world, import_id)) == (6, 6, 0, 0)
+    status, refused = await clerk.call("PUT", path, data=data)
     assert (status, refused["reason"]) == (400, "IMPORT_BEGUN")
 
 
-async def test_cells_that_a_spreadsheet_would_work_out_are_none_in_the_errors(world: World, office: Office) -> None:
+async def test_cells_that_a_spreadsheet_would_work_out_are_none_in_the_errors(world: World, clerk: Clerk) -> None:
     data = b'nome,telefone\nx,"=HYPERLINK(""http://x"")"\ny,@SUM(1)\nz,-1\nw,12\n'
-    import_id = await office.new_import(await office.new_list(), data)
-    await office.run(world, import_id)
-    status, text = await office.call("GET", f"/contact-imports/{import_id}/errors.csv")
+    import_id = await clerk.new_import(await clerk.new_list(), data)
+    await clerk.run(world, import_id)
+    status, text = await clerk.call("GET", f"/contact-imports/{import_id}/errors.csv")
     assert status == 200
     lines = text.lstrip("\ufeff").splitlines()
     assert lines[0] == "line,column,value,reason,message"
     assert [line.split(",")[2] for line in lines[1:]] == ['"\'=HYPERLINK(""http://x"")"', "'@SUM(1)", "'-1", "12"]
 
 
-async def test_what_cannot_be_read_or_names_nobody_is_refused_before_it_runs(office: Office) -> None:
-    list_id = await office.new_list()
+async def test_what_cannot_be_read_or_names_nobody_is_refused_before_it_runs(clerk: Clerk) -> None:
+    list_id = await clerk.new_list()
     for data, reason in ((b"PK\x03\x04xlsx", "FILE_UNREADABLE"), (b"nome,cidade\nAna,SP\n", "COLUMNS_INVALID")):
-        import_id = await office.new_import(list_id, data)
-        status, refused = await office.call("POST", f"/contact-imports/{import_id}:start", {})
+        import_id = await clerk.new_import(list_id, data)
+        status, refused = await clerk.call("POST", f"/contact-imports/{import_id}:start", {})
         assert (status, refused["reason"]) == (400, reason)
     assert '"cidade"' in refused["metadata"]["columns"]
-    _, made = await office.call("POST", "/contact-imports", {"contact_list_id": list_id})
-    status, refused = await office.call("POST", f"/contact-imports/{made['contact_import_id']}:start", {})
+    _, made = await clerk.call("POST", "/contact-imports", {"contact_list_id": list_id})
+    status, refused = await clerk.call("POST", f"/contact-imports/{made['contact_import_id']}:start", {})
     assert (status, refused["reason"]) == (400, "FILE_MISSING")
 
 
-async def test_lists_are_known_by_name_and_their_contacts_are_paged(world: World, office: Office) -> None:
-    list_id = await office.new_list("Bairro")
-    status, refused = await office.call("POST", "/contact-lists", {"name": "bairro"})
+async def test_lists_are_known_by_name_and_their_contacts_are_paged(world: World, clerk: Clerk) -> None:
+    list_id = await clerk.new_list("Bairro")
+    status, refused = await clerk.call("POST", "/contact-lists", {"name": "bairro"})
     assert (status, refused["reason"]) == (409, "NAME_TAKEN")
-    status, refused = await office.call("POST", "/contact-lists", {"name": "  "})
+    status, refused = await clerk.call("POST", "/contact-lists", {"name": "  "})
     assert (status, refused["reason"]) == (400, "FIELD_INVALID")
-    await office.new_list("Ateliê")
-    _, first = await office.call("GET", "/contact-lists?page_size=1")
-    _, second = await office.call("GET", f"/contact-lists?page_size=1&page_token={first['next_page_token']}")
+    await clerk.new_list("Ateliê")
+    _, first = await clerk.call("GET", "/contact-lists?page_size=1")
+    _, second = await clerk.call("GET", f"/contact-lists?page_size=1&page_token={first['next_page_token']}")
     assert [kept["name"] for kept in first["contact_lists"] + second["contact_lists"]] == ["Ateliê", "Bairro"]
-    await office.run(world, await office.new_import(list_id, rows(3)))
-    await office.call("POST", "/suppressions", {"source": "WHATSAPP", "external_id": "+5511900000001"})
+    await clerk.run(world, await clerk.new_import(list_id, rows(3)))
+    await clerk.call("POST", "/suppressions", {"source": "WHATSAPP", "external_id": "+5511900000001"})
     path = f"/contact-lists/{list_id}/members?page_size=2"
-    _, one = await office.call("GET", path)
-    _, two = await office.call("GET", f"{path}&page_token={one['next_page_token']}")
+    _, one = await clerk.call("GET", path)
+    _, two = await clerk.call("GET", f"{path}&page_token={one['next_page_token']}")
     shown = [(member["name"], member["suppressed"]) for member in one["members"] + two["members"]]
     assert shown == [("Pessoa 3", False), ("Pessoa 2", False), ("Pessoa 1", True)]
     assert one["members"][0]["conversation_key"] == "whatsapp:+5511900000003"
 
 
 async def test_of_merged_contacts_a_list_shows_the_survivor_once(
-    world: World, organization_id: UUID, office: Office
+    world: World, organization_id: UUID, clerk: Clerk
 ) -> None:
-    list_id = await office.new_list()
-    await office.run(world, await office.new_import(list_id, rows(3)))
+    list_id = await clerk.new_list()
+    await clerk.run(world, await clerk.new_import(list_id, rows(3)))
     path = f"/contact-lists/{list_id}/members"
-    members = (await office.call("GET", path))[1]["members"]
+    members = (await clerk.call("GET", path))[1]["members"]
     loser, survivor = members[0]["contact_id"], members[2]["contact_id"]
     await world.rows(
         "insert into outreach.contact_redirects values (%s, %s, %s, 1) returning 1", organization_id, loser, survivor
     )
-    shown = [member["contact_id"] for member in (await office.call("GET", path))[1]["members"]]
+    shown = [member["contact_id"] for member in (await clerk.call("GET", path))[1]["members"]]
     assert shown == [survivor, members[1]["contact_id"]]
 
 
-async def test_nobody_else_sees_or_fills_them(world: World, office: Office, organization_id: UUID) -> None:
-    list_id = await office.new_list()
-    import_id = await office.new_import(list_id, rows(1))
-    stranger, viewer = Office(world, await given_organization(world)), Office(world, organization_id, VIEWER)
+async def test_nobody_else_sees_or_fills_them(world: World, clerk: Clerk, organization_id: UUID) -> None:
+    list_id = await clerk.new_list()
+    import_id = await clerk.new_import(list_id, rows(1))
+    stranger, viewer = Clerk(world, await given_organization(world)), Clerk(world, organization_id, VIEWER)
     for path in (f"/contact-imports/{import_id}", f"/contact-imports/{import_id}/errors.csv"):
         assert (await stranger.call("GET", path))[1]["reason"] == "CONTACT_IMPORT_NOT_FOUND"
     assert (await stranger.call("PUT", f"/contact-imports/{import_id}/file", data=b"x"))[0] == 404
@@ -260,4 +260,4 @@ async def test_nobody_else_sees_or_fills_them(world: World, office: Office, orga
         for call in (session.put(f"{url}/file", data=b"x"), session.get(f"{url}/errors.csv")):
             async with call as response:
                 assert response.status == 401
-    assert await asyncio.gather(*(office.new_list(f"L{place}") for place in range(2)))
+    assert await asyncio.gather(*(clerk.new_list(f"L{place}") for place in range(2)))

@@ -17,7 +17,8 @@ ROWS = [('Ana; a "Nana"', "+5511900001001"), ("José\r\nda Silva", "+55119000010
 
 def _all(data: bytes, window: int) -> list[Record]:
     form = detect(data, whole=True)
-    position, line, found = form.rows_from, form.line, []
+    position, line = form.rows_from, form.line
+    found: list[Record] = []
     while position < len(data):
         size = window
         while True:

@@ -5,9 +5,11 @@ isort:skip_file
 
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from prosa.outreach.v1 import list_service_pb2 as _list_service_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as _outreach_service_pb2
 from prosa.outreach.v1 import send_service_pb2 as _send_service_pb2
+from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -96,6 +98,95 @@ class SendPolicyChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SendPolicyChanged: _TypeAlias = SendPolicyChanged  # noqa: Y015
+
+@_typing.final
+class SuppressionLifted(_message.Message):
+    """A contact or the staff ended a suppression."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SUPPRESSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def suppression(self) -> _outreach_service_pb2.Suppression: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        suppression: _outreach_service_pb2.Suppression | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["suppression", b"suppression"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "suppression", b"suppression"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SuppressionLifted: _TypeAlias = SuppressionLifted  # noqa: Y015
+
+@_typing.final
+class SendDue(_message.Message):
+    """Something is to be sent by conversation: a campaign's touch, or the one confirmation of an opt-out. Conversation
+    makes one delivery of it, under send_id.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEND_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SEND_CLASS_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    TOUCH_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_ID_FIELD_NUMBER: _builtins.int
+    SUPPRESSION_ID_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    send_id: _builtins.str
+    """Drawn by outreach: told twice, it is one delivery."""
+    organization_id: _builtins.str
+    send_class: _options_pb2.SendClass.ValueType
+    channel_id: _builtins.str
+    """The number to send by."""
+    source: _options_pb2.Source.ValueType
+    contact_id: _builtins.str
+    conversation_key: _builtins.str
+    text: _builtins.str
+    """As planned: nothing in it is filled in later."""
+    touch_id: _builtins.str
+    """Of a campaign."""
+    campaign_id: _builtins.str
+    suppression_id: _builtins.str
+    """Of a confirmation."""
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp:
+        """Not sent after: it is CANCELLED then. Unset: whenever it may."""
+
+    def __init__(
+        self,
+        *,
+        send_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        send_class: _options_pb2.SendClass.ValueType = ...,
+        channel_id: _builtins.str = ...,
+        source: _options_pb2.Source.ValueType = ...,
+        contact_id: _builtins.str = ...,
+        conversation_key: _builtins.str = ...,
+        text: _builtins.str = ...,
+        touch_id: _builtins.str = ...,
+        campaign_id: _builtins.str = ...,
+        suppression_id: _builtins.str = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign_id", b"campaign_id", "channel_id", b"channel_id", "contact_id", b"contact_id", "conversation_key", b"conversation_key", "end_time", b"end_time", "organization_id", b"organization_id", "send_class", b"send_class", "send_id", b"send_id", "source", b"source", "suppression_id", b"suppression_id", "text", b"text", "touch_id", b"touch_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendDue: _TypeAlias = SendDue  # noqa: Y015
 
 @_typing.final
 class ContactImportChanged(_message.Message):

@@ -28,13 +28,15 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(prosa/outreach/v1/outreach_service.proto\x12\x11prosa.outreach.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xca\x01\n\x0bSuppression\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12 \n\x06source\x18\x03 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\x12\x12\n\ncontact_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"\xb4\x01\n\x18\x43reateSuppressionRequest\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x10.prosa.v1.SourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18$\"/\n\x15GetSuppressionRequest\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\"T\n\x17ListSuppressionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\"i\n\x18ListSuppressionsResponse\x12\x34\n\x0csuppressions\x18\x01 \x03(\x0b\x32\x1e.prosa.outreach.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t2\x88\x04\n\x0fOutreachService\x12\xa0\x01\n\x11\x43reateSuppression\x12+.prosa.outreach.v1.CreateSuppressionRequest\x1a\x1e.prosa.outreach.v1.Suppression\">\xa2\xbb\x18\x1b\x08\x02\x12\x12suppressions.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/suppressions:\x01*\x12\xa7\x01\n\x0eGetSuppression\x12(.prosa.outreach.v1.GetSuppressionRequest\x1a\x1e.prosa.outreach.v1.Suppression\"K\xa2\xbb\x18\x1a\x08\x01\x12\x11suppressions.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\'\x12%/api/v1/suppressions/{suppression_id}\x12\xa7\x01\n\x10ListSuppressions\x12*.prosa.outreach.v1.ListSuppressionsRequest\x1a+.prosa.outreach.v1.ListSuppressionsResponse\":\xa2\xbb\x18\x1a\x08\x01\x12\x11suppressions.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/suppressionsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n(prosa/outreach/v1/outreach_service.proto\x12\x11prosa.outreach.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xc0\x03\n\x0bSuppression\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12 \n\x06source\x18\x03 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x13\n\x0b\x65xternal_id\x18\x04 \x01(\t\x12\x12\n\ncontact_id\x18\x05 \x01(\t\x12\x0e\n\x06reason\x18\x06 \x01(\t\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x34\n\x06origin\x18\x08 \x01(\x0e\x32$.prosa.outreach.v1.SuppressionOrigin\x12\x12\n\nmessage_id\x18\t \x01(\t\x12\x10\n\x08\x65vidence\x18\n \x01(\t\x12\x30\n\x0c\x63onfirm_time\x18\x0b \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12-\n\tlift_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0blift_reason\x18\r \x01(\t\x12\"\n\tlifted_by\x18\x0e \x01(\x0b\x32\x0f.prosa.v1.Actor\"L\n\x16LiftSuppressionRequest\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\x12\x1a\n\x06reason\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\xf4\x03\"\xb4\x01\n\x18\x43reateSuppressionRequest\x12,\n\x06source\x18\x01 \x01(\x0e\x32\x10.prosa.v1.SourceB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1f\n\x0b\x65xternal_id\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x18\n\x06reason\x18\x04 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x1b\n\nrequest_id\x18\x05 \x01(\tB\x07\xbaH\x04r\x02\x18$\"/\n\x15GetSuppressionRequest\x12\x16\n\x0esuppression_id\x18\x01 \x01(\t\"l\n\x17ListSuppressionsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x12\n\ncontact_id\x18\x03 \x01(\t\x12\x16\n\x0einclude_lifted\x18\x04 \x01(\x08\"i\n\x18ListSuppressionsResponse\x12\x34\n\x0csuppressions\x18\x01 \x03(\x0b\x32\x1e.prosa.outreach.v1.Suppression\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\xb5\x01\n\x11SuppressionOrigin\x12\"\n\x1eSUPPRESSION_ORIGIN_UNSPECIFIED\x10\x00\x12\x1c\n\x18SUPPRESSION_ORIGIN_STAFF\x10\x01\x12\x1e\n\x1aSUPPRESSION_ORIGIN_CONTACT\x10\x02\x12\x1f\n\x1bSUPPRESSION_ORIGIN_PLATFORM\x10\x03\x12\x1d\n\x19SUPPRESSION_ORIGIN_IMPORT\x10\x04\x32\xa9\x05\n\x0fOutreachService\x12\xa0\x01\n\x11\x43reateSuppression\x12+.prosa.outreach.v1.CreateSuppressionRequest\x1a\x1e.prosa.outreach.v1.Suppression\">\xa2\xbb\x18\x1b\x08\x02\x12\x12suppressions.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\"\x14/api/v1/suppressions:\x01*\x12\xa7\x01\n\x0eGetSuppression\x12(.prosa.outreach.v1.GetSuppressionRequest\x1a\x1e.prosa.outreach.v1.Suppression\"K\xa2\xbb\x18\x1a\x08\x01\x12\x11suppressions.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\'\x12%/api/v1/suppressions/{suppression_id}\x12\x9e\x01\n\x0fLiftSuppression\x12).prosa.outreach.v1.LiftSuppressionRequest\x1a\x1e.prosa.outreach.v1.Suppression\"@\xa2\xbb\x18\x07\x08\x02\x1a\x03\x63li\x82\xd3\xe4\x93\x02/\"*/api/v1/suppressions/{suppression_id}:lift:\x01*\x12\xa7\x01\n\x10ListSuppressions\x12*.prosa.outreach.v1.ListSuppressionsRequest\x1a+.prosa.outreach.v1.ListSuppressionsResponse\":\xa2\xbb\x18\x1a\x08\x01\x12\x11suppressions.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x16\x12\x14/api/v1/suppressionsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.outreach.v1.outreach_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_LIFTSUPPRESSIONREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_LIFTSUPPRESSIONREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\007r\005\020\001\030\364\003'
   _globals['_CREATESUPPRESSIONREQUEST'].fields_by_name['source']._loaded_options = None
   _globals['_CREATESUPPRESSIONREQUEST'].fields_by_name['source']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
   _globals['_CREATESUPPRESSIONREQUEST'].fields_by_name['external_id']._loaded_options = None
@@ -47,18 +49,24 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_OUTREACHSERVICE'].methods_by_name['CreateSuppression']._serialized_options = b'\242\273\030\033\010\002\022\022suppressions.write\032\003cli\202\323\344\223\002\031\"\024/api/v1/suppressions:\001*'
   _globals['_OUTREACHSERVICE'].methods_by_name['GetSuppression']._loaded_options = None
   _globals['_OUTREACHSERVICE'].methods_by_name['GetSuppression']._serialized_options = b'\242\273\030\032\010\001\022\021suppressions.read\032\003cli\202\323\344\223\002\'\022%/api/v1/suppressions/{suppression_id}'
+  _globals['_OUTREACHSERVICE'].methods_by_name['LiftSuppression']._loaded_options = None
+  _globals['_OUTREACHSERVICE'].methods_by_name['LiftSuppression']._serialized_options = b'\242\273\030\007\010\002\032\003cli\202\323\344\223\002/\"*/api/v1/suppressions/{suppression_id}:lift:\001*'
   _globals['_OUTREACHSERVICE'].methods_by_name['ListSuppressions']._loaded_options = None
   _globals['_OUTREACHSERVICE'].methods_by_name['ListSuppressions']._serialized_options = b'\242\273\030\032\010\001\022\021suppressions.read\032\003cli\202\323\344\223\002\026\022\024/api/v1/suppressions'
+  _globals['_SUPPRESSIONORIGIN']._serialized_start=1158
+  _globals['_SUPPRESSIONORIGIN']._serialized_end=1339
   _globals['_SUPPRESSION']._serialized_start=180
-  _globals['_SUPPRESSION']._serialized_end=382
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=385
-  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=565
-  _globals['_GETSUPPRESSIONREQUEST']._serialized_start=567
-  _globals['_GETSUPPRESSIONREQUEST']._serialized_end=614
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=616
-  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=700
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=702
-  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=807
-  _globals['_OUTREACHSERVICE']._serialized_start=810
-  _globals['_OUTREACHSERVICE']._serialized_end=1330
+  _globals['_SUPPRESSION']._serialized_end=628
+  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_start=630
+  _globals['_LIFTSUPPRESSIONREQUEST']._serialized_end=706
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_start=709
+  _globals['_CREATESUPPRESSIONREQUEST']._serialized_end=889
+  _globals['_GETSUPPRESSIONREQUEST']._serialized_start=891
+  _globals['_GETSUPPRESSIONREQUEST']._serialized_end=938
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_start=940
+  _globals['_LISTSUPPRESSIONSREQUEST']._serialized_end=1048
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_start=1050
+  _globals['_LISTSUPPRESSIONSRESPONSE']._serialized_end=1155
+  _globals['_OUTREACHSERVICE']._serialized_start=1342
+  _globals['_OUTREACHSERVICE']._serialized_end=2023
 # @@protoc_insertion_point(module_scope)

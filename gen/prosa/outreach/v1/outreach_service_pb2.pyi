@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
 from google.protobuf.internal import containers as _containers
+from google.protobuf.internal import enum_type_wrapper as _enum_type_wrapper
 from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
@@ -19,6 +20,36 @@ else:
     from typing_extensions import TypeAlias as _TypeAlias, Never as _Never
 
 DESCRIPTOR: _descriptor.FileDescriptor
+
+class _SuppressionOrigin:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _SuppressionOriginEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_SuppressionOrigin.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SUPPRESSION_ORIGIN_UNSPECIFIED: _SuppressionOrigin.ValueType  # 0
+    SUPPRESSION_ORIGIN_STAFF: _SuppressionOrigin.ValueType  # 1
+    """Somebody of the staff, or a program."""
+    SUPPRESSION_ORIGIN_CONTACT: _SuppressionOrigin.ValueType  # 2
+    """The contact's own words."""
+    SUPPRESSION_ORIGIN_PLATFORM: _SuppressionOrigin.ValueType  # 3
+    """The platform's stop button."""
+    SUPPRESSION_ORIGIN_IMPORT: _SuppressionOrigin.ValueType  # 4
+    """An imported list."""
+
+class SuppressionOrigin(_SuppressionOrigin, metaclass=_SuppressionOriginEnumTypeWrapper):
+    """Where a suppression comes from."""
+
+SUPPRESSION_ORIGIN_UNSPECIFIED: SuppressionOrigin.ValueType  # 0
+SUPPRESSION_ORIGIN_STAFF: SuppressionOrigin.ValueType  # 1
+"""Somebody of the staff, or a program."""
+SUPPRESSION_ORIGIN_CONTACT: SuppressionOrigin.ValueType  # 2
+"""The contact's own words."""
+SUPPRESSION_ORIGIN_PLATFORM: SuppressionOrigin.ValueType  # 3
+"""The platform's stop button."""
+SUPPRESSION_ORIGIN_IMPORT: SuppressionOrigin.ValueType  # 4
+"""An imported list."""
+Global___SuppressionOrigin: _TypeAlias = SuppressionOrigin  # noqa: Y015
 
 @_typing.final
 class Suppression(_message.Message):
@@ -33,6 +64,13 @@ class Suppression(_message.Message):
     CONTACT_ID_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ORIGIN_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    CONFIRM_TIME_FIELD_NUMBER: _builtins.int
+    LIFT_TIME_FIELD_NUMBER: _builtins.int
+    LIFT_REASON_FIELD_NUMBER: _builtins.int
+    LIFTED_BY_FIELD_NUMBER: _builtins.int
     suppression_id: _builtins.str
     organization_id: _builtins.str
     source: _options_pb2.Source.ValueType
@@ -41,8 +79,25 @@ class Suppression(_message.Message):
     """Empty when the address is nobody's yet."""
     reason: _builtins.str
     """Why, in the words of who asked."""
+    origin: Global___SuppressionOrigin.ValueType
+    message_id: _builtins.str
+    """The message in which the contact asked for it; empty for others."""
+    evidence: _builtins.str
+    """The words that were found in it."""
+    lift_reason: _builtins.str
+    """Why it ended, and who ended it; no actor where the contact asked to come back."""
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def confirm_time(self) -> _timestamp_pb2.Timestamp:
+        """When the one confirmation was given to be sent; unset where none was."""
+
+    @_builtins.property
+    def lift_time(self) -> _timestamp_pb2.Timestamp:
+        """When it ended; unset while it holds."""
+
+    @_builtins.property
+    def lifted_by(self) -> _options_pb2.Actor: ...
     def __init__(
         self,
         *,
@@ -53,14 +108,43 @@ class Suppression(_message.Message):
         contact_id: _builtins.str = ...,
         reason: _builtins.str = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        origin: Global___SuppressionOrigin.ValueType = ...,
+        message_id: _builtins.str = ...,
+        evidence: _builtins.str = ...,
+        confirm_time: _timestamp_pb2.Timestamp | None = ...,
+        lift_time: _timestamp_pb2.Timestamp | None = ...,
+        lift_reason: _builtins.str = ...,
+        lifted_by: _options_pb2.Actor | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "create_time", b"create_time", "lift_time", b"lift_time", "lifted_by", b"lifted_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "create_time", b"create_time", "external_id", b"external_id", "organization_id", b"organization_id", "reason", b"reason", "source", b"source", "suppression_id", b"suppression_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirm_time", b"confirm_time", "contact_id", b"contact_id", "create_time", b"create_time", "evidence", b"evidence", "external_id", b"external_id", "lift_reason", b"lift_reason", "lift_time", b"lift_time", "lifted_by", b"lifted_by", "message_id", b"message_id", "organization_id", b"organization_id", "origin", b"origin", "reason", b"reason", "source", b"source", "suppression_id", b"suppression_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Suppression: _TypeAlias = Suppression  # noqa: Y015
+
+@_typing.final
+class LiftSuppressionRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SUPPRESSION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    suppression_id: _builtins.str
+    reason: _builtins.str
+    def __init__(
+        self,
+        *,
+        suppression_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "suppression_id", b"suppression_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LiftSuppressionRequest: _TypeAlias = LiftSuppressionRequest  # noqa: Y015
 
 @_typing.final
 class CreateSuppressionRequest(_message.Message):
@@ -120,19 +204,23 @@ class ListSuppressionsRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     CONTACT_ID_FIELD_NUMBER: _builtins.int
+    INCLUDE_LIFTED_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     contact_id: _builtins.str
+    include_lifted: _builtins.bool
+    """True: those that ended too."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         contact_id: _builtins.str = ...,
+        include_lifted: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "include_lifted", b"include_lifted", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -45,6 +45,11 @@ class OutreachServiceStub:
                 request_serializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.GetSuppressionRequest.SerializeToString,
                 response_deserializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.FromString,
                 _registered_method=True)
+        self.LiftSuppression = channel.unary_unary(
+                '/prosa.outreach.v1.OutreachService/LiftSuppression',
+                request_serializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.LiftSuppressionRequest.SerializeToString,
+                response_deserializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.FromString,
+                _registered_method=True)
         self.ListSuppressions = channel.unary_unary(
                 '/prosa.outreach.v1.OutreachService/ListSuppressions',
                 request_serializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.ListSuppressionsRequest.SerializeToString,
@@ -71,8 +76,16 @@ class OutreachServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def LiftSuppression(self, request, context):
+        """Ends a suppression by hand, with the person's own word as reason; one that has ended already is answered as it is.
+        Errors: NOT_FOUND SUPPRESSION_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListSuppressions(self, request, context):
-        """Lists suppressions, newest first.
+        """Lists suppressions, newest first; those of a contact that was merged are the survivor's too.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -89,6 +102,11 @@ def add_OutreachServiceServicer_to_server(servicer, server):
             'GetSuppression': grpc.unary_unary_rpc_method_handler(
                     servicer.GetSuppression,
                     request_deserializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.GetSuppressionRequest.FromString,
+                    response_serializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.SerializeToString,
+            ),
+            'LiftSuppression': grpc.unary_unary_rpc_method_handler(
+                    servicer.LiftSuppression,
+                    request_deserializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.LiftSuppressionRequest.FromString,
                     response_serializer=prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.SerializeToString,
             ),
             'ListSuppressions': grpc.unary_unary_rpc_method_handler(
@@ -151,6 +169,33 @@ class OutreachService:
             target,
             '/prosa.outreach.v1.OutreachService/GetSuppression',
             prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.GetSuppressionRequest.SerializeToString,
+            prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def LiftSuppression(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.outreach.v1.OutreachService/LiftSuppression',
+            prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.LiftSuppressionRequest.SerializeToString,
             prosa_dot_outreach_dot_v1_dot_outreach__service__pb2.Suppression.FromString,
             options,
             channel_credentials,

@@ -39,8 +39,12 @@ class OutreachServiceStub:
     """
     GetSuppression: _grpc.UnaryUnaryMultiCallable[_outreach_service_pb2.GetSuppressionRequest, _outreach_service_pb2.Suppression]
     """Answers one suppression. Errors: NOT_FOUND SUPPRESSION_NOT_FOUND."""
+    LiftSuppression: _grpc.UnaryUnaryMultiCallable[_outreach_service_pb2.LiftSuppressionRequest, _outreach_service_pb2.Suppression]
+    """Ends a suppression by hand, with the person's own word as reason; one that has ended already is answered as it is.
+    Errors: NOT_FOUND SUPPRESSION_NOT_FOUND.
+    """
     ListSuppressions: _grpc.UnaryUnaryMultiCallable[_outreach_service_pb2.ListSuppressionsRequest, _outreach_service_pb2.ListSuppressionsResponse]
-    """Lists suppressions, newest first."""
+    """Lists suppressions, newest first; those of a contact that was merged are the survivor's too."""
 
 @_typing.type_check_only
 class OutreachServiceAsyncStub(OutreachServiceStub):
@@ -53,8 +57,12 @@ class OutreachServiceAsyncStub(OutreachServiceStub):
     """
     GetSuppression: _aio.UnaryUnaryMultiCallable[_outreach_service_pb2.GetSuppressionRequest, _outreach_service_pb2.Suppression]  # type: ignore[assignment]
     """Answers one suppression. Errors: NOT_FOUND SUPPRESSION_NOT_FOUND."""
+    LiftSuppression: _aio.UnaryUnaryMultiCallable[_outreach_service_pb2.LiftSuppressionRequest, _outreach_service_pb2.Suppression]  # type: ignore[assignment]
+    """Ends a suppression by hand, with the person's own word as reason; one that has ended already is answered as it is.
+    Errors: NOT_FOUND SUPPRESSION_NOT_FOUND.
+    """
     ListSuppressions: _aio.UnaryUnaryMultiCallable[_outreach_service_pb2.ListSuppressionsRequest, _outreach_service_pb2.ListSuppressionsResponse]  # type: ignore[assignment]
-    """Lists suppressions, newest first."""
+    """Lists suppressions, newest first; those of a contact that was merged are the survivor's too."""
 
 class OutreachServiceServicer(metaclass=_abc_1.ABCMeta):
     """What may be sent: who must never be written to again."""
@@ -78,11 +86,21 @@ class OutreachServiceServicer(metaclass=_abc_1.ABCMeta):
         """Answers one suppression. Errors: NOT_FOUND SUPPRESSION_NOT_FOUND."""
 
     @_abc_1.abstractmethod
+    def LiftSuppression(
+        self,
+        request: _outreach_service_pb2.LiftSuppressionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_outreach_service_pb2.Suppression, _abc.Awaitable[_outreach_service_pb2.Suppression]]:
+        """Ends a suppression by hand, with the person's own word as reason; one that has ended already is answered as it is.
+        Errors: NOT_FOUND SUPPRESSION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
     def ListSuppressions(
         self,
         request: _outreach_service_pb2.ListSuppressionsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_outreach_service_pb2.ListSuppressionsResponse, _abc.Awaitable[_outreach_service_pb2.ListSuppressionsResponse]]:
-        """Lists suppressions, newest first."""
+        """Lists suppressions, newest first; those of a contact that was merged are the survivor's too."""
 
 def add_OutreachServiceServicer_to_server(servicer: OutreachServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -1,0 +1,120 @@
+"""Does what contacts ask for in what they write: suppresses once, confirms once, and lets them come back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from datetime import timedelta
+from uuid import UUID, uuid5
+
+from chassis import wire
+from chassis.canonical import split_key
+from chassis.clock import Clock
+from chassis.db import Tx
+from chassis.ids import Ids
+from chassis.outbox import Fact, Outbox
+from chassis.subscriptions import ConsumedEvent
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1.events_pb2 import MessageReceived
+from prosa.outreach.v1 import events_pb2
+from prosa.v1 import options_pb2
+from services.outreach import store
+from services.outreach.domain import Lifting, Origin, Suppression, readable
+from services.outreach.messages import suppression_created, suppression_lifted
+from services.outreach.opt_outs.words import Wish, read_wish
+
+CONFIRM_WITHIN = timedelta(hours=24)
+"""Who asked longer ago, as in a history that is told late, is left alone without a word."""
+EVIDENCE_LENGTH_MAX = 200
+
+# Sent once: it says that it was heard, and how to come back.
+CONFIRMATIONS = {
+    "pt": "Pronto, você não vai mais receber nossas mensagens. Se mudar de ideia, responda VOLTAR.",
+    "en": "Done, you will get no more messages from us. If you change your mind, answer START.",
+}
+
+
+class OptOuts:
+    """Reads what contacts write."""
+
+    def __init__(self, outbox: Outbox, clock: Clock, ids: Ids) -> None:
+        self._outbox, self._clock, self._ids = outbox, clock, ids
+
+    async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
+        """In the order in which they came: the last word counts."""
+        for event in events:
+            found = _wish(event.message)
+            if found is None:
+                continue
+            wish, words = found
+            if wish is Wish.LEAVE:
+                await self._suppress(tx, event, words)
+            else:
+                await self._lift(tx, event, words)
+
+    async def _suppress(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
+        message, now = event.message, self._clock.now()
+        source, external_id = split_key(message.conversation_key)
+        contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
+        known = contact_id is not None and await store.contact_suppressed(tx, event.organization_id, contact_id)
+        suppression = Suppression(
+            organization_id=event.organization_id,
+            id=self._ids.new(),
+            source=source.value,
+            external_id=external_id,
+            contact_id=contact_id,
+            reason=readable(message.message.text)[:EVIDENCE_LENGTH_MAX],
+            create_time=now,
+            origin=Origin.CONTACT,
+            message_id=message.message.message_id,
+            evidence=words[:EVIDENCE_LENGTH_MAX],
+        )
+        if not await store.insert_suppression(tx, suppression):
+            # The address is suppressed already: one answer was given, and nothing more is said.
+            return
+        facts = [suppression_created(suppression, event.correlation_id)]
+        asked = wire.from_timestamp(message.message.create_time)
+        if not known and now - asked < CONFIRM_WITHIN:
+            facts.append(await self._confirmation(tx, event, suppression))
+        await self._outbox.add(tx, facts, now)
+
+    async def _confirmation(self, tx: Tx, event: ConsumedEvent[MessageReceived], suppression: Suppression) -> Fact:
+        locale = await store.find_locale(tx, event.organization_id)
+        message = event.message
+        fact = events_pb2.SendDue(
+            send_id=str(confirmation_id(suppression.id)),
+            organization_id=str(event.organization_id),
+            send_class=options_pb2.SEND_CLASS_CONFIRMATION,
+            channel_id=message.channel_id,
+            source=message.source,
+            contact_id=message.contact_id,
+            conversation_key=message.conversation_key,
+            text=CONFIRMATIONS["en" if locale.startswith("en") else "pt"],
+            suppression_id=str(suppression.id),
+            end_time=wire.to_timestamp(suppression.create_time + CONFIRM_WITHIN),
+        )
+        return Fact(event.organization_id, fact, event.correlation_id)
+
+    async def _lift(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
+        message, now = event.message, self._clock.now()
+        source, external_id = split_key(message.conversation_key)
+        contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
+        lifting = Lifting(now, words[:EVIDENCE_LENGTH_MAX])
+        ended = await store.lift_own(tx, event.organization_id, source.value, external_id, contact_id, lifting)
+        await self._outbox.add(tx, [suppression_lifted(kept, event.correlation_id) for kept in ended], now)
+
+
+def confirmation_id(suppression_id: UUID) -> UUID:
+    """The one message that confirms an opt-out, however often it is told to be due."""
+    return uuid5(suppression_id, "confirm")
+
+
+def _wish(received: MessageReceived) -> tuple[Wish, str] | None:
+    """What a person asks for in a message of text alone: what stands below a picture is said about the picture."""
+    message = received.message
+    if not received.conversation_key or message.attachments or message.deleted:
+        return None
+    if message.direction != conversation_pb.MESSAGE_DIRECTION_INBOUND:
+        return None
+    if message.author != conversation_pb.MESSAGE_AUTHOR_CONTACT:
+        return None
+    return read_wish(message.text)
