@@ -84,6 +84,9 @@ class Settings(BaseSettings):
     """How long running calls may take once the process was told to stop."""
     allowed_hosts: str = ""
     """What outgoing calls may reach though its address is private: ``host:port`` or ``host``, comma separated."""
+    public_url: str = ""
+    """Where others reach Prosa, such as ``https://prosa.example.com``; `prosa up` and commands else name its own
+    address. Webhook addresses are made with it: those that are printed, and those that Evolution is told."""
     otlp_endpoint: str = ""
     """Where traces are sent by OTLP over gRPC; none are when empty."""
 

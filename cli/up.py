@@ -138,7 +138,7 @@ class Up:
             extra_ports=extra_ports,
             extra_children=self._children,
             before_stop=self._stop_watching,
-            complete=self._allow_fake_chatwoot,
+            complete=self._complete,
         )
 
     async def run(self) -> None:
@@ -158,7 +158,9 @@ class Up:
             task.cancel()
         await asyncio.gather(*self._tasks, return_exceptions=True)
 
-    def _allow_fake_chatwoot(self, suite: Suite) -> None:
+    def _complete(self, suite: Suite) -> None:
+        # Evolution is told where its webhooks go; one on this machine reaches this address.
+        suite.environment["PROSA_PUBLIC_URL"] = self._public_url or self._url
         if self._demo:
             # The fake is on this machine, whose addresses outgoing calls do not reach otherwise: that port alone.
             named = suite.environment.get("PROSA_ALLOWED_HOSTS", "")

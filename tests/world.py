@@ -97,6 +97,7 @@ def settings_for(database_url: str, nats_url: str, redis_url: str, keys_dir: Pat
         "metrics_port": 0,
         "drain_seconds": 2.0,
         "allowed_hosts": "127.0.0.1,localhost",
+        "public_url": "http://prosa.invalid",
     }
     return Settings(**(values | changes))
 

@@ -40,3 +40,6 @@ OPEN_RESERVATIONS_SECONDS = 60.0
 
 PERSONAS_MAX = 200
 """Of one organization."""
+
+INSTANCE_SLOTS = 8
+"""Numbers that are looked at at once: each look may wait for its provider."""

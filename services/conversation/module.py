@@ -10,6 +10,8 @@ from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
 from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
 from prosa.conversation.v1 import delivery_service_pb2_grpc as delivery_pb_grpc
+from prosa.conversation.v1 import instance_service_pb2 as instance_pb
+from prosa.conversation.v1 import instance_service_pb2_grpc as instance_pb_grpc
 from prosa.conversation.v1 import metric_service_pb2 as metric_pb
 from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
 from prosa.conversation.v1 import script_service_pb2 as script_pb
@@ -24,7 +26,11 @@ from services.conversation.deliveries.reservations import OpenReservations
 from services.conversation.deliveries.reserving import Reserver
 from services.conversation.deliveries.servicer import DeliveryServicer
 from services.conversation.deliveries.worker import Deliverer
-from services.conversation.limits import DELIVERY_SLOTS, WRITE_SLOTS
+from services.conversation.instances.client import Evolution
+from services.conversation.instances.queue import INSTANCES
+from services.conversation.instances.servicer import InstanceServicer
+from services.conversation.instances.worker import InstanceHandler
+from services.conversation.limits import DELIVERY_SLOTS, INSTANCE_SLOTS, WRITE_SLOTS
 from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
@@ -58,7 +64,20 @@ async def start(process: Process) -> None:
     )
     _serve_scripts(process, outbox)
     process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
+    _keep_numbers(process)
     process.maintain()
+
+
+def _keep_numbers(process: Process) -> None:
+    db, outbox, vault, clock = process.database(), process.outbox(), process.vault(), process.clock
+    queue = process.queue(INSTANCES)
+    process.serve(
+        instance_pb_grpc.add_InstanceServiceServicer_to_server,
+        InstanceServicer(db, outbox, vault, clock, queue),
+        instance_pb.DESCRIPTOR.services_by_name["InstanceService"].full_name,
+    )
+    handler = InstanceHandler(db, outbox, vault, Evolution(process.outgoing()), clock)
+    process.work(queue, handler, slots=INSTANCE_SLOTS, batch_max=1)
 
 
 def _send(process: Process, deliveries: Deliveries, reserver: Reserver, handoffs: Handoffs) -> None:

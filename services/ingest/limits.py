@@ -4,6 +4,8 @@ from __future__ import annotations
 
 CHANNELS_PER_CONNECTION_MAX = 200
 """A Chatwoot account with more inboxes than this is split over several connections."""
+INSTANCES_MAX = 100
+"""Of numbers that an organization connects through Evolution."""
 LIVE_SECRETS_MAX = 2
 """The newest webhook secret and the one before it, so that a secret can be changed without a gap."""
 SECRET_LENGTH_MIN = 8

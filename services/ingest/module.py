@@ -9,6 +9,8 @@ from chassis.queues.queue import Queue
 from chassis.references import board_check, deal_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
+from prosa.conversation.v1.events_pb2 import InstanceChanged
+from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.ingest.v1 import (
@@ -29,15 +31,19 @@ from services.ingest.acceptance.servicer import IngestServicer
 from services.ingest.connections.accounts import ACCOUNTS, AccountHandler, Accounts
 from services.ingest.connections.cache import ConnectionCache
 from services.ingest.connections.linking import Linker
-from services.ingest.connections.servicer import ConnectionServicer
+from services.ingest.connections.servicer import ConnectionServicer, draw_connection_key
 from services.ingest.feed.positions import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed.servicer import FeedServicer
+from services.ingest.instances.beginning import Beginner, Draws, Teller
+from services.ingest.instances.numbers import OwnNumbers
+from services.ingest.instances.queue import INSTANCES
 from services.ingest.limits import OUTBOUND_SLOTS
 from services.ingest.outbound.poster import EndpointWaker, Poster
 from services.ingest.outbound.queue import OUTBOUND
 from services.ingest.outbound.servicer import OutboundServicer
 from services.ingest.processing.ensure import Ensurer
 from services.ingest.processing.event_servicer import WebhookEventServicer
+from services.ingest.processing.instance_reporting import InstanceReporter
 from services.ingest.processing.pipeline import Pipeline
 from services.ingest.processing.queue import WEBHOOKS
 from services.ingest.processing.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
@@ -56,6 +62,7 @@ async def start(process: Process) -> None:
     process.work(
         accounts, AccountHandler(db, process.vault(), process.stub(DeliveryServiceStub, "conversation")), slots=1
     )
+    begun = process.queue(INSTANCES)
     process.serve(
         add_ConnectionServiceServicer_to_server,
         ConnectionServicer(
@@ -69,6 +76,14 @@ async def start(process: Process) -> None:
             outgoing=process.outgoing(),
             check_board=board_check(process),
             accounts=Accounts(accounts),
+            begin=Beginner(
+                *(db, process.outbox(), process.idempotency(), process.vault(), clock, ids),
+                changed=cache.announce_change,
+                check_board=board_check(process),
+                queue=begun,
+                public_url=process.settings.public_url,
+                draws=Draws(key=draw_connection_key),
+            ).begin,
         ),
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
     )
@@ -85,11 +100,14 @@ async def start(process: Process) -> None:
     handler = WebhookHandler(
         cache=cache,
         pipeline=_pipeline(process),
+        instances=InstanceReporter(process.stub(InstanceServiceStub, "conversation")),
         outbox=process.outbox(),
         clock=clock,
         metrics=WorkerMetrics(process.metrics.registry),
     )
     process.work(queue, handler, ATTEMPTS)
+    process.work(begun, Teller(db, process.vault(), clock, process.stub(InstanceServiceStub, "conversation")))
+    process.consumer("own_numbers").on(InstanceChanged, OwnNumbers(cache.announce_change).handle)
     outbound = process.queue(OUTBOUND)
     _serve_outbound(process, outbound)
     writer = FeedWriter(clock, nats, EndpointWaker(outbound, clock))

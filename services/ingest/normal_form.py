@@ -1,8 +1,9 @@
 """The normal form: what every provider's parser makes of a webhook event, and all that the rest of ingest ever sees.
 
-A parser is a pure function from bytes to one of three outcomes:
+A parser is a pure function from bytes to one of four outcomes:
 
 - ``NormalEvent``: ours to process.
+- ``InstanceNews``: of a connected number itself, not of anybody who writes to it.
 - ``Ignored``: understood, and none of our business. The event is marked ignored with the reason.
 - ``Invalid``: ours to process, but it cannot be. The event becomes a dead letter with the reason.
 
@@ -47,6 +48,8 @@ class IgnoredReason(StrEnum):
     CONTROL_CONTACT = "CONTROL_CONTACT"  # the contact through which Evolution shows its QR code
     PROVIDER_NOTICE = "PROVIDER_NOTICE"  # "Connection successfully established!"
     NO_CHANGE = "NO_CHANGE"  # nothing changed but the time of the last activity
+    NO_CONTENT = "NO_CONTENT"  # devices talk among themselves: keys, settings, what nobody wrote
+    OWN_NUMBER = "OWN_NUMBER"  # the other side is a number of the organization itself
 
 
 class InvalidReason(StrEnum):
@@ -130,6 +133,8 @@ class ConnectionContext:
     account_id: str | None = None
     # Contact events name no inbox. Where two organizations share an account they only touch contacts known already.
     account_shared: bool = False
+    # E.164 of the numbers that the organization itself has connected.
+    own_numbers: frozenset[str] = frozenset()
 
 
 class Alias(NamedTuple):
@@ -189,6 +194,7 @@ class Person:
 class ConversationState:
     """The conversation as the provider saw it when it built the event, which may be later than the event itself."""
 
+    # Empty where the provider has none: it is the contact's one with the channel, or the one that the message is in.
     conversation_id: str
     # The number of the channel at the provider, as the contract shows it; None where its key is none.
     inbox_id: str | None
@@ -300,6 +306,18 @@ class NormalEvent:
 
 
 @dataclass(frozen=True, slots=True)
+class InstanceNews:
+    """What an event says of a connected number itself, in the provider's words; empty where it says nothing."""
+
+    connection_state: str = ""
+    status_reason: int = 0
+    qr_code: str = ""
+    pairing_code: str = ""
+    own_jid: str = ""
+    profile_name: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Ignored:
     reason: IgnoredReason
     detail: str = ""
@@ -311,4 +329,4 @@ class Invalid:
     detail: str = ""
 
 
-ParsedEvent = NormalEvent | Ignored | Invalid
+ParsedEvent = NormalEvent | InstanceNews | Ignored | Invalid

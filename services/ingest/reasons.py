@@ -5,6 +5,7 @@ from __future__ import annotations
 from services.ingest.normal_form import IgnoredReason, InvalidReason
 
 CONTACT_UNKNOWN = "CONTACT_UNKNOWN"
+MESSAGE_UNKNOWN = "MESSAGE_UNKNOWN"
 CONNECTION_UNREADABLE = "CONNECTION_UNREADABLE"
 
 _EXPLANATIONS: dict[str, str] = {
@@ -26,7 +27,7 @@ _EXPLANATIONS: dict[str, str] = {
         "An automation rule or a macro sent it, and the plain event comes as well; nothing is to be done."
     ),
     IgnoredReason.UNKNOWN_EVENT: (
-        "It is an event that Prosa does not use; untick it at the webhook in Chatwoot to be spared it."
+        "It is an event that Prosa does not use; untick it at the provider's webhook to be spared it."
     ),
     IgnoredReason.GROUP: (
         "It comes from a WhatsApp group, broadcast or newsletter, which is no person; nothing is to be done."
@@ -35,8 +36,16 @@ _EXPLANATIONS: dict[str, str] = {
         "It comes from the contact through which Evolution shows its QR code; nothing is to be done."
     ),
     IgnoredReason.PROVIDER_NOTICE: "Evolution tells that a number was connected; nothing is to be done.",
+    IgnoredReason.NO_CONTENT: "WhatsApp's devices exchange keys or settings in it; nothing is to be done.",
+    IgnoredReason.OWN_NUMBER: (
+        "The other side is a number of the organization itself, which is no customer; nothing is to be done."
+    ),
     IgnoredReason.NO_CHANGE: "Nothing has changed but the time of the last activity; nothing is to be done.",
     CONTACT_UNKNOWN: "It tells of a contact that never wrote; Prosa knows them once they do.",
+    MESSAGE_UNKNOWN: (
+        "It tells how far a message came that Prosa never heard of, such as one from before the number was connected; "
+        "nothing is to be done."
+    ),
     # Dead letters: ours to process, and it could not be.
     InvalidReason.MALFORMED_JSON: (
         "Its body is no JSON, even when mended; look what stands between Chatwoot and Prosa and alters or cuts it off."

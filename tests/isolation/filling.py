@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4, uuid5
@@ -23,9 +24,11 @@ from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
+from prosa.conversation.v1 import instance_service_pb2 as instance_pb
 from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
+from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
 from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
@@ -104,6 +107,8 @@ class Party:
     """An invitation's secret."""
     spare_link: str
     """Of one that may be used."""
+    numbers: list[str] = field(default_factory=list)
+    """Connections of those that it has connected."""
 
 
 @dataclass(frozen=True)
@@ -228,7 +233,8 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         browser.session_secret,
         other.user_id,
         other.session_id,
-        *links,
+        links[0],
+        links[1],
     )
     return harness, party
 
@@ -327,6 +333,7 @@ async def _work(world: World, party: Party, name: str) -> None:
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=second, **said))
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first))
     await deals.MoveDeal(crm_pb.MoveDealRequest(deal_id=deal.deal_id, stage=first, ai_summary=f"Resumo 2 de {name}"))
+    await _connect_numbers(world, party, name)
     channel_id = await _channel(acting, party)
     await acting.stub(IngestServiceStub).CreateConversation(
         conversation_pb.CreateConversationRequest(
@@ -557,6 +564,46 @@ async def _consume_as_those_who_have_no_consumer(world: World, parties: list[Par
             await task
 
 
+async def _connect_numbers(world: World, party: Party, name: str) -> None:
+    """Two numbers behind an Evolution that nobody runs, and what its webhooks would say of them."""
+    for place in range(2):
+        made = await _begin_number(world, party, f"Número {place} de {name}")
+        await world.until("select 1 from conversation.instances where instance_id = %s", UUID(made.instance_id))
+        party.numbers.append(made.connection.connection_id)
+        report = instance_pb.InstanceReport(
+            organization_id=str(party.organization_id),
+            connection_id=made.connection.connection_id,
+            cause_id=str(uuid4()),
+            connection_state="open",
+            own_jid=f"55119610{party.account_id % 1000:03d}{place:03d}@s.whatsapp.net",
+            profile_name=f"Perfil de {name}",
+        )
+        report.receive_time.GetCurrentTime()
+        code = instance_pb.InstanceReport()
+        code.CopyFrom(report)
+        code.connection_state, code.own_jid, code.qr_code = "", "", f"2@{name}{place}"
+        # A code is worth nothing after 45 seconds, and it is looked at much later.
+        code.receive_time.FromDatetime(code.receive_time.ToDatetime() + timedelta(days=1))
+        told = [report, code]
+        await (
+            world.as_service("ingest")
+            .stub(InstanceServiceStub)
+            .BatchRecordInstanceReports(instance_pb.BatchRecordInstanceReportsRequest(reports=told))
+        )
+
+
+async def _begin_number(world: World, party: Party, name: str) -> connection_pb.CreateInstanceResponse:
+    return await (
+        world.as_user(party.organization_id)
+        .stub(ConnectionServiceStub)
+        .CreateInstance(
+            connection_pb.CreateInstanceRequest(
+                name=name, base_url="http://127.0.0.1:9", access_token=f"key of {name}", request_id=str(uuid4())
+            )
+        )
+    )
+
+
 async def _until_rows(world: World, table: str, party: Party) -> None:
     await world.until(f"select 1 from {table} where organization_id = %s limit 1", party.organization_id)
 
@@ -570,6 +617,8 @@ async def _until_everything_came_round(world: World, party: Party) -> None:
         "ingest.outbound_queue",
         "outreach.contact_list_members",
         "outreach.import_errors",
+        "ingest.own_numbers",
+        "conversation.instance_queue",
     ):
         await _until_rows(world, table, party)
     await world.until(
@@ -623,11 +672,10 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             name=f"Second Chatwoot of {party.name}", account_id=party.account_id + SECOND_ACCOUNT
         )
     )
+    await _begin_number(world, party, f"Número que espera de {party.name}")
     for queue in (
-        "ingest.outbound_queue",
-        "ingest.account_queue",
-        "conversation.delivery_queue",
-        "conversation.provider_write_queue",
+        *("ingest.outbound_queue", "ingest.account_queue", "ingest.instance_queue"),
+        *("conversation.delivery_queue", "conversation.provider_write_queue", "conversation.instance_queue"),
         "outreach.import_queue",
     ):
         await world.rows(

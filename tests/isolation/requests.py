@@ -19,9 +19,9 @@ from buf.validate import validate_pb2
 from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 
-from prosa.conversation.v1 import script_service_pb2
+from prosa.conversation.v1 import instance_service_pb2, script_service_pb2
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
-from prosa.ingest.v1 import ingest_service_pb2, outbound_service_pb2
+from prosa.ingest.v1 import connection_service_pb2, ingest_service_pb2, outbound_service_pb2
 from prosa.outreach.v1 import list_service_pb2, send_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
@@ -384,6 +384,40 @@ def _endpoint(_target: Party, _caller: Party) -> Message:
     )
 
 
+def _number(target: Party, _caller: Party) -> Message:
+    """A number that is new, behind an address where nobody listens, to be kept by the target."""
+    ids = {name: str(uuid4()) for name in ("instance_id", "connection_id", "channel_id")}
+    return instance_service_pb2.CreateInstanceRequest(
+        **ids,
+        name=f"Número {ids['instance_id']} de {target.name}",
+        base_url="http://127.0.0.1:9",
+        access_token="key",
+        webhook_url="http://prosa.invalid/webhooks/evolution/key",
+        webhook_secret="a-secret-of-its-own",
+        provider_instance_name=f"prosa-{ids['instance_id'][-12:]}",
+    )
+
+
+def _begun_number(target: Party, _caller: Party) -> Message:
+    return connection_service_pb2.CreateInstanceRequest(
+        name=f"Número {uuid4()} de {target.name}",
+        base_url="http://127.0.0.1:9",
+        access_token="key",
+        request_id=str(uuid4()),
+    )
+
+
+def _number_told_of(target: Party, _caller: Party) -> Message:
+    report = instance_service_pb2.InstanceReport(
+        organization_id=str(target.organization_id),
+        connection_id=target.numbers[0],
+        cause_id=str(uuid4()),
+        connection_state="connecting",
+    )
+    report.receive_time.FromDatetime(datetime.now(UTC))
+    return instance_service_pb2.BatchRecordInstanceReportsRequest(reports=[report])
+
+
 def _keys(target: Party, _caller: Party) -> Message:
     """The target's key, which only the gateway may ask for."""
     key = ingest_service_pb2.ConnectionKey(provider=ingest_service_pb2.PROVIDER_CHATWOOT, key=target.connection_key)
@@ -451,6 +485,8 @@ def _start_import(target: Party, _caller: Party) -> Message:
 
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.conversation.v1.UpdateConversationSettingsRequest": _settings,
+    "prosa.conversation.v1.BatchRecordInstanceReportsRequest": _number_told_of,
+    "prosa.conversation.v1.CreateInstanceRequest": _number,
     "prosa.identity.v1.AcceptInvitationRequest": _accept_link,
     "prosa.identity.v1.CheckInvitationRequest": _check_link,
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
@@ -464,6 +500,7 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.VerifySessionRequest": _step_up_code,
     "prosa.identity.v1.UpdateOrganizationRequest": _home,
     "prosa.ingest.v1.AcceptWebhooksRequest": _webhook,
+    "prosa.ingest.v1.CreateInstanceRequest": _begun_number,
     "prosa.ingest.v1.CreateOutboundEndpointRequest": _endpoint,
     "prosa.ingest.v1.ResolveConnectionKeysRequest": _keys,
     "prosa.outreach.v1.AcceptTermsRequest": _terms,

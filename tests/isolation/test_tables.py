@@ -96,6 +96,8 @@ DEFINER_FUNCTIONS = {
     **queue_functions("ingest.account_queue"),
     **queue_functions("conversation.delivery_queue", timed=True),
     **queue_functions("conversation.provider_write_queue"),
+    **queue_functions("ingest.instance_queue"),
+    **queue_functions("conversation.instance_queue", timed=True),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
     **queue_functions("outreach.import_queue"),

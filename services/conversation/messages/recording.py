@@ -38,6 +38,7 @@ from services.conversation.messages.domain.record import (
     new_message,
     record,
 )
+from services.conversation.messages.place_store import find_places
 from services.conversation.messages.store import KnownMessage, MessageKeyRow, SourceKey, week_of
 from services.conversation.messages.translation import facts_of, reaction_fact, recorded_to_pb, to_uuid
 
@@ -345,6 +346,7 @@ class Recorder:
         now = self._clock.now()
         await self._ensure_months(item.message.create_time for item in items if item.message is not None)
         async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
+            items = await find_places(tx, items)
             fold = await _load(tx, items, now)
             recorded: list[pb.RecordedItem | ProsaError] = []
             nowhere: set[ConversationKey] = set()
@@ -367,6 +369,7 @@ class Recorder:
         """Of each item, whether what it tells of was recorded before."""
         now = self._clock.now()
         async with self._db.transaction(*map(to_uuid, {item.organization_id for item in items})) as tx:
+            items = await find_places(tx, items)
             fold = await _load(tx, items, now)
             return [fold.knows(item) for item in items]
 

@@ -36,6 +36,7 @@ from services.conversation.messages.recording import Recorder
 from services.conversation.messages.translation import (
     CONVERSATION_STATES,
     SOURCES,
+    conversation_id_of,
     conversation_to_pb,
     message_to_pb,
     read_item,
@@ -183,7 +184,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
 
 def _key(given: pb.RecordItem) -> ConversationKey:
     """The key of an item that may be unreadable; as given, so that the same id in capitals is another one."""
-    return given.organization_id, given.provider_conversation_id, given.connection_id
+    return given.organization_id, conversation_id_of(given), given.connection_id
 
 
 def _by_hand(request: pb.CreateConversationRequest, organization_id: UUID, now: datetime) -> Item:

@@ -93,7 +93,7 @@ def read_item(given: pb.RecordItem, now: datetime) -> Item:
         connection_id=_to_known_id("connection_id", given.connection_id),
         channel_id=_to_known_id("channel_id", given.channel_id),
         source=_source(given.source),
-        provider_conversation_id=given.provider_conversation_id,
+        provider_conversation_id=conversation_id_of(given),
         account_id=given.account_id,
         inbox_id=given.inbox_id,
         provider_contact_id=given.provider_contact_id,
@@ -111,7 +111,15 @@ def read_item(given: pb.RecordItem, now: datetime) -> Item:
         provider_create_time=_moment(given.provider_create_time) if given.HasField("provider_create_time") else None,
         provider_contact_source_id=given.provider_contact_source_id,
         known_conversation_only=given.known_conversation_only,
+        unplaced=not given.provider_conversation_id,
     )
+
+
+def conversation_id_of(given: pb.RecordItem) -> str:
+    """The provider's id of an item's conversation, or what stands for it until its place is found."""
+    if given.provider_conversation_id:
+        return given.provider_conversation_id
+    return given.contact_id.lower() or f"message:{given.message.provider_message_id}"
 
 
 def _read_report(given: pb.ConversationReport) -> ConversationReport:

@@ -19,6 +19,7 @@ from chassis.rpc import error_of
 from prosa.conversation.v1 import delivery_service_pb2 as pb
 from services.ingest.connections import store
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Connection
+from services.ingest.providers import PROVIDERS
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceAsyncStub
@@ -53,7 +54,14 @@ class AccountHandler(Handler[Item]):
             found = {
                 item.item_id: await store.find_connection(tx, item.organization_id, item.item_id) for item in items
             }
-        await self._tell({place: connection for place, connection in found.items() if connection is not None})
+        # A number's instance has a token of its own, which conversation drew itself.
+        await self._tell(
+            {
+                place: connection
+                for place, connection in found.items()
+                if connection is not None and not _by_instance(connection)
+            }
+        )
         return [Done(item) for item in items]
 
     async def _tell(self, connections: Mapping[UUID, Connection]) -> None:
@@ -83,3 +91,8 @@ class AccountHandler(Handler[Item]):
             access_token=token,
             version=connection.version,
         )
+
+
+def _by_instance(connection: Connection) -> bool:
+    provider = PROVIDERS.get(connection.provider)
+    return provider is not None and provider.connection_rules.by_instance

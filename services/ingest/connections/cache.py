@@ -205,6 +205,9 @@ class ConnectionCache:
                 board_id=None if row.board_id is None else str(row.board_id),
                 evolution_inbox=bool(row.evolution_instance),
             )
+        own_numbers: dict[UUID, set[str]] = {}
+        for holder, phone in await lookup_store.read_own_numbers(tx, {row.organization_id for row in connections}):
+            own_numbers.setdefault(holder, set()).add(phone)
         shared = await self._sharing(tx, {row.id: server_of(row.base_url) for row in connections if row.account_id})
         return {
             row.id: Connection(
@@ -221,6 +224,7 @@ class ConnectionCache:
                     channels=channels.get(row.id, {}),
                     account_id=None if row.account_id is None else str(row.account_id),
                     account_shared=row.id in shared,
+                    own_numbers=frozenset(own_numbers.get(row.organization_id, ())),
                 ),
             )
             for row in connections

@@ -89,3 +89,12 @@ async def find_sharing(tx: Tx, servers: Mapping[UUID, str]) -> set[UUID]:
         {"ids": list(servers), "servers": list(servers.values())},
     )
     return {connection_id for (connection_id,) in rows}
+
+
+async def read_own_numbers(tx: Tx, organization_ids: Collection[UUID]) -> list[tuple[UUID, str]]:
+    """The phones that organizations have connected themselves, each with its organization."""
+    rows = await tx.execute(
+        "select organization_id, phone from ingest.own_numbers where organization_id = any (%(ids)b)",
+        {"ids": sorted(organization_ids)},
+    )
+    return [(organization_id, phone) for organization_id, phone in rows]

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Final
@@ -69,6 +69,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         outgoing: Outgoing,
         check_board: Check,
         accounts: Accounts,
+        begin: Callable[[pb.CreateInstanceRequest], Awaitable[pb.CreateInstanceResponse]],
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
@@ -76,6 +77,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         self._clock, self._ids, self._changed = clock, ids, changed
         self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
         self._accounts = accounts
+        self._begin = begin
         self._checks = Checks()
 
     async def CreateConnection(
@@ -197,6 +199,13 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             return answer
 
         return await self._idempotency.once(self._db, organization_id, request, pb.Connection, now, add)
+
+    async def CreateInstance(
+        self,
+        request: pb.CreateInstanceRequest,
+        context: grpc.aio.ServicerContext[pb.CreateInstanceRequest, pb.CreateInstanceResponse],
+    ) -> pb.CreateInstanceResponse:
+        return await self._begin(request)
 
     async def CreateChannel(
         self, request: pb.CreateChannelRequest, context: grpc.aio.ServicerContext[pb.CreateChannelRequest, pb.Channel]
@@ -360,6 +369,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         """The connection as the request wants it, one version on."""
         after = replace(before, version=before.version + 1)
         token = request.access_token.strip()
+        if _provider_of(before).connection_rules.by_instance and (request.HasField("base_url") or token):
+            raise rules.kept_by_instance()
         if request.HasField("name"):
             after = replace(after, name=rules.readable_name(request.name))
         if request.HasField("account_id"):

@@ -134,7 +134,9 @@ class Pipeline:
         for item, result in zip(items, answer.results, strict=True):
             if result.HasField("error"):
                 item.error = _error(result.error)
-                if item.unnamed is not None and item.error.reason == CONVERSATION_NOT_FOUND:
+                # Where only the message could tell the conversation, it may still come.
+                placed = item.event.conversation is not None and item.event.conversation.conversation_id
+                if item.unnamed is not None and item.error.reason == CONVERSATION_NOT_FOUND and placed:
                     item.error = item.unnamed
             else:
                 item.recorded = result.item

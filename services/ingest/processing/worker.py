@@ -20,12 +20,13 @@ from chassis.queues.items import Attempts, Dead, Item, Retry
 from chassis.queues.worker import Fence, Handler
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.ingest.connections.cache import Connection, ConnectionCache
-from services.ingest.normal_form import Ignored, Invalid
+from services.ingest.normal_form import Ignored, InstanceNews, Invalid
+from services.ingest.processing.instance_reporting import InstanceReporter
 from services.ingest.processing.item import PipelineItem
 from services.ingest.processing.outcome_store import Done, Outcome, Pending, load, mark, state_of
-from services.ingest.processing.pipeline import Pipeline
+from services.ingest.processing.pipeline import CONVERSATION_NOT_FOUND, Pipeline
 from services.ingest.providers import PROVIDERS
-from services.ingest.reasons import CONTACT_UNKNOWN, explain
+from services.ingest.reasons import CONTACT_UNKNOWN, MESSAGE_UNKNOWN, explain
 
 ATTEMPTS = Attempts()
 """How often an event is tried, and how long it, and what comes after it in its conversation, waits in between."""
@@ -62,10 +63,18 @@ class WebhookHandler(Handler[Pending]):
     """Processes webhook events."""
 
     def __init__(
-        self, *, cache: ConnectionCache, pipeline: Pipeline, outbox: Outbox, clock: Clock, metrics: WorkerMetrics
+        self,
+        *,
+        cache: ConnectionCache,
+        pipeline: Pipeline,
+        instances: InstanceReporter,
+        outbox: Outbox,
+        clock: Clock,
+        metrics: WorkerMetrics,
     ) -> None:
         self._cache = cache
         self._pipeline = pipeline
+        self._instances = instances
         self._outbox = outbox
         self._clock = clock
         self._metrics = metrics
@@ -77,12 +86,14 @@ class WebhookHandler(Handler[Pending]):
     async def work(self, items: Sequence[Pending], fence: Fence) -> Sequence[Outcome]:
         """Takes a batch along the main way. It may run twice: each step knows by natural keys what it did."""
         connections = await self._cache.by_ids({item.connection_id: item.organization_id for item in items})
-        ended, pipeline_items = self._read(items, connections)
-        if pipeline_items:
-            first = items[0]
-            # A batch runs under the trace of its first event; the correlation id is each event's own.
-            with context.scoped(first.correlation_id, first.trace_parent):
+        ended, pipeline_items, news = self._read(items, connections)
+        first = items[0]
+        # A batch runs under the trace of its first event; the correlation id is each event's own.
+        with context.scoped(first.correlation_id, first.trace_parent):
+            if pipeline_items:
                 await self._pipeline.run([pipeline_item for _, pipeline_item in pipeline_items])
+            if news:
+                ended.extend(await self._tell_of_instances(news))
         ended.extend(
             outcome for item, pipeline_item in pipeline_items if (outcome := self._end(item, pipeline_item)) is not None
         )
@@ -96,9 +107,10 @@ class WebhookHandler(Handler[Pending]):
 
     def _read(
         self, batch: Sequence[Pending], connections: Mapping[UUID, Connection]
-    ) -> tuple[list[Outcome], list[tuple[Pending, PipelineItem]]]:
-        """What has ended already, being no event of ours or none at all, and the items that lie ahead."""
+    ) -> tuple[list[Outcome], list[tuple[Pending, PipelineItem]], list[tuple[Pending, InstanceNews]]]:
+        """What has ended already, being no event of ours or none at all, and what lies ahead: of people, of numbers."""
         ended: list[Outcome] = []
+        news: list[tuple[Pending, InstanceNews]] = []
         pipeline_items: list[tuple[Pending, PipelineItem]] = []
         places = {
             key: (connection.context, str(connection.organization_id), PROVIDERS.get(connection.provider))
@@ -121,6 +133,8 @@ class WebhookHandler(Handler[Pending]):
             elif isinstance(parsed, Invalid):
                 reason = parsed.reason.value
                 ended.append(Dead(item, reason, parsed.detail or explain(reason)))
+            elif isinstance(parsed, InstanceNews):
+                news.append((item, parsed))
             else:
                 pipeline_item = PipelineItem(
                     event_id=str(item.item_id),
@@ -131,14 +145,28 @@ class WebhookHandler(Handler[Pending]):
                     ordering_key=item.key,
                 )
                 pipeline_items.append((item, pipeline_item))
-        return ended, pipeline_items
+        return ended, pipeline_items, news
+
+    async def _tell_of_instances(self, news: Sequence[tuple[Pending, InstanceNews]]) -> list[Outcome]:
+        """Hands on what webhooks said of numbers themselves."""
+        errors = await self._instances.tell(news)
+        now = self._clock.now()
+        return [
+            Done(item, "PROCESSED") if error is None else ATTEMPTS.failed(item, now, error)
+            for (item, _), error in zip(news, errors, strict=True)
+        ]
 
     def _end(self, item: Pending, pipeline_item: PipelineItem) -> Outcome | None:
         """How an event ended; None where it waits for an earlier one of its conversation."""
         if pipeline_item.held_back:
             return None
         if pipeline_item.error is not None:
-            return ATTEMPTS.failed(item, self._clock.now(), pipeline_item.error)
+            failed = ATTEMPTS.failed(item, self._clock.now(), pipeline_item.error)
+            if isinstance(failed, Dead) and failed.reason == CONVERSATION_NOT_FOUND:
+                return Done(
+                    item, "IGNORED", MESSAGE_UNKNOWN, "The event tells how far a message came that is not known."
+                )
+            return failed
         contact, recorded = pipeline_item.contact, pipeline_item.recorded
         if recorded is None and contact is not None and not contact.contact_id:
             return Done(item, "IGNORED", CONTACT_UNKNOWN, "The event names a contact that never wrote.")

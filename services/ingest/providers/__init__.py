@@ -6,7 +6,7 @@ A new provider is a folder beside this file and a line in it.
 from __future__ import annotations
 
 from services.ingest.providers.chatwoot.provider import CHATWOOT
-from services.ingest.providers.evolution import EVOLUTION
+from services.ingest.providers.evolution.provider import EVOLUTION
 from services.ingest.providers.provider import Provider
 
 PROVIDERS: dict[str, Provider] = {provider.name: provider for provider in (CHATWOOT, EVOLUTION)}

@@ -29,6 +29,8 @@ class ConnectionRules:
     """What the event is called that a message of its account came in."""
     unsupported: str = ""
     """Why no new connection may be made, and what to do instead; empty where one may."""
+    by_instance: bool = False
+    """Whether its address and key were handed to an instance when it was begun, which keeps and sends with its own."""
 
 
 @dataclass(frozen=True, slots=True)

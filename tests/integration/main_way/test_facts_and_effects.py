@@ -28,6 +28,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.MessageSent": "conversation.messages",
     "conversation.v1.MessageUpdated": "conversation.messages",
     "conversation.v1.MessageReactionChanged": "conversation.message_reactions",
+    "conversation.v1.InstanceChanged": "conversation.instances",
     "crm.v1.BoardCreated": "crm.boards",
     "crm.v1.DealCreated": "crm.deals",
     "crm.v1.DealMoved": "crm.stage_moves",

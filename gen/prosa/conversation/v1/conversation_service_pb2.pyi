@@ -801,6 +801,9 @@ class RecordItem(_message.Message):
     channel_id: _builtins.str
     source: _options_pb2.Source.ValueType
     provider_conversation_id: _builtins.str
+    """Empty where the provider has no conversations: the contact's one at the connection is meant then, which is made where
+    there is none, and without a contact the one that its message is in.
+    """
     account_id: _builtins.int
     """Chatwoot's account id."""
     inbox_id: _builtins.int

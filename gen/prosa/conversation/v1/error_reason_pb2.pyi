@@ -109,6 +109,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_PERSONAS_TOO_MANY: _ErrorReason.ValueType  # 44
     """RESOURCE_EXHAUSTED: the organization has 200 personas. Example: a program that makes one for each campaign."""
+    ERROR_REASON_INSTANCE_NOT_FOUND: _ErrorReason.ValueType  # 27
+    """NOT_FOUND: no such instance in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_INSTANCE_OPEN: _ErrorReason.ValueType  # 28
+    """FAILED_PRECONDITION: the number is connected; there is nothing to scan. Example: a QR page left open."""
+    ERROR_REASON_QR_NOT_READY: _ErrorReason.ValueType  # 29
+    """FAILED_PRECONDITION: no code came yet, or they ran out: call ConnectInstance, and read again after InstanceChanged.
+    Example: a second after it was created.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -200,4 +208,12 @@ debounce_seconds 30 with debounce_max_seconds 10.
 """
 ERROR_REASON_PERSONAS_TOO_MANY: ErrorReason.ValueType  # 44
 """RESOURCE_EXHAUSTED: the organization has 200 personas. Example: a program that makes one for each campaign."""
+ERROR_REASON_INSTANCE_NOT_FOUND: ErrorReason.ValueType  # 27
+"""NOT_FOUND: no such instance in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_INSTANCE_OPEN: ErrorReason.ValueType  # 28
+"""FAILED_PRECONDITION: the number is connected; there is nothing to scan. Example: a QR page left open."""
+ERROR_REASON_QR_NOT_READY: ErrorReason.ValueType  # 29
+"""FAILED_PRECONDITION: no code came yet, or they ran out: call ConnectInstance, and read again after InstanceChanged.
+Example: a second after it was created.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

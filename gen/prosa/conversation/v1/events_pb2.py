@@ -23,33 +23,36 @@ _sym_db = _symbol_database.Default()
 
 
 from prosa.conversation.v1 import conversation_service_pb2 as prosa_dot_conversation_dot_v1_dot_conversation__service__pb2
+from prosa.conversation.v1 import instance_service_pb2 as prosa_dot_conversation_dot_v1_dot_instance__service__pb2
 from prosa.conversation.v1 import script_service_pb2 as prosa_dot_conversation_dot_v1_dot_script__service__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"prosa/conversation/v1/events.proto\x12\x15prosa.conversation.v1\x1a\x30prosa/conversation/v1/conversation_service.proto\x1a*prosa/conversation/v1/script_service.proto\x1a\x16prosa/v1/options.proto\"z\n\x13\x43onversationCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x39\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.prosa.conversation.v1.Conversation\x12\x0f\n\x07version\x18\x03 \x01(\x03\"z\n\x13\x43onversationUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x39\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.prosa.conversation.v1.Conversation\x12\x0f\n\x07version\x18\x03 \x01(\x03\"\xf6\x02\n\x0fMessageReceived\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07handoff\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12/\n\x07message\x18\x08 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\t \x01(\x03\x12 \n\x18provider_conversation_id\x18\n \x01(\t\x12\x15\n\rconnection_id\x18\x0b \x01(\t\x12\x12\n\nchannel_id\x18\x0c \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\r \x01(\t\"\xa5\x02\n\x0bMessageSent\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07handoff\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12/\n\x07message\x18\x08 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x10\n\x08\x63\x61use_id\x18\n \x01(\t\"\x9e\x01\n\x0eMessageUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12/\n\x07message\x18\x04 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\x05 \x01(\x03\"\xff\x01\n\x16MessageReactionChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12\x1b\n\x13provider_message_id\x18\x06 \x01(\t\x12\x31\n\x08reaction\x18\x07 \x01(\x0b\x32\x1f.prosa.conversation.v1.Reaction\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\x10\n\x08\x63\x61use_id\x18\t \x01(\t\"\xc3\x01\n\x0eHandoffChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12/\n\x07handoff\x18\x04 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x12\n\ncontact_id\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x07 \x01(\t\"\xe4\x01\n\rMessageQueued\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07message\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\x08 \x01(\x03\"\xcb\x01\n\x1b\x43onversationSettingsChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12J\n\x15\x63onversation_settings\x18\x02 \x01(\x0b\x32+.prosa.conversation.v1.ConversationSettings\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x1e\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12\x0f\n\x07version\x18\x05 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\"prosa/conversation/v1/events.proto\x12\x15prosa.conversation.v1\x1a\x30prosa/conversation/v1/conversation_service.proto\x1a,prosa/conversation/v1/instance_service.proto\x1a*prosa/conversation/v1/script_service.proto\x1a\x16prosa/v1/options.proto\"z\n\x13\x43onversationCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x39\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.prosa.conversation.v1.Conversation\x12\x0f\n\x07version\x18\x03 \x01(\x03\"z\n\x13\x43onversationUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x39\n\x0c\x63onversation\x18\x02 \x01(\x0b\x32#.prosa.conversation.v1.Conversation\x12\x0f\n\x07version\x18\x03 \x01(\x03\"\xf6\x02\n\x0fMessageReceived\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07handoff\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12/\n\x07message\x18\x08 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\t \x01(\x03\x12 \n\x18provider_conversation_id\x18\n \x01(\t\x12\x15\n\rconnection_id\x18\x0b \x01(\t\x12\x12\n\nchannel_id\x18\x0c \x01(\t\x12\x10\n\x08\x63\x61use_id\x18\r \x01(\t\"\xa5\x02\n\x0bMessageSent\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07handoff\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12/\n\x07message\x18\x08 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\t \x01(\x03\x12\x10\n\x08\x63\x61use_id\x18\n \x01(\t\"\x9e\x01\n\x0eMessageUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12/\n\x07message\x18\x04 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\x05 \x01(\x03\"\xff\x01\n\x16MessageReactionChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x03 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x04 \x01(\t\x12\x12\n\nmessage_id\x18\x05 \x01(\t\x12\x1b\n\x13provider_message_id\x18\x06 \x01(\t\x12\x31\n\x08reaction\x18\x07 \x01(\x0b\x32\x1f.prosa.conversation.v1.Reaction\x12\x0f\n\x07version\x18\x08 \x01(\x03\x12\x10\n\x08\x63\x61use_id\x18\t \x01(\t\"\xc3\x01\n\x0eHandoffChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x02 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x03 \x01(\t\x12/\n\x07handoff\x18\x04 \x01(\x0b\x32\x1e.prosa.conversation.v1.Handoff\x12\x0f\n\x07version\x18\x05 \x01(\x03\x12\x12\n\ncontact_id\x18\x06 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x07 \x01(\t\"\xe4\x01\n\rMessageQueued\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x12\n\ncontact_id\x18\x02 \x01(\t\x12\x0f\n\x07\x64\x65\x61l_id\x18\x03 \x01(\t\x12\x17\n\x0f\x63onversation_id\x18\x04 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x05 \x01(\t\x12 \n\x06source\x18\x06 \x01(\x0e\x32\x10.prosa.v1.Source\x12/\n\x07message\x18\x07 \x01(\x0b\x32\x1e.prosa.conversation.v1.Message\x12\x0f\n\x07version\x18\x08 \x01(\x03\"\xcb\x01\n\x1b\x43onversationSettingsChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12J\n\x15\x63onversation_settings\x18\x02 \x01(\x0b\x32+.prosa.conversation.v1.ConversationSettings\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x1e\n\x05\x61\x63tor\x18\x04 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12\x0f\n\x07version\x18\x05 \x01(\x03\"\xbd\x01\n\x0fInstanceChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x31\n\x08instance\x18\x02 \x01(\x0b\x32\x1f.prosa.conversation.v1.Instance\x12<\n\x0eprevious_state\x18\x03 \x01(\x0e\x32$.prosa.conversation.v1.InstanceState\x12\x0f\n\x07\x64\x65leted\x18\x04 \x01(\x08\x12\x0f\n\x07version\x18\x05 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.conversation.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CONVERSATIONCREATED']._serialized_start=179
-  _globals['_CONVERSATIONCREATED']._serialized_end=301
-  _globals['_CONVERSATIONUPDATED']._serialized_start=303
-  _globals['_CONVERSATIONUPDATED']._serialized_end=425
-  _globals['_MESSAGERECEIVED']._serialized_start=428
-  _globals['_MESSAGERECEIVED']._serialized_end=802
-  _globals['_MESSAGESENT']._serialized_start=805
-  _globals['_MESSAGESENT']._serialized_end=1098
-  _globals['_MESSAGEUPDATED']._serialized_start=1101
-  _globals['_MESSAGEUPDATED']._serialized_end=1259
-  _globals['_MESSAGEREACTIONCHANGED']._serialized_start=1262
-  _globals['_MESSAGEREACTIONCHANGED']._serialized_end=1517
-  _globals['_HANDOFFCHANGED']._serialized_start=1520
-  _globals['_HANDOFFCHANGED']._serialized_end=1715
-  _globals['_MESSAGEQUEUED']._serialized_start=1718
-  _globals['_MESSAGEQUEUED']._serialized_end=1946
-  _globals['_CONVERSATIONSETTINGSCHANGED']._serialized_start=1949
-  _globals['_CONVERSATIONSETTINGSCHANGED']._serialized_end=2152
+  _globals['_CONVERSATIONCREATED']._serialized_start=225
+  _globals['_CONVERSATIONCREATED']._serialized_end=347
+  _globals['_CONVERSATIONUPDATED']._serialized_start=349
+  _globals['_CONVERSATIONUPDATED']._serialized_end=471
+  _globals['_MESSAGERECEIVED']._serialized_start=474
+  _globals['_MESSAGERECEIVED']._serialized_end=848
+  _globals['_MESSAGESENT']._serialized_start=851
+  _globals['_MESSAGESENT']._serialized_end=1144
+  _globals['_MESSAGEUPDATED']._serialized_start=1147
+  _globals['_MESSAGEUPDATED']._serialized_end=1305
+  _globals['_MESSAGEREACTIONCHANGED']._serialized_start=1308
+  _globals['_MESSAGEREACTIONCHANGED']._serialized_end=1563
+  _globals['_HANDOFFCHANGED']._serialized_start=1566
+  _globals['_HANDOFFCHANGED']._serialized_end=1761
+  _globals['_MESSAGEQUEUED']._serialized_start=1764
+  _globals['_MESSAGEQUEUED']._serialized_end=1992
+  _globals['_CONVERSATIONSETTINGSCHANGED']._serialized_start=1995
+  _globals['_CONVERSATIONSETTINGSCHANGED']._serialized_end=2198
+  _globals['_INSTANCECHANGED']._serialized_start=2201
+  _globals['_INSTANCECHANGED']._serialized_end=2390
 # @@protoc_insertion_point(module_scope)

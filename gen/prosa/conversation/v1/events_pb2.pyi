@@ -8,6 +8,7 @@ from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from prosa.conversation.v1 import conversation_service_pb2 as _conversation_service_pb2
+from prosa.conversation.v1 import instance_service_pb2 as _instance_service_pb2
 from prosa.conversation.v1 import script_service_pb2 as _script_service_pb2
 from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
@@ -396,3 +397,39 @@ class ConversationSettingsChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ConversationSettingsChanged: _TypeAlias = ConversationSettingsChanged  # noqa: Y015
+
+@_typing.final
+class InstanceChanged(_message.Message):
+    """A number came to be, is in another state, has another QR code, or is no more."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    INSTANCE_FIELD_NUMBER: _builtins.int
+    PREVIOUS_STATE_FIELD_NUMBER: _builtins.int
+    DELETED_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    previous_state: _instance_service_pb2.InstanceState.ValueType
+    deleted: _builtins.bool
+    version: _builtins.int
+    @_builtins.property
+    def instance(self) -> _instance_service_pb2.Instance:
+        """The code itself is read with GetInstanceQr."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        instance: _instance_service_pb2.Instance | None = ...,
+        previous_state: _instance_service_pb2.InstanceState.ValueType = ...,
+        deleted: _builtins.bool = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["instance", b"instance"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["deleted", b"deleted", "instance", b"instance", "organization_id", b"organization_id", "previous_state", b"previous_state", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___InstanceChanged: _TypeAlias = InstanceChanged  # noqa: Y015

@@ -65,6 +65,11 @@ class ConnectionServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionResponse.FromString,
                 _registered_method=True)
+        self.CreateInstance = channel.unary_unary(
+                '/prosa.ingest.v1.ConnectionService/CreateInstance',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceResponse.FromString,
+                _registered_method=True)
         self.CreateChannel = channel.unary_unary(
                 '/prosa.ingest.v1.ConnectionService/CreateChannel',
                 request_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateChannelRequest.SerializeToString,
@@ -135,6 +140,16 @@ class ConnectionServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateInstance(self, request, context):
+        """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
+        What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
+        Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
+        BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateChannel(self, request, context):
         """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
         INBOX_TAKEN.
@@ -194,6 +209,11 @@ def add_ConnectionServiceServicer_to_server(servicer, server):
                     servicer.CheckConnection,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionResponse.SerializeToString,
+            ),
+            'CreateInstance': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateInstance,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceResponse.SerializeToString,
             ),
             'CreateChannel': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateChannel,
@@ -374,6 +394,33 @@ class ConnectionService:
             '/prosa.ingest.v1.ConnectionService/CheckConnection',
             prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CheckConnectionResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateInstance(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.ConnectionService/CreateInstance',
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_connection__service__pb2.CreateInstanceResponse.FromString,
             options,
             channel_credentials,
             insecure,

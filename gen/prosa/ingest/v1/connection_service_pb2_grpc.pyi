@@ -56,6 +56,12 @@ class ConnectionServiceStub:
     """Asks the provider whether the connection's address, token, inboxes and webhook are as they should be.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
     """
+    CreateInstance: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateInstanceRequest, _connection_service_pb2.CreateInstanceResponse]
+    """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
+    What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
+    Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
+    BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+    """
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
     INBOX_TAKEN.
@@ -99,6 +105,12 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     CheckConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CheckConnectionRequest, _connection_service_pb2.CheckConnectionResponse]  # type: ignore[assignment]
     """Asks the provider whether the connection's address, token, inboxes and webhook are as they should be.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND.
+    """
+    CreateInstance: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateInstanceRequest, _connection_service_pb2.CreateInstanceResponse]  # type: ignore[assignment]
+    """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
+    What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
+    Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
+    BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
     """
     CreateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
@@ -176,6 +188,18 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_connection_service_pb2.CheckConnectionResponse, _abc.Awaitable[_connection_service_pb2.CheckConnectionResponse]]:
         """Asks the provider whether the connection's address, token, inboxes and webhook are as they should be.
         Errors: NOT_FOUND CONNECTION_NOT_FOUND.
+        """
+
+    @_abc_1.abstractmethod
+    def CreateInstance(
+        self,
+        request: _connection_service_pb2.CreateInstanceRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_connection_service_pb2.CreateInstanceResponse, _abc.Awaitable[_connection_service_pb2.CreateInstanceResponse]]:
+        """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
+        What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
+        Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
+        BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
         """
 
     @_abc_1.abstractmethod

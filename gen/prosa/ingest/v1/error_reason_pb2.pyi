@@ -131,6 +131,12 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the secret was in use already, so it is not shown again. Example: a creation is repeated with
     its request_id a day later; delete the endpoint and create it anew.
     """
+    ERROR_REASON_PUBLIC_URL_MISSING: _ErrorReason.ValueType  # 43
+    """INVALID_ARGUMENT: Evolution must be told where webhooks go, and the installation does not know its own address: set
+    PROSA_PUBLIC_URL. Example: CreateInstance behind a proxy that was never named.
+    """
+    ERROR_REASON_INSTANCES_TOO_MANY: _ErrorReason.ValueType  # 44
+    """RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -246,4 +252,10 @@ ERROR_REASON_SECRET_ALREADY_USED: ErrorReason.ValueType  # 48
 """FAILED_PRECONDITION: the secret was in use already, so it is not shown again. Example: a creation is repeated with
 its request_id a day later; delete the endpoint and create it anew.
 """
+ERROR_REASON_PUBLIC_URL_MISSING: ErrorReason.ValueType  # 43
+"""INVALID_ARGUMENT: Evolution must be told where webhooks go, and the installation does not know its own address: set
+PROSA_PUBLIC_URL. Example: CreateInstance behind a proxy that was never named.
+"""
+ERROR_REASON_INSTANCES_TOO_MANY: ErrorReason.ValueType  # 44
+"""RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -75,6 +75,8 @@ class Item:
     """The network's id of the contact, as the conversation hangs on it."""
     known_conversation_only: bool = False
     """Nobody was found for the event: it counts only in a conversation that is known."""
+    unplaced: bool = False
+    """The provider has no conversations: what stands for its id is only the contact's, or the message's."""
 
     @property
     def key(self) -> ConversationKey:

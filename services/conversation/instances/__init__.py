@@ -1,0 +1,1 @@
+"""Numbers that are connected through Evolution: made, paired by QR code, watched, and told of."""

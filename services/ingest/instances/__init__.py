@@ -1,0 +1,1 @@
+"""Numbers behind Evolution, as far as ingest has to do with them: how one begins, and what webhooks say of it."""
