@@ -135,6 +135,16 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "UpdateChannel": {"inbox_id": 13},
     "UpdateConnection": {"account_id": 4},
     "CreatePersona": {"name": "Ana da recepção", "fallback_texts": ["Já vou chamar alguém da equipe."]},
+    "CreateScript": {
+        "name": "Vizinhas",
+        "participants": [
+            {"channel_id": EXAMPLE_ID, "persona_id": EXAMPLE_ID, "phone": "+5511900004821"},
+            {"channel_id": EXAMPLE_ID, "persona_id": EXAMPLE_ID, "phone": "+5511900004822"},
+        ],
+        "topics": ["o bolo de sábado"],
+        "calendar": {"windows": [{"weekday": 1, "start_minute": 540, "end_minute": 720, "round_count": 2}]},
+    },
+    "UpdateScript": {"state": "PAUSED"},
     "UpdateConversationSettings": {"debounce_seconds": 8},
     "UpdatePersona": {"style": "cordial e breve"},
     "UpdateOrganization": {"region": "BR", "time_zone": "America/Sao_Paulo"},

@@ -43,3 +43,14 @@ PERSONAS_MAX = 200
 
 INSTANCE_SLOTS = 8
 """Numbers that are looked at at once: each look may wait for its provider."""
+
+SCRIPTS_MAX = 100
+"""Of one organization."""
+PLAN_AHEAD = timedelta(hours=48)
+"""How far ahead rounds are planned."""
+PLAN_EVERY = timedelta(hours=12)
+"""How often a script is planned further."""
+NUMBER_BUSY_WAIT = timedelta(seconds=30)
+"""How long a round waits where one of its numbers is talking in another."""
+ROUND_LOOK_WAIT = timedelta(seconds=2)
+"""How often it is looked whether a round's message has left."""

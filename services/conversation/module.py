@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from chassis.outbox import Outbox
+from uuid import UUID
+
+from chassis.db import Tx
 from chassis.process import Process
-from chassis.profiles import follow_profiles
+from chassis.profiles import Profiles, follow_profiles
 from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
@@ -35,9 +37,14 @@ from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
 from services.conversation.personas.keeping import Personas
+from services.conversation.scripts import store as script_store
+from services.conversation.scripts.keeping import Scripts
+from services.conversation.scripts.planning import ROUNDS, SCRIPTS, Planner
+from services.conversation.scripts.rounds import Rounds
+from services.conversation.scripts.running import Runner
 from services.conversation.scripts.servicer import ScriptServicer
+from services.conversation.settings import store as settings_store
 from services.conversation.settings.choosing import Settings
-from services.conversation.settings.store import uses_of
 
 
 async def start(process: Process) -> None:
@@ -56,13 +63,14 @@ async def start(process: Process) -> None:
     name = pb.DESCRIPTOR.services_by_name["ConversationService"].full_name
     process.serve(pb_grpc.add_ConversationServiceServicer_to_server, servicer, name)
     _send(process, deliveries, reserver, handoffs)
-    metrics = MetricServicer(db, clock, follow_profiles(process))
+    profiles = follow_profiles(process)
+    metrics = MetricServicer(db, clock, profiles)
     process.serve(
         metric_pb_grpc.add_MetricServiceServicer_to_server,
         metrics,
         metric_pb.DESCRIPTOR.services_by_name["MetricService"].full_name,
     )
-    _serve_scripts(process, outbox)
+    _serve_scripts(process, profiles, deliveries)
     process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
     _keep_numbers(process)
     process.maintain()
@@ -94,14 +102,29 @@ def _send(process: Process, deliveries: Deliveries, reserver: Reserver, handoffs
     process.run("open_reservations", OpenReservations(db, reserver).run)
 
 
-def _serve_scripts(process: Process, outbox: Outbox) -> None:
-    """What is said by itself: who speaks, and how conversations are answered."""
-    db, idempotency, clock = process.database(), process.idempotency(), process.clock
+def _serve_scripts(process: Process, profiles: Profiles, deliveries: Deliveries) -> None:
+    """What is said by itself: who speaks, when, and how conversations are answered."""
+    db, outbox, idempotency, clock, ids = (
+        *(process.database(), process.outbox(), process.idempotency()),
+        *(process.clock, process.ids),
+    )
+    planner = Planner(db, outbox, clock, process.queue(SCRIPTS), process.queue(ROUNDS))
     process.serve(
         script_pb_grpc.add_ScriptServiceServicer_to_server,
         ScriptServicer(
-            Personas(db, idempotency, clock, process.ids, uses_of),
+            Personas(db, idempotency, clock, ids, _uses_of_persona),
+            Scripts(db, outbox, idempotency, clock, ids, profiles, planner),
+            Rounds(db, outbox, clock, planner.rounds, deliveries),
             Settings(db, outbox, idempotency, process.vault(), clock, process.outgoing()),
         ),
         script_pb.DESCRIPTOR.services_by_name["ScriptService"].full_name,
     )
+    process.work(planner.scripts, planner, batch_max=1)
+    process.work(planner.rounds, Runner(db, outbox, clock, ids, deliveries), batch_max=1)
+
+
+async def _uses_of_persona(tx: Tx, organization_id: UUID, persona_id: UUID) -> list[str]:
+    return [
+        *await settings_store.uses_of(tx, organization_id, persona_id),
+        *await script_store.uses_of(tx, organization_id, persona_id),
+    ]

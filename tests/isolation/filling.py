@@ -109,6 +109,8 @@ class Party:
     """Of one that may be used."""
     numbers: list[str] = field(default_factory=list)
     """Connections of those that it has connected."""
+    participants: list[script_pb.Participant] = field(default_factory=list)
+    """Two of its numbers, as a script names them."""
 
 
 @dataclass(frozen=True)
@@ -398,6 +400,65 @@ async def _speak(world: World, party: Party) -> None:
     await owner.UpdateConversationSettings(
         script_pb.UpdateConversationSettingsRequest(persona_id="", reply_mode=script_pb.REPLY_MODE_OFF)
     )
+    await _talk(world, party)
+
+
+async def _talk(world: World, party: Party) -> None:
+    """Two of its numbers talk every day; a round of theirs has said something."""
+    acting = world.as_key(party.organization_id, "*")
+    owner = world.as_user(party.organization_id).stub(ScriptServiceStub)
+    phones = [f"+5511{number}{party.account_id:04}" for number in (90001, 90002)]
+    channels = []
+    for place, phone in enumerate(reversed(phones)):
+        channel = await acting.stub(ConnectionServiceStub).CreateChannel(
+            connection_pb.CreateChannelRequest(
+                connection_id=party.connection_id,
+                name=f"Loja {place} de {party.name}",
+                source=WHATSAPP,
+                inbox_id=9_000 + place,
+            )
+        )
+        channels.append(channel.channel_id)
+        await acting.stub(IngestServiceStub).CreateConversation(
+            conversation_pb.CreateConversationRequest(
+                connection_id=party.connection_id,
+                channel_id=channel.channel_id,
+                source=WHATSAPP,
+                provider_conversation_id=f"6{place}{party.account_id}",
+                conversation_key=f"whatsapp:{phone}",
+            )
+        )
+    spare = await owner.CreatePersona(
+        script_pb.CreatePersonaRequest(name=f"Rosa de {party.name}", fallback_texts=[f"Aqui é da {party.name}."])
+    )
+    party.participants.extend(
+        script_pb.Participant(channel_id=channel_id, persona_id=spare.persona_id, phone=phone)
+        for channel_id, phone in zip(channels, phones, strict=True)
+    )
+    for place in range(2):
+        script = await owner.CreateScript(
+            script_pb.CreateScriptRequest(
+                name=f"Conversa {place} da {party.name}",
+                participants=party.participants,
+                topics=[f"o bolo da {party.name}"],
+                calendar=script_pb.Calendar(
+                    windows=[
+                        script_pb.CalendarWindow(weekday=weekday, start_minute=540, end_minute=1080, round_count=4)
+                        for weekday in range(1, 8)
+                    ]
+                ),
+            )
+        )
+    rounds = await owner.ListRounds(script_pb.ListRoundsRequest(script_id=script.script_id))
+    said_in = UUID(rounds.rounds[0].round_id)
+    await world.rows(
+        "insert into conversation.round_messages values (%s, %s, 0, %s, %s, now(), %s) returning 1",
+        *(party.organization_id, said_in, UUID(channels[0]), f"Oi, {party.name}", uuid4()),
+    )
+    await world.rows(
+        "insert into conversation.round_locks values (%s, %s, %s) returning 1",
+        *(party.organization_id, UUID(channels[0]), said_in),
+    )
 
 
 async def _send(world: World, party: Party) -> None:
@@ -677,6 +738,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         *("ingest.outbound_queue", "ingest.account_queue", "ingest.instance_queue"),
         *("conversation.delivery_queue", "conversation.provider_write_queue", "conversation.instance_queue"),
         "outreach.import_queue",
+        *("conversation.script_queue", "conversation.round_queue"),
     ):
         await world.rows(
             f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"

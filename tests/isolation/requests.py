@@ -463,6 +463,13 @@ def _policy(_target: Party, _caller: Party) -> Message:
     return send_service_pb2.UpdateSendPolicyRequest(number_gap_seconds=5)
 
 
+def _script(target: Party, _caller: Party) -> Message:
+    """Between the target's numbers."""
+    return script_service_pb2.CreateScriptRequest(
+        name=f"Conversa {uuid4()}", participants=target.participants, topics=["o bolo"]
+    )
+
+
 def _settings(_target: Party, _caller: Party) -> Message:
     """For the caller's own organization too."""
     return script_service_pb2.UpdateConversationSettingsRequest(debounce_seconds=7)
@@ -484,6 +491,7 @@ def _start_import(target: Party, _caller: Party) -> Message:
 
 
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
+    "prosa.conversation.v1.CreateScriptRequest": _script,
     "prosa.conversation.v1.UpdateConversationSettingsRequest": _settings,
     "prosa.conversation.v1.BatchRecordInstanceReportsRequest": _number_told_of,
     "prosa.conversation.v1.CreateInstanceRequest": _number,

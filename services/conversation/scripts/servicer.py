@@ -9,16 +9,18 @@ import grpc.aio
 from prosa.conversation.v1 import script_service_pb2 as pb
 from prosa.conversation.v1 import script_service_pb2_grpc as pb_grpc
 from services.conversation.personas.keeping import Personas
+from services.conversation.scripts.keeping import Scripts
+from services.conversation.scripts.rounds import Rounds
 from services.conversation.settings.choosing import Settings
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class ScriptServicer(pb_grpc.ScriptServiceServicer):
-    """Personas, and how conversations are answered."""
+    """Personas, scripts and their rounds, and how conversations are answered."""
 
-    def __init__(self, personas: Personas, settings: Settings) -> None:
-        self._personas, self._settings = personas, settings
+    def __init__(self, personas: Personas, scripts: Scripts, rounds: Rounds, settings: Settings) -> None:
+        self._personas, self._scripts, self._rounds, self._settings = personas, scripts, rounds, settings
 
     async def CreatePersona(self, request: pb.CreatePersonaRequest, context: Context) -> pb.Persona:
         return await self._personas.create(request)
@@ -34,6 +36,27 @@ class ScriptServicer(pb_grpc.ScriptServiceServicer):
 
     async def DeletePersona(self, request: pb.DeletePersonaRequest, context: Context) -> pb.DeletePersonaResponse:
         return await self._personas.delete(request)
+
+    async def CreateScript(self, request: pb.CreateScriptRequest, context: Context) -> pb.Script:
+        return await self._scripts.create(request)
+
+    async def GetScript(self, request: pb.GetScriptRequest, context: Context) -> pb.Script:
+        return await self._scripts.get(request)
+
+    async def ListScripts(self, request: pb.ListScriptsRequest, context: Context) -> pb.ListScriptsResponse:
+        return await self._scripts.list_by_name(request)
+
+    async def UpdateScript(self, request: pb.UpdateScriptRequest, context: Context) -> pb.Script:
+        return await self._scripts.update(request)
+
+    async def ListRounds(self, request: pb.ListRoundsRequest, context: Context) -> pb.ListRoundsResponse:
+        return await self._rounds.list_rounds(request)
+
+    async def GetRound(self, request: pb.GetRoundRequest, context: Context) -> pb.Round:
+        return await self._rounds.get(request)
+
+    async def CancelRound(self, request: pb.CancelRoundRequest, context: Context) -> pb.Round:
+        return await self._rounds.cancel(request)
 
     async def GetConversationSettings(
         self, request: pb.GetConversationSettingsRequest, context: Context

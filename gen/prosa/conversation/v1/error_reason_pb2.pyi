@@ -117,6 +117,20 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: no code came yet, or they ran out: call ConnectInstance, and read again after InstanceChanged.
     Example: a second after it was created.
     """
+    ERROR_REASON_SCRIPT_NOT_FOUND: _ErrorReason.ValueType  # 32
+    """NOT_FOUND: no such script in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_CHANNEL_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND: nothing is known of the channel in the organization. Example: the id was copied from another one."""
+    ERROR_REASON_SCRIPT_INVALID: _ErrorReason.ValueType  # 35
+    """INVALID_ARGUMENT: a script's parts do not fit; violations say which. Example: the same number twice."""
+    ERROR_REASON_WINDOW_INVALID: _ErrorReason.ValueType  # 36
+    """INVALID_ARGUMENT: windows overlap, or are too short for their rounds. Example: 20 rounds in 10 minutes."""
+    ERROR_REASON_ROUND_NOT_FOUND: _ErrorReason.ValueType  # 37
+    """NOT_FOUND: no such round in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_ROUND_ENDED: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: the round has ended. Example: cancelling one of yesterday."""
+    ERROR_REASON_SCRIPTS_TOO_MANY: _ErrorReason.ValueType  # 45
+    """RESOURCE_EXHAUSTED: the organization has 100 scripts. Example: a program that makes one for each day."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason with which this service refuses."""
@@ -216,4 +230,18 @@ ERROR_REASON_QR_NOT_READY: ErrorReason.ValueType  # 29
 """FAILED_PRECONDITION: no code came yet, or they ran out: call ConnectInstance, and read again after InstanceChanged.
 Example: a second after it was created.
 """
+ERROR_REASON_SCRIPT_NOT_FOUND: ErrorReason.ValueType  # 32
+"""NOT_FOUND: no such script in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_CHANNEL_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND: nothing is known of the channel in the organization. Example: the id was copied from another one."""
+ERROR_REASON_SCRIPT_INVALID: ErrorReason.ValueType  # 35
+"""INVALID_ARGUMENT: a script's parts do not fit; violations say which. Example: the same number twice."""
+ERROR_REASON_WINDOW_INVALID: ErrorReason.ValueType  # 36
+"""INVALID_ARGUMENT: windows overlap, or are too short for their rounds. Example: 20 rounds in 10 minutes."""
+ERROR_REASON_ROUND_NOT_FOUND: ErrorReason.ValueType  # 37
+"""NOT_FOUND: no such round in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_ROUND_ENDED: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: the round has ended. Example: cancelling one of yesterday."""
+ERROR_REASON_SCRIPTS_TOO_MANY: ErrorReason.ValueType  # 45
+"""RESOURCE_EXHAUSTED: the organization has 100 scripts. Example: a program that makes one for each day."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

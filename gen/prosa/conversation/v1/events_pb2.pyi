@@ -433,3 +433,61 @@ class InstanceChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___InstanceChanged: _TypeAlias = InstanceChanged  # noqa: Y015
+
+@_typing.final
+class ScriptChanged(_message.Message):
+    """A script was made or changed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SCRIPT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def script(self) -> _script_service_pb2.Script: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        script: _script_service_pb2.Script | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["script", b"script"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "script", b"script", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScriptChanged: _TypeAlias = ScriptChanged  # noqa: Y015
+
+@_typing.final
+class RoundChanged(_message.Message):
+    """A round was planned, began, said something, or ended."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ROUND_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def round(self) -> _script_service_pb2.Round:
+        """With its messages."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        round: _script_service_pb2.Round | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["round", b"round"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "round", b"round", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundChanged: _TypeAlias = RoundChanged  # noqa: Y015

@@ -20,6 +20,102 @@ else:
 
 DESCRIPTOR: _descriptor.FileDescriptor
 
+class _ScriptState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ScriptStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ScriptState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    SCRIPT_STATE_UNSPECIFIED: _ScriptState.ValueType  # 0
+    SCRIPT_STATE_ACTIVE: _ScriptState.ValueType  # 1
+    SCRIPT_STATE_PAUSED: _ScriptState.ValueType  # 2
+    """Nothing new is planned; a round that runs ends."""
+
+class ScriptState(_ScriptState, metaclass=_ScriptStateEnumTypeWrapper):
+    """Whether a script's rounds are planned."""
+
+SCRIPT_STATE_UNSPECIFIED: ScriptState.ValueType  # 0
+SCRIPT_STATE_ACTIVE: ScriptState.ValueType  # 1
+SCRIPT_STATE_PAUSED: ScriptState.ValueType  # 2
+"""Nothing new is planned; a round that runs ends."""
+Global___ScriptState: _TypeAlias = ScriptState  # noqa: Y015
+
+class _CatchUp:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _CatchUpEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_CatchUp.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CATCH_UP_UNSPECIFIED: _CatchUp.ValueType  # 0
+    CATCH_UP_SKIP: _CatchUp.ValueType  # 1
+    """It is skipped."""
+    CATCH_UP_LATEST: _CatchUp.ValueType  # 2
+    """The latest one missed runs, if its window is still open; the others are skipped."""
+    CATCH_UP_GRACE: _CatchUp.ValueType  # 3
+    """It runs if it is no later than grace_seconds and its window is still open."""
+
+class CatchUp(_CatchUp, metaclass=_CatchUpEnumTypeWrapper):
+    """What becomes of a round whose time passed while nothing ran."""
+
+CATCH_UP_UNSPECIFIED: CatchUp.ValueType  # 0
+CATCH_UP_SKIP: CatchUp.ValueType  # 1
+"""It is skipped."""
+CATCH_UP_LATEST: CatchUp.ValueType  # 2
+"""The latest one missed runs, if its window is still open; the others are skipped."""
+CATCH_UP_GRACE: CatchUp.ValueType  # 3
+"""It runs if it is no later than grace_seconds and its window is still open."""
+Global___CatchUp: _TypeAlias = CatchUp  # noqa: Y015
+
+class _Daypart:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _DaypartEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Daypart.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    DAYPART_UNSPECIFIED: _Daypart.ValueType  # 0
+    DAYPART_MORNING: _Daypart.ValueType  # 1
+    DAYPART_AFTERNOON: _Daypart.ValueType  # 2
+    DAYPART_EVENING: _Daypart.ValueType  # 3
+
+class Daypart(_Daypart, metaclass=_DaypartEnumTypeWrapper):
+    """A part of a day, for people to name a window by."""
+
+DAYPART_UNSPECIFIED: Daypart.ValueType  # 0
+DAYPART_MORNING: Daypart.ValueType  # 1
+DAYPART_AFTERNOON: Daypart.ValueType  # 2
+DAYPART_EVENING: Daypart.ValueType  # 3
+Global___Daypart: _TypeAlias = Daypart  # noqa: Y015
+
+class _RoundState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RoundStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RoundState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROUND_STATE_UNSPECIFIED: _RoundState.ValueType  # 0
+    ROUND_STATE_PLANNED: _RoundState.ValueType  # 1
+    ROUND_STATE_RUNNING: _RoundState.ValueType  # 2
+    ROUND_STATE_DONE: _RoundState.ValueType  # 3
+    ROUND_STATE_SKIPPED: _RoundState.ValueType  # 4
+    """Not run, by catch_up or because a gate said no; reason says which."""
+    ROUND_STATE_BROKEN_OFF: _RoundState.ValueType  # 5
+    """Ended before its last message; reason says why."""
+    ROUND_STATE_CANCELLED: _RoundState.ValueType  # 6
+
+class RoundState(_RoundState, metaclass=_RoundStateEnumTypeWrapper):
+    """How far a round is."""
+
+ROUND_STATE_UNSPECIFIED: RoundState.ValueType  # 0
+ROUND_STATE_PLANNED: RoundState.ValueType  # 1
+ROUND_STATE_RUNNING: RoundState.ValueType  # 2
+ROUND_STATE_DONE: RoundState.ValueType  # 3
+ROUND_STATE_SKIPPED: RoundState.ValueType  # 4
+"""Not run, by catch_up or because a gate said no; reason says which."""
+ROUND_STATE_BROKEN_OFF: RoundState.ValueType  # 5
+"""Ended before its last message; reason says why."""
+ROUND_STATE_CANCELLED: RoundState.ValueType  # 6
+Global___RoundState: _TypeAlias = RoundState  # noqa: Y015
+
 class _ReplyMode:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -403,6 +499,648 @@ class DeletePersonaResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DeletePersonaResponse: _TypeAlias = DeletePersonaResponse  # noqa: Y015
+
+@_typing.final
+class Script(_message.Message):
+    """What two of the organization's own numbers talk about, and when."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MIN_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MAX_FIELD_NUMBER: _builtins.int
+    DELAY_MIN_SECONDS_FIELD_NUMBER: _builtins.int
+    DELAY_MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    ROUND_GAP_SECONDS_FIELD_NUMBER: _builtins.int
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    NEXT_ROUND_TIME_FIELD_NUMBER: _builtins.int
+    script_id: _builtins.str
+    organization_id: _builtins.str
+    name: _builtins.str
+    state: Global___ScriptState.ValueType
+    exchanges_min: _builtins.int
+    """Exchanges of a round, a message and its answer each: 2 to 4."""
+    exchanges_max: _builtins.int
+    delay_min_seconds: _builtins.int
+    """Between two messages of a round: seconds, drawn anew each time."""
+    delay_max_seconds: _builtins.int
+    round_gap_seconds: _builtins.int
+    """Between two rounds: seconds."""
+    time_zone: _builtins.str
+    """IANA; the organization's when empty."""
+    catch_up: Global___CatchUp.ValueType
+    grace_seconds: _builtins.int
+    etag: _builtins.str
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Participant]:
+        """Two; they take turns, the first begins."""
+
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """One is taken for each round, none twice in a row."""
+
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarWindow]:
+        """Its week."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def next_round_time(self) -> _timestamp_pb2.Timestamp:
+        """When its next round is due; unset where none is planned."""
+
+    def __init__(
+        self,
+        *,
+        script_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        name: _builtins.str = ...,
+        state: Global___ScriptState.ValueType = ...,
+        participants: _abc.Iterable[Global___Participant] | None = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        exchanges_min: _builtins.int = ...,
+        exchanges_max: _builtins.int = ...,
+        delay_min_seconds: _builtins.int = ...,
+        delay_max_seconds: _builtins.int = ...,
+        round_gap_seconds: _builtins.int = ...,
+        windows: _abc.Iterable[Global___CalendarWindow] | None = ...,
+        time_zone: _builtins.str = ...,
+        catch_up: Global___CatchUp.ValueType = ...,
+        grace_seconds: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+        next_round_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "next_round_time", b"next_round_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["catch_up", b"catch_up", "create_time", b"create_time", "delay_max_seconds", b"delay_max_seconds", "delay_min_seconds", b"delay_min_seconds", "etag", b"etag", "exchanges_max", b"exchanges_max", "exchanges_min", b"exchanges_min", "grace_seconds", b"grace_seconds", "name", b"name", "next_round_time", b"next_round_time", "organization_id", b"organization_id", "participants", b"participants", "round_gap_seconds", b"round_gap_seconds", "script_id", b"script_id", "state", b"state", "time_zone", b"time_zone", "topics", b"topics", "windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Script: _TypeAlias = Script  # noqa: Y015
+
+@_typing.final
+class Participant(_message.Message):
+    """One number of a script, and how it speaks."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    PERSONA_ID_FIELD_NUMBER: _builtins.int
+    PHONE_FIELD_NUMBER: _builtins.int
+    channel_id: _builtins.str
+    persona_id: _builtins.str
+    phone: _builtins.str
+    """Its number, such as "+5511900004821", by which the other one writes to it."""
+    def __init__(
+        self,
+        *,
+        channel_id: _builtins.str = ...,
+        persona_id: _builtins.str = ...,
+        phone: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "persona_id", b"persona_id", "phone", b"phone"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Participant: _TypeAlias = Participant  # noqa: Y015
+
+@_typing.final
+class CalendarWindow(_message.Message):
+    """A time of the week in which rounds run, spread over it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEEKDAY_FIELD_NUMBER: _builtins.int
+    DAYPART_FIELD_NUMBER: _builtins.int
+    START_MINUTE_FIELD_NUMBER: _builtins.int
+    END_MINUTE_FIELD_NUMBER: _builtins.int
+    ROUND_COUNT_FIELD_NUMBER: _builtins.int
+    weekday: _builtins.int
+    """From Monday, 1, to Sunday, 7: the day it begins."""
+    daypart: Global___Daypart.ValueType
+    start_minute: _builtins.int
+    """Minutes after midnight: 540 is 09:00."""
+    end_minute: _builtins.int
+    """Not after start_minute: it ends on the next day."""
+    round_count: _builtins.int
+    """How many rounds."""
+    def __init__(
+        self,
+        *,
+        weekday: _builtins.int = ...,
+        daypart: Global___Daypart.ValueType = ...,
+        start_minute: _builtins.int = ...,
+        end_minute: _builtins.int = ...,
+        round_count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["daypart", b"daypart", "end_minute", b"end_minute", "round_count", b"round_count", "start_minute", b"start_minute", "weekday", b"weekday"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CalendarWindow: _TypeAlias = CalendarWindow  # noqa: Y015
+
+@_typing.final
+class Calendar(_message.Message):
+    """A whole week, so that an empty one can be meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WINDOWS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalendarWindow]: ...
+    def __init__(
+        self,
+        *,
+        windows: _abc.Iterable[Global___CalendarWindow] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["windows", b"windows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Calendar: _TypeAlias = Calendar  # noqa: Y015
+
+@_typing.final
+class CreateScriptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MIN_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MAX_FIELD_NUMBER: _builtins.int
+    DELAY_MIN_SECONDS_FIELD_NUMBER: _builtins.int
+    DELAY_MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    ROUND_GAP_SECONDS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    state: Global___ScriptState.ValueType
+    """ACTIVE when it is made without one."""
+    exchanges_min: _builtins.int
+    """2 and 4 when absent."""
+    exchanges_max: _builtins.int
+    delay_min_seconds: _builtins.int
+    """20 and 90 when absent."""
+    delay_max_seconds: _builtins.int
+    round_gap_seconds: _builtins.int
+    """1800 when absent."""
+    time_zone: _builtins.str
+    catch_up: Global___CatchUp.ValueType
+    """SKIP when unspecified."""
+    grace_seconds: _builtins.int
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Participant]:
+        """The first begins."""
+
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def calendar(self) -> Global___Calendar: ...
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        state: Global___ScriptState.ValueType = ...,
+        participants: _abc.Iterable[Global___Participant] | None = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        exchanges_min: _builtins.int | None = ...,
+        exchanges_max: _builtins.int | None = ...,
+        delay_min_seconds: _builtins.int | None = ...,
+        delay_max_seconds: _builtins.int | None = ...,
+        round_gap_seconds: _builtins.int | None = ...,
+        calendar: Global___Calendar | None = ...,
+        time_zone: _builtins.str = ...,
+        catch_up: Global___CatchUp.ValueType = ...,
+        grace_seconds: _builtins.int | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds", "_delay_min_seconds", b"_delay_min_seconds", "_exchanges_max", b"_exchanges_max", "_exchanges_min", b"_exchanges_min", "_grace_seconds", b"_grace_seconds", "_round_gap_seconds", b"_round_gap_seconds", "calendar", b"calendar", "delay_max_seconds", b"delay_max_seconds", "delay_min_seconds", b"delay_min_seconds", "exchanges_max", b"exchanges_max", "exchanges_min", b"exchanges_min", "grace_seconds", b"grace_seconds", "round_gap_seconds", b"round_gap_seconds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds", "_delay_min_seconds", b"_delay_min_seconds", "_exchanges_max", b"_exchanges_max", "_exchanges_min", b"_exchanges_min", "_grace_seconds", b"_grace_seconds", "_round_gap_seconds", b"_round_gap_seconds", "calendar", b"calendar", "catch_up", b"catch_up", "delay_max_seconds", b"delay_max_seconds", "delay_min_seconds", b"delay_min_seconds", "exchanges_max", b"exchanges_max", "exchanges_min", b"exchanges_min", "grace_seconds", b"grace_seconds", "name", b"name", "participants", b"participants", "request_id", b"request_id", "round_gap_seconds", b"round_gap_seconds", "state", b"state", "time_zone", b"time_zone", "topics", b"topics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delay_max_seconds: _TypeAlias = _typing.Literal["delay_max_seconds"]  # noqa: Y015
+    _WhichOneofArgType__delay_max_seconds: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__delay_min_seconds: _TypeAlias = _typing.Literal["delay_min_seconds"]  # noqa: Y015
+    _WhichOneofArgType__delay_min_seconds: _TypeAlias = _typing.Literal["_delay_min_seconds", b"_delay_min_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__exchanges_max: _TypeAlias = _typing.Literal["exchanges_max"]  # noqa: Y015
+    _WhichOneofArgType__exchanges_max: _TypeAlias = _typing.Literal["_exchanges_max", b"_exchanges_max"]  # noqa: Y015
+    _WhichOneofReturnType__exchanges_min: _TypeAlias = _typing.Literal["exchanges_min"]  # noqa: Y015
+    _WhichOneofArgType__exchanges_min: _TypeAlias = _typing.Literal["_exchanges_min", b"_exchanges_min"]  # noqa: Y015
+    _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__round_gap_seconds: _TypeAlias = _typing.Literal["round_gap_seconds"]  # noqa: Y015
+    _WhichOneofArgType__round_gap_seconds: _TypeAlias = _typing.Literal["_round_gap_seconds", b"_round_gap_seconds"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_max_seconds) -> _WhichOneofReturnType__delay_max_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_min_seconds) -> _WhichOneofReturnType__delay_min_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exchanges_max) -> _WhichOneofReturnType__exchanges_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exchanges_min) -> _WhichOneofReturnType__exchanges_min | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__round_gap_seconds) -> _WhichOneofReturnType__round_gap_seconds | None: ...
+
+Global___CreateScriptRequest: _TypeAlias = CreateScriptRequest  # noqa: Y015
+
+@_typing.final
+class GetScriptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_ID_FIELD_NUMBER: _builtins.int
+    script_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        script_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["script_id", b"script_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetScriptRequest: _TypeAlias = GetScriptRequest  # noqa: Y015
+
+@_typing.final
+class ListScriptsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    state: Global___ScriptState.ValueType
+    """Only those in this state."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        state: Global___ScriptState.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListScriptsRequest: _TypeAlias = ListScriptsRequest  # noqa: Y015
+
+@_typing.final
+class ListScriptsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPTS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def scripts(self) -> _containers.RepeatedCompositeFieldContainer[Global___Script]: ...
+    def __init__(
+        self,
+        *,
+        scripts: _abc.Iterable[Global___Script] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "scripts", b"scripts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListScriptsResponse: _TypeAlias = ListScriptsResponse  # noqa: Y015
+
+@_typing.final
+class UpdateScriptRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SCRIPT_ID_FIELD_NUMBER: _builtins.int
+    NAME_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    PARTICIPANTS_FIELD_NUMBER: _builtins.int
+    TOPICS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MIN_FIELD_NUMBER: _builtins.int
+    EXCHANGES_MAX_FIELD_NUMBER: _builtins.int
+    DELAY_MIN_SECONDS_FIELD_NUMBER: _builtins.int
+    DELAY_MAX_SECONDS_FIELD_NUMBER: _builtins.int
+    ROUND_GAP_SECONDS_FIELD_NUMBER: _builtins.int
+    CALENDAR_FIELD_NUMBER: _builtins.int
+    TIME_ZONE_FIELD_NUMBER: _builtins.int
+    CATCH_UP_FIELD_NUMBER: _builtins.int
+    GRACE_SECONDS_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    script_id: _builtins.str
+    name: _builtins.str
+    state: Global___ScriptState.ValueType
+    """ACTIVE when it is made without one."""
+    exchanges_min: _builtins.int
+    exchanges_max: _builtins.int
+    delay_min_seconds: _builtins.int
+    delay_max_seconds: _builtins.int
+    round_gap_seconds: _builtins.int
+    time_zone: _builtins.str
+    catch_up: Global___CatchUp.ValueType
+    grace_seconds: _builtins.int
+    etag: _builtins.str
+    """The etag that it must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    @_builtins.property
+    def participants(self) -> _containers.RepeatedCompositeFieldContainer[Global___Participant]:
+        """Replace those kept, unless empty."""
+
+    @_builtins.property
+    def topics(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def calendar(self) -> Global___Calendar: ...
+    def __init__(
+        self,
+        *,
+        script_id: _builtins.str = ...,
+        name: _builtins.str | None = ...,
+        state: Global___ScriptState.ValueType = ...,
+        participants: _abc.Iterable[Global___Participant] | None = ...,
+        topics: _abc.Iterable[_builtins.str] | None = ...,
+        exchanges_min: _builtins.int | None = ...,
+        exchanges_max: _builtins.int | None = ...,
+        delay_min_seconds: _builtins.int | None = ...,
+        delay_max_seconds: _builtins.int | None = ...,
+        round_gap_seconds: _builtins.int | None = ...,
+        calendar: Global___Calendar | None = ...,
+        time_zone: _builtins.str | None = ...,
+        catch_up: Global___CatchUp.ValueType = ...,
+        grace_seconds: _builtins.int | None = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds", "_delay_min_seconds", b"_delay_min_seconds", "_exchanges_max", b"_exchanges_max", "_exchanges_min", b"_exchanges_min", "_grace_seconds", b"_grace_seconds", "_name", b"_name", "_round_gap_seconds", b"_round_gap_seconds", "_time_zone", b"_time_zone", "calendar", b"calendar", "delay_max_seconds", b"delay_max_seconds", "delay_min_seconds", b"delay_min_seconds", "exchanges_max", b"exchanges_max", "exchanges_min", b"exchanges_min", "grace_seconds", b"grace_seconds", "name", b"name", "round_gap_seconds", b"round_gap_seconds", "time_zone", b"time_zone"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds", "_delay_min_seconds", b"_delay_min_seconds", "_exchanges_max", b"_exchanges_max", "_exchanges_min", b"_exchanges_min", "_grace_seconds", b"_grace_seconds", "_name", b"_name", "_round_gap_seconds", b"_round_gap_seconds", "_time_zone", b"_time_zone", "calendar", b"calendar", "catch_up", b"catch_up", "delay_max_seconds", b"delay_max_seconds", "delay_min_seconds", b"delay_min_seconds", "etag", b"etag", "exchanges_max", b"exchanges_max", "exchanges_min", b"exchanges_min", "grace_seconds", b"grace_seconds", "name", b"name", "participants", b"participants", "request_id", b"request_id", "round_gap_seconds", b"round_gap_seconds", "script_id", b"script_id", "state", b"state", "time_zone", b"time_zone", "topics", b"topics"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__delay_max_seconds: _TypeAlias = _typing.Literal["delay_max_seconds"]  # noqa: Y015
+    _WhichOneofArgType__delay_max_seconds: _TypeAlias = _typing.Literal["_delay_max_seconds", b"_delay_max_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__delay_min_seconds: _TypeAlias = _typing.Literal["delay_min_seconds"]  # noqa: Y015
+    _WhichOneofArgType__delay_min_seconds: _TypeAlias = _typing.Literal["_delay_min_seconds", b"_delay_min_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__exchanges_max: _TypeAlias = _typing.Literal["exchanges_max"]  # noqa: Y015
+    _WhichOneofArgType__exchanges_max: _TypeAlias = _typing.Literal["_exchanges_max", b"_exchanges_max"]  # noqa: Y015
+    _WhichOneofReturnType__exchanges_min: _TypeAlias = _typing.Literal["exchanges_min"]  # noqa: Y015
+    _WhichOneofArgType__exchanges_min: _TypeAlias = _typing.Literal["_exchanges_min", b"_exchanges_min"]  # noqa: Y015
+    _WhichOneofReturnType__grace_seconds: _TypeAlias = _typing.Literal["grace_seconds"]  # noqa: Y015
+    _WhichOneofArgType__grace_seconds: _TypeAlias = _typing.Literal["_grace_seconds", b"_grace_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__name: _TypeAlias = _typing.Literal["name"]  # noqa: Y015
+    _WhichOneofArgType__name: _TypeAlias = _typing.Literal["_name", b"_name"]  # noqa: Y015
+    _WhichOneofReturnType__round_gap_seconds: _TypeAlias = _typing.Literal["round_gap_seconds"]  # noqa: Y015
+    _WhichOneofArgType__round_gap_seconds: _TypeAlias = _typing.Literal["_round_gap_seconds", b"_round_gap_seconds"]  # noqa: Y015
+    _WhichOneofReturnType__time_zone: _TypeAlias = _typing.Literal["time_zone"]  # noqa: Y015
+    _WhichOneofArgType__time_zone: _TypeAlias = _typing.Literal["_time_zone", b"_time_zone"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_max_seconds) -> _WhichOneofReturnType__delay_max_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__delay_min_seconds) -> _WhichOneofReturnType__delay_min_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exchanges_max) -> _WhichOneofReturnType__exchanges_max | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__exchanges_min) -> _WhichOneofReturnType__exchanges_min | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__grace_seconds) -> _WhichOneofReturnType__grace_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__name) -> _WhichOneofReturnType__name | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__round_gap_seconds) -> _WhichOneofReturnType__round_gap_seconds | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__time_zone) -> _WhichOneofReturnType__time_zone | None: ...
+
+Global___UpdateScriptRequest: _TypeAlias = UpdateScriptRequest  # noqa: Y015
+
+@_typing.final
+class Round(_message.Message):
+    """One talk of a script."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SCRIPT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TOPIC_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    EXCHANGE_COUNT_FIELD_NUMBER: _builtins.int
+    SENT_COUNT_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    organization_id: _builtins.str
+    script_id: _builtins.str
+    state: Global___RoundState.ValueType
+    reason: _builtins.str
+    """Why it is delayed, skipped or broken off: a word of ErrorReason or outreach's, or "CATCH_UP_SKIP", "WINDOW_OVER",
+    "SCRIPT_PAUSED", "AUTOMATION_OFF", "NUMBER_BUSY".
+    """
+    topic: _builtins.str
+    exchange_count: _builtins.int
+    sent_count: _builtins.int
+    """Messages sent, of twice as many as exchange_count."""
+    conversation_id: _builtins.str
+    """Where the first participant says it."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[Global___RoundMessage]:
+        """In their order; GetRound only."""
+
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        script_id: _builtins.str = ...,
+        state: Global___RoundState.ValueType = ...,
+        reason: _builtins.str = ...,
+        topic: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+        exchange_count: _builtins.int = ...,
+        sent_count: _builtins.int = ...,
+        conversation_id: _builtins.str = ...,
+        messages: _abc.Iterable[Global___RoundMessage] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time", "end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["conversation_id", b"conversation_id", "due_time", b"due_time", "end_time", b"end_time", "exchange_count", b"exchange_count", "messages", b"messages", "organization_id", b"organization_id", "reason", b"reason", "round_id", b"round_id", "script_id", b"script_id", "sent_count", b"sent_count", "start_time", b"start_time", "state", b"state", "topic", b"topic"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Round: _TypeAlias = Round  # noqa: Y015
+
+@_typing.final
+class RoundMessage(_message.Message):
+    """One message of a round."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    DUE_TIME_FIELD_NUMBER: _builtins.int
+    MESSAGE_ID_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """From 0; the even ones are the first participant's."""
+    channel_id: _builtins.str
+    text: _builtins.str
+    message_id: _builtins.str
+    """Empty until it is queued."""
+    @_builtins.property
+    def due_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+        channel_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        due_time: _timestamp_pb2.Timestamp | None = ...,
+        message_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["due_time", b"due_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel_id", b"channel_id", "due_time", b"due_time", "message_id", b"message_id", "position", b"position", "text", b"text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RoundMessage: _TypeAlias = RoundMessage  # noqa: Y015
+
+@_typing.final
+class ListRoundsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    SCRIPT_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    START_TIME_FIELD_NUMBER: _builtins.int
+    END_TIME_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    script_id: _builtins.str
+    state: Global___RoundState.ValueType
+    @_builtins.property
+    def start_time(self) -> _timestamp_pb2.Timestamp:
+        """Only those due at or after, and before."""
+
+    @_builtins.property
+    def end_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        script_id: _builtins.str = ...,
+        state: Global___RoundState.ValueType = ...,
+        start_time: _timestamp_pb2.Timestamp | None = ...,
+        end_time: _timestamp_pb2.Timestamp | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "start_time", b"start_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["end_time", b"end_time", "page_size", b"page_size", "page_token", b"page_token", "script_id", b"script_id", "start_time", b"start_time", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRoundsRequest: _TypeAlias = ListRoundsRequest  # noqa: Y015
+
+@_typing.final
+class ListRoundsResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUNDS_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def rounds(self) -> _containers.RepeatedCompositeFieldContainer[Global___Round]: ...
+    def __init__(
+        self,
+        *,
+        rounds: _abc.Iterable[Global___Round] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["next_page_token", b"next_page_token", "rounds", b"rounds"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRoundsResponse: _TypeAlias = ListRoundsResponse  # noqa: Y015
+
+@_typing.final
+class GetRoundRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRoundRequest: _TypeAlias = GetRoundRequest  # noqa: Y015
+
+@_typing.final
+class CancelRoundRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROUND_ID_FIELD_NUMBER: _builtins.int
+    round_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        round_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["round_id", b"round_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelRoundRequest: _TypeAlias = CancelRoundRequest  # noqa: Y015
 
 @_typing.final
 class ConversationSettings(_message.Message):

@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class ScriptServiceStub:
-    """What is said by itself: personas, and how conversations are answered.
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds.
     """
 
     def __init__(self, channel):
@@ -60,6 +60,41 @@ class ScriptServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaResponse.FromString,
                 _registered_method=True)
+        self.CreateScript = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/CreateScript',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CreateScriptRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+                _registered_method=True)
+        self.GetScript = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/GetScript',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetScriptRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+                _registered_method=True)
+        self.ListScripts = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/ListScripts',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsResponse.FromString,
+                _registered_method=True)
+        self.UpdateScript = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/UpdateScript',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateScriptRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+                _registered_method=True)
+        self.ListRounds = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/ListRounds',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsResponse.FromString,
+                _registered_method=True)
+        self.GetRound = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/GetRound',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetRoundRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
+                _registered_method=True)
+        self.CancelRound = channel.unary_unary(
+                '/prosa.conversation.v1.ScriptService/CancelRound',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
+                _registered_method=True)
         self.GetConversationSettings = channel.unary_unary(
                 '/prosa.conversation.v1.ScriptService/GetConversationSettings',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetConversationSettingsRequest.SerializeToString,
@@ -73,7 +108,7 @@ class ScriptServiceStub:
 
 
 class ScriptServiceServicer:
-    """What is said by itself: personas, and how conversations are answered.
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds.
     """
 
     def CreatePersona(self, request, context):
@@ -108,6 +143,59 @@ class ScriptServiceServicer:
 
     def DeletePersona(self, request, context):
         """Ends a persona that nothing uses. Errors: NOT_FOUND PERSONA_NOT_FOUND; FAILED_PRECONDITION PERSONA_IN_USE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CreateScript(self, request, context):
+        """Makes a script. Errors: ALREADY_EXISTS NAME_TAKEN; NOT_FOUND PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT
+        SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; RESOURCE_EXHAUSTED SCRIPTS_TOO_MANY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetScript(self, request, context):
+        """Answers one script. Errors: NOT_FOUND SCRIPT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListScripts(self, request, context):
+        """Lists scripts by name.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateScript(self, request, context):
+        """Changes a script; what the request does not name stays. It acts within 2 s.
+        Errors: NOT_FOUND SCRIPT_NOT_FOUND, PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+        SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; ALREADY_EXISTS NAME_TAKEN; ABORTED ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRounds(self, request, context):
+        """Lists rounds, the latest due first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRound(self, request, context):
+        """Answers one round with what was said. Errors: NOT_FOUND ROUND_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelRound(self, request, context):
+        """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
+        FAILED_PRECONDITION ROUND_ENDED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -157,6 +245,41 @@ def add_ScriptServiceServicer_to_server(servicer, server):
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaResponse.SerializeToString,
             ),
+            'CreateScript': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateScript,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CreateScriptRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.SerializeToString,
+            ),
+            'GetScript': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetScript,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetScriptRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.SerializeToString,
+            ),
+            'ListScripts': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListScripts,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsResponse.SerializeToString,
+            ),
+            'UpdateScript': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateScript,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateScriptRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.SerializeToString,
+            ),
+            'ListRounds': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRounds,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsResponse.SerializeToString,
+            ),
+            'GetRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRound,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetRoundRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.SerializeToString,
+            ),
+            'CancelRound': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelRound,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.SerializeToString,
+            ),
             'GetConversationSettings': grpc.unary_unary_rpc_method_handler(
                     servicer.GetConversationSettings,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetConversationSettingsRequest.FromString,
@@ -176,7 +299,7 @@ def add_ScriptServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class ScriptService:
-    """What is said by itself: personas, and how conversations are answered.
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds.
     """
 
     @staticmethod
@@ -304,6 +427,195 @@ class ScriptService:
             '/prosa.conversation.v1.ScriptService/DeletePersona',
             prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_script__service__pb2.DeletePersonaResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateScript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/CreateScript',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.CreateScriptRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetScript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/GetScript',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetScriptRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListScripts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/ListScripts',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListScriptsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateScript(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/UpdateScript',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateScriptRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.Script.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRounds(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/ListRounds',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ListRoundsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/GetRound',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetRoundRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelRound(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.ScriptService/CancelRound',
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
             options,
             channel_credentials,
             insecure,

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class ScriptServiceStub:
-    """What is said by itself: personas, and how conversations are answered."""
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,6 +46,27 @@ class ScriptServiceStub:
     """
     DeletePersona: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.DeletePersonaRequest, _script_service_pb2.DeletePersonaResponse]
     """Ends a persona that nothing uses. Errors: NOT_FOUND PERSONA_NOT_FOUND; FAILED_PRECONDITION PERSONA_IN_USE."""
+    CreateScript: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.CreateScriptRequest, _script_service_pb2.Script]
+    """Makes a script. Errors: ALREADY_EXISTS NAME_TAKEN; NOT_FOUND PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT
+    SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; RESOURCE_EXHAUSTED SCRIPTS_TOO_MANY.
+    """
+    GetScript: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.GetScriptRequest, _script_service_pb2.Script]
+    """Answers one script. Errors: NOT_FOUND SCRIPT_NOT_FOUND."""
+    ListScripts: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.ListScriptsRequest, _script_service_pb2.ListScriptsResponse]
+    """Lists scripts by name."""
+    UpdateScript: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.UpdateScriptRequest, _script_service_pb2.Script]
+    """Changes a script; what the request does not name stays. It acts within 2 s.
+    Errors: NOT_FOUND SCRIPT_NOT_FOUND, PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+    SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; ALREADY_EXISTS NAME_TAKEN; ABORTED ETAG_STALE.
+    """
+    ListRounds: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.ListRoundsRequest, _script_service_pb2.ListRoundsResponse]
+    """Lists rounds, the latest due first."""
+    GetRound: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.GetRoundRequest, _script_service_pb2.Round]
+    """Answers one round with what was said. Errors: NOT_FOUND ROUND_NOT_FOUND."""
+    CancelRound: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.CancelRoundRequest, _script_service_pb2.Round]
+    """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
+    FAILED_PRECONDITION ROUND_ENDED.
+    """
     GetConversationSettings: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.GetConversationSettingsRequest, _script_service_pb2.ConversationSettings]
     """Answers how conversations are answered."""
     UpdateConversationSettings: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.UpdateConversationSettingsRequest, _script_service_pb2.ConversationSettings]
@@ -56,7 +77,7 @@ class ScriptServiceStub:
 
 @_typing.type_check_only
 class ScriptServiceAsyncStub(ScriptServiceStub):
-    """What is said by itself: personas, and how conversations are answered."""
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreatePersona: _aio.UnaryUnaryMultiCallable[_script_service_pb2.CreatePersonaRequest, _script_service_pb2.Persona]  # type: ignore[assignment]
@@ -72,6 +93,27 @@ class ScriptServiceAsyncStub(ScriptServiceStub):
     """
     DeletePersona: _aio.UnaryUnaryMultiCallable[_script_service_pb2.DeletePersonaRequest, _script_service_pb2.DeletePersonaResponse]  # type: ignore[assignment]
     """Ends a persona that nothing uses. Errors: NOT_FOUND PERSONA_NOT_FOUND; FAILED_PRECONDITION PERSONA_IN_USE."""
+    CreateScript: _aio.UnaryUnaryMultiCallable[_script_service_pb2.CreateScriptRequest, _script_service_pb2.Script]  # type: ignore[assignment]
+    """Makes a script. Errors: ALREADY_EXISTS NAME_TAKEN; NOT_FOUND PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT
+    SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; RESOURCE_EXHAUSTED SCRIPTS_TOO_MANY.
+    """
+    GetScript: _aio.UnaryUnaryMultiCallable[_script_service_pb2.GetScriptRequest, _script_service_pb2.Script]  # type: ignore[assignment]
+    """Answers one script. Errors: NOT_FOUND SCRIPT_NOT_FOUND."""
+    ListScripts: _aio.UnaryUnaryMultiCallable[_script_service_pb2.ListScriptsRequest, _script_service_pb2.ListScriptsResponse]  # type: ignore[assignment]
+    """Lists scripts by name."""
+    UpdateScript: _aio.UnaryUnaryMultiCallable[_script_service_pb2.UpdateScriptRequest, _script_service_pb2.Script]  # type: ignore[assignment]
+    """Changes a script; what the request does not name stays. It acts within 2 s.
+    Errors: NOT_FOUND SCRIPT_NOT_FOUND, PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+    SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; ALREADY_EXISTS NAME_TAKEN; ABORTED ETAG_STALE.
+    """
+    ListRounds: _aio.UnaryUnaryMultiCallable[_script_service_pb2.ListRoundsRequest, _script_service_pb2.ListRoundsResponse]  # type: ignore[assignment]
+    """Lists rounds, the latest due first."""
+    GetRound: _aio.UnaryUnaryMultiCallable[_script_service_pb2.GetRoundRequest, _script_service_pb2.Round]  # type: ignore[assignment]
+    """Answers one round with what was said. Errors: NOT_FOUND ROUND_NOT_FOUND."""
+    CancelRound: _aio.UnaryUnaryMultiCallable[_script_service_pb2.CancelRoundRequest, _script_service_pb2.Round]  # type: ignore[assignment]
+    """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
+    FAILED_PRECONDITION ROUND_ENDED.
+    """
     GetConversationSettings: _aio.UnaryUnaryMultiCallable[_script_service_pb2.GetConversationSettingsRequest, _script_service_pb2.ConversationSettings]  # type: ignore[assignment]
     """Answers how conversations are answered."""
     UpdateConversationSettings: _aio.UnaryUnaryMultiCallable[_script_service_pb2.UpdateConversationSettingsRequest, _script_service_pb2.ConversationSettings]  # type: ignore[assignment]
@@ -81,7 +123,7 @@ class ScriptServiceAsyncStub(ScriptServiceStub):
     """
 
 class ScriptServiceServicer(metaclass=_abc_1.ABCMeta):
-    """What is said by itself: personas, and how conversations are answered."""
+    """What is said by itself: personas, scripts between an organization's own numbers, their week, and their rounds."""
 
     @_abc_1.abstractmethod
     def CreatePersona(
@@ -125,6 +167,69 @@ class ScriptServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_script_service_pb2.DeletePersonaResponse, _abc.Awaitable[_script_service_pb2.DeletePersonaResponse]]:
         """Ends a persona that nothing uses. Errors: NOT_FOUND PERSONA_NOT_FOUND; FAILED_PRECONDITION PERSONA_IN_USE."""
+
+    @_abc_1.abstractmethod
+    def CreateScript(
+        self,
+        request: _script_service_pb2.CreateScriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.Script, _abc.Awaitable[_script_service_pb2.Script]]:
+        """Makes a script. Errors: ALREADY_EXISTS NAME_TAKEN; NOT_FOUND PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT
+        SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; RESOURCE_EXHAUSTED SCRIPTS_TOO_MANY.
+        """
+
+    @_abc_1.abstractmethod
+    def GetScript(
+        self,
+        request: _script_service_pb2.GetScriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.Script, _abc.Awaitable[_script_service_pb2.Script]]:
+        """Answers one script. Errors: NOT_FOUND SCRIPT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def ListScripts(
+        self,
+        request: _script_service_pb2.ListScriptsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.ListScriptsResponse, _abc.Awaitable[_script_service_pb2.ListScriptsResponse]]:
+        """Lists scripts by name."""
+
+    @_abc_1.abstractmethod
+    def UpdateScript(
+        self,
+        request: _script_service_pb2.UpdateScriptRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.Script, _abc.Awaitable[_script_service_pb2.Script]]:
+        """Changes a script; what the request does not name stays. It acts within 2 s.
+        Errors: NOT_FOUND SCRIPT_NOT_FOUND, PERSONA_NOT_FOUND, CHANNEL_NOT_FOUND; INVALID_ARGUMENT NOTHING_TO_CHANGE,
+        SCRIPT_INVALID, WINDOW_INVALID, TIME_ZONE_INVALID; ALREADY_EXISTS NAME_TAKEN; ABORTED ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListRounds(
+        self,
+        request: _script_service_pb2.ListRoundsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.ListRoundsResponse, _abc.Awaitable[_script_service_pb2.ListRoundsResponse]]:
+        """Lists rounds, the latest due first."""
+
+    @_abc_1.abstractmethod
+    def GetRound(
+        self,
+        request: _script_service_pb2.GetRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.Round, _abc.Awaitable[_script_service_pb2.Round]]:
+        """Answers one round with what was said. Errors: NOT_FOUND ROUND_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def CancelRound(
+        self,
+        request: _script_service_pb2.CancelRoundRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_script_service_pb2.Round, _abc.Awaitable[_script_service_pb2.Round]]:
+        """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
+        FAILED_PRECONDITION ROUND_ENDED.
+        """
 
     @_abc_1.abstractmethod
     def GetConversationSettings(

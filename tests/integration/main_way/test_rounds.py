@@ -1,0 +1,212 @@
+"""Two numbers talk by themselves: a script's rounds, from the calendar to what left."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import aiohttp
+import pytest
+import pytest_asyncio
+
+from chassis.clock import SettableClock, SystemClock
+from embedded.servers import EmbeddedServers
+from prosa.conversation.v1.events_pb2 import RoundChanged, ScriptChanged
+from tests.conftest import ALL_TARGETS
+from tests.integration.main_way.answering import shop_of
+from tests.integration.main_way.talking import Numbers, two_numbers
+from tests.world import World, settings_for, start_world
+
+ZONE = "America/Sao_Paulo"
+UNDER_WAY = """
+select 1 where not exists (
+  select from conversation.round_queue where coalesce(next_attempt_time, due_time) <= %s
+) and not exists (
+  select from conversation.delivery_queue where coalesce(next_attempt_time, due_time) <= %s
+)
+"""
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def clock() -> SettableClock:
+    """Stands at the next full hour."""
+    return SettableClock(SystemClock().now().replace(minute=0, second=0, microsecond=0) + timedelta(hours=1))
+
+
+@pytest_asyncio.fixture(loop_scope="session")
+async def numbers(
+    servers: EmbeddedServers, database_url: str, keys_dir: Path, clock: SettableClock
+) -> AsyncIterator[Numbers]:
+    """Two numbers, in a world that goes by the settable clock."""
+    settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
+    world = await start_world(settings, database_url, ALL_TARGETS, clock)
+    try:
+        async with (
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            shop_of(world, session) as shop,
+        ):
+            yield await two_numbers(shop)
+    finally:
+        await world.close()
+        await world.host.stop()
+
+
+def window(clock: SettableClock, hours: int = 2, round_count: int = 1) -> dict[str, Any]:
+    """A window that begins in a quarter of an hour."""
+    begin = clock.now() + timedelta(minutes=15)
+    minute = begin.hour * 60 + begin.minute
+    return {
+        "weekday": begin.isoweekday(),
+        "start_minute": minute,
+        "end_minute": (minute + hours * 60) % 1440,
+        "round_count": round_count,
+    }
+
+
+async def run_for(world: World, clock: SettableClock, time: timedelta) -> None:
+    """Lets time go by, waiting for what rounds and deliveries do in it."""
+
+    async def settled() -> None:
+        await world.until(UNDER_WAY, clock.now(), clock.now())
+
+    await clock.run_until(clock.now() + time, settled)
+
+
+async def rounds_of(numbers: Numbers, script: Any) -> list[Any]:
+    """A script's rounds over HTTP, the latest due first."""
+    status, page = await numbers.admin.call("GET", f"/rounds?script_id={script['script_id']}")
+    assert status == 200, page
+    return list(page["rounds"])
+
+
+async def test_a_window_in_the_calendar_makes_a_round_that_is_said_on_both_numbers(
+    numbers: Numbers, clock: SettableClock
+) -> None:
+    world = numbers.shop.world
+    script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC", exchanges_max=3)
+    (planned,) = await rounds_of(numbers, script)
+    assert (planned["state"], planned["topic"]) == ("PLANNED", "o bolo de sábado")
+    assert script["next_round_time"] == planned["due_time"]
+
+    await run_for(world, clock, timedelta(hours=3))
+
+    status, done = await numbers.admin.call("GET", f"/rounds/{planned['round_id']}")
+    assert (status, done["state"], done["reason"]) == (200, "DONE", "")
+    messages = done["messages"]
+    assert done["exchange_count"] in (2, 3)
+    assert len(messages) == done["sent_count"] == 2 * done["exchange_count"]
+    # In turns, each after its pause, and at the provider as they were fixed.
+    assert [message["channel_id"] for message in messages] == [*numbers.channel_ids] * done["exchange_count"]
+    times = [message["due_time"] for message in messages]
+    assert times == sorted(set(times))
+    for place in range(2):
+        assert numbers.talks[place].left == [message["text"] for message in messages[place::2]]
+    assert messages[0]["text"].endswith("o bolo de sábado")
+    causes = await world.rows(
+        "select distinct cause, send_class, internal from conversation.deliveries where organization_id = %s",
+        numbers.shop.harness.organization_id,
+    )
+    assert causes == [{"cause": f"round:{planned['round_id']}", "send_class": "SCHEDULED", "internal": True}]
+    told = await world.announced(RoundChanged, numbers.shop.harness.organization_id)
+    assert [fact.round.state for fact in told][:1] + [fact.round.state for fact in told][-1:] == [1, 3]
+
+
+async def test_a_round_that_is_cancelled_says_no_more(numbers: Numbers, clock: SettableClock) -> None:
+    script = await numbers.script(
+        calendar={"windows": [window(clock)]},
+        time_zone="UTC",
+        delay_min_seconds=600,
+        delay_max_seconds=600,
+        exchanges_max=2,
+        round_gap_seconds=0,
+    )
+    (planned,) = await rounds_of(numbers, script)
+    world = numbers.shop.world
+    await run_for(world, clock, datetime.fromisoformat(planned["due_time"]) - clock.now() + timedelta(minutes=15))
+    (running,) = await rounds_of(numbers, script)
+    assert running["state"] == "RUNNING"
+    said = numbers.talks[0].left + numbers.talks[1].left
+    assert 1 <= len(said) < 4
+    status, cancelled = await numbers.admin.call("POST", f"/rounds/{planned['round_id']}:cancel", {})
+    assert (status, cancelled["state"]) == (200, "CANCELLED")
+    status, refused = await numbers.admin.call("POST", f"/rounds/{planned['round_id']}:cancel", {})
+    assert (status, refused["reason"]) == (400, "ROUND_ENDED")
+    await run_for(world, clock, timedelta(hours=1))
+    assert numbers.talks[0].left + numbers.talks[1].left == said
+
+
+async def test_a_stopped_script_and_switched_off_automation_say_nothing(numbers: Numbers, clock: SettableClock) -> None:
+    script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC")
+    path = f"/scripts/{script['script_id']}"
+    status, paused = await numbers.admin.call("PATCH", path, {"state": "PAUSED"})
+    assert (status, paused["next_round_time"]) == (200, None)
+    assert await rounds_of(numbers, script) == []
+    # Planned again, it is the same round at the same time.
+    status, active = await numbers.admin.call("PATCH", path, {"state": "ACTIVE"})
+    assert (status, active["next_round_time"]) == (200, script["next_round_time"])
+    await numbers.admin.call("PATCH", "/conversation-settings", {"automation_enabled": False})
+    await run_for(numbers.shop.world, clock, timedelta(hours=3))
+    (skipped,) = await rounds_of(numbers, script)
+    assert (skipped["state"], skipped["reason"]) == ("SKIPPED", "AUTOMATION_OFF")
+    assert numbers.talks[0].left == []
+    told = await numbers.shop.world.announced(ScriptChanged, UUID(script["organization_id"]))
+    assert [fact.version for fact in told] == [1, 2, 3]
+
+
+async def test_what_was_missed_is_not_made_up_for_unless_the_script_says_so(
+    numbers: Numbers, clock: SettableClock
+) -> None:
+    week = {"calendar": {"windows": [window(clock, hours=6)]}, "time_zone": "UTC", "round_gap_seconds": 0}
+    missed = await numbers.script(**week)
+    (planned,) = await rounds_of(numbers, missed)
+    # Nothing runs while the clock leaps past its time.
+    clock.set(clock.now() + timedelta(hours=6, minutes=10))
+    await run_for(numbers.shop.world, clock, timedelta(seconds=1))
+    (skipped,) = await rounds_of(numbers, missed)
+    assert (skipped["round_id"], skipped["state"]) == (planned["round_id"], "SKIPPED")
+    assert skipped["reason"] in ("CATCH_UP_SKIP", "WINDOW_OVER")
+    assert numbers.talks[0].left == []
+
+
+@pytest.mark.parametrize(
+    ("values", "status", "reason"),
+    [
+        ({"participants": "same channel"}, 400, "SCRIPT_INVALID"),
+        ({"participants": "stranger"}, 404, "CHANNEL_NOT_FOUND"),
+        ({"participants": "no phone"}, 400, "SCRIPT_INVALID"),
+        ({"participants": "other phone"}, 400, "SCRIPT_INVALID"),
+        ({"exchanges_min": 4, "exchanges_max": 2}, 400, "SCRIPT_INVALID"),
+        ({"time_zone": "America/Nowhere"}, 400, "TIME_ZONE_INVALID"),
+        (
+            {"calendar": {"windows": [{"weekday": 1, "start_minute": 0, "end_minute": 10, "round_count": 20}]}},
+            *(400, "WINDOW_INVALID"),
+        ),
+    ],
+)
+async def test_a_script_that_cannot_be_is_refused(
+    numbers: Numbers, values: dict[str, Any], status: int, reason: str
+) -> None:
+    first, second = numbers.participants
+    participants = {
+        "same channel": [first, {**second, "channel_id": first["channel_id"]}],
+        "stranger": [first, {**second, "channel_id": str(UUID(int=9))}],
+        "no phone": [first, {**second, "phone": "loja"}],
+        "other phone": [first, {**second, "phone": "+5511900000000"}],
+    }
+    if "participants" in values:
+        values = {"participants": participants[values["participants"]]}
+    body = {"name": "Vizinhas", "participants": [first, second], "topics": ["bolo"]}
+    answer, refused = await numbers.admin.call("POST", "/scripts", body | values)
+    assert (answer, refused["reason"]) == (status, reason), refused
+    assert (await numbers.admin.call("GET", "/scripts"))[1]["scripts"] == []
+
+
+async def test_who_speaks_in_a_script_cannot_be_ended(numbers: Numbers) -> None:
+    script = await numbers.script()
+    assert script["time_zone"] == ZONE
+    status, refused = await numbers.admin.call("DELETE", f"/personas/{numbers.persona_ids[1]}")
+    assert (status, refused["reason"]) == (400, "PERSONA_IN_USE")
+    assert script["name"] in str(refused)
