@@ -313,6 +313,7 @@ async def _work(world: World, party: Party, name: str) -> None:
             )
         )
     await _promote(world, party)
+    await _merge(world, party)
     for place in range(2):
         await (
             world.as_user(party.organization_id)
@@ -582,6 +583,47 @@ async def _promote(world: World, party: Party) -> None:
             create_missing=True,
         )
         await ingest.BatchResolveContacts(contact_pb.BatchResolveContactsRequest(people=[person]))
+
+
+async def _merge(world: World, party: Party) -> None:
+    """Two contacts become one, two more did for a while, and one conflict was decided."""
+    contacts = world.as_user(party.organization_id).stub(ContactServiceStub)
+    made = [
+        await contacts.CreateContact(
+            contact_pb.CreateContactRequest(
+                name=f"Caio {place} de {party.name}", source=INSTAGRAM, external_id=f"178400000000090{place}0"
+            )
+        )
+        for place in range(4)
+    ]
+    pairs = [(made[0], made[1]), (made[2], made[3])]
+    merges = [
+        await contacts.MergeContacts(
+            contact_pb.MergeContactsRequest(
+                contact_id=survivor.contact_id, losing_contact_id=loser.contact_id, reason=f"O mesmo na {party.name}"
+            )
+        )
+        for survivor, loser in pairs
+    ]
+    await contacts.UndoContactMerge(
+        contact_pb.UndoContactMergeRequest(contact_merge_id=merges[1].contact_merge_id, request_id=str(uuid4()))
+    )
+    (conflict, *_) = await world.rows(
+        "select identity_conflict_id from identity.identity_conflicts where organization_id = %s"
+        " order by identity_conflict_id desc",
+        party.organization_id,
+    )
+    await (
+        world.as_service("crm", party.organization_id)
+        .stub(ContactServiceStub)
+        .DecideIdentityConflict(
+            contact_pb.DecideIdentityConflictRequest(
+                identity_conflict_id=str(conflict["identity_conflict_id"]),
+                decision=contact_pb.CONFLICT_DECISION_REJECT,
+                decided_by=options_pb2.Actor(principal=f"user:{uuid4()}", name=f"ana@{party.name.lower()}.example"),
+            )
+        )
+    )
 
 
 async def _follow_identity(world: World, service: str, party: Party) -> None:

@@ -55,6 +55,8 @@ NATURAL_KEYS = {
 """Fields that name something by what the outside world calls it."""
 SETTLED = {"account_id"}
 """Fields that no update changes once work was done under them."""
+CHOSEN = {"prosa.identity.v1.ConflictDecision": contact_service_pb2.CONFLICT_DECISION_REJECT}
+"""Of an enum the value that asks for nothing else."""
 PAGING = {"page_size", "page_token", "order", "after_position", "request_id"}
 
 GUESSES = 5
@@ -180,9 +182,17 @@ class RequestMaker:
         """What one of the owner's rows has for a field; None where no row tells."""
         wanted = ALIASES.get(field.name, field.name)
         rows = self._rows[owner]
+        if wanted == "losing_contact_id":
+            # Whoever was merged already is one with the other, perhaps.
+            standing = [row["contact_id"] for row in rows["identity.contacts"] if row["merged_into"] is None]
+            return str(max(standing))
+        if wanted == "contact_merge_id":
+            # The last one lies under no other.
+            holding = [row["contact_merge_id"] for row in rows["identity.contact_merges"] if row["undo_time"] is None]
+            return str(max(holding))
         for table in self._tables(rpc, rows):
             singular = _singular(table.partition(".")[2])
-            names = [wanted, f"{wanted}s", wanted.removesuffix("s")]
+            names = [wanted, f"surviving_{wanted}", f"{wanted}s", wanted.removesuffix("s")]
             if wanted in (f"{singular}_id", f"{singular}_key"):
                 names.append(wanted.removeprefix(f"{singular}_"))
             for row in _richest_first(rows[table]):
@@ -257,6 +267,8 @@ def _put_required(message: Message, field: Described) -> None:
         message.source = options_pb2.SOURCE_INSTAGRAM  # type: ignore[attr-defined]
     elif field.name in ("external_id", "provider_conversation_id") and not _is_list(field):
         setattr(message, field.name, f"17849{number:012d}")
+    elif field.type == FieldDescriptor.TYPE_ENUM and field.enum_type.full_name in CHOSEN:
+        setattr(message, field.name, CHOSEN[field.enum_type.full_name])
     elif field.type == FieldDescriptor.TYPE_ENUM and getattr(rules.enum, "in"):
         setattr(message, field.name, getattr(rules.enum, "in")[0])
     elif field.type == FieldDescriptor.TYPE_STRING and _is_list(field):
@@ -526,5 +538,8 @@ TOLD: Mapping[str, Callable[[Party], str]] = {
 }
 """What a service may be told of the target by a request that holds the target's secret: its answer, and no more."""
 
-PARTS: Mapping[str, Callable[[Party], Message]] = {"prosa.ingest.v1.EnsureConversation": _place}
+PARTS: Mapping[str, Callable[[Party], Message]] = {
+    "prosa.ingest.v1.EnsureConversation": _place,
+    "prosa.v1.Actor": lambda _: options_pb2.Actor(principal="user:0190c000-0000-7000-8000-000000000001", name="Eva"),
+}
 """Parts of requests that name something by several fields."""

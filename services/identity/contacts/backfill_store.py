@@ -21,7 +21,7 @@ select 'p' as what, wanted.phone, holder.contact_id, null::uuid as other_id, nul
   ) as is_full
 from unnest(%(phones)b::text[], %(writings)b::text[]) as wanted (phone, writing)
 cross join lateral (
-  select contact.contact_id from identity.contacts contact
+  select coalesce(contact.merged_into, contact.contact_id) as contact_id from identity.contacts contact
   where contact.organization_id = %(organization_id)s and contact.phone = wanted.writing and contact.phone <> ''
   order by contact.contact_id limit %(candidates_max)s
 ) holder
@@ -33,7 +33,11 @@ join identity.contact_identities identity on identity.organization_id = %(organi
   and identity.source = %(source)s and identity.external_id = wanted.phone
 union all
 select case conflict.state when 'OPEN' then 'o' else 'c' end, wanted.phone, conflict.contact_id,
-  conflict.identity_conflict_id, null, null, conflict.candidate_contact_ids, null
+  conflict.identity_conflict_id, null, null, conflict.candidate_contact_ids || array(
+    select candidate.merged_into from identity.contacts candidate
+    where candidate.organization_id = conflict.organization_id and candidate.merged_into is not null
+      and candidate.contact_id = any (conflict.candidate_contact_ids)
+  ), null
 from unnest(%(keys)b::text[]) as wanted (phone)
 join identity.identity_conflicts conflict on conflict.organization_id = %(organization_id)s
   and conflict.source = %(source)s and conflict.external_id = wanted.phone
@@ -44,7 +48,8 @@ async def list_contacts(tx: Tx, organization_id: UUID, *, after: UUID | None, li
     """Contacts, oldest first, with a phone or without: so a batch reads no more rows than it answers."""
     condition = "and contact_id > %(after)s" if after is not None else ""
     found = await tx.execute(
-        f"select {_CONTACT} from identity.contacts where organization_id = %(organization_id)s {condition}"
+        f"select {_CONTACT} from identity.contacts"
+        f" where organization_id = %(organization_id)s and merged_into is null {condition}"
         " order by contact_id limit %(limit)s",
         {"organization_id": organization_id, "limit": limit} | ({"after": after} if after is not None else {}),
     )
@@ -88,7 +93,7 @@ async def hold_contacts(tx: Tx, organization_id: UUID, contact_ids: Collection[U
     """Holds contacts until commit, in the order in which everybody holds them; answers them as they are now."""
     found = await tx.execute(
         f"select {_CONTACT} from identity.contacts"
-        " where organization_id = %(organization_id)s and contact_id = any (%(contact_ids)b)"
+        " where organization_id = %(organization_id)s and contact_id = any (%(contact_ids)b) and merged_into is null"
         " order by contact_id for no key update",
         {"organization_id": organization_id, "contact_ids": list(contact_ids)},
     )

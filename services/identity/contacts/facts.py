@@ -102,6 +102,14 @@ def linked_fact(organization_id: UUID, identity: Identity) -> Fact:
     return Fact(organization_id, message)
 
 
+def updated_fact(contact: Contact) -> Fact:
+    """Announces that a contact's profile is another."""
+    message = events_pb2.ContactUpdated(
+        organization_id=str(contact.organization_id), contact=contact_message(contact), version=contact.version
+    )
+    return Fact(contact.organization_id, message)
+
+
 def facts_of(changes: Changes, now: datetime) -> list[Fact]:
     """What a batch announces: contacts first, then their identities, then what people must decide."""
     facts = []
@@ -110,11 +118,7 @@ def facts_of(changes: Changes, now: datetime) -> list[Fact]:
             organization_id=str(contact.organization_id), contact=contact_message(contact), version=contact.version
         )
         facts.append(Fact(contact.organization_id, created))
-    for contact in changes.learnt_contacts.values():
-        updated = events_pb2.ContactUpdated(
-            organization_id=str(contact.organization_id), contact=contact_message(contact), version=contact.version
-        )
-        facts.append(Fact(contact.organization_id, updated))
+    facts.extend(updated_fact(contact) for contact in changes.learnt_contacts.values())
     facts.extend(linked_fact(organization_id, identity) for organization_id, identity in changes.new_identities)
     for promotion in changes.promotions:
         promoted = events_pb2.ContactIdentityPromoted(

@@ -26,11 +26,17 @@ from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.contact_identities identity using (organization_id, source, external_id)
 union all
-select 'c', wanted.place, conflict.contact_id, conflict.identity_conflict_id, conflict.state, null, null,
-  conflict.candidate_contact_ids, null
+select 'c', wanted.place, coalesce(asked.merged_into, conflict.contact_id), conflict.identity_conflict_id,
+  conflict.state, null, null, conflict.candidate_contact_ids || array(
+    select candidate.merged_into from identity.contacts candidate
+    where candidate.organization_id = conflict.organization_id and candidate.merged_into is not null
+      and candidate.contact_id = any (conflict.candidate_contact_ids)
+  ), null
 from unnest(%(identity_organizations)b::uuid[], %(identity_sources)b::text[], %(identity_ids)b::text[])
   with ordinality as wanted (organization_id, source, external_id, place)
 join identity.identity_conflicts conflict using (organization_id, source, external_id)
+left join identity.contacts asked on asked.organization_id = conflict.organization_id
+  and asked.contact_id = conflict.contact_id
 union all
 select 'a', wanted.place, alias.contact_id, alias.contact_identity_id, null, null, null, null, null
 from unnest(%(alias_organizations)b::uuid[], %(alias_kinds)b::text[], %(alias_values)b::text[])
@@ -41,18 +47,18 @@ select 'p', wanted.place, holder.contact_id, null, null, null, null, null, null
 from unnest(%(phone_organizations)b::uuid[], %(phones)b::text[])
   with ordinality as wanted (organization_id, phone, place)
 cross join lateral (
-  select contact_id from identity.contacts contact
+  select coalesce(contact.merged_into, contact.contact_id) as contact_id from identity.contacts contact
   where contact.organization_id = wanted.organization_id and contact.phone = wanted.phone and contact.phone <> ''
-  order by contact_id limit %(candidates_max)s
+  order by contact.contact_id limit %(candidates_max)s
 ) holder
 union all
 select 'e', wanted.place, holder.contact_id, null, null, null, null, null, null
 from unnest(%(email_organizations)b::uuid[], %(emails)b::text[])
   with ordinality as wanted (organization_id, email, place)
 cross join lateral (
-  select contact_id from identity.contacts contact
+  select coalesce(contact.merged_into, contact.contact_id) as contact_id from identity.contacts contact
   where contact.organization_id = wanted.organization_id and contact.email = wanted.email and contact.email <> ''
-  order by contact_id limit %(candidates_max)s
+  order by contact.contact_id limit %(candidates_max)s
 ) holder
 """
 

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from datetime import timedelta
-from typing import Any
+from typing import Any, TypeVar
 from uuid import UUID
 
 import grpc
 import structlog
+from google.protobuf.message import Message
 
 from chassis import auth, canonical, wire
 from chassis.bisect import bisect, patiently
@@ -29,21 +30,33 @@ from services.identity.contacts import (
     backfill,
     backfill_store,
     facts,
+    merge_domain,
+    merge_messages,
+    merge_store,
     people,
     resolution_store,
 )
 from services.identity.contacts import (
     store as contact_store,
 )
+from services.identity.contacts.conflicts import Conflicts
 from services.identity.contacts.domain import Contact, Identity, nobody_known, require_space, sorted_tags
 from services.identity.contacts.junk import Blocked
+from services.identity.contacts.merge_domain import Actor, Merge
+from services.identity.contacts.merging import Merging
 from services.identity.contacts.resolution_batch import Person
 from services.identity.contacts.resolver import Resolver, Result, organization_of
 
 TAG_LENGTH_MAX = 100
+MERGE_ATTEMPT_COUNT_MAX = 20
+"""How often a merge is begun anew because somebody who is merged writes at the same moment: each waits for those
+who wrote before it."""
+MERGED_SHOWN_MAX = 100
+"""How many of those that were merged into a contact are named with it; the list of merges pages through all."""
 USERNAME_FOUND_DAYS = 30
 """How long a contact is found by a username that it has no longer."""
 
+Answer = TypeVar("Answer", bound=Message)
 Context = grpc.aio.ServicerContext[Any, Any]
 
 
@@ -69,6 +82,8 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         self._blocked = blocked
         self._resolver = Resolver(outbox, ids, blocked)
         self._backfiller = backfill.Backfiller(outbox, ids, blocked)
+        self._merging = Merging(outbox, ids)
+        self._conflicts = Conflicts(outbox, ids, self._merging)
 
     async def BatchResolveContacts(
         self, request: pb.BatchResolveContactsRequest, context: Context
@@ -161,9 +176,12 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         contact_id = wire.to_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
             contact = await contact_store.find_contact(tx, organization_id, contact_id)
-            identities = await contact_store.identities_of(tx, organization_id, contact_id)
+            identities = await contact_store.identities_of(tx, organization_id, contact.id)
+            merged = await merge_store.merged_into(tx, organization_id, contact.id, MERGED_SHOWN_MAX)
         shown = [facts.identity_message(organization_id, identity) for identity in identities]
-        return facts.contact_message(contact, shown)
+        answer = facts.contact_message(contact, shown)
+        answer.merged_contact_ids.extend(str(contact_id) for contact_id in merged)
+        return answer
 
     async def ListContacts(self, request: pb.ListContactsRequest, context: Context) -> pb.ListContactsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
@@ -196,12 +214,12 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             region = await contact_store.region_of(tx, organization_id)
             person = people.read_person(message, organization_id, region, self._blocked, by_hand=True)
             await resolution_store.lock_keys(tx, [person])
-            await contact_store.hold_contact(tx, organization_id, contact_id)
+            holder_id = await contact_store.hold_contact(tx, organization_id, contact_id)
             identity = await contact_store.find_identity(
                 tx, organization_id, person.source, person.external_id, person.aliases
             )
-            if identity is None or identity.contact_id != contact_id:
-                identity = await self._link(tx, person, contact_id)
+            if identity is None or identity.contact_id != holder_id:
+                identity = await self._link(tx, person, holder_id)
                 await self._outbox.add(tx, [facts.linked_fact(organization_id, identity)], now)
             return facts.identity_message(organization_id, identity)
 
@@ -294,6 +312,114 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
             resolutions=[facts.resolution_message(entry) for entry in shown], next_page_token=token
         )
 
+    async def MergeContacts(self, request: pb.MergeContactsRequest, context: Context) -> pb.ContactMerge:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        surviving = wire.to_uuid("contact_id", request.contact_id)
+        losing = wire.to_uuid("losing_contact_id", request.losing_contact_id)
+
+        async def merge(tx: Tx) -> pb.ContactMerge:
+            merged = await self._merging.merge(
+                tx, organization_id, surviving, losing, _caller(), now, reason=request.reason.strip(), etag=request.etag
+            )
+            (shown,) = await self._shown(tx, organization_id, [merged])
+            target = Target("contact", surviving, after=shown)
+            await self._audit.of_caller(tx, organization_id, "ContactService.MergeContacts", target, now)
+            return shown
+
+        return await self._once(request, pb.ContactMerge, merge)
+
+    async def PreviewContactMerge(
+        self, request: pb.PreviewContactMergeRequest, context: Context
+    ) -> pb.ContactMergePreview:
+        organization_id = auth.organization_id()
+        surviving = wire.to_uuid("contact_id", request.contact_id)
+        losing = wire.to_uuid("losing_contact_id", request.losing_contact_id)
+        async with self._db.transaction(organization_id) as tx:
+            pair = await self._merging.look(tx, organization_id, surviving, losing)
+        taken = merge_domain.taken_over(pair.survivor, pair.loser)
+        return merge_messages.preview_message(pair.survivor, pair.loser, taken, pair.identities, len(pair.alias_keys))
+
+    async def UndoContactMerge(self, request: pb.UndoContactMergeRequest, context: Context) -> pb.ContactMerge:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        merge_id = wire.to_uuid("contact_merge_id", request.contact_merge_id)
+
+        async def undo(tx: Tx) -> pb.ContactMerge:
+            undone = await self._merging.undo(tx, organization_id, merge_id, _caller(), now)
+            (shown,) = await self._shown(tx, organization_id, [undone])
+            target = Target("contact_merge", merge_id, after=shown)
+            await self._audit.of_caller(tx, organization_id, "ContactService.UndoContactMerge", target, now)
+            return shown
+
+        return await self._once(request, pb.ContactMerge, undo)
+
+    async def ListContactMerges(
+        self, request: pb.ListContactMergesRequest, context: Context
+    ) -> pb.ListContactMergesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
+        async with self._db.transaction(organization_id) as tx:
+            merges = await merge_store.list_merges(
+                tx, organization_id, before=page.after_id(), limit=page.size + 1, contact_id=contact_id
+            )
+            shown, token = page.cut(merges, lambda merge: [merge.id])
+            messages = await self._shown(tx, organization_id, shown)
+        return pb.ListContactMergesResponse(contact_merges=messages, next_page_token=token)
+
+    async def GetIdentityConflict(
+        self, request: pb.GetIdentityConflictRequest, context: Context
+    ) -> pb.IdentityConflict:
+        organization_id = auth.organization_id()
+        conflict_id = wire.to_uuid("identity_conflict_id", request.identity_conflict_id)
+        async with self._db.transaction(organization_id) as tx:
+            return await self._conflicts.get(tx, organization_id, conflict_id)
+
+    async def DecideIdentityConflict(
+        self, request: pb.DecideIdentityConflictRequest, context: Context
+    ) -> pb.IdentityConflict:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        conflict_id = wire.to_uuid("identity_conflict_id", request.identity_conflict_id)
+        surviving = wire.to_optional_uuid("surviving_contact_id", request.surviving_contact_id)
+        decision = merge_messages.DECIDED[request.decision]
+        decider = Actor(request.decided_by.principal, request.decided_by.name)
+
+        async def decide(tx: Tx) -> pb.IdentityConflict:
+            decided = await self._conflicts.decide(tx, organization_id, conflict_id, decision, surviving, decider, now)
+            target = Target("identity_conflict", conflict_id, after=decided)
+            method = "ContactService.DecideIdentityConflict"
+            await self._audit.of(tx, organization_id, *decider, method, target, now)
+            return decided
+
+        return await self._once(request, pb.IdentityConflict, decide)
+
+    async def _once(
+        self, request: Message, answer_type: type[Answer], work: Callable[[Tx], Awaitable[Answer]]
+    ) -> Answer:
+        """As ``IdempotencyStore.once``, and anew where somebody else wrote the same contacts."""
+        organization_id, now = auth.organization_id(), self._clock.now()
+        for _ in range(MERGE_ATTEMPT_COUNT_MAX - 1):
+            try:
+                return await self._idempotency.once(self._db, organization_id, request, answer_type, now, work)
+            except Aborted as error:
+                if error.reason != "WRITE_CONFLICT":
+                    raise
+        return await self._idempotency.once(self._db, organization_id, request, answer_type, now, work)
+
+    @staticmethod
+    async def _shown(tx: Tx, organization_id: UUID, merges: Sequence[Merge]) -> list[pb.ContactMerge]:
+        """Merges with what moved, and whether they can be undone now."""
+        moved = {identity_id for merge in merges for identity_id in merge.moved_identity_ids}
+        identities = await merge_store.identities_by_id(tx, organization_id, moved)
+        survivors = [merge.surviving_contact_id for merge in merges if merge.undo_time is None]
+        topmost = await merge_store.topmost_merges(tx, organization_id, survivors)
+        return [
+            merge_messages.merge_message(
+                merge,
+                [identities[each] for each in merge.moved_identity_ids if each in identities],
+                undoable=topmost.get(merge.surviving_contact_id) == merge.id,
+            )
+            for merge in merges
+        ]
+
     async def _is_readable(self, tx: Tx, organization_id: UUID, person: pb.Person) -> bool:
         region = await contact_store.region_of(tx, organization_id)
         try:
@@ -327,6 +453,11 @@ class ContactServicer(pb_grpc.ContactServiceServicer):
         for kind, value in person.aliases:
             await contact_store.insert_alias(tx, organization_id, kind, value, identity, now)
         return identity
+
+
+def _caller() -> Actor:
+    caller = auth.caller()
+    return Actor(caller.principal, caller.name)
 
 
 def _new_person(

@@ -9,7 +9,7 @@ from typing import Any
 from uuid import UUID
 
 from chassis.db import Tx
-from chassis.errors import NotFound
+from chassis.errors import Aborted, NotFound
 from services.identity.contacts.domain import Contact, Identity
 
 IDENTITIES_PER_CONTACT_MAX = 100
@@ -19,7 +19,27 @@ _CONTACT = "contact_id, organization_id, name, phone, email, tags, version, crea
 _IDENTITY = "contact_identity_id, contact_id, source, external_id, address, create_time, username"
 
 
+_SURVIVOR = (
+    "(select coalesce(asked.merged_into, asked.contact_id) from identity.contacts asked"
+    " where asked.organization_id = %(organization_id)s and asked.contact_id = %(contact_id)s)"
+)
+"""Who stands for a contact that is asked for; itself where it was not merged."""
+
+_LEADING = (
+    f"select {_SURVIVOR} union all select led.contact_id from identity.contacts led"
+    f" where led.organization_id = %(organization_id)s and led.merged_into = {_SURVIVOR}"
+)
+"""Under which ids the log may know a contact that is asked for."""
+
+_SHOWN = (
+    "coalesce((select known.merged_into from identity.contacts known where known.organization_id = %(organization_id)s"
+    " and known.contact_id = entry.contact_id), entry.contact_id) as contact_id"
+)
+
 _NAMED = """(name ilike %(name)s or contact_id in (
+  select merged_into from identity.contacts
+  where organization_id = %(organization_id)s and merged_into is not null and name ilike %(name)s
+  union all
   select contact_id from identity.contact_identities
   where organization_id = %(organization_id)s and username <> '' and username ilike %(username)s
   union all
@@ -28,6 +48,11 @@ _NAMED = """(name ilike %(name)s or contact_id in (
   where former.organization_id = %(organization_id)s and former.end_time > %(former_since)s
     and former.username ilike %(username)s))"""
 """A username that was given up is kept by a trigger, until upkeep takes it away."""
+
+_HAS = """contact_id in (
+  select coalesce(holder.merged_into, holder.contact_id) from identity.contacts holder
+  where holder.organization_id = %(organization_id)s and holder.{column} = %({column})s and holder.{column} <> '')"""
+"""What a contact had that was merged since lies with its own row, and leads to the survivor."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,16 +84,21 @@ async def region_of(tx: Tx, organization_id: UUID) -> str:
 
 
 async def find_contact(tx: Tx, organization_id: UUID, contact_id: UUID) -> Contact:
-    """One contact. Raises NotFound CONTACT_NOT_FOUND."""
+    """One contact, or who stands for it. Raises NotFound CONTACT_NOT_FOUND."""
     found = await tx.execute(
         f"select {_CONTACT} from identity.contacts"
-        " where organization_id = %(organization_id)s and contact_id = %(contact_id)s",
+        f" where organization_id = %(organization_id)s and contact_id = {_SURVIVOR}",
         {"organization_id": organization_id, "contact_id": contact_id},
     )
     row = found.first()
     if row is None:
-        raise NotFound("CONTACT_NOT_FOUND", "No such contact.")
+        raise no_contact()
     return Contact(*tuple(row))
+
+
+def no_contact() -> NotFound:
+    """The organization has no such contact."""
+    return NotFound("CONTACT_NOT_FOUND", "No such contact.")
 
 
 async def insert_contact(tx: Tx, contact: Contact) -> None:
@@ -90,15 +120,23 @@ async def insert_contact(tx: Tx, contact: Contact) -> None:
     )
 
 
-async def hold_contact(tx: Tx, organization_id: UUID, contact_id: UUID) -> None:
-    """Holds a contact until commit. Raises NotFound CONTACT_NOT_FOUND."""
+async def hold_contact(tx: Tx, organization_id: UUID, contact_id: UUID) -> UUID:
+    """Holds a contact, or who stands for it, until commit, and answers which.
+
+    Raises NotFound CONTACT_NOT_FOUND, and Aborted where it is merged at this moment.
+    """
     held = await tx.execute(
-        "select 1 from identity.contacts where organization_id = %(organization_id)s and contact_id = %(contact_id)s"
-        " for no key update",
+        "select contact_id, merged_into from identity.contacts"
+        f" where organization_id = %(organization_id)s and contact_id = {_SURVIVOR} for no key update",
         {"organization_id": organization_id, "contact_id": contact_id},
     )
-    if held.first() is None:
-        raise NotFound("CONTACT_NOT_FOUND", "No such contact.")
+    row = held.first()
+    if row is None:
+        raise no_contact()
+    if row.merged_into is not None:
+        raise Aborted("WRITE_CONFLICT", "Somebody merged this contact at the same moment. Try again.")
+    survivor: UUID = row.contact_id
+    return survivor
 
 
 async def find_identity(
@@ -184,18 +222,18 @@ async def list_contacts(
     name: str = "",
     former_since: datetime | None = None,
 ) -> list[Contact]:
-    """Contacts, newest first, that meet every filter given.
+    """Contacts, newest first, that meet every filter given; those that were merged are shown as who stands for them.
 
     ``name`` is a part, in any case, of the name or of a username: one of now, or one given up after ``former_since``.
     """
-    conditions = ["organization_id = %(organization_id)s"]
+    conditions = ["organization_id = %(organization_id)s", "merged_into is null"]
     parameters: dict[str, Any] = {"organization_id": organization_id, "limit": limit}
     if name:
         parameters |= {"username": f"%{_escaped(name.removeprefix('@'))}%", "former_since": former_since}
     filters = (
         ("contact_id < %(after)s", "after", after),
-        ("phone = %(phone)s and phone <> ''", "phone", phone),
-        ("email = %(email)s and email <> ''", "email", email),
+        (_HAS.format(column="phone"), "phone", phone),
+        (_HAS.format(column="email"), "email", email),
         ("tags @> %(tag)b::text[]", "tag", [tag] if tag else None),
         (_NAMED, "name", f"%{_escaped(name)}%" if name else None),
     )
@@ -231,7 +269,7 @@ async def list_identities(
     parameters: dict[str, Any] = {"organization_id": organization_id, "limit": limit}
     filters = (
         ("contact_identity_id < %(after)s", "after", after),
-        ("contact_id = %(contact_id)s", "contact_id", contact_id),
+        (f"contact_id = {_SURVIVOR}", "contact_id", contact_id),
         ("source = %(source)s", "source", source or None),
         ("external_id = any (%(external_ids)b)", "external_ids", None if external_ids is None else list(external_ids)),
     )
@@ -266,11 +304,11 @@ async def list_resolutions(
         conditions.append("outcome = %(outcome)s")
         parameters["outcome"] = outcome
     if contact_id is not None:
-        conditions.append("contact_id = %(contact_id)s")
+        conditions.append(f"contact_id in ({_LEADING})")
         parameters["contact_id"] = contact_id
     rows = " union all ".join(
-        f"(select identity_resolution_id, source, external_id, outcome, contact_id, contact_identity_id,"
-        f" candidate_contact_ids, error_message, cause_id, create_time from identity.{table}"
+        f"(select identity_resolution_id, source, external_id, outcome, {_SHOWN}, contact_identity_id,"
+        f" candidate_contact_ids, error_message, cause_id, create_time from identity.{table} entry"
         f" where {' and '.join(conditions)} order by identity_resolution_id desc limit %(limit)s)"
         for table in ("identity_resolutions", "identity_resolution_problems")
     )

@@ -94,6 +94,32 @@ RESOLUTION_OUTCOME_ERROR: ResolutionOutcome.ValueType  # 7
 """The item could not be resolved."""
 Global___ResolutionOutcome: _TypeAlias = ResolutionOutcome  # noqa: Y015
 
+class _ConflictDecision:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ConflictDecisionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ConflictDecision.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    CONFLICT_DECISION_UNSPECIFIED: _ConflictDecision.ValueType  # 0
+    CONFLICT_DECISION_LINK: _ConflictDecision.ValueType  # 1
+    """The identity belongs to the survivor; nobody is merged."""
+    CONFLICT_DECISION_MERGE: _ConflictDecision.ValueType  # 2
+    """All are one person: the others are merged into the survivor."""
+    CONFLICT_DECISION_REJECT: _ConflictDecision.ValueType  # 3
+    """They are different people."""
+
+class ConflictDecision(_ConflictDecision, metaclass=_ConflictDecisionEnumTypeWrapper):
+    """How people decided a conflict."""
+
+CONFLICT_DECISION_UNSPECIFIED: ConflictDecision.ValueType  # 0
+CONFLICT_DECISION_LINK: ConflictDecision.ValueType  # 1
+"""The identity belongs to the survivor; nobody is merged."""
+CONFLICT_DECISION_MERGE: ConflictDecision.ValueType  # 2
+"""All are one person: the others are merged into the survivor."""
+CONFLICT_DECISION_REJECT: ConflictDecision.ValueType  # 3
+"""They are different people."""
+Global___ConflictDecision: _TypeAlias = ConflictDecision  # noqa: Y015
+
 @_typing.final
 class Contact(_message.Message):
     """A person on the other side."""
@@ -110,6 +136,7 @@ class Contact(_message.Message):
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     IDENTITIES_FIELD_NUMBER: _builtins.int
+    MERGED_CONTACT_IDS_FIELD_NUMBER: _builtins.int
     contact_id: _builtins.str
     """UUIDv7."""
     organization_id: _builtins.str
@@ -134,6 +161,10 @@ class Contact(_message.Message):
     def identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactIdentity]:
         """The identities it writes with, oldest first; filled by GetContact and CreateContact."""
 
+    @_builtins.property
+    def merged_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The contacts that were merged into it and not taken out again, oldest first; filled by GetContact."""
+
     def __init__(
         self,
         *,
@@ -147,10 +178,11 @@ class Contact(_message.Message):
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
         identities: _abc.Iterable[Global___ContactIdentity] | None = ...,
+        merged_contact_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "create_time", b"create_time", "email", b"email", "etag", b"etag", "identities", b"identities", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "create_time", b"create_time", "email", b"email", "etag", b"etag", "identities", b"identities", "merged_contact_ids", b"merged_contact_ids", "name", b"name", "organization_id", b"organization_id", "phone", b"phone", "tags", b"tags", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -952,3 +984,440 @@ class IdentityResolution(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IdentityResolution: _TypeAlias = IdentityResolution  # noqa: Y015
+
+@_typing.final
+class MergeContactsRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    LOSING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    """Who survives."""
+    losing_contact_id: _builtins.str
+    """Who leads to it from now on."""
+    etag: _builtins.str
+    """The survivor's etag, where a preview was looked at: ABORTED ETAG_STALE if it changed since; empty: whatever it has."""
+    reason: _builtins.str
+    """Why, for the audit."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        losing_contact_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "etag", b"etag", "losing_contact_id", b"losing_contact_id", "reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeContactsRequest: _TypeAlias = MergeContactsRequest  # noqa: Y015
+
+@_typing.final
+class ContactMerge(_message.Message):
+    """Two contacts that became one."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_MERGE_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    LOSING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    MOVED_IDENTITIES_FIELD_NUMBER: _builtins.int
+    MOVED_ALIAS_COUNT_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    MERGED_BY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    UNDO_TIME_FIELD_NUMBER: _builtins.int
+    UNDONE_BY_FIELD_NUMBER: _builtins.int
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    UNDOABLE_FIELD_NUMBER: _builtins.int
+    contact_merge_id: _builtins.str
+    organization_id: _builtins.str
+    surviving_contact_id: _builtins.str
+    losing_contact_id: _builtins.str
+    moved_alias_count: _builtins.int
+    reason: _builtins.str
+    """Why, in the words of who asked."""
+    identity_conflict_id: _builtins.str
+    """The conflict it decided; empty for one by hand."""
+    undoable: _builtins.bool
+    """True where it can be undone now: it holds, and no other lies on top."""
+    @_builtins.property
+    def moved_identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactIdentity]:
+        """What moved."""
+
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def merged_by(self) -> _options_pb2.Actor: ...
+    @_builtins.property
+    def undo_time(self) -> _timestamp_pb2.Timestamp:
+        """Unset while it holds."""
+
+    @_builtins.property
+    def undone_by(self) -> _options_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        contact_merge_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        surviving_contact_id: _builtins.str = ...,
+        losing_contact_id: _builtins.str = ...,
+        moved_identities: _abc.Iterable[Global___ContactIdentity] | None = ...,
+        moved_alias_count: _builtins.int = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        merged_by: _options_pb2.Actor | None = ...,
+        reason: _builtins.str = ...,
+        undo_time: _timestamp_pb2.Timestamp | None = ...,
+        undone_by: _options_pb2.Actor | None = ...,
+        identity_conflict_id: _builtins.str = ...,
+        undoable: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "merged_by", b"merged_by", "undo_time", b"undo_time", "undone_by", b"undone_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merge_id", b"contact_merge_id", "create_time", b"create_time", "identity_conflict_id", b"identity_conflict_id", "losing_contact_id", b"losing_contact_id", "merged_by", b"merged_by", "moved_alias_count", b"moved_alias_count", "moved_identities", b"moved_identities", "organization_id", b"organization_id", "reason", b"reason", "surviving_contact_id", b"surviving_contact_id", "undo_time", b"undo_time", "undoable", b"undoable", "undone_by", b"undone_by"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactMerge: _TypeAlias = ContactMerge  # noqa: Y015
+
+@_typing.final
+class PreviewContactMergeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    LOSING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    """Who would survive."""
+    losing_contact_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        losing_contact_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "losing_contact_id", b"losing_contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___PreviewContactMergeRequest: _TypeAlias = PreviewContactMergeRequest  # noqa: Y015
+
+@_typing.final
+class ContactMergePreview(_message.Message):
+    """What a merge would do."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_FIELD_NUMBER: _builtins.int
+    MOVED_IDENTITIES_FIELD_NUMBER: _builtins.int
+    MOVED_ALIAS_COUNT_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    moved_alias_count: _builtins.int
+    @_builtins.property
+    def contact(self) -> Global___Contact:
+        """The survivor as it would be; its etag is the one it has now."""
+
+    @_builtins.property
+    def moved_identities(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactIdentity]: ...
+    @_builtins.property
+    def values(self) -> _containers.RepeatedCompositeFieldContainer[Global___MergedValue]:
+        """Where both have a value: which wins, and which stays beside it."""
+
+    def __init__(
+        self,
+        *,
+        contact: Global___Contact | None = ...,
+        moved_identities: _abc.Iterable[Global___ContactIdentity] | None = ...,
+        moved_alias_count: _builtins.int = ...,
+        values: _abc.Iterable[Global___MergedValue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "moved_alias_count", b"moved_alias_count", "moved_identities", b"moved_identities", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactMergePreview: _TypeAlias = ContactMergePreview  # noqa: Y015
+
+@_typing.final
+class MergedValue(_message.Message):
+    """One field that both contacts have."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    SURVIVING_VALUE_FIELD_NUMBER: _builtins.int
+    LOSING_VALUE_FIELD_NUMBER: _builtins.int
+    field: _builtins.str
+    """"name", "phone", "email"."""
+    surviving_value: _builtins.str
+    losing_value: _builtins.str
+    def __init__(
+        self,
+        *,
+        field: _builtins.str = ...,
+        surviving_value: _builtins.str = ...,
+        losing_value: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "losing_value", b"losing_value", "surviving_value", b"surviving_value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergedValue: _TypeAlias = MergedValue  # noqa: Y015
+
+@_typing.final
+class UndoContactMergeRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_MERGE_ID_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    contact_merge_id: _builtins.str
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        contact_merge_id: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merge_id", b"contact_merge_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___UndoContactMergeRequest: _TypeAlias = UndoContactMergeRequest  # noqa: Y015
+
+@_typing.final
+class ListContactMergesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PAGE_SIZE_FIELD_NUMBER: _builtins.int
+    PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    page_size: _builtins.int
+    page_token: _builtins.str
+    contact_id: _builtins.str
+    """Only those of this contact, whichever side it was on."""
+    def __init__(
+        self,
+        *,
+        page_size: _builtins.int = ...,
+        page_token: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactMergesRequest: _TypeAlias = ListContactMergesRequest  # noqa: Y015
+
+@_typing.final
+class ListContactMergesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_MERGES_FIELD_NUMBER: _builtins.int
+    NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
+    next_page_token: _builtins.str
+    @_builtins.property
+    def contact_merges(self) -> _containers.RepeatedCompositeFieldContainer[Global___ContactMerge]: ...
+    def __init__(
+        self,
+        *,
+        contact_merges: _abc.Iterable[Global___ContactMerge] | None = ...,
+        next_page_token: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merges", b"contact_merges", "next_page_token", b"next_page_token"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListContactMergesResponse: _TypeAlias = ListContactMergesResponse  # noqa: Y015
+
+@_typing.final
+class IdentityConflict(_message.Message):
+    """Contacts of whom two or more could be meant by one identity."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    EXTERNAL_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CANDIDATES_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    CREATE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    CONTACT_MERGE_IDS_FIELD_NUMBER: _builtins.int
+    identity_conflict_id: _builtins.str
+    organization_id: _builtins.str
+    source: _options_pb2.Source.ValueType
+    external_id: _builtins.str
+    contact_id: _builtins.str
+    """The contact that was kept or made."""
+    decision: Global___ConflictDecision.ValueType
+    """Unspecified while it is open."""
+    @_builtins.property
+    def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConflictCandidate]: ...
+    @_builtins.property
+    def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_by(self) -> _options_pb2.Actor: ...
+    @_builtins.property
+    def contact_merge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The merges a decision made."""
+
+    def __init__(
+        self,
+        *,
+        identity_conflict_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        source: _options_pb2.Source.ValueType = ...,
+        external_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        candidates: _abc.Iterable[Global___ConflictCandidate] | None = ...,
+        decision: Global___ConflictDecision.ValueType = ...,
+        create_time: _timestamp_pb2.Timestamp | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        decided_by: _options_pb2.Actor | None = ...,
+        contact_merge_ids: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "contact_id", b"contact_id", "contact_merge_ids", b"contact_merge_ids", "create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision", b"decision", "external_id", b"external_id", "identity_conflict_id", b"identity_conflict_id", "organization_id", b"organization_id", "source", b"source"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityConflict: _TypeAlias = IdentityConflict  # noqa: Y015
+
+@_typing.final
+class ConflictCandidate(_message.Message):
+    """One contact that could be meant."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def contact(self) -> Global___Contact: ...
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What speaks for it: "identity", "alias", "phone", "email"."""
+
+    def __init__(
+        self,
+        *,
+        contact: Global___Contact | None = ...,
+        evidence: _abc.Iterable[_builtins.str] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact", b"contact", "evidence", b"evidence"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ConflictCandidate: _TypeAlias = ConflictCandidate  # noqa: Y015
+
+@_typing.final
+class GetIdentityConflictRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    identity_conflict_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        identity_conflict_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["identity_conflict_id", b"identity_conflict_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIdentityConflictRequest: _TypeAlias = GetIdentityConflictRequest  # noqa: Y015
+
+@_typing.final
+class DecideIdentityConflictRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    identity_conflict_id: _builtins.str
+    decision: Global___ConflictDecision.ValueType
+    surviving_contact_id: _builtins.str
+    """For LINK and MERGE: one of the conflict's contacts."""
+    request_id: _builtins.str
+    """UUIDv5 of the task and the decision: the same however often crm asks."""
+    @_builtins.property
+    def decided_by(self) -> _options_pb2.Actor:
+        """The person who decided, as crm's own caller was."""
+
+    def __init__(
+        self,
+        *,
+        identity_conflict_id: _builtins.str = ...,
+        decision: Global___ConflictDecision.ValueType = ...,
+        surviving_contact_id: _builtins.str = ...,
+        decided_by: _options_pb2.Actor | None = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["decided_by", b"decided_by", "decision", b"decision", "identity_conflict_id", b"identity_conflict_id", "request_id", b"request_id", "surviving_contact_id", b"surviving_contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DecideIdentityConflictRequest: _TypeAlias = DecideIdentityConflictRequest  # noqa: Y015
+
+@_typing.final
+class ContactRedirect(_message.Message):
+    """One contact leads to another from now on, or no longer."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    contact_id: _builtins.str
+    surviving_contact_id: _builtins.str
+    """Whom to read in its place; empty where it stands for itself again."""
+    version: _builtins.int
+    """Counts the redirects of contact_id; an older one than is kept changes nothing."""
+    def __init__(
+        self,
+        *,
+        contact_id: _builtins.str = ...,
+        surviving_contact_id: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "surviving_contact_id", b"surviving_contact_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactRedirect: _TypeAlias = ContactRedirect  # noqa: Y015

@@ -75,6 +75,36 @@ class ContactServiceStub:
                 request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.SerializeToString,
                 response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.FromString,
                 _registered_method=True)
+        self.MergeContacts = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/MergeContacts',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.MergeContactsRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.FromString,
+                _registered_method=True)
+        self.PreviewContactMerge = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/PreviewContactMerge',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.PreviewContactMergeRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMergePreview.FromString,
+                _registered_method=True)
+        self.UndoContactMerge = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/UndoContactMerge',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.UndoContactMergeRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.FromString,
+                _registered_method=True)
+        self.ListContactMerges = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/ListContactMerges',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesResponse.FromString,
+                _registered_method=True)
+        self.GetIdentityConflict = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/GetIdentityConflict',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.GetIdentityConflictRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.FromString,
+                _registered_method=True)
+        self.DecideIdentityConflict = channel.unary_unary(
+                '/prosa.identity.v1.ContactService/DecideIdentityConflict',
+                request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.DecideIdentityConflictRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.FromString,
+                _registered_method=True)
         self.ListIdentityResolutions = channel.unary_unary(
                 '/prosa.identity.v1.ContactService/ListIdentityResolutions',
                 request_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListIdentityResolutionsRequest.SerializeToString,
@@ -111,7 +141,7 @@ class ContactServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetContact(self, request, context):
-        """Answers one contact. Errors: NOT_FOUND CONTACT_NOT_FOUND.
+        """Answers one contact; the id of one that was merged answers the survivor. Errors: NOT_FOUND CONTACT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -143,6 +173,55 @@ class ContactServiceServicer:
         """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
         page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
         has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeContacts(self, request, context):
+        """Makes one person of two contacts: contact_id survives, losing_contact_id leads to it from now on in every service.
+        Identities, aliases, tags, phones and e-mails move; a value of the survivor wins, the other stays beside it. Two
+        that are one already are MERGE_OF_ONE. Errors: NOT_FOUND CONTACT_NOT_FOUND; INVALID_ARGUMENT MERGE_OF_ONE;
+        FAILED_PRECONDITION IDENTITIES_LIMITED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def PreviewContactMerge(self, request, context):
+        """Answers what MergeContacts would do, and does nothing. Errors as MergeContacts.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UndoContactMerge(self, request, context):
+        """Makes two contacts again: what the merge moved goes back, what came to the survivor since stays with it.
+        Errors: NOT_FOUND CONTACT_MERGE_NOT_FOUND; FAILED_PRECONDITION MERGE_NOT_LATEST, MERGE_ALREADY_UNDONE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListContactMerges(self, request, context):
+        """Lists merges, newest first, those undone too.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetIdentityConflict(self, request, context):
+        """Answers one conflict with its contacts and what speaks for each. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DecideIdentityConflict(self, request, context):
+        """Decides a conflict as people wish it, and remembers it: the same contacts are not asked about again. People call
+        crm's AcceptReconciliationTask or RejectReconciliationTask, which call this. The same decision again is answered as
+        it is. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+        IDENTITY_CONFLICT_DECIDED, IDENTITIES_LIMITED; ALREADY_EXISTS IDENTITY_TAKEN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -197,6 +276,36 @@ def add_ContactServiceServicer_to_server(servicer, server):
                     servicer.BackfillContactIdentities,
                     request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.FromString,
                     response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.SerializeToString,
+            ),
+            'MergeContacts': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeContacts,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.MergeContactsRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.SerializeToString,
+            ),
+            'PreviewContactMerge': grpc.unary_unary_rpc_method_handler(
+                    servicer.PreviewContactMerge,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.PreviewContactMergeRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMergePreview.SerializeToString,
+            ),
+            'UndoContactMerge': grpc.unary_unary_rpc_method_handler(
+                    servicer.UndoContactMerge,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.UndoContactMergeRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.SerializeToString,
+            ),
+            'ListContactMerges': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListContactMerges,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesResponse.SerializeToString,
+            ),
+            'GetIdentityConflict': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIdentityConflict,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.GetIdentityConflictRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.SerializeToString,
+            ),
+            'DecideIdentityConflict': grpc.unary_unary_rpc_method_handler(
+                    servicer.DecideIdentityConflict,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.DecideIdentityConflictRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.SerializeToString,
             ),
             'ListIdentityResolutions': grpc.unary_unary_rpc_method_handler(
                     servicer.ListIdentityResolutions,
@@ -421,6 +530,168 @@ class ContactService:
             '/prosa.identity.v1.ContactService/BackfillContactIdentities',
             prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesRequest.SerializeToString,
             prosa_dot_identity_dot_v1_dot_contact__service__pb2.BackfillContactIdentitiesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeContacts(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/MergeContacts',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.MergeContactsRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def PreviewContactMerge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/PreviewContactMerge',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.PreviewContactMergeRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMergePreview.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UndoContactMerge(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/UndoContactMerge',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.UndoContactMergeRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.ContactMerge.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListContactMerges(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/ListContactMerges',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.ListContactMergesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIdentityConflict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/GetIdentityConflict',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.GetIdentityConflictRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DecideIdentityConflict(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.ContactService/DecideIdentityConflict',
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.DecideIdentityConflictRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_contact__service__pb2.IdentityConflict.FromString,
             options,
             channel_credentials,
             insecure,

@@ -46,7 +46,7 @@ class ContactServiceStub:
     Errors: ALREADY_EXISTS IDENTITY_TAKEN; INVALID_ARGUMENT EXTERNAL_ID_INVALID, PHONE_INVALID.
     """
     GetContact: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.GetContactRequest, _contact_service_pb2.Contact]
-    """Answers one contact. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
+    """Answers one contact; the id of one that was merged answers the survivor. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
     ListContacts: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactsRequest, _contact_service_pb2.ListContactsResponse]
     """Lists contacts, newest first. Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
     CreateContactIdentity: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.CreateContactIdentityRequest, _contact_service_pb2.ContactIdentity]
@@ -59,6 +59,28 @@ class ContactServiceStub:
     """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
     page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
     has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+    """
+    MergeContacts: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.MergeContactsRequest, _contact_service_pb2.ContactMerge]
+    """Makes one person of two contacts: contact_id survives, losing_contact_id leads to it from now on in every service.
+    Identities, aliases, tags, phones and e-mails move; a value of the survivor wins, the other stays beside it. Two
+    that are one already are MERGE_OF_ONE. Errors: NOT_FOUND CONTACT_NOT_FOUND; INVALID_ARGUMENT MERGE_OF_ONE;
+    FAILED_PRECONDITION IDENTITIES_LIMITED.
+    """
+    PreviewContactMerge: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.PreviewContactMergeRequest, _contact_service_pb2.ContactMergePreview]
+    """Answers what MergeContacts would do, and does nothing. Errors as MergeContacts."""
+    UndoContactMerge: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.UndoContactMergeRequest, _contact_service_pb2.ContactMerge]
+    """Makes two contacts again: what the merge moved goes back, what came to the survivor since stays with it.
+    Errors: NOT_FOUND CONTACT_MERGE_NOT_FOUND; FAILED_PRECONDITION MERGE_NOT_LATEST, MERGE_ALREADY_UNDONE.
+    """
+    ListContactMerges: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactMergesRequest, _contact_service_pb2.ListContactMergesResponse]
+    """Lists merges, newest first, those undone too."""
+    GetIdentityConflict: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.GetIdentityConflictRequest, _contact_service_pb2.IdentityConflict]
+    """Answers one conflict with its contacts and what speaks for each. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND."""
+    DecideIdentityConflict: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.DecideIdentityConflictRequest, _contact_service_pb2.IdentityConflict]
+    """Decides a conflict as people wish it, and remembers it: the same contacts are not asked about again. People call
+    crm's AcceptReconciliationTask or RejectReconciliationTask, which call this. The same decision again is answered as
+    it is. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+    IDENTITY_CONFLICT_DECIDED, IDENTITIES_LIMITED; ALREADY_EXISTS IDENTITY_TAKEN.
     """
     ListIdentityResolutions: _grpc.UnaryUnaryMultiCallable[_contact_service_pb2.ListIdentityResolutionsRequest, _contact_service_pb2.ListIdentityResolutionsResponse]
     """Lists how identities were resolved, newest first: the audit of every decision."""
@@ -81,7 +103,7 @@ class ContactServiceAsyncStub(ContactServiceStub):
     Errors: ALREADY_EXISTS IDENTITY_TAKEN; INVALID_ARGUMENT EXTERNAL_ID_INVALID, PHONE_INVALID.
     """
     GetContact: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.GetContactRequest, _contact_service_pb2.Contact]  # type: ignore[assignment]
-    """Answers one contact. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
+    """Answers one contact; the id of one that was merged answers the survivor. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
     ListContacts: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactsRequest, _contact_service_pb2.ListContactsResponse]  # type: ignore[assignment]
     """Lists contacts, newest first. Errors: INVALID_ARGUMENT PAGE_TOKEN_INVALID."""
     CreateContactIdentity: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.CreateContactIdentityRequest, _contact_service_pb2.ContactIdentity]  # type: ignore[assignment]
@@ -94,6 +116,28 @@ class ContactServiceAsyncStub(ContactServiceStub):
     """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
     page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
     has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+    """
+    MergeContacts: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.MergeContactsRequest, _contact_service_pb2.ContactMerge]  # type: ignore[assignment]
+    """Makes one person of two contacts: contact_id survives, losing_contact_id leads to it from now on in every service.
+    Identities, aliases, tags, phones and e-mails move; a value of the survivor wins, the other stays beside it. Two
+    that are one already are MERGE_OF_ONE. Errors: NOT_FOUND CONTACT_NOT_FOUND; INVALID_ARGUMENT MERGE_OF_ONE;
+    FAILED_PRECONDITION IDENTITIES_LIMITED.
+    """
+    PreviewContactMerge: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.PreviewContactMergeRequest, _contact_service_pb2.ContactMergePreview]  # type: ignore[assignment]
+    """Answers what MergeContacts would do, and does nothing. Errors as MergeContacts."""
+    UndoContactMerge: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.UndoContactMergeRequest, _contact_service_pb2.ContactMerge]  # type: ignore[assignment]
+    """Makes two contacts again: what the merge moved goes back, what came to the survivor since stays with it.
+    Errors: NOT_FOUND CONTACT_MERGE_NOT_FOUND; FAILED_PRECONDITION MERGE_NOT_LATEST, MERGE_ALREADY_UNDONE.
+    """
+    ListContactMerges: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListContactMergesRequest, _contact_service_pb2.ListContactMergesResponse]  # type: ignore[assignment]
+    """Lists merges, newest first, those undone too."""
+    GetIdentityConflict: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.GetIdentityConflictRequest, _contact_service_pb2.IdentityConflict]  # type: ignore[assignment]
+    """Answers one conflict with its contacts and what speaks for each. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND."""
+    DecideIdentityConflict: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.DecideIdentityConflictRequest, _contact_service_pb2.IdentityConflict]  # type: ignore[assignment]
+    """Decides a conflict as people wish it, and remembers it: the same contacts are not asked about again. People call
+    crm's AcceptReconciliationTask or RejectReconciliationTask, which call this. The same decision again is answered as
+    it is. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+    IDENTITY_CONFLICT_DECIDED, IDENTITIES_LIMITED; ALREADY_EXISTS IDENTITY_TAKEN.
     """
     ListIdentityResolutions: _aio.UnaryUnaryMultiCallable[_contact_service_pb2.ListIdentityResolutionsRequest, _contact_service_pb2.ListIdentityResolutionsResponse]  # type: ignore[assignment]
     """Lists how identities were resolved, newest first: the audit of every decision."""
@@ -137,7 +181,7 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _contact_service_pb2.GetContactRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_contact_service_pb2.Contact, _abc.Awaitable[_contact_service_pb2.Contact]]:
-        """Answers one contact. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
+        """Answers one contact; the id of one that was merged answers the survivor. Errors: NOT_FOUND CONTACT_NOT_FOUND."""
 
     @_abc_1.abstractmethod
     def ListContacts(
@@ -174,6 +218,64 @@ class ContactServiceServicer(metaclass=_abc_1.ABCMeta):
         """Gives the contacts of one page the WhatsApp identity that their own phone says, oldest contact first; to be called
         page by page. Safe to repeat: what is there already stays. A phone of two contacts, or whose identity somebody else
         has, is left alone and becomes a conflict, once. Errors: INVALID_ARGUMENT SOURCE_INVALID, PAGE_TOKEN_INVALID.
+        """
+
+    @_abc_1.abstractmethod
+    def MergeContacts(
+        self,
+        request: _contact_service_pb2.MergeContactsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.ContactMerge, _abc.Awaitable[_contact_service_pb2.ContactMerge]]:
+        """Makes one person of two contacts: contact_id survives, losing_contact_id leads to it from now on in every service.
+        Identities, aliases, tags, phones and e-mails move; a value of the survivor wins, the other stays beside it. Two
+        that are one already are MERGE_OF_ONE. Errors: NOT_FOUND CONTACT_NOT_FOUND; INVALID_ARGUMENT MERGE_OF_ONE;
+        FAILED_PRECONDITION IDENTITIES_LIMITED.
+        """
+
+    @_abc_1.abstractmethod
+    def PreviewContactMerge(
+        self,
+        request: _contact_service_pb2.PreviewContactMergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.ContactMergePreview, _abc.Awaitable[_contact_service_pb2.ContactMergePreview]]:
+        """Answers what MergeContacts would do, and does nothing. Errors as MergeContacts."""
+
+    @_abc_1.abstractmethod
+    def UndoContactMerge(
+        self,
+        request: _contact_service_pb2.UndoContactMergeRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.ContactMerge, _abc.Awaitable[_contact_service_pb2.ContactMerge]]:
+        """Makes two contacts again: what the merge moved goes back, what came to the survivor since stays with it.
+        Errors: NOT_FOUND CONTACT_MERGE_NOT_FOUND; FAILED_PRECONDITION MERGE_NOT_LATEST, MERGE_ALREADY_UNDONE.
+        """
+
+    @_abc_1.abstractmethod
+    def ListContactMerges(
+        self,
+        request: _contact_service_pb2.ListContactMergesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.ListContactMergesResponse, _abc.Awaitable[_contact_service_pb2.ListContactMergesResponse]]:
+        """Lists merges, newest first, those undone too."""
+
+    @_abc_1.abstractmethod
+    def GetIdentityConflict(
+        self,
+        request: _contact_service_pb2.GetIdentityConflictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.IdentityConflict, _abc.Awaitable[_contact_service_pb2.IdentityConflict]]:
+        """Answers one conflict with its contacts and what speaks for each. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND."""
+
+    @_abc_1.abstractmethod
+    def DecideIdentityConflict(
+        self,
+        request: _contact_service_pb2.DecideIdentityConflictRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_contact_service_pb2.IdentityConflict, _abc.Awaitable[_contact_service_pb2.IdentityConflict]]:
+        """Decides a conflict as people wish it, and remembers it: the same contacts are not asked about again. People call
+        crm's AcceptReconciliationTask or RejectReconciliationTask, which call this. The same decision again is answered as
+        it is. Errors: NOT_FOUND IDENTITY_CONFLICT_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+        IDENTITY_CONFLICT_DECIDED, IDENTITIES_LIMITED; ALREADY_EXISTS IDENTITY_TAKEN.
         """
 
     @_abc_1.abstractmethod

@@ -95,6 +95,26 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
     ERROR_REASON_ROLE_ABOVE_OWN: _ErrorReason.ValueType  # 28
     """PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
+    ERROR_REASON_MERGE_OF_ONE: _ErrorReason.ValueType  # 30
+    """INVALID_ARGUMENT: the contacts to merge are one and the same, by id or by an earlier merge. Example: a contact into
+    itself.
+    """
+    ERROR_REASON_CONTACT_MERGE_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """NOT_FOUND: no merge of the organization has this id. Example: an id of another organization."""
+    ERROR_REASON_MERGE_NOT_LATEST: _ErrorReason.ValueType  # 32
+    """FAILED_PRECONDITION: another merge lies on top; metadata names the contact_merge_id to undo first. Example: A into
+    B, B into C, then undoing A into B.
+    """
+    ERROR_REASON_MERGE_ALREADY_UNDONE: _ErrorReason.ValueType  # 33
+    """FAILED_PRECONDITION: the merge was undone already by somebody else; metadata says when. Example: two people undo
+    it.
+    """
+    ERROR_REASON_IDENTITY_CONFLICT_NOT_FOUND: _ErrorReason.ValueType  # 34
+    """NOT_FOUND: no conflict of the organization has this id. Example: an id of another organization."""
+    ERROR_REASON_IDENTITY_CONFLICT_DECIDED: _ErrorReason.ValueType  # 35
+    """FAILED_PRECONDITION: the conflict was decided otherwise; metadata says how. Example: accepting what was rejected."""
+    ERROR_REASON_SURVIVOR_INVALID: _ErrorReason.ValueType  # 36
+    """INVALID_ARGUMENT: the survivor is none of the conflict's contacts. Example: a contact_id from another task."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -172,4 +192,24 @@ ERROR_REASON_MEMBER_EXISTS: ErrorReason.ValueType  # 27
 """ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
 ERROR_REASON_ROLE_ABOVE_OWN: ErrorReason.ValueType  # 28
 """PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
+ERROR_REASON_MERGE_OF_ONE: ErrorReason.ValueType  # 30
+"""INVALID_ARGUMENT: the contacts to merge are one and the same, by id or by an earlier merge. Example: a contact into
+itself.
+"""
+ERROR_REASON_CONTACT_MERGE_NOT_FOUND: ErrorReason.ValueType  # 31
+"""NOT_FOUND: no merge of the organization has this id. Example: an id of another organization."""
+ERROR_REASON_MERGE_NOT_LATEST: ErrorReason.ValueType  # 32
+"""FAILED_PRECONDITION: another merge lies on top; metadata names the contact_merge_id to undo first. Example: A into
+B, B into C, then undoing A into B.
+"""
+ERROR_REASON_MERGE_ALREADY_UNDONE: ErrorReason.ValueType  # 33
+"""FAILED_PRECONDITION: the merge was undone already by somebody else; metadata says when. Example: two people undo
+it.
+"""
+ERROR_REASON_IDENTITY_CONFLICT_NOT_FOUND: ErrorReason.ValueType  # 34
+"""NOT_FOUND: no conflict of the organization has this id. Example: an id of another organization."""
+ERROR_REASON_IDENTITY_CONFLICT_DECIDED: ErrorReason.ValueType  # 35
+"""FAILED_PRECONDITION: the conflict was decided otherwise; metadata says how. Example: accepting what was rejected."""
+ERROR_REASON_SURVIVOR_INVALID: ErrorReason.ValueType  # 36
+"""INVALID_ARGUMENT: the survivor is none of the conflict's contacts. Example: a contact_id from another task."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -299,3 +299,105 @@ class MemberChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___MemberChanged: _TypeAlias = MemberChanged  # noqa: Y015
+
+@_typing.final
+class ContactsMerged(_message.Message):
+    """Two contacts became one. Other services keep the redirects and read through them; they rewrite nothing."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_MERGE_FIELD_NUMBER: _builtins.int
+    REDIRECTS_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def contact_merge(self) -> _contact_service_pb2.ContactMerge: ...
+    @_builtins.property
+    def redirects(self) -> _containers.RepeatedCompositeFieldContainer[_contact_service_pb2.ContactRedirect]:
+        """All that changed, each straight to who survives in the end: what led to the loser leads on to the survivor."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        contact_merge: _contact_service_pb2.ContactMerge | None = ...,
+        redirects: _abc.Iterable[_contact_service_pb2.ContactRedirect] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_merge", b"contact_merge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merge", b"contact_merge", "organization_id", b"organization_id", "redirects", b"redirects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactsMerged: _TypeAlias = ContactsMerged  # noqa: Y015
+
+@_typing.final
+class ContactMergeUndone(_message.Message):
+    """A merge was taken back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_MERGE_FIELD_NUMBER: _builtins.int
+    REDIRECTS_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def contact_merge(self) -> _contact_service_pb2.ContactMerge: ...
+    @_builtins.property
+    def redirects(self) -> _containers.RepeatedCompositeFieldContainer[_contact_service_pb2.ContactRedirect]: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        contact_merge: _contact_service_pb2.ContactMerge | None = ...,
+        redirects: _abc.Iterable[_contact_service_pb2.ContactRedirect] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["contact_merge", b"contact_merge"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merge", b"contact_merge", "organization_id", b"organization_id", "redirects", b"redirects"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ContactMergeUndone: _TypeAlias = ContactMergeUndone  # noqa: Y015
+
+@_typing.final
+class IdentityConflictDecided(_message.Message):
+    """People decided a conflict."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    DECISION_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_MERGE_IDS_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    identity_conflict_id: _builtins.str
+    decision: _contact_service_pb2.ConflictDecision.ValueType
+    surviving_contact_id: _builtins.str
+    @_builtins.property
+    def contact_merge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_by(self) -> _options_pb2.Actor: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        identity_conflict_id: _builtins.str = ...,
+        decision: _contact_service_pb2.ConflictDecision.ValueType = ...,
+        surviving_contact_id: _builtins.str = ...,
+        contact_merge_ids: _abc.Iterable[_builtins.str] | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        decided_by: _options_pb2.Actor | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["decide_time", b"decide_time", "decided_by", b"decided_by"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_merge_ids", b"contact_merge_ids", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision", b"decision", "identity_conflict_id", b"identity_conflict_id", "organization_id", b"organization_id", "surviving_contact_id", b"surviving_contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IdentityConflictDecided: _TypeAlias = IdentityConflictDecided  # noqa: Y015
