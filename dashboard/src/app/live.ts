@@ -5,6 +5,7 @@ import { applyKillSwitchFact } from "./kill-switch-facts.ts";
 import { applyBoardFact } from "../pages/board/facts.ts";
 import { applyContactFact } from "../pages/contacts/facts.ts";
 import { applyMetricFact } from "../pages/metrics/facts.ts";
+import { applyNumberFact } from "../pages/numbers/facts.ts";
 import { applyTeamFact } from "../pages/team/facts.ts";
 import { applyConversationFact } from "../pages/conversations/facts.ts";
 
@@ -14,6 +15,7 @@ const APPLIED_BY = [
   applyContactFact,
   applyBoardFact,
   applyTeamFact,
+  applyNumberFact,
   applyKillSwitchFact,
 ];
 

@@ -85,6 +85,12 @@ const metrics = createRoute({
   component: lazyRouteComponent(() => import("../pages/metrics/page.tsx"), "MetricsPage"),
 });
 
+const numbers = createRoute({
+  getParentRoute: () => shell,
+  path: "/numbers",
+  component: lazyRouteComponent(() => import("../pages/numbers/page.tsx"), "NumbersPage"),
+});
+
 const team = createRoute({
   getParentRoute: () => shell,
   path: "/team",
@@ -125,6 +131,7 @@ export const router = createRouter({
       contacts.addChildren([contact]),
       board,
       metrics,
+      numbers,
       team,
       secondFactor,
     ]),

@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { ChartColumn, Contact, KanbanSquare, LogOut, MessagesSquare, Users } from "lucide-react";
+import { ChartColumn, Contact, KanbanSquare, LogOut, MessagesSquare, Smartphone, Users } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
@@ -23,6 +23,7 @@ const PLACES = [
   { to: "/board", label: "nav.board", Icon: KanbanSquare },
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
   { to: "/figures", label: "nav.metrics", Icon: ChartColumn },
+  { to: "/numbers", label: "nav.numbers", Icon: Smartphone },
   { to: "/team", label: "nav.team", Icon: Users },
 ] as const;
 
