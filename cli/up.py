@@ -20,7 +20,7 @@ from chassis.clock import SystemClock
 from chassis.system import SERVICES
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
-from cli.demo import fake_chatwoot, live, selling, state
+from cli.demo import fake_chatwoot, fake_evolution, live, selling, state
 from cli.demo.guide import guide, typed
 from cli.demo.seed import seed_demo
 from cli.failures import database_of, operation
@@ -124,7 +124,7 @@ class Up:
         self._calls: Calls | None = None
         extra_ports = [METRICS_PORT]
         if demo:
-            extra_ports.append(fake_chatwoot.PORT_NAME)
+            extra_ports += [fake_chatwoot.PORT_NAME, fake_evolution.PORT_NAME]
         if shape is Shape.SERVICES:
             extra_ports.append(PROXY_PORT)
         self._suite = WatchedSuite(
@@ -162,10 +162,11 @@ class Up:
         # Evolution is told where its webhooks go; one on this machine reaches this address.
         suite.environment["PROSA_PUBLIC_URL"] = self._public_url or self._url
         if self._demo:
-            # The fake is on this machine, whose addresses outgoing calls do not reach otherwise: that port alone.
+            # The fakes are on this machine, whose addresses outgoing calls do not reach otherwise: those ports alone.
             named = suite.environment.get("PROSA_ALLOWED_HOSTS", "")
-            place = f"{LOOPBACK}:{suite.ports[fake_chatwoot.PORT_NAME]}"
-            suite.environment["PROSA_ALLOWED_HOSTS"] = f"{named},{place}".lstrip(",")
+            fakes = (fake_chatwoot.PORT_NAME, fake_evolution.PORT_NAME)
+            places = ",".join(f"{LOOPBACK}:{suite.ports[name]}" for name in fakes)
+            suite.environment["PROSA_ALLOWED_HOSTS"] = f"{named},{places}".lstrip(",")
 
     async def _migrate(self, suite: Suite) -> None:
         self._say(f"  servers are ready ({self._elapsed()})")
@@ -186,7 +187,15 @@ class Up:
         async def make() -> state.DemoState:
             return await seed_demo(self._reach(suite), suite.directory, f"http://{LOOPBACK}:{port}")
 
-        return [fake_chatwoot.child(suite.directory, port, self._url, [app.name for app in suite.apps], make)]
+        apps = [app.name for app in suite.apps]
+        return [
+            fake_chatwoot.child(suite.directory, port, self._url, apps, make),
+            fake_evolution.child(
+                suite.ports[fake_evolution.PORT_NAME],
+                [*apps, fake_chatwoot.NAME],
+                lambda: state.load(suite.directory),
+            ),
+        ]
 
     def _open_log(self, directory: Path) -> None:
         directory.mkdir(mode=0o700, exist_ok=True)
@@ -215,6 +224,9 @@ class Up:
         if self._demo:
             self._spawn(fake_chatwoot.keep_writing(suite.ports[fake_chatwoot.PORT_NAME]))
             self._spawn(selling.keep_selling(calls, content["organization_id"]))
+            self._spawn(
+                fake_evolution.keep_connected(calls, state.load(suite.directory), suite.ports[fake_evolution.PORT_NAME])
+            )
             if not self._as_json:
                 self._spawn(live.show(calls, content["organization_id"], self._console, content["url"]))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
+from uuid import uuid4
 
 from chassis.json_reading import read_json
 from cli.home import DEMO
@@ -29,6 +30,8 @@ class DemoState:
     webhook_path: str = ""
     api_key_id: str = ""
     api_key: str = ""
+    evolution_key: str = ""
+    number_request_id: str = ""
     run_count: int = 0
     """How often the fake was begun: each run has ids of its own."""
 
@@ -57,4 +60,6 @@ def drawn(state: DemoState) -> DemoState:
         admin_password=state.admin_password or secrets.token_urlsafe(PASSWORD_BYTES),
         webhook_secret=state.webhook_secret or secrets.token_urlsafe(SECRET_BYTES),
         access_token=state.access_token or secrets.token_urlsafe(SECRET_BYTES),
+        evolution_key=state.evolution_key or secrets.token_urlsafe(SECRET_BYTES),
+        number_request_id=state.number_request_id or str(uuid4()),
     )

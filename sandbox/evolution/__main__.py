@@ -17,6 +17,7 @@ from pydantic_settings import BaseSettings, CliApp, SettingsConfigDict
 
 from sandbox.evolution.app import make_app
 from sandbox.evolution.faults import Faults
+from sandbox.evolution.people import keep_writing
 from sandbox.evolution.sender import FIRST_WAIT_SECONDS, Sender
 from sandbox.evolution.world import QR_SECONDS, Pace, World
 
@@ -36,6 +37,7 @@ class Config(BaseSettings):
     scan_seconds: float = Field(3.0, ge=0, description="when the phone scans the code")
     qr_seconds: float = Field(QR_SECONDS, gt=0)
     first_wait_seconds: float = Field(FIRST_WAIT_SECONDS, gt=0, description="before a webhook's second try")
+    people_seconds: float = Field(0, ge=0, description="how often somebody writes to a connected number; 0: nobody")
     seed: int = 1
 
 
@@ -48,6 +50,8 @@ async def run(config: Config) -> None:
     sender = Sender(faults, first_wait_seconds=config.first_wait_seconds)
     pace = Pace(scan_seconds=config.scan_seconds, qr_seconds=config.qr_seconds)
     world = World(sender, lambda: datetime.now(UTC), pace, config.seed)
+    if config.people_seconds:
+        pace.opened = lambda instance: sender.spawn(keep_writing(world, instance, config.people_seconds))
     runner = web.AppRunner(
         make_app(world, faults, config.global_key.get_secret_value()),
         access_log=None,

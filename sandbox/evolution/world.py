@@ -63,6 +63,8 @@ class Pace:
     qr_seconds: float = QR_SECONDS
     qr_limit: int = QR_LIMIT
     receipt_seconds: float | None = 0.2
+    opened: Callable[[Instance], None] = lambda instance: None
+    """What follows once a phone has scanned a code."""
 
 
 @dataclass(slots=True)
@@ -138,6 +140,7 @@ class World:
         digits = phone.lstrip("+") or instance.number or f"55119{60_000_000 + self.drawn.randrange(10**6):08d}"
         instance.account, instance.profile_name = digits + PHONE_SERVER, profile_name or "Escola Ipê Idiomas"
         self.open(instance)
+        self.pace.opened(instance)
 
     def open(self, instance: Instance) -> None:
         """It is connected."""
