@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+import json
+from pathlib import Path
+from typing import Annotated, Any
 
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
-from cli.choosing import choose
-from cli.failures import REFUSED, Refused, operation
+from cli.choosing import Org, choose
+from cli.failures import RED, REFUSED, Refused, operation
 from cli.home import demo_organizations
 from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
+
+DOCTOR_SECONDS = 20.0
+"""The service itself gives up after ten."""
 
 app = typer.Typer(help="Organizations: the businesses that use this installation.", no_args_is_help=True)
 
@@ -113,3 +118,49 @@ async def list_(as_json: Json = False) -> None:
             ["organization_id", "name", "region", "time_zone", "create_time", *(["demo"] if of_demo else [])],
             empty="No organization yet.",
         )
+
+
+@app.command("doctor")
+@operation
+async def doctor(
+    org: Org,
+    evidence: Annotated[str, typer.Option(help="A folder to write what was seen into, as a file of JSON.")] = "",
+    as_json: Json = False,
+) -> None:
+    """Check everything that must be so before an organization goes live: 0 when all passed, 1 when something failed."""
+    from google.protobuf.json_format import MessageToDict
+
+    from prosa.ingest.v1 import rollout_service_pb2 as rollout
+    from prosa.ingest.v1.rollout_service_pb2_grpc import RolloutServiceStub
+
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        report = await calls.stub(RolloutServiceStub, "ingest").RunDoctor(
+            rollout.RunDoctorRequest(),
+            metadata=calls.organization(organization.organization_id),
+            timeout=DOCTOR_SECONDS,
+        )
+    document = MessageToDict(report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
+    document["organization_name"] = organization.name
+    lines = [f"{organization.name}  {organization.organization_id}"]
+    for item in report.items:
+        lines.append(f"  {'ok  ' if item.state == rollout.ITEM_STATE_PASSED else 'FAIL'}  {item.name}: {item.detail}")
+        if item.advice:
+            lines.append(f"        {item.advice}")
+    lines.append("All passed." if report.passed else "Not ready to go live.")
+    if evidence:
+        lines.append(f"Evidence: {_write_evidence(evidence, report.rollout_report_id, document)}")
+    answer(document, lines, as_json=as_json)
+    if not report.passed:
+        raise typer.Exit(RED)
+
+
+def _write_evidence(folder: str, report_id: str, document: dict[str, Any]) -> Path:
+    """Writes a report under a name of its own. Raises Refused where the folder cannot be written."""
+    file = Path(folder) / f"doctor-{report_id}.json"
+    try:
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
+    except OSError as error:
+        raise Refused(f"--evidence {folder}: {error.strerror}.", exit_code=REFUSED) from error
+    return file

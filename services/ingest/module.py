@@ -13,15 +13,18 @@ from prosa.conversation.v1.events_pb2 import InstanceChanged
 from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.ingest.v1 import (
     connection_service_pb2,
     ingest_service_pb2,
     outbound_service_pb2,
+    rollout_service_pb2,
     webhook_event_service_pb2,
 )
 from prosa.ingest.v1.connection_service_pb2_grpc import add_ConnectionServiceServicer_to_server
 from prosa.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from prosa.ingest.v1.outbound_service_pb2_grpc import add_OutboundServiceServicer_to_server
+from prosa.ingest.v1.rollout_service_pb2_grpc import add_RolloutServiceServicer_to_server
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
     add_EventServiceServicer_to_server,
     add_WebhookEventServiceServicer_to_server,
@@ -47,6 +50,8 @@ from services.ingest.processing.instance_reporting import InstanceReporter
 from services.ingest.processing.pipeline import Pipeline
 from services.ingest.processing.queue import WEBHOOKS
 from services.ingest.processing.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
+from services.ingest.rollout.doctor import Doctor
+from services.ingest.rollout.servicer import RolloutServicer
 
 
 async def start(process: Process) -> None:
@@ -63,29 +68,38 @@ async def start(process: Process) -> None:
         accounts, AccountHandler(db, process.vault(), process.stub(DeliveryServiceStub, "conversation")), slots=1
     )
     begun = process.queue(INSTANCES)
+    servicer = ConnectionServicer(
+        db=db,
+        outbox=process.outbox(),
+        idempotency=process.idempotency(),
+        vault=process.vault(),
+        clock=clock,
+        ids=ids,
+        changed=cache.announce_change,
+        outgoing=process.outgoing(),
+        check_board=board_check(process),
+        accounts=Accounts(accounts),
+        begin=Beginner(
+            *(db, process.outbox(), process.idempotency(), process.vault(), clock, ids),
+            changed=cache.announce_change,
+            check_board=board_check(process),
+            queue=begun,
+            public_url=process.settings.public_url,
+            draws=Draws(key=draw_connection_key),
+        ).begin,
+    )
     process.serve(
         add_ConnectionServiceServicer_to_server,
-        ConnectionServicer(
-            db=db,
-            outbox=process.outbox(),
-            idempotency=process.idempotency(),
-            vault=process.vault(),
-            clock=clock,
-            ids=ids,
-            changed=cache.announce_change,
-            outgoing=process.outgoing(),
-            check_board=board_check(process),
-            accounts=Accounts(accounts),
-            begin=Beginner(
-                *(db, process.outbox(), process.idempotency(), process.vault(), clock, ids),
-                changed=cache.announce_change,
-                check_board=board_check(process),
-                queue=begun,
-                public_url=process.settings.public_url,
-                draws=Draws(key=draw_connection_key),
-            ).begin,
-        ),
+        servicer,
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
+    )
+    doctor = Doctor(
+        db, process.stub(MemberServiceStub, "identity"), process.stub(CrmServiceStub, "crm"), servicer.check, clock
+    )
+    process.serve(
+        add_RolloutServiceServicer_to_server,
+        RolloutServicer(db, doctor, clock, ids),
+        rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name,
     )
     process.serve(
         add_WebhookEventServiceServicer_to_server,

@@ -67,8 +67,10 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
     async with open_browser() as browser, _provider() as session:
         async with visitor(browser) as person:
             owner = Owner(content["admin"]["email"], content["admin"]["password"])
+            assert await _doctor(suite) == (1, ["administrators"]), "no second factor yet"
             await _signing_in_leads_to_where_one_wanted_to_be(person, owner, content)
             await _a_customer_is_seen_at_once(person, session, content)
+            assert await _doctor(suite) == (0, [])
             await _nothing_is_missed_while_the_gateway_is_away(person, suite, session, content)
             await _contacts_are_found_by_phone(person)
             async with visitor(browser) as other:
@@ -82,6 +84,13 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
         async with visitor(browser, locale="en-GB", width=375) as person:
             await _a_telephone_is_wide_enough(person, owner, content)
+
+
+async def _doctor(suite: Suite) -> tuple[int, list[str]]:
+    """The exit code, and what failed."""
+    code, out, err = await suite.run("org", "doctor", "--org", ORGANIZATION, "--json")
+    assert out, err
+    return code, [item["name"] for item in orjson.loads(out)["items"] if item["state"] == "ITEM_STATE_FAILED"]
 
 
 async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, owner: Owner, content: dict[str, Any]) -> None:

@@ -42,9 +42,11 @@ from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1 import outbound_service_pb2 as outbound_pb
+from prosa.ingest.v1 import rollout_service_pb2 as rollout_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.ingest.v1.outbound_service_pb2_grpc import OutboundServiceStub
+from prosa.ingest.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from prosa.outreach.v1 import list_service_pb2 as list_pb
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1 import send_service_pb2 as send_pb
@@ -324,6 +326,8 @@ async def _work(world: World, party: Party, name: str) -> None:
                 )
             )
         )
+    for _ in range(2):
+        await world.as_user(party.organization_id).stub(RolloutServiceStub).RunDoctor(rollout_pb.RunDoctorRequest())
     board = await deals.CreateBoard(
         crm_pb.CreateBoardRequest(name=f"Quadro de {name}", key=f"quadro-{name.lower()}", request_id=str(uuid4()))
     )

@@ -30,7 +30,7 @@ from prosa.v1 import options_pb2
 from services.ingest.connections import messages, rules, store
 from services.ingest.connections.accounts import Accounts
 from services.ingest.connections.cache import SECRET_COLUMN
-from services.ingest.connections.check import Checks, Declared, Kept
+from services.ingest.connections.check import Checked, Checks, Declared, Kept
 from services.ingest.connections.secrets import open_secrets, readable_secrets
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
@@ -301,8 +301,11 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         request: pb.CheckConnectionRequest,
         context: grpc.aio.ServicerContext[pb.CheckConnectionRequest, pb.CheckConnectionResponse],
     ) -> pb.CheckConnectionResponse:
-        organization_id = auth.organization_id()
         connection_id = wire.to_uuid("connection_id", request.connection_id)
+        return messages.check_message((await self.check(auth.organization_id(), connection_id)).items)
+
+    async def check(self, organization_id: UUID, connection_id: UUID) -> Checked:
+        """What the provider of a connection says to what is kept. Raises NotFound and ResourceExhausted."""
         async with self._db.transaction(organization_id) as tx:
             connection = await store.find_connection(tx, organization_id, connection_id)
             if connection is None:
@@ -330,7 +333,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             checked = await _provider_of(connection).check(self._outgoing, kept)
         if checked.account_proved:
             await self._prove_account(connection)
-        return messages.check_message(checked.items)
+        return checked
 
     async def _prove_account(self, connection: Connection) -> None:
         """Keeps that the connection's server answered for its account."""
