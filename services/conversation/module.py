@@ -19,7 +19,9 @@ from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
 from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1 import script_service_pb2_grpc as script_pb_grpc
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
+from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from services.conversation.deliveries.due import DueSends
 from services.conversation.deliveries.handing import PROVIDER_WRITES, Handoffs
 from services.conversation.deliveries.labels import LabelHandler
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
@@ -96,6 +98,10 @@ def _send(process: Process, deliveries: Deliveries, reserver: Reserver, handoffs
         DeliveryServicer(db, deliveries, deliverer, vault, process.clock),
         delivery_pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name,
     )
+    due = DueSends(deliveries, process.outbox(), process.clock)
+    due_sends = process.consumer("due_sends")
+    due_sends.on(SendDue, due.on_send_due)
+    due_sends.on(SendWithdrawn, due.on_send_withdrawn)
     process.work(deliveries.queue, deliverer, slots=DELIVERY_SLOTS, batch_max=1)
     writer = LabelHandler(db, process.outgoing(), vault, process.clock)
     process.work(handoffs.writes, writer, slots=WRITE_SLOTS, batch_max=1)

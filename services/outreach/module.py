@@ -5,14 +5,19 @@ from __future__ import annotations
 from chassis.process import Process
 from chassis.profiles import follow_profiles
 from chassis.references import contact_check
-from prosa.conversation.v1.events_pb2 import MessageReceived
+from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.outreach.v1.campaign_service_pb2 import DESCRIPTOR as CAMPAIGN_DESCRIPTOR
+from prosa.outreach.v1.campaign_service_pb2_grpc import add_CampaignServiceServicer_to_server
 from prosa.outreach.v1.list_service_pb2 import DESCRIPTOR as LIST_DESCRIPTOR
 from prosa.outreach.v1.list_service_pb2_grpc import add_ListServiceServicer_to_server
 from prosa.outreach.v1.outreach_service_pb2 import DESCRIPTOR
 from prosa.outreach.v1.outreach_service_pb2_grpc import add_OutreachServiceServicer_to_server
 from prosa.outreach.v1.send_service_pb2 import DESCRIPTOR as SEND_DESCRIPTOR
 from prosa.outreach.v1.send_service_pb2_grpc import add_SendServiceServicer_to_server
+from services.outreach.campaigns.following import Touches
+from services.outreach.campaigns.running import CAMPAIGNS, Running
+from services.outreach.campaigns.servicer import CampaignServicer
 from services.outreach.lists.importing import IMPORTS, Importing
 from services.outreach.lists.limits import IMPORT_SLOTS
 from services.outreach.lists.servicer import ListServicer
@@ -26,7 +31,7 @@ from services.outreach.servicer import OutreachServicer
 
 
 async def start(process: Process) -> None:
-    """Serves lists, suppressions and the gate, relays their facts, and reads imports."""
+    """Serves lists, campaigns, suppressions and the gate, relays their facts, and reads imports."""
     profiles = follow_profiles(process)
     quotas = Quotas(process.redis())
     rebuilder = Rebuilder(process.database(), quotas, process.clock, process.ids)
@@ -53,7 +58,26 @@ async def start(process: Process) -> None:
     contacts = process.stub(ContactServiceStub, "identity")
     importing = Importing(process.database(), process.outbox(), contacts, profiles, process.clock, process.ids)
     process.work(imports, importing, batch_max=1, slots=IMPORT_SLOTS)
-    opt_outs = OptOuts(process.outbox(), process.clock, process.ids)
+    touches = _run_campaigns(process)
+    opt_outs = OptOuts(process.outbox(), touches, process.clock, process.ids)
     process.consumer("opt_outs").on(MessageReceived, opt_outs.on_message_received)
     process.run("quotas", rebuilder.run)
     process.maintain()
+
+
+def _run_campaigns(process: Process) -> Touches:
+    """Serves campaigns, hands their touches over, and follows what becomes of them."""
+    db, outbox, clock = process.database(), process.outbox(), process.clock
+    queue = process.queue(CAMPAIGNS)
+    process.serve(
+        add_CampaignServiceServicer_to_server,
+        CampaignServicer(db, outbox, process.idempotency(), clock, process.ids, queue),
+        CAMPAIGN_DESCRIPTOR.services_by_name["CampaignService"].full_name,
+    )
+    process.work(queue, Running(db, outbox, clock, process.ids), batch_max=1)
+    touches = Touches(outbox, queue, clock)
+    follower = process.consumer("touches")
+    follower.on(MessageReceived, touches.on_message_received)
+    follower.on(MessageSent, touches.on_message_sent)
+    follower.on(MessageUpdated, touches.on_message_updated)
+    return touches

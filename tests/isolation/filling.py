@@ -47,9 +47,11 @@ from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
 from prosa.ingest.v1.outbound_service_pb2_grpc import OutboundServiceStub
 from prosa.ingest.v1.rollout_service_pb2_grpc import RolloutServiceStub
+from prosa.outreach.v1 import campaign_service_pb2 as campaign_pb
 from prosa.outreach.v1 import list_service_pb2 as list_pb
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1 import send_service_pb2 as send_pb
+from prosa.outreach.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from prosa.outreach.v1.list_service_pb2_grpc import ListServiceStub
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
@@ -101,6 +103,10 @@ class Party:
     def awaited_import_id(self) -> UUID:
         """An import that nobody has started."""
         return uuid5(self.organization_id, "import")
+
+    def campaign_to(self, what: str) -> UUID:
+        """A campaign that nobody has started, for the one RPC that will."""
+        return uuid5(self.organization_id, f"campaign to {what}")
 
     owner_id: str
     session_id: str
@@ -375,6 +381,7 @@ async def _work(world: World, party: Party, name: str) -> None:
     )
     await _import(acting, party)
     await _send(world, party)
+    await _campaign(world.as_user(party.organization_id), party)
     await _reply(world, party)
     await _speak(world, party)
 
@@ -543,6 +550,40 @@ async def _import(acting: Act, party: Party) -> None:
             )
         )
         await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+
+
+async def _campaign(acting: Act, party: Party) -> None:
+    """A campaign whose touches are planned, and sent to nobody: nobody of the list has a conversation."""
+    lists = await acting.stub(ListServiceStub).ListContactLists(list_pb.ListContactListsRequest())
+    campaigns = acting.stub(CampaignServiceStub)
+    made = await campaigns.CreateCampaign(
+        campaign_pb.CreateCampaignRequest(
+            name=f"Campanha de {party.name}",
+            contact_list_id=lists.contact_lists[0].contact_list_id,
+            channel_id=await _channel(acting, party),
+            text=f"Oi {{name}}, aqui é da {party.name}",
+        )
+    )
+    await campaigns.StartCampaign(campaign_pb.StartCampaignRequest(campaign_id=made.campaign_id))
+
+
+async def _await_start(world: World, party: Party) -> None:
+    """Campaigns that nobody has started, and one that waits to be planned."""
+    for campaign_id, state in [
+        *((party.campaign_to(what), "DRAFT") for what in ("start", "pause", "cancel")),
+        (uuid4(), "PLANNING"),
+    ]:
+        await world.rows(
+            "insert into outreach.campaigns select organization_id, %s, name, contact_list_id, channel_id, text, %s,"
+            " '', null, null, true, null, principal, principal_name, create_time, null, 1 from outreach.campaigns"
+            " where organization_id = %s limit 1 returning id",
+            *(campaign_id, state, party.organization_id),
+        )
+    await world.rows(
+        "insert into outreach.touch_queue (lane, ordering_key, item_id, put_time, organization_id, attempt_count,"
+        " due_time) values (0, %s, %s, now(), %s, 0, now()) returning 1",
+        *(str(campaign_id), campaign_id, party.organization_id),
+    )
 
 
 async def _await_file(world: World, party: Party) -> None:
@@ -726,6 +767,7 @@ async def _until_everything_came_round(world: World, party: Party) -> None:
         "outreach.import_errors",
         "ingest.own_numbers",
         "conversation.instance_queue",
+        "outreach.touches",
     ):
         await _until_rows(world, table, party)
     await world.until(
@@ -785,6 +827,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         *("conversation.delivery_queue", "conversation.provider_write_queue", "conversation.instance_queue"),
         "outreach.import_queue",
         *("conversation.script_queue", "conversation.round_queue"),
+        "outreach.touch_queue",
     ):
         await world.rows(
             f"insert into {queue}_dead (item_id, ordering_key, put_time, organization_id, attempt_count,"
@@ -795,6 +838,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
             f"detail of {party.name}",
         )
     await _await_file(world, party)
+    await _await_start(world, party)
     status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),

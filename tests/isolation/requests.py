@@ -22,7 +22,7 @@ from google.protobuf.message import Message
 from prosa.conversation.v1 import instance_service_pb2, script_service_pb2
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import connection_service_pb2, ingest_service_pb2, outbound_service_pb2
-from prosa.outreach.v1 import list_service_pb2, send_service_pb2
+from prosa.outreach.v1 import campaign_service_pb2, list_service_pb2, send_service_pb2
 from prosa.v1 import options_pb2
 from sandbox.chatwoot.signing import signed_request
 from services.outreach.sending.terms import TERMS_VERSION
@@ -502,6 +502,18 @@ def _start_import(target: Party, _caller: Party) -> Message:
     return list_service_pb2.StartContactImportRequest(contact_import_id=str(target.awaited_import_id))
 
 
+def _start_campaign(target: Party, _caller: Party) -> Message:
+    return campaign_service_pb2.StartCampaignRequest(campaign_id=str(target.campaign_to("start")))
+
+
+def _pause_campaign(target: Party, _caller: Party) -> Message:
+    return campaign_service_pb2.PauseCampaignRequest(campaign_id=str(target.campaign_to("pause")))
+
+
+def _cancel_campaign(target: Party, _caller: Party) -> Message:
+    return campaign_service_pb2.CancelCampaignRequest(campaign_id=str(target.campaign_to("cancel")))
+
+
 BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.conversation.v1.CreateScriptRequest": _script,
     "prosa.conversation.v1.UpdateConversationSettingsRequest": _settings,
@@ -526,6 +538,9 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.outreach.v1.AcceptTermsRequest": _terms,
     "prosa.outreach.v1.AppendContactImportFileRequest": _append,
     "prosa.outreach.v1.StartContactImportRequest": _start_import,
+    "prosa.outreach.v1.CancelCampaignRequest": _cancel_campaign,
+    "prosa.outreach.v1.PauseCampaignRequest": _pause_campaign,
+    "prosa.outreach.v1.StartCampaignRequest": _start_campaign,
     "prosa.outreach.v1.BatchReserveSendsRequest": _reserve_batch,
     "prosa.outreach.v1.BatchSettleReservationsRequest": _settle,
     "prosa.outreach.v1.ReserveSendRequest": _reserve,

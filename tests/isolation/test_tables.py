@@ -103,6 +103,7 @@ DEFINER_FUNCTIONS = {
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
     **queue_functions("outreach.import_queue"),
+    **queue_functions("outreach.touch_queue", timed=True),
     "outreach.open_reservations": (
         "TABLE(open_id uuid, open_organization_id uuid, open_delivery_id uuid, open_attempt integer,"
         " open_create_time timestamp with time zone)"

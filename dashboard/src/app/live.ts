@@ -3,6 +3,7 @@ import { type Fact, follow } from "../api/live.ts";
 import { queryClient } from "../api/query.ts";
 import { applyKillSwitchFact } from "./kill-switch-facts.ts";
 import { applyBoardFact } from "../pages/board/facts.ts";
+import { applyCampaignFact } from "../pages/campaigns/facts.ts";
 import { applyContactFact } from "../pages/contacts/facts.ts";
 import { applyMetricFact } from "../pages/metrics/facts.ts";
 import { applyNumberFact } from "../pages/numbers/facts.ts";
@@ -14,6 +15,7 @@ const APPLIED_BY = [
   applyConversationFact,
   applyContactFact,
   applyBoardFact,
+  applyCampaignFact,
   applyTeamFact,
   applyNumberFact,
   applyKillSwitchFact,

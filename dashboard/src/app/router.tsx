@@ -79,6 +79,18 @@ const contact = createRoute({
   component: lazyRouteComponent(() => import("../pages/contacts/contact.tsx"), "ContactRegion"),
 });
 
+const campaigns = createRoute({
+  getParentRoute: () => shell,
+  path: "/campaigns",
+  component: lazyRouteComponent(() => import("../pages/campaigns/page.tsx"), "CampaignsPage"),
+});
+
+const campaign = createRoute({
+  getParentRoute: () => campaigns,
+  path: "$campaignId",
+  component: lazyRouteComponent(() => import("../pages/campaigns/campaign.tsx"), "CampaignRegion"),
+});
+
 const metrics = createRoute({
   getParentRoute: () => shell,
   path: "/figures",
@@ -130,6 +142,7 @@ export const router = createRouter({
       conversations.addChildren([conversation]),
       contacts.addChildren([contact]),
       board,
+      campaigns.addChildren([campaign]),
       metrics,
       numbers,
       team,

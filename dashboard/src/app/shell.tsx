@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { ChartColumn, Contact, KanbanSquare, LogOut, MessagesSquare, Smartphone, Users } from "lucide-react";
+import { ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, Users } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
@@ -22,6 +22,7 @@ const PLACES = [
   { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
   { to: "/board", label: "nav.board", Icon: KanbanSquare },
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
+  { to: "/campaigns", label: "nav.campaigns", Icon: Megaphone },
   { to: "/figures", label: "nav.metrics", Icon: ChartColumn },
   { to: "/numbers", label: "nav.numbers", Icon: Smartphone },
   { to: "/team", label: "nav.team", Icon: Users },
@@ -47,14 +48,14 @@ function Inside() {
       </a>
       <nav
         aria-label={text("nav.label")}
-        className="flex shrink-0 border-t border-line bg-card md:w-52 md:flex-col md:border-t-0 md:border-r"
+        className="flex shrink-0 overflow-x-auto border-t border-line bg-card md:w-52 md:flex-col md:border-t-0 md:border-r"
       >
         <p className="hidden px-4 pt-5 pb-4 text-2xl md:block" aria-hidden="true">
           <Wordmark />
         </p>
-        <ul className="flex flex-1 justify-around md:flex-none md:flex-col md:gap-1 md:px-2">
+        <ul className="flex flex-1 justify-between md:flex-none md:flex-col md:gap-1 md:px-2">
           {PLACES.map(({ to, label, Icon }) => (
-            <li key={to} className="flex-1 md:flex-none">
+            <li key={to} className="min-w-[4.6rem] flex-1 md:flex-none">
               <Link
                 to={to}
                 className="flex min-h-12 flex-col items-center justify-center gap-1 px-2 py-1.5 text-xs text-soft hover:bg-quiet md:min-h-10 md:flex-row md:justify-start md:gap-3 md:rounded-lg md:px-3 md:text-[15px]"

@@ -49,6 +49,23 @@ where not exists (
 order by id desc limit %(row_limit)s
 """
 
+_AUDIENCE = f"""
+with audience as (
+  select distinct on (survivor) survivor, source, external_id, contact_id from (
+    select member.*, {REDIRECTS.survivor_of("member.contact_id", "member.organization_id")} as survivor
+    from outreach.contact_list_members member
+    where member.organization_id = %(organization_id)s and member.contact_list_id = %(contact_list_id)s
+  ) member order by survivor, id desc
+)
+select count(*) as audience, count(*) filter (where exists (
+    select from outreach.suppressions suppression
+    where suppression.organization_id = %(organization_id)s
+      and ((suppression.source = audience.source and suppression.external_id = audience.external_id)
+        or suppression.contact_id = any (array[audience.contact_id, survivor]))
+  )) as suppressed
+from audience
+"""
+
 _ADD = """
 with added as (
   insert into outreach.contact_list_members
@@ -131,6 +148,13 @@ async def list_members(
         Member(row.id, row.survivor, row.source, row.external_id, row.name, row.add_time, row.suppressed)
         for row in found
     ]
+
+
+async def count_members(tx: Tx, organization_id: UUID, contact_list_id: UUID) -> tuple[int, int]:
+    """How many contacts a list has, and of how many of them a suppression holds."""
+    found = await tx.execute(_AUDIENCE, {"organization_id": organization_id, "contact_list_id": contact_list_id})
+    row = found.one()
+    return row.audience, row.suppressed
 
 
 async def add_members(tx: Tx, organization_id: UUID, contact_list_id: UUID, members: Sequence[Member]) -> None:

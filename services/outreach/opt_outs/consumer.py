@@ -18,6 +18,7 @@ from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.outreach.v1 import events_pb2
 from prosa.v1 import options_pb2
 from services.outreach import store
+from services.outreach.campaigns.following import Touches
 from services.outreach.domain import Lifting, Origin, Suppression, readable
 from services.outreach.messages import suppression_created, suppression_lifted
 from services.outreach.opt_outs.words import Wish, read_wish
@@ -36,8 +37,8 @@ CONFIRMATIONS = {
 class OptOuts:
     """Reads what contacts write."""
 
-    def __init__(self, outbox: Outbox, clock: Clock, ids: Ids) -> None:
-        self._outbox, self._clock, self._ids = outbox, clock, ids
+    def __init__(self, outbox: Outbox, touches: Touches, clock: Clock, ids: Ids) -> None:
+        self._outbox, self._touches, self._clock, self._ids = outbox, touches, clock, ids
 
     async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
         """In the order in which they came: the last word counts."""
@@ -76,6 +77,8 @@ class OptOuts:
         if not known and now - asked < CONFIRM_WITHIN:
             facts.append(await self._confirmation(tx, event, suppression))
         await self._outbox.add(tx, facts, now)
+        if contact_id is not None:
+            await self._touches.leave_alone(tx, event.organization_id, contact_id)
 
     async def _confirmation(self, tx: Tx, event: ConsumedEvent[MessageReceived], suppression: Suppression) -> Fact:
         locale = await store.find_locale(tx, event.organization_id)

@@ -54,10 +54,12 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "ingest.v1.ConnectionUpdated": "ingest.connections",
     "ingest.v1.OutboundEndpointChanged": "ingest.outbound_endpoints",
     "ingest.v1.WebhookEventDeadLettered": "ingest.dead_letters",
+    "outreach.v1.CampaignChanged": "outreach.campaigns",
     "outreach.v1.ContactImportChanged": "outreach.contact_imports",
     "outreach.v1.KillSwitchChanged": "outreach.kill_switches",
     "outreach.v1.SendPolicyChanged": "outreach.send_policies",
     "outreach.v1.SendDue": "outreach.suppressions",
+    "outreach.v1.SendWithdrawn": "outreach.touches",
     "outreach.v1.SuppressionCreated": "outreach.suppressions",
     "outreach.v1.SuppressionLifted": "outreach.lifted_suppressions",
 }

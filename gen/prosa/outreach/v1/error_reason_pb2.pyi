@@ -51,6 +51,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: _ErrorReason.ValueType  # 12
     """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+    ERROR_REASON_TERMS_NOT_ACCEPTED: _ErrorReason.ValueType  # 13
+    """FAILED_PRECONDITION: no owner accepted the terms. Example: StartCampaign before it."""
     ERROR_REASON_NAME_TAKEN: _ErrorReason.ValueType  # 14
     """ALREADY_EXISTS: another list has the name. Example: "Clientes" is created twice."""
     ERROR_REASON_CONTACT_LIST_NOT_FOUND: _ErrorReason.ValueType  # 15
@@ -73,6 +75,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: no file was uploaded. Example: StartContactImport at once."""
     ERROR_REASON_FILE_UNREADABLE: _ErrorReason.ValueType  # 22
     """INVALID_ARGUMENT: no text in an encoding that is known, or no CSV. Example: a spreadsheet's .xlsx."""
+    ERROR_REASON_CAMPAIGN_NOT_FOUND: _ErrorReason.ValueType  # 23
+    """NOT_FOUND: no such campaign in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_TEXT_INVALID: _ErrorReason.ValueType  # 24
+    """INVALID_ARGUMENT: a text of blanks, or with a place to fill in that nobody knows. Example: "Olá {nome_do_cliente}"."""
+    ERROR_REASON_CAMPAIGN_ENDED: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: the campaign is done or cancelled; make another one. Example: starting one of last month."""
+    ERROR_REASON_AUDIENCE_EMPTY: _ErrorReason.ValueType  # 26
+    """FAILED_PRECONDITION: nobody of the list may be written to. Example: a list of people who all opted out."""
     ERROR_REASON_RESERVATION_USED: _ErrorReason.ValueType  # 28
     """FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
     sender that would send twice.
@@ -116,6 +126,8 @@ month.
 """
 ERROR_REASON_GLOBAL_KILL_OPERATOR_ONLY: ErrorReason.ValueType  # 12
 """PERMISSION_DENIED: only the command line touches the global kill switch. Example: global by an owner."""
+ERROR_REASON_TERMS_NOT_ACCEPTED: ErrorReason.ValueType  # 13
+"""FAILED_PRECONDITION: no owner accepted the terms. Example: StartCampaign before it."""
 ERROR_REASON_NAME_TAKEN: ErrorReason.ValueType  # 14
 """ALREADY_EXISTS: another list has the name. Example: "Clientes" is created twice."""
 ERROR_REASON_CONTACT_LIST_NOT_FOUND: ErrorReason.ValueType  # 15
@@ -138,6 +150,14 @@ ERROR_REASON_FILE_MISSING: ErrorReason.ValueType  # 21
 """FAILED_PRECONDITION: no file was uploaded. Example: StartContactImport at once."""
 ERROR_REASON_FILE_UNREADABLE: ErrorReason.ValueType  # 22
 """INVALID_ARGUMENT: no text in an encoding that is known, or no CSV. Example: a spreadsheet's .xlsx."""
+ERROR_REASON_CAMPAIGN_NOT_FOUND: ErrorReason.ValueType  # 23
+"""NOT_FOUND: no such campaign in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_TEXT_INVALID: ErrorReason.ValueType  # 24
+"""INVALID_ARGUMENT: a text of blanks, or with a place to fill in that nobody knows. Example: "Olá {nome_do_cliente}"."""
+ERROR_REASON_CAMPAIGN_ENDED: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: the campaign is done or cancelled; make another one. Example: starting one of last month."""
+ERROR_REASON_AUDIENCE_EMPTY: ErrorReason.ValueType  # 26
+"""FAILED_PRECONDITION: nobody of the list may be written to. Example: a list of people who all opted out."""
 ERROR_REASON_RESERVATION_USED: ErrorReason.ValueType  # 28
 """FAILED_PRECONDITION: the reservation of this delivery and attempt was used: the message may have left. Example: a
 sender that would send twice.

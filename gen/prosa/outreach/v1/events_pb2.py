@@ -23,29 +23,34 @@ _sym_db = _symbol_database.Default()
 
 
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
+from prosa.outreach.v1 import campaign_service_pb2 as prosa_dot_outreach_dot_v1_dot_campaign__service__pb2
 from prosa.outreach.v1 import list_service_pb2 as prosa_dot_outreach_dot_v1_dot_list__service__pb2
 from prosa.outreach.v1 import outreach_service_pb2 as prosa_dot_outreach_dot_v1_dot_outreach__service__pb2
 from prosa.outreach.v1 import send_service_pb2 as prosa_dot_outreach_dot_v1_dot_send__service__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/outreach/v1/events.proto\x12\x11prosa.outreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a$prosa/outreach/v1/list_service.proto\x1a(prosa/outreach/v1/outreach_service.proto\x1a$prosa/outreach/v1/send_service.proto\x1a\x16prosa/v1/options.proto\"b\n\x12SuppressionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"`\n\x11KillSwitchChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bkill_switch\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.KillSwitch\"q\n\x11SendPolicyChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bsend_policy\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.SendPolicy\x12\x0f\n\x07version\x18\x03 \x01(\x03\"a\n\x11SuppressionLifted\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"\xbb\x02\n\x07SendDue\x12\x0f\n\x07send_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\'\n\nsend_class\x18\x03 \x01(\x0e\x32\x13.prosa.v1.SendClass\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12 \n\x06source\x18\x05 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x12\n\ncontact_id\x18\x06 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x07 \x01(\t\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\x10\n\x08touch_id\x18\t \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\n \x01(\t\x12\x16\n\x0esuppression_id\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x14\x43ontactImportChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x38\n\x0e\x63ontact_import\x18\x02 \x01(\x0b\x32 .prosa.outreach.v1.ContactImportb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1eprosa/outreach/v1/events.proto\x12\x11prosa.outreach.v1\x1a\x1fgoogle/protobuf/timestamp.proto\x1a(prosa/outreach/v1/campaign_service.proto\x1a$prosa/outreach/v1/list_service.proto\x1a(prosa/outreach/v1/outreach_service.proto\x1a$prosa/outreach/v1/send_service.proto\x1a\x16prosa/v1/options.proto\"b\n\x12SuppressionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"`\n\x11KillSwitchChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bkill_switch\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.KillSwitch\"q\n\x11SendPolicyChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x32\n\x0bsend_policy\x18\x02 \x01(\x0b\x32\x1d.prosa.outreach.v1.SendPolicy\x12\x0f\n\x07version\x18\x03 \x01(\x03\"a\n\x11SuppressionLifted\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x33\n\x0bsuppression\x18\x02 \x01(\x0b\x32\x1e.prosa.outreach.v1.Suppression\"\xbb\x02\n\x07SendDue\x12\x0f\n\x07send_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\'\n\nsend_class\x18\x03 \x01(\x0e\x32\x13.prosa.v1.SendClass\x12\x12\n\nchannel_id\x18\x04 \x01(\t\x12 \n\x06source\x18\x05 \x01(\x0e\x32\x10.prosa.v1.Source\x12\x12\n\ncontact_id\x18\x06 \x01(\t\x12\x18\n\x10\x63onversation_key\x18\x07 \x01(\t\x12\x0c\n\x04text\x18\x08 \x01(\t\x12\x10\n\x08touch_id\x18\t \x01(\t\x12\x13\n\x0b\x63\x61mpaign_id\x18\n \x01(\t\x12\x16\n\x0esuppression_id\x18\x0b \x01(\t\x12,\n\x08\x65nd_time\x18\x0c \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"i\n\x14\x43ontactImportChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x38\n\x0e\x63ontact_import\x18\x02 \x01(\x0b\x32 .prosa.outreach.v1.ContactImport\"I\n\rSendWithdrawn\x12\x0f\n\x07send_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\"j\n\x0f\x43\x61mpaignChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12-\n\x08\x63\x61mpaign\x18\x02 \x01(\x0b\x32\x1b.prosa.outreach.v1.Campaign\x12\x0f\n\x07version\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.outreach.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_SUPPRESSIONCREATED']._serialized_start=228
-  _globals['_SUPPRESSIONCREATED']._serialized_end=326
-  _globals['_KILLSWITCHCHANGED']._serialized_start=328
-  _globals['_KILLSWITCHCHANGED']._serialized_end=424
-  _globals['_SENDPOLICYCHANGED']._serialized_start=426
-  _globals['_SENDPOLICYCHANGED']._serialized_end=539
-  _globals['_SUPPRESSIONLIFTED']._serialized_start=541
-  _globals['_SUPPRESSIONLIFTED']._serialized_end=638
-  _globals['_SENDDUE']._serialized_start=641
-  _globals['_SENDDUE']._serialized_end=956
-  _globals['_CONTACTIMPORTCHANGED']._serialized_start=958
-  _globals['_CONTACTIMPORTCHANGED']._serialized_end=1063
+  _globals['_SUPPRESSIONCREATED']._serialized_start=270
+  _globals['_SUPPRESSIONCREATED']._serialized_end=368
+  _globals['_KILLSWITCHCHANGED']._serialized_start=370
+  _globals['_KILLSWITCHCHANGED']._serialized_end=466
+  _globals['_SENDPOLICYCHANGED']._serialized_start=468
+  _globals['_SENDPOLICYCHANGED']._serialized_end=581
+  _globals['_SUPPRESSIONLIFTED']._serialized_start=583
+  _globals['_SUPPRESSIONLIFTED']._serialized_end=680
+  _globals['_SENDDUE']._serialized_start=683
+  _globals['_SENDDUE']._serialized_end=998
+  _globals['_CONTACTIMPORTCHANGED']._serialized_start=1000
+  _globals['_CONTACTIMPORTCHANGED']._serialized_end=1105
+  _globals['_SENDWITHDRAWN']._serialized_start=1107
+  _globals['_SENDWITHDRAWN']._serialized_end=1180
+  _globals['_CAMPAIGNCHANGED']._serialized_start=1182
+  _globals['_CAMPAIGNCHANGED']._serialized_end=1288
 # @@protoc_insertion_point(module_scope)

@@ -6,6 +6,7 @@ isort:skip_file
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf import timestamp_pb2 as _timestamp_pb2
+from prosa.outreach.v1 import campaign_service_pb2 as _campaign_service_pb2
 from prosa.outreach.v1 import list_service_pb2 as _list_service_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as _outreach_service_pb2
 from prosa.outreach.v1 import send_service_pb2 as _send_service_pb2
@@ -212,3 +213,61 @@ class ContactImportChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ContactImportChanged: _TypeAlias = ContactImportChanged  # noqa: Y015
+
+@_typing.final
+class SendWithdrawn(_message.Message):
+    """What was due is not to be sent any more: CANCELLED where it still waits."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SEND_ID_FIELD_NUMBER: _builtins.int
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    send_id: _builtins.str
+    organization_id: _builtins.str
+    reason: _builtins.str
+    """Why: "CAMPAIGN_CANCELLED", "CAMPAIGN_PAUSED", "CONTACT_REPLIED", "SUPPRESSED"."""
+    def __init__(
+        self,
+        *,
+        send_id: _builtins.str = ...,
+        organization_id: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "reason", b"reason", "send_id", b"send_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendWithdrawn: _TypeAlias = SendWithdrawn  # noqa: Y015
+
+@_typing.final
+class CampaignChanged(_message.Message):
+    """A campaign was made, began, went on, was held or ended: at most one a second of each."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    CAMPAIGN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def campaign(self) -> _campaign_service_pb2.Campaign:
+        """With its counts."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        campaign: _campaign_service_pb2.Campaign | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["campaign", b"campaign", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CampaignChanged: _TypeAlias = CampaignChanged  # noqa: Y015

@@ -1,0 +1,1 @@
+"""Campaigns: one text to the contacts of one list, within the limits of the gate."""

@@ -1,0 +1,130 @@
+"""Follows what becomes of touches: what conversation tells of their deliveries, and what contacts write."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from uuid import UUID
+
+from chassis import wire
+from chassis.clock import Clock
+from chassis.db import Tx
+from chassis.outbox import Outbox
+from chassis.queues.items import Place
+from chassis.queues.queue import Queue
+from chassis.subscriptions import ConsumedEvent
+from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
+from services.outreach.campaigns import messages, store
+from services.outreach.campaigns.domain import CampaignState, Told, Touch, TouchState, follow
+from services.outreach.campaigns.running import tell
+
+_CAUSE = "touch:"
+
+
+class Touches:
+    """Keeps touches where their deliveries are."""
+
+    def __init__(self, outbox: Outbox, campaigns: Queue, clock: Clock) -> None:
+        self._outbox, self._campaigns, self._clock = outbox, campaigns, clock
+
+    async def on_message_updated(self, tx: Tx, events: Sequence[ConsumedEvent[MessageUpdated]]) -> None:
+        """A delivery waits, failed, was read …"""
+        await self._told(tx, [(event.organization_id, event.message.message.delivery) for event in events])
+
+    async def on_message_sent(self, tx: Tx, events: Sequence[ConsumedEvent[MessageSent]]) -> None:
+        """A delivery left."""
+        await self._told(tx, [(event.organization_id, event.message.message.delivery) for event in events])
+
+    async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
+        """Who writes after a touch has answered it."""
+        wrote: dict[UUID, dict[UUID, datetime]] = {}
+        for event in events:
+            received = event.message
+            if received.contact_id and received.message.author == conversation_pb.MESSAGE_AUTHOR_CONTACT:
+                times = wrote.setdefault(event.organization_id, {})
+                contact_id = wire.to_uuid("contact_id", received.contact_id)
+                moment = wire.from_timestamp(received.message.create_time)
+                times[contact_id] = max(times.get(contact_id, moment), moment)
+        for organization_id, times in wrote.items():
+            found = await store.lock_of_contacts(tx, organization_id, times)
+            latest: dict[UUID, datetime] = await self._latest(tx, times)
+            pairs = []
+            for touch in found:
+                last = latest.get(touch.contact_id)
+                # Providers tell whole seconds.
+                sent = None if touch.send_time is None else touch.send_time.replace(microsecond=0)
+                answered = sent is not None and last is not None and last >= sent
+                if touch.reply_time is None and answered:
+                    before = copy.copy(touch)
+                    touch.reply_time = last
+                    pairs.append((before, touch))
+            await self._write(tx, organization_id, pairs)
+
+    async def leave_alone(self, tx: Tx, organization_id: UUID, contact_id: UUID) -> None:
+        """Ends what waits for a contact who asked for no more messages, and notes it at what was sent."""
+        pairs, facts = [], []
+        found = await store.lock_of_contacts(tx, organization_id, [contact_id])
+        # What was asked for follows on the last one, whether or not its delivery's news have come already.
+        answered = max((touch.id for touch in found if touch.hand_count), default=None)
+        for touch in found:
+            before = copy.copy(touch)
+            touch.opted_out = touch.opted_out or touch.id == answered
+            if touch.state is TouchState.PLANNED:
+                touch.state, touch.reason = TouchState.SUPPRESSED, "SUPPRESSED"
+                touch.explanation = "The contact asked for no more messages."
+            elif touch.state is TouchState.HANDED_OVER:
+                touch.withdraw_reason = "SUPPRESSED"
+                facts.append(messages.send_withdrawn(touch))
+            pairs.append((before, touch))
+        await self._outbox.add(tx, facts, self._clock.now())
+        await self._write(tx, organization_id, pairs)
+
+    async def _latest(self, tx: Tx, times: dict[UUID, datetime]) -> dict[UUID, datetime]:
+        """When each contact last wrote, also under the ids that were merged into it."""
+        merged = await store.REDIRECTS.merged_into(tx, times)
+        return {each: times[contact_id] for contact_id, together in merged.items() for each in together}
+
+    async def _told(self, tx: Tx, deliveries: Sequence[tuple[UUID, conversation_pb.Delivery]]) -> None:
+        told: dict[UUID, list[tuple[UUID, Told]]] = {}
+        for organization_id, delivery in deliveries:
+            if delivery.cause.startswith(_CAUSE):
+                touch_id = wire.to_uuid("cause", delivery.cause.removeprefix(_CAUSE))
+                told.setdefault(organization_id, []).append((touch_id, _told(delivery)))
+        for organization_id, news in told.items():
+            touches = await store.lock_touches(tx, organization_id, {touch_id for touch_id, _ in news})
+            before = {touch_id: copy.copy(touch) for touch_id, touch in touches.items()}
+            for touch_id, each in news:
+                if touch_id in touches:
+                    follow(touches[touch_id], each)
+            await self._write(tx, organization_id, [(before[key], touches[key]) for key in touches])
+
+    async def _write(self, tx: Tx, organization_id: UUID, pairs: Collection[tuple[Touch, Touch]]) -> None:
+        changed = [(before, after) for before, after in pairs if before != after]
+        if not changed:
+            return
+        await store.update_touches(tx, organization_id, changed)
+        now = self._clock.now()
+        planned_anew = {after.campaign_id for _, after in changed if after.state is TouchState.PLANNED}
+        for campaign_id in sorted({after.campaign_id for _, after in changed}):
+            campaign = await store.find_campaign(tx, organization_id, campaign_id, lock=True)
+            if campaign is None:
+                continue
+            if campaign_id in planned_anew and campaign.state is CampaignState.RUNNING:
+                # Taken out first: whoever has it in hand just now takes out only what they found.
+                await self._campaigns.remove(tx, [campaign.id])
+                await self._campaigns.put(tx, [Place(campaign.id, organization_id, str(campaign.id))], now)
+            await tell(tx, self._outbox, campaign, now, always=False)
+
+
+def _told(delivery: conversation_pb.Delivery) -> Told:
+    return Told(
+        delivery_id=wire.to_uuid("delivery_id", delivery.delivery_id),
+        state=conversation_pb.MessageState.Name(delivery.state).removeprefix("MESSAGE_STATE_"),
+        reason=delivery.reason,
+        explanation=delivery.explanation,
+        version=delivery.version,
+        retry_time=wire.from_timestamp(delivery.retry_time) if delivery.HasField("retry_time") else None,
+        send_time=wire.from_timestamp(delivery.send_time) if delivery.HasField("send_time") else None,
+    )

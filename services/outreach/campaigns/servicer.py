@@ -1,0 +1,232 @@
+"""CampaignService: translate, call, translate."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Awaitable, Callable
+from typing import Any, TypeAlias
+from uuid import UUID
+
+import grpc
+
+from chassis import auth, wire
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
+from chassis.idempotency import IdempotencyStore
+from chassis.ids import Ids
+from chassis.outbox import Outbox
+from chassis.paging import read_page
+from chassis.queues.items import Place
+from chassis.queues.queue import Queue
+from prosa.outreach.v1 import campaign_service_pb2 as pb
+from prosa.outreach.v1 import campaign_service_pb2_grpc as pb_grpc
+from services.outreach.campaigns import messages, store
+from services.outreach.campaigns.domain import (
+    BY_HAND,
+    ENDED,
+    Campaign,
+    CampaignState,
+    Touch,
+    TouchState,
+    checked_text,
+    filled,
+)
+from services.outreach.campaigns.limits import EXAMPLES_SHOWN
+from services.outreach.campaigns.running import tell
+from services.outreach.domain import readable
+from services.outreach.lists import list_store
+from services.outreach.sending import terms_store
+from services.outreach.sending.kill_switch import Actor
+from services.outreach.sending.terms import TERMS_VERSION
+
+Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+Change: TypeAlias = Callable[[Tx, Campaign], Awaitable[None]]
+
+
+class CampaignServicer(pb_grpc.CampaignServiceServicer):
+    """The campaigns of one organization."""
+
+    def __init__(
+        self, db: Database, outbox: Outbox, idempotency: IdempotencyStore, clock: Clock, ids: Ids, campaigns: Queue
+    ) -> None:
+        self._db, self._outbox, self._idempotency = db, outbox, idempotency
+        self._clock, self._ids, self._campaigns = clock, ids, campaigns
+
+    async def CreateCampaign(self, request: pb.CreateCampaignRequest, context: Context) -> pb.Campaign:
+        caller, organization_id, now = auth.caller(), auth.organization_id(), self._clock.now()
+        made = Campaign(
+            organization_id=organization_id,
+            id=self._ids.new(),
+            name=readable(request.name),
+            contact_list_id=wire.to_uuid("contact_list_id", request.contact_list_id),
+            channel_id=wire.to_uuid("channel_id", request.channel_id),
+            text=checked_text(request.text),
+            actor=Actor(caller.principal, caller.name),
+            create_time=now,
+            start_time=wire.from_timestamp(request.start_time) if request.HasField("start_time") else None,
+            end_time=wire.from_timestamp(request.end_time) if request.HasField("end_time") else None,
+            stop_on_reply=request.stop_on_reply if request.HasField("stop_on_reply") else True,
+        )
+        if not made.name:
+            raise InvalidArgument("FIELD_INVALID", "name must be more than blanks.")
+
+        async def create(tx: Tx) -> pb.Campaign:
+            if await list_store.find_list(tx, organization_id, made.contact_list_id) is None:
+                raise NotFound("CONTACT_LIST_NOT_FOUND", "The organization has no such list.")
+            await store.insert_campaign(tx, made)
+            await tell(tx, self._outbox, made, now, always=True)
+            return await _message(tx, made)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Campaign, now, create)
+
+    async def GetCampaign(self, request: pb.GetCampaignRequest, context: Context) -> pb.Campaign:
+        organization_id = auth.organization_id()
+        campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
+        async with self._db.transaction(organization_id) as tx:
+            return await _message(tx, await _find(tx, organization_id, campaign_id))
+
+    async def ListCampaigns(self, request: pb.ListCampaignsRequest, context: Context) -> pb.ListCampaignsResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        state = pb.CampaignState.Name(request.state).removeprefix("CAMPAIGN_STATE_") if request.state else None
+        before = page.after_id()
+        async with self._db.transaction(organization_id) as tx:
+            found = await store.list_campaigns(tx, organization_id, state, before, page.size + 1)
+            shown, token = page.cut(found, lambda kept: (kept.id,))
+            tallies = await store.tallies(tx, organization_id, [kept.id for kept in shown])
+        return pb.ListCampaignsResponse(
+            campaigns=[messages.campaign_message(kept, tallies[kept.id]) for kept in shown], next_page_token=token
+        )
+
+    async def PreviewCampaign(self, request: pb.PreviewCampaignRequest, context: Context) -> pb.CampaignPreview:
+        organization_id = auth.organization_id()
+        campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
+        async with self._db.transaction(organization_id) as tx:
+            kept = await _find(tx, organization_id, campaign_id)
+            audience, suppressed = await list_store.count_members(tx, organization_id, kept.contact_list_id)
+            members = await list_store.list_members(tx, organization_id, kept.contact_list_id, None, EXAMPLES_SHOWN)
+        examples = [
+            Touch(
+                organization_id,
+                kept.id,
+                member.contact_id,
+                UUID(int=0),
+                member.source,
+                member.external_id,
+                filled(kept.text, member.name),
+                TouchState.SUPPRESSED if member.suppressed else TouchState.PLANNED,
+            )
+            for member in members
+        ]
+        preview = pb.CampaignPreview(audience_count=audience)
+        if suppressed:
+            preview.left_out.add(reason="SUPPRESSED", count=suppressed)
+        for example in examples:
+            message = messages.touch_message(example)
+            # It is none yet.
+            message.touch_id = ""
+            preview.examples.append(message)
+        return preview
+
+    async def StartCampaign(self, request: pb.StartCampaignRequest, context: Context) -> pb.Campaign:
+        async def begin(tx: Tx, kept: Campaign) -> None:
+            if kept.state in ENDED:
+                raise _ended()
+            if request.etag and request.etag != str(kept.version):
+                raise Aborted("ETAG_STALE", "The campaign is another by now. Read it again, then start it.")
+            if kept.state in (CampaignState.PLANNING, CampaignState.RUNNING):
+                return
+            accepted = await terms_store.last_acceptance(tx, kept.organization_id)
+            if accepted is None or accepted.terms_version != TERMS_VERSION:
+                raise FailedPrecondition(
+                    "TERMS_NOT_ACCEPTED", "An owner accepts the terms first: GET /api/v1/terms, then :accept."
+                )
+            if kept.state is CampaignState.DRAFT:
+                audience, suppressed = await list_store.count_members(tx, kept.organization_id, kept.contact_list_id)
+                if audience == suppressed:
+                    raise FailedPrecondition("AUDIENCE_EMPTY", "Nobody of the list may be written to.")
+            # A pause may have come in the middle of planning, which goes on where it stood.
+            kept.state = CampaignState.PLANNING
+            kept.reason = ""
+            await self._campaigns.remove(tx, [kept.id])
+            await self._campaigns.put(tx, [Place(kept.id, kept.organization_id, str(kept.id))], self._clock.now())
+
+        return await self._change(request, begin)
+
+    async def PauseCampaign(self, request: pb.PauseCampaignRequest, context: Context) -> pb.Campaign:
+        async def hold(tx: Tx, kept: Campaign) -> None:
+            if kept.state in ENDED:
+                raise _ended()
+            if kept.state in (CampaignState.DRAFT, CampaignState.PAUSED):
+                return
+            kept.state, kept.reason = CampaignState.PAUSED, BY_HAND
+            await self._take_back(tx, kept, "CAMPAIGN_PAUSED")
+
+        return await self._change(request, hold)
+
+    async def CancelCampaign(self, request: pb.CancelCampaignRequest, context: Context) -> pb.Campaign:
+        async def end(tx: Tx, kept: Campaign) -> None:
+            if kept.state is CampaignState.CANCELLED:
+                return
+            if kept.state is CampaignState.DONE:
+                raise _ended()
+            kept.state, kept.reason = CampaignState.CANCELLED, ""
+            await store.cancel_planned(tx, kept, "CAMPAIGN_CANCELLED")
+            await self._take_back(tx, kept, "CAMPAIGN_CANCELLED")
+
+        return await self._change(request, end)
+
+    async def ListTouches(self, request: pb.ListTouchesRequest, context: Context) -> pb.ListTouchesResponse:
+        organization_id, page = auth.organization_id(), read_page(request)
+        campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
+        state = pb.TouchState.Name(request.state).removeprefix("TOUCH_STATE_") if request.state else None
+        after = page.after_id()
+        async with self._db.transaction(organization_id) as tx:
+            await _find(tx, organization_id, campaign_id)
+            found = await store.list_touches(tx, organization_id, campaign_id, state, after, page.size + 1)
+        shown, token = page.cut(found, lambda touch: (touch.id,))
+        return pb.ListTouchesResponse(touches=map(messages.touch_message, shown), next_page_token=token)
+
+    async def _change(
+        self, request: pb.StartCampaignRequest | pb.PauseCampaignRequest | pb.CancelCampaignRequest, change: Change
+    ) -> pb.Campaign:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
+
+        async def work(tx: Tx) -> pb.Campaign:
+            kept = await _find(tx, organization_id, campaign_id, lock=True)
+            before = kept.state
+            await change(tx, kept)
+            if kept.state is not before:
+                await tell(tx, self._outbox, kept, now, always=True)
+            return await _message(tx, kept)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Campaign, now, work)
+
+    async def _take_back(self, tx: Tx, kept: Campaign, reason: str) -> None:
+        """Nothing more is handed over, and what conversation has not asked of the provider yet comes back."""
+        await self._campaigns.remove(tx, [kept.id])
+        pairs, facts = [], []
+        for touch in await store.lock_waiting(tx, kept, TouchState.HANDED_OVER):
+            before = copy.copy(touch)
+            touch.withdraw_reason = reason
+            facts.append(messages.send_withdrawn(touch))
+            pairs.append((before, touch))
+        await store.update_touches(tx, kept.organization_id, pairs)
+        await self._outbox.add(tx, facts, self._clock.now())
+
+
+async def _find(tx: Tx, organization_id: UUID, campaign_id: UUID, *, lock: bool = False) -> Campaign:
+    found = await store.find_campaign(tx, organization_id, campaign_id, lock=lock)
+    if found is None:
+        raise NotFound("CAMPAIGN_NOT_FOUND", "The organization has no such campaign.")
+    return found
+
+
+async def _message(tx: Tx, kept: Campaign) -> pb.Campaign:
+    tally = (await store.tallies(tx, kept.organization_id, [kept.id]))[kept.id]
+    return messages.campaign_message(kept, tally)
+
+
+def _ended() -> FailedPrecondition:
+    return FailedPrecondition("CAMPAIGN_ENDED", "The campaign has ended. Make another one.")
