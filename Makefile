@@ -18,7 +18,7 @@ TEST_SECONDS ?= 3600
 FAULTS ?= 200
 SEED ?=
 
-.PHONY: help install run test pictures bench lint format generate chart image requirements cases mutants chaos siege clean
+.PHONY: help install run check test pictures bench lint format generate chart image requirements cases mutants chaos siege clean
 
 help: ## Show what there is.
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-13s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -51,6 +51,8 @@ ifneq ($(DASHBOARD),no)
 endif
 	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES)
 
+check: lint test ## All that must be green before a change goes in: form, types, layers, contracts and every test.
+
 pictures: install ## Draw the pictures of README anew, by the tests in the browser.
 	@PROSA_PICTURES=docs/pictures $(BIN)/python -m pytest -q -n 0 tests/e2e/test_dashboard.py
 
@@ -78,6 +80,7 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/python tools/requirements.py --check
 	$(BIN)/python tools/cases.py --check --strict
 	$(BIN)/python -m tools.settings --check
+	$(BIN)/python -m tools.contracts --check
 ifneq ($(DASHBOARD),no)
 	$(BIN)/python -m tools.dashboard lint
 endif
@@ -87,9 +90,10 @@ format: install ## Bring code and contracts into form.
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
 
-generate: install ## Make gen/ from protos/, and docs/settings.md from the settings.
+generate: install ## Make gen/ and docs/contracts/reference from protos/, and docs/settings.md from the settings.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/generate.sh
 	$(BIN)/python -m tools.settings
+	$(BIN)/python -m tools.contracts
 
 chart: install ## Look at the chart and the Dockerfile: rendered, and held against the schemas of several Kubernetes.
 	@$(BIN)/python tools/install.py requirements-deploy.lock

@@ -73,7 +73,7 @@ def merge_of_one() -> InvalidArgument:
     return InvalidArgument("MERGE_OF_ONE", "These two are one contact already. Name two different ones.")
 
 
-def require_room(surviving: Iterable[Identity], losing: Iterable[Identity]) -> None:
+def require_places(surviving: Iterable[Identity], losing: Iterable[Identity]) -> None:
     """Raises FailedPrecondition IDENTITIES_LIMITED where the survivor would have more ids of a kind than may be."""
     counts = Counter(
         (identity.source, is_phone_key(identity.source, identity.external_id), kind_of(*_key(identity)))

@@ -160,7 +160,7 @@ class Merging:
     async def _pair(self, tx: Tx, organization_id: UUID, survivor: Contact, loser: Contact) -> Pair:
         identities = await merge_store.identities_of(tx, organization_id, [survivor.id, loser.id])
         losing = [identity for identity in identities if identity.contact_id == loser.id]
-        merge_domain.require_room([each for each in identities if each.contact_id == survivor.id], losing)
+        merge_domain.require_places([each for each in identities if each.contact_id == survivor.id], losing)
         aliases = await merge_store.aliases_of(tx, organization_id, [loser.id])
         return Pair(survivor, loser, losing, [f"{kind}:{value}" for _, kind, value in aliases])
 
