@@ -8,14 +8,14 @@ changes: an older one than is kept changes nothing, so events of several classes
 from __future__ import annotations
 
 from collections.abc import Collection, Sequence
-from typing import Protocol
+from typing import Any, Protocol
 from uuid import UUID
-
-from google.protobuf.message import Message
 
 from chassis import wire
 from chassis.db import Tx
+from chassis.process import Process
 from chassis.subscriptions import ConsumedEvent
+from prosa.identity.v1.events_pb2 import ContactMergeUndone, ContactsMerged
 
 
 class Redirect(Protocol):
@@ -40,11 +40,11 @@ class Redirects:
     def __init__(self, schema: str) -> None:
         self._table = f"{schema}.contact_redirects"
 
-    async def handle(self, tx: Tx, events: Sequence[ConsumedEvent[Message]]) -> None:
+    async def handle(self, tx: Tx, events: Sequence[ConsumedEvent[Any]]) -> None:
         """Keeps what events tell; the handler of each class that has ``redirects``."""
         newest: dict[tuple[UUID, UUID], tuple[int, UUID | None]] = {}
         for event in events:
-            told: Redirecting = event.message  # type: ignore[assignment]
+            told: Redirecting = event.message
             for redirect in told.redirects:
                 key = event.organization_id, wire.to_uuid("contact_id", redirect.contact_id)
                 survivor = wire.to_optional_uuid("surviving_contact_id", redirect.surviving_contact_id)
@@ -92,9 +92,25 @@ class Redirects:
             found[row.surviving_contact_id].append(row.contact_id)
         return found
 
+    async def one_with(self, tx: Tx, contact_id: UUID) -> list[UUID]:
+        """All that are one with a contact, who stands for them first: what a filter by any of them means."""
+        survivor = (await self.resolve(tx, [contact_id]))[contact_id]
+        return (await self.merged_into(tx, [survivor]))[survivor]
+
     def survivor_of(self, column: str, organization: str) -> str:
         """SQL for who stands for the contact of a column, for a statement that reads through redirects in one go."""
         return (
             f"coalesce((select redirect.surviving_contact_id from {self._table} redirect"
             f" where redirect.organization_id = {organization} and redirect.contact_id = {column}), {column})"
         )
+
+
+def follow_redirects(process: Process) -> Redirects:
+    """The redirects of a service's own schema, kept by event from now on.
+
+    One consumer for each class: each is then sent that subject alone, and versions make order between them needless.
+    """
+    redirects = Redirects(process.service)
+    process.consumer("contacts_merged").on(ContactsMerged, redirects.handle)
+    process.consumer("contact_merges_undone").on(ContactMergeUndone, redirects.handle)
+    return redirects

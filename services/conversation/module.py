@@ -7,6 +7,7 @@ from uuid import UUID
 from chassis.db import Tx
 from chassis.process import Process
 from chassis.profiles import Profiles, follow_profiles
+from chassis.redirects import follow_redirects
 from chassis.references import contact_check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
@@ -74,6 +75,7 @@ async def start(process: Process) -> None:
     )
     _serve_scripts(process, profiles, deliveries)
     process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
+    follow_redirects(process)
     _keep_numbers(process)
     process.maintain()
 

@@ -9,8 +9,10 @@ from typing import Any
 from uuid import UUID
 
 from chassis.db import Tx
+from chassis.redirects import Redirects
 from services.crm.domain import Deal, DealState, Money
 
+REDIRECTS = Redirects("crm")
 _COLUMNS = (
     "organization_id, id, contact_id, board_id, stage_id, title, value_minor_units, value_currency,"
     " state, version, create_time, update_time"
@@ -23,8 +25,12 @@ _CLOSE_TIME = "case when state <> 'OPEN' then coalesce(close_time, create_time) 
 """Unset of a deal that was closed from the first."""
 
 # The label by its key, row by row: joined, the planner may pair every deal with all stages of its organization first.
+_SHOWN_COLUMNS = _COLUMNS.replace(
+    "contact_id", f"{REDIRECTS.survivor_of('d.contact_id', 'd.organization_id')} as contact_id"
+)
+"""Whoever was merged is shown as who stands for them."""
 _SHOWN = f"""
-{_COLUMNS}, {_STAGE_CHANGE_TIME} as stage_change_time, {_CLOSE_TIME} as close_time, loss_reason, ai_summary,
+{_SHOWN_COLUMNS}, {_STAGE_CHANGE_TIME} as stage_change_time, {_CLOSE_TIME} as close_time, loss_reason, ai_summary,
 (select label from crm.stages s where s.organization_id = d.organization_id and s.id = d.stage_id) as stage_label
 """
 
@@ -56,7 +62,8 @@ group by stage_id, value_currency order by stage_id, value_currency nulls first
 class DealFilter:
     """Which deals a list shows; None shows all."""
 
-    contact_id: UUID | None = None
+    contact_ids: tuple[UUID, ...] | None = None
+    """All that are one person."""
     board_id: UUID | None = None
     stage_id: UUID | None = None
     state: DealState | None = None
@@ -141,11 +148,13 @@ async def list_deals(
     values: dict[str, object] = {"organization_id": organization_id, "row_limit": row_limit}
     conditions = ["organization_id = %(organization_id)s"]
     bounds = (
-        ("contact_id", wanted.contact_id),
         ("board_id", wanted.board_id),
         ("stage_id", wanted.stage_id),
         ("state", wanted.state and wanted.state.value),
     )
+    if wanted.contact_ids is not None:
+        conditions.append("d.contact_id = any (%(contact_ids)b::uuid[])")
+        values["contact_ids"] = list(wanted.contact_ids)
     for column, value in bounds:
         if value is not None:
             conditions.append(f"{column} = %({column})s")

@@ -56,7 +56,11 @@ class Ensurer:
         async with self._db.transaction(*map(UUID, {item.organization_id for item in items})) as tx:
             places, facts = await self._find_places(tx, items, now)
             keys, first = _first_items(items, places)
-            deals = await ensure_store.find_ensured(tx, list(first))
+            deals, redirected = await ensure_store.find_ensured(tx, list(first))
+            if redirected:
+                # Somebody was merged since they were resolved: what is ensured is the survivor's.
+                keys = [key if key is None else redirected.get(key, key) for key in keys]
+                deals, _ = await ensure_store.find_ensured(tx, list(dict.fromkeys(key for key in keys if key)))
             missing: dict[EnsureKey, Wanted] = {}
             for key, item in zip(keys, items, strict=True):
                 if key is not None and key not in deals and not item.existing_only:

@@ -59,13 +59,30 @@ group by b.organization_id, b.named, b.id
 """
 
 # Labels are not joined here: where the planner pairs every key with all stages of its organization first, it is slow.
+# A person's own deal comes before one of whom they stand for. A row may name the deal of somebody they stood for once.
 _FIND_ENSURED = f"""
-select wanted.place, d.id::text, d.stage_id::text
+select wanted.place, d.id::text, d.stage_id::text, null as survivor, 0 as rank
 from unnest({_KEYS})
   with ordinality as wanted (organization_id, contact_id, board_id, place)
 join crm.ensured_deals e on e.organization_id = wanted.organization_id and e.contact_id = wanted.contact_id
   and e.board_id = wanted.board_id
 join crm.deals d on d.organization_id = e.organization_id and d.id = e.deal_id and d.state = 'OPEN'
+where d.contact_id = e.contact_id
+union all
+select wanted.place, d.id::text, d.stage_id::text, null, 1
+from unnest({_KEYS})
+  with ordinality as wanted (organization_id, contact_id, board_id, place)
+join crm.contact_redirects r on r.organization_id = wanted.organization_id
+  and r.surviving_contact_id = wanted.contact_id
+join crm.deals d on d.organization_id = wanted.organization_id and d.contact_id = r.contact_id
+  and d.board_id = wanted.board_id and d.state = 'OPEN'
+union all
+select wanted.place, null, null, r.surviving_contact_id::text, 2
+from unnest({_KEYS})
+  with ordinality as wanted (organization_id, contact_id, board_id, place)
+join crm.contact_redirects r on r.organization_id = wanted.organization_id and r.contact_id = wanted.contact_id
+where r.surviving_contact_id is not null
+order by rank, 2
 """
 
 # Claims the keys nobody had and locks the others; waits for whoever claims the same key just now. The update that
@@ -112,10 +129,23 @@ async def find_board_places(
     return {(row.organization_id, row.id if row.named else None): _place(row) for row in found}
 
 
-async def find_ensured(tx: Tx, keys: Sequence[EnsureKey]) -> dict[EnsureKey, OpenDeal]:
-    """The ensured deals that are open, without waiting for anybody: the usual case, in which nothing is to be done."""
+async def find_ensured(
+    tx: Tx, keys: Sequence[EnsureKey]
+) -> tuple[dict[EnsureKey, OpenDeal], dict[EnsureKey, EnsureKey]]:
+    """The ensured deals that are open, without waiting for anybody: the usual case, in which nothing is to be done.
+
+    Beside them the keys of those for whom somebody else stands, each with that one's.
+    """
     found = await tx.execute(_FIND_ENSURED, _key_arrays(keys))
-    return {keys[row.place - 1]: OpenDeal(row.id, row.stage_id) for row in found}
+    deals: dict[EnsureKey, OpenDeal] = {}
+    redirected: dict[EnsureKey, EnsureKey] = {}
+    for row in found:
+        key = keys[row.place - 1]
+        if row.survivor is not None:
+            redirected[key] = key._replace(contact_id=row.survivor)
+        else:
+            deals.setdefault(key, OpenDeal(row.id, row.stage_id))
+    return deals, redirected
 
 
 async def claim(tx: Tx, proposed: Mapping[EnsureKey, str]) -> dict[EnsureKey, str]:

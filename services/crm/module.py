@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chassis.process import Process
+from chassis.redirects import follow_redirects
 from chassis.references import contact_check
 from prosa.crm.v1.crm_service_pb2 import DESCRIPTOR
 from prosa.crm.v1.crm_service_pb2_grpc import add_CrmServiceServicer_to_server
@@ -18,4 +19,5 @@ async def start(process: Process) -> None:
     process.serve(add_CrmServiceServicer_to_server, servicer, DESCRIPTOR.services_by_name["CrmService"].full_name)
     conflicts = ConflictConsumer(outbox, clock, ids)
     process.consumer("reconciliation_tasks").on(IdentityConflictDetected, conflicts.on_identity_conflict_detected)
+    follow_redirects(process)
     process.maintain()

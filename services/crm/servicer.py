@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -186,14 +187,16 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
     ) -> pb.ListDealsResponse:
         organization_id, page = auth.organization_id(), read_page(request, key_length=2)
         wanted = deal_store.DealFilter(
-            contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             stage_id=wire.to_optional_uuid("stage_id", request.stage_id),
             state=messages.to_deal_state(request.state),
             by_stage_change=request.order == pb.DEAL_ORDER_STAGE_CHANGE_TIME,
         )
         after = _deal_key(page) if page.after else None
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
+            if contact_id is not None:
+                wanted = replace(wanted, contact_ids=tuple(await deal_store.REDIRECTS.one_with(tx, contact_id)))
             deals = await deal_store.list_deals(tx, organization_id, wanted, after, page.size + 1)
         shown, token = page.cut(deals, lambda deal: (deal.stage_change_time.isoformat(), deal.id))
         return pb.ListDealsResponse(deals=[messages.deal_message(deal) for deal in shown], next_page_token=token)

@@ -6,6 +6,7 @@ import secrets
 
 from chassis.process import Process
 from chassis.queues.queue import Queue
+from chassis.redirects import follow_redirects
 from chassis.references import board_check, deal_check
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
@@ -125,6 +126,7 @@ async def start(process: Process) -> None:
     outbound = process.queue(OUTBOUND)
     _serve_outbound(process, outbound)
     writer = FeedWriter(clock, nats, EndpointWaker(outbound, clock))
+    follow_redirects(process)
     process.consumer(WRITER).on_all(SOURCES, writer.append)
     process.maintain()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chassis.process import Process
 from chassis.profiles import follow_profiles
+from chassis.redirects import follow_redirects
 from chassis.references import contact_check
 from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
@@ -61,6 +62,7 @@ async def start(process: Process) -> None:
     touches = _run_campaigns(process)
     opt_outs = OptOuts(process.outbox(), touches, process.clock, process.ids)
     process.consumer("opt_outs").on(MessageReceived, opt_outs.on_message_received)
+    follow_redirects(process)
     process.run("quotas", rebuilder.run)
     process.maintain()
 

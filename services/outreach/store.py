@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -89,8 +90,8 @@ async def find_suppression(tx: Tx, organization_id: UUID, suppression_id: UUID) 
 
 async def contact_suppressed(tx: Tx, organization_id: UUID, contact_id: UUID) -> bool:
     """Whether a suppression of a contact holds, or of whom the contact stands for."""
-    merged = await REDIRECTS.merged_into(tx, [contact_id])
-    found = await tx.execute(_HOLDS, {"organization_id": organization_id, "contact_ids": merged[contact_id]})
+    contact_ids = await REDIRECTS.one_with(tx, contact_id)
+    found = await tx.execute(_HOLDS, {"organization_id": organization_id, "contact_ids": contact_ids})
     holds: bool = found.scalar_one()
     return holds
 
@@ -105,7 +106,7 @@ async def lift_own(
     tx: Tx, organization_id: UUID, source: str, external_id: str, contact_id: UUID | None, lifting: Lifting
 ) -> list[Suppression]:
     """Ends what a contact asked for, of the address and of all of the contact's; what others decided holds on."""
-    contact_ids = [] if contact_id is None else (await REDIRECTS.merged_into(tx, [contact_id]))[contact_id]
+    contact_ids = [] if contact_id is None else await REDIRECTS.one_with(tx, contact_id)
     condition = (
         "origin = 'CONTACT' and ((source = %(source)s and external_id = %(external_id)s)"
         " or contact_id = any (%(contact_ids)b::uuid[]))"
@@ -128,7 +129,7 @@ async def list_suppressions(
     conditions = ["organization_id = %(organization_id)s"]
     if contact_id is not None:
         conditions.append("contact_id = any (%(contact_ids)b::uuid[])")
-        values["contact_ids"] = (await REDIRECTS.merged_into(tx, [contact_id]))[contact_id]
+        values["contact_ids"] = await REDIRECTS.one_with(tx, contact_id)
     if before is not None:
         conditions.append("id < %(before)s")
         values["before"] = before
@@ -136,7 +137,9 @@ async def list_suppressions(
     found = await tx.execute(
         f"select * from ({of}) kept where {' and '.join(conditions)} order by id desc limit %(row_limit)s", values
     )
-    return [_suppression(row) for row in found]
+    kept = [_suppression(row) for row in found]
+    standing = await REDIRECTS.resolve(tx, [each.contact_id for each in kept if each.contact_id is not None])
+    return [each if each.contact_id is None else replace(each, contact_id=standing[each.contact_id]) for each in kept]
 
 
 async def find_locale(tx: Tx, organization_id: UUID) -> str:

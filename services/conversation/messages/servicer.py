@@ -21,6 +21,7 @@ from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.paging import Page, read_page
+from chassis.redirects import Redirects
 from chassis.references import Check
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import conversation_service_pb2_grpc as pb_grpc
@@ -45,6 +46,7 @@ from services.conversation.messages.translation import (
 
 Context = grpc.aio.ServicerContext[Any, Any]
 
+REDIRECTS = Redirects("conversation")
 logger = structlog.get_logger(__name__)
 
 
@@ -138,7 +140,9 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         organization_id = auth.organization_id()
         conversation_id = wire.to_uuid("conversation_id", request.conversation_id)
         async with self._db.transaction(organization_id) as tx:
-            return conversation_to_pb(await _find(tx, organization_id, conversation_id))
+            conversation = await _find(tx, organization_id, conversation_id)
+            await _show_survivors(tx, [conversation])
+        return conversation_to_pb(conversation)
 
     async def ListConversations(
         self, request: pb.ListConversationsRequest, context: Context
@@ -146,8 +150,7 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         organization_id = auth.organization_id()
         page = _read_page(request)
         wanted: dict[str, object] = {}
-        if request.contact_id:
-            wanted["contact_id"] = wire.to_uuid("contact_id", request.contact_id)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         if request.deal_id:
             wanted["deal_id"] = wire.to_uuid("deal_id", request.deal_id)
         if request.state:
@@ -157,7 +160,10 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         if request.provider_conversation_id:
             wanted["provider_conversation_id"] = request.provider_conversation_id
         async with self._db.transaction(organization_id) as tx:
+            if contact_id is not None:
+                wanted["contact_id"] = await REDIRECTS.one_with(tx, contact_id)
             found = await store.list_conversations(tx, organization_id, wanted, page)
+            await _show_survivors(tx, found)
         shown, token = page.cut(found, lambda last: (last.activity_time.isoformat(), last.conversation_id))
         return pb.ListConversationsResponse(conversations=map(conversation_to_pb, shown), next_page_token=token)
 
@@ -224,6 +230,14 @@ def _check_key(key: str, source: Source) -> None:
         "CONVERSATION_KEY_INVALID",
         "conversation_key must be empty or a key of the conversation's source, such as whatsapp:+5511900004821.",
     )
+
+
+async def _show_survivors(tx: Tx, conversations: Sequence[Conversation]) -> None:
+    """Whoever was merged is shown as who stands for them."""
+    standing = await REDIRECTS.resolve(tx, {UUID(each.contact_id) for each in conversations if each.contact_id})
+    for conversation in conversations:
+        if conversation.contact_id:
+            conversation.contact_id = str(standing[UUID(conversation.contact_id)])
 
 
 async def _find(tx: Tx, organization_id: UUID, conversation_id: UUID) -> Conversation:

@@ -425,7 +425,10 @@ async def find_conversation(
 async def list_conversations(
     tx: Tx, organization_id: UUID, wanted: Mapping[str, object], page: Page
 ) -> list[Conversation]:
-    """One more than a page of the organization's conversations whose columns have the wanted values, newest first."""
+    """One more than a page of the organization's conversations whose columns have the wanted values, newest first.
+
+    Of ``contact_id`` all that are one person are wanted.
+    """
     parameters: dict[str, object] = {**wanted, "organization_id": organization_id, "row_limit": page.size + 1}
     after = ""
     if page.after is not None:
@@ -436,7 +439,10 @@ async def list_conversations(
         query = _LIST_BY_ACTIVITY.format(after=after)
     else:
         # Whatever else is asked for has an index of its own and few conversations.
-        conditions = " and ".join(f"{column} = %({column})s" for column in ("organization_id", *wanted))
+        conditions = " and ".join(
+            f"{column} = any (%({column})b::uuid[])" if column == "contact_id" else f"{column} = %({column})s"
+            for column in ("organization_id", *wanted)
+        )
         query = (
             f"select {_READ_CONVERSATION} from conversation.conversations where {conditions}{after}"
             " order by activity_time desc, conversation_id desc limit %(row_limit)s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, 
 from chassis.ids import Ids
 from chassis.paging import read_page
 from chassis.queues.queue import Queue
+from chassis.redirects import Redirects
 from prosa.ingest.v1 import ingest_service_pb2
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1 import webhook_event_service_pb2_grpc as pb_grpc
@@ -22,6 +24,8 @@ from services.ingest.processing import event_store as store
 from services.ingest.processing.event_store import DEAD_LETTER, PENDING, EventFilter, EventPlace, StoredEvent
 from services.ingest.providers import number_of
 from services.ingest.reasons import explain
+
+REDIRECTS = Redirects("ingest")
 
 
 class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
@@ -52,11 +56,17 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
             start_time=wire.from_timestamp(request.start_time) if request.HasField("start_time") else None,
             end_time=wire.from_timestamp(request.end_time) if request.HasField("end_time") else None,
             reason=request.reason or None,
-            contact_id=wire.to_optional_uuid("contact_id", request.contact_id),
         )
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
+            if contact_id is not None:
+                wanted = replace(wanted, contact_ids=tuple(await REDIRECTS.one_with(tx, contact_id)))
             events = await store.list_events(tx, organization_id, wanted, before, page.size + 1)
+            standing = await REDIRECTS.resolve(tx, [each.contact_id for each in events if each.contact_id is not None])
+        events = [
+            each if each.contact_id is None else replace(each, contact_id=standing[each.contact_id]) for each in events
+        ]
         shown, token = page.cut(events, lambda event: (event.id,))
         return pb.ListWebhookEventsResponse(
             webhook_events=[event_message(event) for event in shown], next_page_token=token
@@ -71,6 +81,9 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
         event_id = wire.to_uuid("webhook_event_id", request.webhook_event_id)
         async with self._db.transaction(organization_id) as tx:
             event = await store.find_event(tx, organization_id, event_id)
+            if event is not None and event.contact_id is not None:
+                standing = await REDIRECTS.resolve(tx, [event.contact_id])
+                event = replace(event, contact_id=standing[event.contact_id])
         if event is None:
             raise _no_event()
         return event_message(event)

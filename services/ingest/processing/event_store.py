@@ -54,7 +54,7 @@ class EventFilter:
     start_time: datetime | None = None
     end_time: datetime | None = None
     reason: str | None = None
-    contact_id: UUID | None = None
+    contact_ids: tuple[UUID, ...] | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -200,8 +200,8 @@ def _matching(organization_id: UUID, wanted: EventFilter) -> tuple[str, list[str
         conditions.append(f"event.receive_time < %(end_time)s and {alias}.{id_column} < %(end_id)s")
     if wanted.reason is not None:
         conditions.append("event.reason = %(reason)s")
-    if wanted.contact_id is not None:
-        conditions.append("event.contact_id = %(contact_id)s")
+    if wanted.contact_ids is not None:
+        conditions.append("event.contact_id = any (%(contact_ids)b::uuid[])")
     parameters = {
         "organization_id": organization_id,
         "state": wanted.state,
@@ -211,7 +211,7 @@ def _matching(organization_id: UUID, wanted: EventFilter) -> tuple[str, list[str
         "first_id": None if wanted.start_time is None else first_id_at(wanted.start_time, -ID_TIME_SLACK),
         "end_id": None if wanted.end_time is None else first_id_at(wanted.end_time, ID_TIME_SLACK),
         "reason": wanted.reason,
-        "contact_id": wanted.contact_id,
+        "contact_ids": list(wanted.contact_ids or ()),
     }
     return source, conditions, parameters
 

@@ -11,11 +11,13 @@ from uuid import UUID
 import orjson
 
 from chassis.db import Tx
+from chassis.redirects import Redirects
 from services.outreach.sending.ledger_store import Reservation
 from services.outreach.sending.policy import SendPolicy
 from services.outreach.sending.policy_store import COLUMNS, policy_of
 from services.outreach.sending.rules import Held
 
+_STANDING = Redirects("outreach").survivor_of("asked.contact_id", "asked.organization_id")
 _LOOK = f"""
 with asked as (
   select * from unnest(
@@ -31,7 +33,16 @@ with asked as (
   from address join outreach.suppressions found using (organization_id, source, external_id)
   union
   select asked.place, found.id, found.create_time, found.confirm_delivery_id
-  from asked join outreach.suppressions found using (organization_id, contact_id)
+  from asked
+  cross join lateral (
+    -- Whoever asked not to be written to is one with whom the message is for.
+    select {_STANDING} as contact_id
+    union all
+    select led.contact_id from outreach.contact_redirects led
+    where led.organization_id = asked.organization_id and led.surviving_contact_id = {_STANDING}
+  ) person
+  join outreach.suppressions found
+    on found.organization_id = asked.organization_id and found.contact_id = person.contact_id
 )
 select asked.organization_id, coalesce(everywhere.engaged, false) as killed_globally,
   coalesce(own.engaged, false) as killed,

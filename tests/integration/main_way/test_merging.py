@@ -1,0 +1,128 @@
+"""Two people who wrote become one and two again: whatever is asked by either's id is answered as the survivor's."""
+
+from __future__ import annotations
+
+from typing import Any
+from uuid import uuid4
+
+from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
+from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
+from prosa.v1 import options_pb2
+from tests.harness import Harness, sample
+from tests.world import AGENT
+
+KEEPERS = ("crm", "conversation", "ingest", "outreach")
+LISTS = {
+    "/api/v1/deals": "deals",
+    "/api/v1/conversations": "conversations",
+    "/api/v1/webhook-events": "webhook_events",
+    "/api/v1/suppressions": "suppressions",
+}
+
+
+async def as_person(harness: Harness, path: str, body: dict[str, Any]) -> dict[str, Any]:
+    """An agent who has just shown a second factor writes."""
+    world = harness.world
+    token, _ = world.host.signer("identity").person_token(
+        kind="user",
+        principal=f"user:{uuid4()}",
+        organization_id=harness.organization_id,
+        role=AGENT,
+        mfa_time=world.clock.now(),
+        mfa_set_up=True,
+    )
+    headers = {"Authorization": f"Bearer {token}"}
+    async with harness.session.post(harness.url + path, json=body, headers=headers) as response:
+        answer: dict[str, Any] = await response.json(content_type=None)
+        assert response.status == 200, answer
+        return answer
+
+
+async def listed(harness: Harness, contact_id: str) -> dict[str, list[tuple[str, str]]]:
+    """What lists answer for a contact: the id and the contact of each row."""
+    found = {}
+    for path, name in LISTS.items():
+        status, answer = await harness.get(path, contact_id=contact_id)
+        assert status == 200, answer
+        own = {"webhook_events": "webhook_event_id"}.get(name, f"{name.removesuffix('s')}_id")
+        found[name] = sorted((row[own], row["contact_id"]) for row in answer[name])
+    return found
+
+
+async def until_everybody_knows(harness: Harness, version: int) -> None:
+    for service in KEEPERS:
+        await harness.world.until(
+            f"select 1 from {service}.contact_redirects where organization_id = %s and version = %s",
+            *(harness.organization_id, version),
+        )
+
+
+async def test_lists_read_through_a_merge_and_are_as_before_once_it_is_undone(harness: Harness) -> None:
+    ids = []
+    for name in ("conversation_created.instagram_login", "message_created.whatsapp_cloud.incoming"):
+        event = await harness.deliver(sample(name))
+        assert event["state"] == "PROCESSED", event
+        ids.append(str(event["contact_id"]))
+    survivor, loser = ids
+    await (
+        harness.world.as_key(harness.organization_id, "*")
+        .stub(OutreachServiceStub)
+        .CreateSuppression(
+            outreach_pb.CreateSuppressionRequest(
+                source=options_pb2.SOURCE_WHATSAPP,
+                external_id="+5511900009999",
+                contact_id=loser,
+                reason="Pediu",
+                request_id=str(uuid4()),
+            )
+        )
+    )
+    before = {contact_id: await listed(harness, contact_id) for contact_id in ids}
+    assert [len(rows) for rows in before[loser].values()] == [1, 1, 1, 1]
+
+    merged = await as_person(harness, f"/api/v1/contacts/{survivor}:merge", {"losing_contact_id": loser})
+    await until_everybody_knows(harness, 1)
+    together = {
+        name: sorted((row_id, survivor) for contact_id in ids for row_id, _ in before[contact_id][name])
+        for name in LISTS.values()
+    }
+    assert [await listed(harness, contact_id) for contact_id in ids] == [together, together]
+    for path, name in LISTS.items():
+        _, answer = await harness.get(path)
+        assert {row["contact_id"] for row in answer[name]} <= {survivor, ""}, name
+    for deal_id, _ in together["deals"]:
+        _, deal = await harness.get(f"/api/v1/deals/{deal_id}")
+        assert deal["contact_id"] == survivor
+
+    # Who writes with the loser's number is the survivor, and has a deal that is open.
+    event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
+    assert (event["state"], str(event["contact_id"])) == ("PROCESSED", survivor)
+    assert (await listed(harness, survivor))["deals"] == together["deals"]
+
+    await as_person(harness, f"/api/v1/contact-merges/{merged['contact_merge_id']}:undo", {})
+    await until_everybody_knows(harness, 2)
+    for contact_id in ids:
+        after = await listed(harness, contact_id)
+        # What was processed while they were one stays where it was.
+        meanwhile = (str(event["id"]), survivor)
+        after["webhook_events"] = [row for row in after["webhook_events"] if row != meanwhile]
+        assert after == before[contact_id]
+
+
+async def test_an_open_deal_of_the_one_who_was_merged_serves_the_survivor_and_is_its_own_again(
+    harness: Harness,
+) -> None:
+    event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
+    loser, deal_id = str(event["contact_id"]), str(event["deal_id"])
+    _, survivor = await harness.send("/api/v1/contacts", {"name": "Ana"})
+    merged = await as_person(harness, f"/api/v1/contacts/{survivor['contact_id']}:merge", {"losing_contact_id": loser})
+    await until_everybody_knows(harness, 1)
+    event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
+    assert (str(event["contact_id"]), str(event["deal_id"])) == (survivor["contact_id"], deal_id)
+    assert await harness.count("crm.deals") == 1
+
+    await as_person(harness, f"/api/v1/contact-merges/{merged['contact_merge_id']}:undo", {})
+    await until_everybody_knows(harness, 2)
+    event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
+    assert (str(event["contact_id"]), str(event["deal_id"])) == (loser, deal_id)
+    assert await harness.count("crm.deals") == 1
