@@ -146,6 +146,14 @@ class ReconciliationTask:
     candidate_contact_ids: tuple[UUID, ...]
     state: TaskState
     create_time: datetime
+    surviving_contact_id: UUID | None = None
+    merged: bool = False
+    contact_merge_ids: tuple[UUID, ...] = ()
+    """The last first."""
+    decide_time: datetime | None = None
+    decider_principal: str = ""
+    decider_name: str = ""
+    version: int = 1
 
 
 def board_key(key: str, name: str) -> str:

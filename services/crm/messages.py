@@ -122,6 +122,14 @@ def task_message(task: ReconciliationTask) -> pb.ReconciliationTask:
         candidate_contact_ids=[str(contact_id) for contact_id in task.candidate_contact_ids],
         state=_TASK_STATES[task.state],
         create_time=wire.to_timestamp(task.create_time),
+        kind=pb.TASK_KIND_IDENTITY_CONFLICT,
+        identity_conflict_id=str(task.identity_conflict_id),
+        surviving_contact_id=wire.text(task.surviving_contact_id),
+        merged=task.merged,
+        contact_merge_ids=[str(merge_id) for merge_id in task.contact_merge_ids],
+        decide_time=wire.to_timestamp(task.decide_time),
+        decided_by=_decider(task),
+        etag=str(task.version),
     )
 
 
@@ -165,6 +173,18 @@ def task_opened(task: ReconciliationTask, correlation_id: str) -> Fact:
     """The fact that people have something to decide, under the correlation id of the conflict."""
     message = events_pb2.ReconciliationTaskOpened(organization_id=str(task.organization_id), task=task_message(task))
     return Fact(task.organization_id, message, correlation_id)
+
+
+def task_decided(task: ReconciliationTask, correlation_id: str) -> Fact:
+    """The fact that people decided a task."""
+    message = events_pb2.ReconciliationTaskDecided(organization_id=str(task.organization_id), task=task_message(task))
+    return Fact(task.organization_id, message, correlation_id)
+
+
+def _decider(task: ReconciliationTask) -> options_pb2.Actor | None:
+    if not task.decider_principal:
+        return None
+    return options_pb2.Actor(principal=task.decider_principal, name=task.decider_name)
 
 
 def _money(value: Money) -> options_pb2.Money:

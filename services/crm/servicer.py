@@ -23,7 +23,9 @@ from chassis.paging import Page, read_page, token_invalid
 from chassis.references import Check
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
+from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.crm import board_store, deal_store, domain, messages, move_store, moves, task_store
+from services.crm.deciding import Deciding, Decisions, Wish
 from services.crm.domain import Deal, DealState
 from services.crm.ensure import Ensured, Ensurer, Wanted
 from services.crm.moves import Mover, MoveSource, Remark
@@ -51,7 +53,9 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         clock: Clock,
         ids: Ids,
         check_contact: Check,
+        decisions: Decisions,
     ) -> None:
+        self._decisions = decisions
         self._db, self._outbox, self._idempotency = db, outbox, idempotency
         self._clock, self._ids = clock, ids
         self._check_contact = check_contact
@@ -265,12 +269,29 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
     ) -> pb.ListReconciliationTasksResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         state = messages.to_task_state(request.state)
+        contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
-            tasks = await task_store.list_tasks(tx, organization_id, state, _last_id(page), page.size + 1)
+            tasks = await task_store.list_tasks(tx, organization_id, state, _last_id(page), page.size + 1, contact_id)
         shown, token = page.cut(tasks, lambda task: (task.id,))
         return pb.ListReconciliationTasksResponse(
             tasks=[messages.task_message(task) for task in shown], next_page_token=token
         )
+
+    async def AcceptReconciliationTask(
+        self,
+        request: pb.AcceptReconciliationTaskRequest,
+        context: grpc.aio.ServicerContext[pb.AcceptReconciliationTaskRequest, pb.ReconciliationTask],
+    ) -> pb.ReconciliationTask:
+        decision = identity_pb.CONFLICT_DECISION_MERGE if request.merge else identity_pb.CONFLICT_DECISION_LINK
+        surviving = wire.to_uuid("surviving_contact_id", request.surviving_contact_id)
+        return await self._decisions.decide(request, _wish(request, decision, surviving))
+
+    async def RejectReconciliationTask(
+        self,
+        request: pb.RejectReconciliationTaskRequest,
+        context: grpc.aio.ServicerContext[pb.RejectReconciliationTaskRequest, pb.ReconciliationTask],
+    ) -> pb.ReconciliationTask:
+        return await self._decisions.decide(request, _wish(request, identity_pb.CONFLICT_DECISION_REJECT, None))
 
     async def _keep_deal(self, tx: Tx, deal: Deal, request: pb.CreateDealRequest, now: datetime) -> pb.Deal:
         await deal_store.insert_deals(tx, [deal])
@@ -278,6 +299,19 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         await self._outbox.add(tx, [messages.deal_created(deal)], now)
         await self._idempotency.keep(tx, deal.organization_id, request, answer)
         return answer
+
+
+def _wish(request: Deciding, decision: identity_pb.ConflictDecision.ValueType, surviving: UUID | None) -> Wish:
+    caller = auth.caller()
+    return Wish(
+        organization_id=auth.organization_id(),
+        task_id=wire.to_uuid("reconciliation_task_id", request.reconciliation_task_id),
+        etag=request.etag,
+        decision=decision,
+        surviving_contact_id=surviving,
+        principal=caller.principal,
+        name=caller.name,
+    )
 
 
 def _wanted(item: pb.DealWanted) -> Wanted:

@@ -57,6 +57,11 @@ SETTLED = {"account_id"}
 """Fields that no update changes once work was done under them."""
 CHOSEN = {"prosa.identity.v1.ConflictDecision": contact_service_pb2.CONFLICT_DECISION_REJECT}
 """Of an enum the value that asks for nothing else."""
+TASK_STATES_LEFT = {
+    "AcceptReconciliationTask": ("ACCEPTED", "OPEN"),
+    "RejectReconciliationTask": ("REJECTED", "OPEN"),
+}
+"""In which states a task may be for an RPC that decides it."""
 PAGING = {"page_size", "page_token", "order", "after_position", "request_id"}
 
 GUESSES = 5
@@ -182,6 +187,15 @@ class RequestMaker:
         """What one of the owner's rows has for a field; None where no row tells."""
         wanted = ALIASES.get(field.name, field.name)
         rows = self._rows[owner]
+        if rpc.method in TASK_STATES_LEFT and wanted in ("reconciliation_task_id", "surviving_contact_id"):
+            # What was decided so already is answered as it is.
+            tasks = sorted(
+                (row for row in rows["crm.reconciliation_tasks"] if row["state"] in TASK_STATES_LEFT[rpc.method]),
+                key=lambda row: (row["state"] == "OPEN", row["id"]),
+            )
+            task = tasks[0]
+            survivor = task["surviving_contact_id"] or task["contact_id"]
+            return str(task["id"] if wanted == "reconciliation_task_id" else survivor)
         if wanted == "losing_contact_id":
             # Whoever was merged already is one with the other, perhaps.
             standing = [row["contact_id"] for row in rows["identity.contacts"] if row["merged_into"] is None]

@@ -81,6 +81,7 @@ def conflict_message(
         create_time=wire.to_timestamp(conflict.create_time),
         decide_time=wire.to_timestamp(conflict.decide_time),
         contact_merge_ids=[str(merge_id) for merge_id in merge_ids],
+        surviving_contact_id=wire.text(conflict.surviving_contact_id),
     )
     if conflict.decision is not None:
         message.decision = DECISIONS[conflict.decision]

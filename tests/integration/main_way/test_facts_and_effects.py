@@ -35,6 +35,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "crm.v1.DealCreated": "crm.deals",
     "crm.v1.DealMoved": "crm.stage_moves",
     "crm.v1.DealUpdated": "crm.deals",
+    "crm.v1.ReconciliationTaskDecided": "crm.reconciliation_tasks",
     "crm.v1.ReconciliationTaskOpened": "crm.reconciliation_tasks",
     "identity.v1.ContactCreated": "identity.contacts",
     "identity.v1.ContactUpdated": "identity.contacts",

@@ -64,6 +64,24 @@ DEAL_ORDER_STAGE_CHANGE_TIME: DealOrder.ValueType  # 2
 """Longest in their stage first."""
 Global___DealOrder: _TypeAlias = DealOrder  # noqa: Y015
 
+class _TaskKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _TaskKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_TaskKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    TASK_KIND_UNSPECIFIED: _TaskKind.ValueType  # 0
+    TASK_KIND_IDENTITY_CONFLICT: _TaskKind.ValueType  # 1
+    """Two or more contacts could be meant by one identity."""
+
+class TaskKind(_TaskKind, metaclass=_TaskKindEnumTypeWrapper):
+    """What a task asks."""
+
+TASK_KIND_UNSPECIFIED: TaskKind.ValueType  # 0
+TASK_KIND_IDENTITY_CONFLICT: TaskKind.ValueType  # 1
+"""Two or more contacts could be meant by one identity."""
+Global___TaskKind: _TypeAlias = TaskKind  # noqa: Y015
+
 class _TaskState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -666,6 +684,14 @@ class ReconciliationTask(_message.Message):
     CANDIDATE_CONTACT_IDS_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    IDENTITY_CONFLICT_ID_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
+    CONTACT_MERGE_IDS_FIELD_NUMBER: _builtins.int
+    DECIDE_TIME_FIELD_NUMBER: _builtins.int
+    DECIDED_BY_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
     reconciliation_task_id: _builtins.str
     organization_id: _builtins.str
     source: _options_pb2.Source.ValueType
@@ -673,10 +699,26 @@ class ReconciliationTask(_message.Message):
     contact_id: _builtins.str
     """The contact that was kept or made, or the oldest of the candidates where nobody has the identity."""
     state: Global___TaskState.ValueType
+    kind: Global___TaskKind.ValueType
+    identity_conflict_id: _builtins.str
+    """What identity calls it; its contacts and their evidence are read with GetIdentityConflict."""
+    surviving_contact_id: _builtins.str
+    """Who survived, once accepted."""
+    merged: _builtins.bool
+    """True where accepting merged contacts."""
+    etag: _builtins.str
     @_builtins.property
     def candidate_contact_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def contact_merge_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The merges made, to be undone one by one, the last first."""
+
+    @_builtins.property
+    def decide_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def decided_by(self) -> _options_pb2.Actor: ...
     def __init__(
         self,
         *,
@@ -688,10 +730,18 @@ class ReconciliationTask(_message.Message):
         candidate_contact_ids: _abc.Iterable[_builtins.str] | None = ...,
         state: Global___TaskState.ValueType = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
+        kind: Global___TaskKind.ValueType = ...,
+        identity_conflict_id: _builtins.str = ...,
+        surviving_contact_id: _builtins.str = ...,
+        merged: _builtins.bool = ...,
+        contact_merge_ids: _abc.Iterable[_builtins.str] | None = ...,
+        decide_time: _timestamp_pb2.Timestamp | None = ...,
+        decided_by: _options_pb2.Actor | None = ...,
+        etag: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_contact_ids", b"candidate_contact_ids", "contact_id", b"contact_id", "create_time", b"create_time", "external_id", b"external_id", "organization_id", b"organization_id", "reconciliation_task_id", b"reconciliation_task_id", "source", b"source", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidate_contact_ids", b"candidate_contact_ids", "contact_id", b"contact_id", "contact_merge_ids", b"contact_merge_ids", "create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by", "etag", b"etag", "external_id", b"external_id", "identity_conflict_id", b"identity_conflict_id", "kind", b"kind", "merged", b"merged", "organization_id", b"organization_id", "reconciliation_task_id", b"reconciliation_task_id", "source", b"source", "state", b"state", "surviving_contact_id", b"surviving_contact_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -704,19 +754,23 @@ class ListReconciliationTasksRequest(_message.Message):
     PAGE_SIZE_FIELD_NUMBER: _builtins.int
     PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     STATE_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     state: Global___TaskState.ValueType
+    contact_id: _builtins.str
+    """Only those that this contact is part of."""
     def __init__(
         self,
         *,
         page_size: _builtins.int = ...,
         page_token: _builtins.str = ...,
         state: Global___TaskState.ValueType = ...,
+        contact_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "page_size", b"page_size", "page_token", b"page_token", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1064,3 +1118,65 @@ class StageTotal(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___StageTotal: _TypeAlias = StageTotal  # noqa: Y015
+
+@_typing.final
+class AcceptReconciliationTaskRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECONCILIATION_TASK_ID_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
+    MERGE_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reconciliation_task_id: _builtins.str
+    surviving_contact_id: _builtins.str
+    """Who the identity belongs to, or who survives: one of the task's contacts."""
+    merge: _builtins.bool
+    """True: all the task's contacts are one person. False: only the identity goes to the survivor."""
+    etag: _builtins.str
+    """The etag that the task must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        reconciliation_task_id: _builtins.str = ...,
+        surviving_contact_id: _builtins.str = ...,
+        merge: _builtins.bool = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "merge", b"merge", "reconciliation_task_id", b"reconciliation_task_id", "request_id", b"request_id", "surviving_contact_id", b"surviving_contact_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AcceptReconciliationTaskRequest: _TypeAlias = AcceptReconciliationTaskRequest  # noqa: Y015
+
+@_typing.final
+class RejectReconciliationTaskRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RECONCILIATION_TASK_ID_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reconciliation_task_id: _builtins.str
+    etag: _builtins.str
+    """The etag that the task must still have; empty: whatever it has."""
+    request_id: _builtins.str
+    """UUID chosen by the caller."""
+    def __init__(
+        self,
+        *,
+        reconciliation_task_id: _builtins.str = ...,
+        etag: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["etag", b"etag", "reconciliation_task_id", b"reconciliation_task_id", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RejectReconciliationTaskRequest: _TypeAlias = RejectReconciliationTaskRequest  # noqa: Y015

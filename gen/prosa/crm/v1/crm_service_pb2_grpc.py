@@ -100,6 +100,16 @@ class CrmServiceStub:
                 request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksRequest.SerializeToString,
                 response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksResponse.FromString,
                 _registered_method=True)
+        self.AcceptReconciliationTask = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/AcceptReconciliationTask',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.AcceptReconciliationTaskRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.FromString,
+                _registered_method=True)
+        self.RejectReconciliationTask = channel.unary_unary(
+                '/prosa.crm.v1.CrmService/RejectReconciliationTask',
+                request_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.RejectReconciliationTaskRequest.SerializeToString,
+                response_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.FromString,
+                _registered_method=True)
 
 
 class CrmServiceServicer:
@@ -206,6 +216,23 @@ class CrmServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def AcceptReconciliationTask(self, request, context):
+        """Does what a task asks for: the identity goes to the survivor, or all its contacts become one. The same again is
+        answered as it is. Errors: NOT_FOUND TASK_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+        TASK_DECIDED, IDENTITIES_LIMITED; ABORTED ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RejectReconciliationTask(self, request, context):
+        """Says that a task's contacts are different people; the same are not asked about again.
+        Errors: NOT_FOUND TASK_NOT_FOUND; FAILED_PRECONDITION TASK_DECIDED; ABORTED ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_CrmServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -273,6 +300,16 @@ def add_CrmServiceServicer_to_server(servicer, server):
                     servicer.ListReconciliationTasks,
                     request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksRequest.FromString,
                     response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksResponse.SerializeToString,
+            ),
+            'AcceptReconciliationTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.AcceptReconciliationTask,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.AcceptReconciliationTaskRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.SerializeToString,
+            ),
+            'RejectReconciliationTask': grpc.unary_unary_rpc_method_handler(
+                    servicer.RejectReconciliationTask,
+                    request_deserializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.RejectReconciliationTaskRequest.FromString,
+                    response_serializer=prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -627,6 +664,60 @@ class CrmService:
             '/prosa.crm.v1.CrmService/ListReconciliationTasks',
             prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksRequest.SerializeToString,
             prosa_dot_crm_dot_v1_dot_crm__service__pb2.ListReconciliationTasksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AcceptReconciliationTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/AcceptReconciliationTask',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.AcceptReconciliationTaskRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RejectReconciliationTask(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.crm.v1.CrmService/RejectReconciliationTask',
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.RejectReconciliationTaskRequest.SerializeToString,
+            prosa_dot_crm_dot_v1_dot_crm__service__pb2.ReconciliationTask.FromString,
             options,
             channel_credentials,
             insecure,

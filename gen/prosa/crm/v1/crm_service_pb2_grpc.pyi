@@ -73,6 +73,15 @@ class CrmServiceStub:
     """Lists deals, newest first; those of a contact that was merged are the survivor's too."""
     ListReconciliationTasks: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.ListReconciliationTasksRequest, _crm_service_pb2.ListReconciliationTasksResponse]
     """Lists what people must decide about identities, newest first."""
+    AcceptReconciliationTask: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.AcceptReconciliationTaskRequest, _crm_service_pb2.ReconciliationTask]
+    """Does what a task asks for: the identity goes to the survivor, or all its contacts become one. The same again is
+    answered as it is. Errors: NOT_FOUND TASK_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+    TASK_DECIDED, IDENTITIES_LIMITED; ABORTED ETAG_STALE.
+    """
+    RejectReconciliationTask: _grpc.UnaryUnaryMultiCallable[_crm_service_pb2.RejectReconciliationTaskRequest, _crm_service_pb2.ReconciliationTask]
+    """Says that a task's contacts are different people; the same are not asked about again.
+    Errors: NOT_FOUND TASK_NOT_FOUND; FAILED_PRECONDITION TASK_DECIDED; ABORTED ETAG_STALE.
+    """
 
 @_typing.type_check_only
 class CrmServiceAsyncStub(CrmServiceStub):
@@ -119,6 +128,15 @@ class CrmServiceAsyncStub(CrmServiceStub):
     """Lists deals, newest first; those of a contact that was merged are the survivor's too."""
     ListReconciliationTasks: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.ListReconciliationTasksRequest, _crm_service_pb2.ListReconciliationTasksResponse]  # type: ignore[assignment]
     """Lists what people must decide about identities, newest first."""
+    AcceptReconciliationTask: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.AcceptReconciliationTaskRequest, _crm_service_pb2.ReconciliationTask]  # type: ignore[assignment]
+    """Does what a task asks for: the identity goes to the survivor, or all its contacts become one. The same again is
+    answered as it is. Errors: NOT_FOUND TASK_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+    TASK_DECIDED, IDENTITIES_LIMITED; ABORTED ETAG_STALE.
+    """
+    RejectReconciliationTask: _aio.UnaryUnaryMultiCallable[_crm_service_pb2.RejectReconciliationTaskRequest, _crm_service_pb2.ReconciliationTask]  # type: ignore[assignment]
+    """Says that a task's contacts are different people; the same are not asked about again.
+    Errors: NOT_FOUND TASK_NOT_FOUND; FAILED_PRECONDITION TASK_DECIDED; ABORTED ETAG_STALE.
+    """
 
 class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
     """What a conversation is worth: boards, stages, deals, and the tasks that people must decide."""
@@ -240,5 +258,26 @@ class CrmServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_crm_service_pb2.ListReconciliationTasksResponse, _abc.Awaitable[_crm_service_pb2.ListReconciliationTasksResponse]]:
         """Lists what people must decide about identities, newest first."""
+
+    @_abc_1.abstractmethod
+    def AcceptReconciliationTask(
+        self,
+        request: _crm_service_pb2.AcceptReconciliationTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.ReconciliationTask, _abc.Awaitable[_crm_service_pb2.ReconciliationTask]]:
+        """Does what a task asks for: the identity goes to the survivor, or all its contacts become one. The same again is
+        answered as it is. Errors: NOT_FOUND TASK_NOT_FOUND; INVALID_ARGUMENT SURVIVOR_INVALID; FAILED_PRECONDITION
+        TASK_DECIDED, IDENTITIES_LIMITED; ABORTED ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def RejectReconciliationTask(
+        self,
+        request: _crm_service_pb2.RejectReconciliationTaskRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_crm_service_pb2.ReconciliationTask, _abc.Awaitable[_crm_service_pb2.ReconciliationTask]]:
+        """Says that a task's contacts are different people; the same are not asked about again.
+        Errors: NOT_FOUND TASK_NOT_FOUND; FAILED_PRECONDITION TASK_DECIDED; ABORTED ETAG_STALE.
+        """
 
 def add_CrmServiceServicer_to_server(servicer: CrmServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

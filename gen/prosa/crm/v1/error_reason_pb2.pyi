@@ -71,6 +71,14 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STAGE_CLOSES: _ErrorReason.ValueType  # 23
     """INVALID_ARGUMENT: a deal cannot be opened in a stage that closes it. Example: ReopenDeal to "Ganho"."""
+    ERROR_REASON_TASK_NOT_FOUND: _ErrorReason.ValueType  # 24
+    """NOT_FOUND: no such task in the organization. Example: the id was copied from another organization."""
+    ERROR_REASON_TASK_DECIDED: _ErrorReason.ValueType  # 25
+    """FAILED_PRECONDITION: the task was decided otherwise; metadata says by whom and how. Example: accepting what a
+    colleague rejected.
+    """
+    ERROR_REASON_SURVIVOR_INVALID: _ErrorReason.ValueType  # 26
+    """INVALID_ARGUMENT: the survivor is none of the task's contacts. Example: a contact_id from another task."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that CRM gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -124,4 +132,12 @@ two people drag one card.
 """
 ERROR_REASON_STAGE_CLOSES: ErrorReason.ValueType  # 23
 """INVALID_ARGUMENT: a deal cannot be opened in a stage that closes it. Example: ReopenDeal to "Ganho"."""
+ERROR_REASON_TASK_NOT_FOUND: ErrorReason.ValueType  # 24
+"""NOT_FOUND: no such task in the organization. Example: the id was copied from another organization."""
+ERROR_REASON_TASK_DECIDED: ErrorReason.ValueType  # 25
+"""FAILED_PRECONDITION: the task was decided otherwise; metadata says by whom and how. Example: accepting what a
+colleague rejected.
+"""
+ERROR_REASON_SURVIVOR_INVALID: ErrorReason.ValueType  # 26
+"""INVALID_ARGUMENT: the survivor is none of the task's contacts. Example: a contact_id from another task."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

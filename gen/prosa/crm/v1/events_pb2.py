@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from prosa.crm.v1 import crm_service_pb2 as prosa_dot_crm_dot_v1_dot_crm__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19prosa/crm/v1/events.proto\x12\x0cprosa.crm.v1\x1a\x1eprosa/crm/v1/crm_service.proto\"Y\n\x0b\x44\x65\x61lCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12\x0f\n\x07version\x18\x03 \x01(\x03\"K\n\x0c\x42oardCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\"\n\x05\x62oard\x18\x02 \x01(\x0b\x32\x13.prosa.crm.v1.Board\"c\n\x18ReconciliationTaskOpened\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12.\n\x04task\x18\x02 \x01(\x0b\x32 .prosa.crm.v1.ReconciliationTask\"\x84\x01\n\tDealMoved\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12+\n\nstage_move\x18\x03 \x01(\x0b\x32\x17.prosa.crm.v1.StageMove\x12\x0f\n\x07version\x18\x04 \x01(\x03\"q\n\x0b\x44\x65\x61lUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x19prosa/crm/v1/events.proto\x12\x0cprosa.crm.v1\x1a\x1eprosa/crm/v1/crm_service.proto\"Y\n\x0b\x44\x65\x61lCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12\x0f\n\x07version\x18\x03 \x01(\x03\"K\n\x0c\x42oardCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\"\n\x05\x62oard\x18\x02 \x01(\x0b\x32\x13.prosa.crm.v1.Board\"c\n\x18ReconciliationTaskOpened\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12.\n\x04task\x18\x02 \x01(\x0b\x32 .prosa.crm.v1.ReconciliationTask\"\x84\x01\n\tDealMoved\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12+\n\nstage_move\x18\x03 \x01(\x0b\x32\x17.prosa.crm.v1.StageMove\x12\x0f\n\x07version\x18\x04 \x01(\x03\"q\n\x0b\x44\x65\x61lUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12 \n\x04\x64\x65\x61l\x18\x02 \x01(\x0b\x32\x12.prosa.crm.v1.Deal\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"d\n\x19ReconciliationTaskDecided\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12.\n\x04task\x18\x02 \x01(\x0b\x32 .prosa.crm.v1.ReconciliationTaskb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -42,4 +42,6 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_DEALMOVED']._serialized_end=477
   _globals['_DEALUPDATED']._serialized_start=479
   _globals['_DEALUPDATED']._serialized_end=592
+  _globals['_RECONCILIATIONTASKDECIDED']._serialized_start=594
+  _globals['_RECONCILIATIONTASKDECIDED']._serialized_end=694
 # @@protoc_insertion_point(module_scope)

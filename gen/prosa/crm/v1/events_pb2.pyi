@@ -168,3 +168,28 @@ class DealUpdated(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___DealUpdated: _TypeAlias = DealUpdated  # noqa: Y015
+
+@_typing.final
+class ReconciliationTaskDecided(_message.Message):
+    """People decided a task."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    TASK_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    @_builtins.property
+    def task(self) -> _crm_service_pb2.ReconciliationTask: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        task: _crm_service_pb2.ReconciliationTask | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["task", b"task"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "task", b"task"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReconciliationTaskDecided: _TypeAlias = ReconciliationTaskDecided  # noqa: Y015

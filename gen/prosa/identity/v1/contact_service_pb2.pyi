@@ -1267,6 +1267,7 @@ class IdentityConflict(_message.Message):
     DECIDE_TIME_FIELD_NUMBER: _builtins.int
     DECIDED_BY_FIELD_NUMBER: _builtins.int
     CONTACT_MERGE_IDS_FIELD_NUMBER: _builtins.int
+    SURVIVING_CONTACT_ID_FIELD_NUMBER: _builtins.int
     identity_conflict_id: _builtins.str
     organization_id: _builtins.str
     source: _options_pb2.Source.ValueType
@@ -1275,6 +1276,8 @@ class IdentityConflict(_message.Message):
     """The contact that was kept or made."""
     decision: Global___ConflictDecision.ValueType
     """Unspecified while it is open."""
+    surviving_contact_id: _builtins.str
+    """Whom the identity was given to, or who survived; empty while it is open and where it was rejected."""
     @_builtins.property
     def candidates(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConflictCandidate]: ...
     @_builtins.property
@@ -1301,10 +1304,11 @@ class IdentityConflict(_message.Message):
         decide_time: _timestamp_pb2.Timestamp | None = ...,
         decided_by: _options_pb2.Actor | None = ...,
         contact_merge_ids: _abc.Iterable[_builtins.str] | None = ...,
+        surviving_contact_id: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "contact_id", b"contact_id", "contact_merge_ids", b"contact_merge_ids", "create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision", b"decision", "external_id", b"external_id", "identity_conflict_id", b"identity_conflict_id", "organization_id", b"organization_id", "source", b"source"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["candidates", b"candidates", "contact_id", b"contact_id", "contact_merge_ids", b"contact_merge_ids", "create_time", b"create_time", "decide_time", b"decide_time", "decided_by", b"decided_by", "decision", b"decision", "external_id", b"external_id", "identity_conflict_id", b"identity_conflict_id", "organization_id", b"organization_id", "source", b"source", "surviving_contact_id", b"surviving_contact_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
