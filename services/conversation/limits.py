@@ -54,3 +54,7 @@ NUMBER_BUSY_WAIT = timedelta(seconds=30)
 """How long a round waits where one of its numbers is talking in another."""
 ROUND_LOOK_WAIT = timedelta(seconds=2)
 """How often it is looked whether a round's message has left."""
+HISTORY_MAX = 20
+"""How many of a conversation's newest messages a model is told."""
+TURN_SLOTS = 8
+"""How many turns one process answers at once: a model takes its time."""

@@ -19,6 +19,7 @@ from prosa.conversation.v1 import metric_service_pb2 as metric_pb
 from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
 from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1 import script_service_pb2_grpc as script_pb_grpc
+from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
@@ -35,7 +36,7 @@ from services.conversation.instances.client import Evolution
 from services.conversation.instances.queue import INSTANCES
 from services.conversation.instances.servicer import InstanceServicer
 from services.conversation.instances.worker import InstanceHandler
-from services.conversation.limits import DELIVERY_SLOTS, INSTANCE_SLOTS, WRITE_SLOTS
+from services.conversation.limits import DELIVERY_SLOTS, INSTANCE_SLOTS, TURN_SLOTS, WRITE_SLOTS
 from services.conversation.messages.consumers import PromotedKeys
 from services.conversation.messages.servicer import ConversationServicer
 from services.conversation.metrics.servicer import MetricServicer
@@ -48,6 +49,9 @@ from services.conversation.scripts.running import Runner
 from services.conversation.scripts.servicer import ScriptServicer
 from services.conversation.settings import store as settings_store
 from services.conversation.settings.choosing import Settings
+from services.conversation.speaking.model import Model
+from services.conversation.turns.answering import Answerer
+from services.conversation.turns.gathering import TURNS, Gatherer
 
 
 async def start(process: Process) -> None:
@@ -74,6 +78,7 @@ async def start(process: Process) -> None:
         metric_pb.DESCRIPTOR.services_by_name["MetricService"].full_name,
     )
     _serve_scripts(process, profiles, deliveries)
+    _answer(process, profiles, deliveries)
     process.consumer("promoted_keys").on(ContactIdentityPromoted, PromotedKeys(outbox, clock).handle)
     follow_redirects(process)
     _keep_numbers(process)
@@ -129,6 +134,23 @@ def _serve_scripts(process: Process, profiles: Profiles, deliveries: Deliveries)
     )
     process.work(planner.scripts, planner, batch_max=1)
     process.work(planner.rounds, Runner(db, outbox, clock, ids, deliveries), batch_max=1)
+
+
+def _answer(process: Process, profiles: Profiles, deliveries: Deliveries) -> None:
+    """Gathers what contacts write, and replies by itself."""
+    gatherer = Gatherer(process.clock, process.ids, process.queue(TURNS))
+    process.consumer("turns").on(MessageReceived, gatherer.handle)
+    answerer = Answerer(
+        process.database(),
+        process.outbox(),
+        process.clock,
+        process.ids,
+        process.vault(),
+        profiles,
+        deliveries,
+        Model(process.outgoing()),
+    )
+    process.work(gatherer.queue, answerer, slots=TURN_SLOTS, batch_max=1)
 
 
 async def _uses_of_persona(tx: Tx, organization_id: UUID, persona_id: UUID) -> list[str]:

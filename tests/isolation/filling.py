@@ -468,6 +468,16 @@ async def _talk(world: World, party: Party) -> None:
         *(party.organization_id, said_in, UUID(channels[0]), f"Oi, {party.name}", uuid4()),
     )
     await world.rows(
+        "insert into conversation.model_usage values (%s, current_date, %s) returning 1",
+        *(party.organization_id, party.account_id),
+    )
+    # What the samples say was written long ago, and is answered by nobody.
+    await world.rows(
+        "insert into conversation.turns values (%s, %s, %s, now(), now(), 'DROPPED', 'HANDOFF_HUMAN', '[]')"
+        " returning 1",
+        *(party.organization_id, uuid4(), uuid4()),
+    )
+    await world.rows(
         "insert into conversation.round_locks values (%s, %s, %s) returning 1",
         *(party.organization_id, UUID(channels[0]), said_in),
     )
@@ -826,7 +836,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         *("ingest.outbound_queue", "ingest.account_queue", "ingest.instance_queue"),
         *("conversation.delivery_queue", "conversation.provider_write_queue", "conversation.instance_queue"),
         "outreach.import_queue",
-        *("conversation.script_queue", "conversation.round_queue"),
+        *("conversation.script_queue", "conversation.round_queue", "conversation.turn_queue"),
         "outreach.touch_queue",
     ):
         await world.rows(
@@ -839,6 +849,11 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         )
     await _await_file(world, party)
     await _await_start(world, party)
+    await world.rows(
+        "insert into conversation.turn_queue (lane, ordering_key, item_id, put_time, organization_id, attempt_count,"
+        " due_time) values (0, %s, %s, now(), %s, 0, now()) returning item_id",
+        *(f"key of {party.name}", uuid4(), party.organization_id),
+    )
     status, answer = await harness.post(
         changed(
             sample("message_created.whatsapp_cloud.incoming"),

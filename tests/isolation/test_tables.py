@@ -97,6 +97,7 @@ DEFINER_FUNCTIONS = {
     **queue_functions("conversation.delivery_queue", timed=True),
     **queue_functions("conversation.script_queue", timed=True),
     **queue_functions("conversation.round_queue", timed=True),
+    **queue_functions("conversation.turn_queue", timed=True),
     **queue_functions("conversation.provider_write_queue"),
     **queue_functions("ingest.instance_queue"),
     **queue_functions("conversation.instance_queue", timed=True),

@@ -32,9 +32,12 @@ from services.conversation.messages.domain.delivery import Delivery, SendClass, 
 from services.conversation.messages.domain.message import MessageState
 from services.conversation.providers import SENDERS
 from services.conversation.providers.sender import Account, Answer, NotBegun, Outbound, Refused, Sender, Taken
+from services.conversation.settings import store as settings_store
 
 OF_ONE_RECIPIENT = frozenset({"QUIET_HOURS", "GAP_CONTACT"})
 """What binds one message and not its channel: the channel's others pass meanwhile."""
+AUTOMATIC = frozenset({SendClass.REPLY, SendClass.SCHEDULED})
+"""What is said by itself, and not while an organization has automation switched off."""
 SILENT = "The provider gave no sign of it within a day, so whether it left is unknown. It is not sent again."
 LEFT = frozenset({MessageState.SENT, MessageState.DELIVERED, MessageState.READ})
 
@@ -175,7 +178,7 @@ class Deliverer(Handler[Item]):
             delivery = known.delivery
             if delivery.state is not MessageState.QUEUED:
                 return known.sent
-            forbidden = forbids(known)
+            forbidden = forbids(known) or await _switched_off(tx, known.delivery)
             if forbidden is not None:
                 delivery.settle(MessageState.CANCELLED, now, *forbidden)
                 await self._deliveries.write(tx, known.conversation, known.sent, now)
@@ -309,6 +312,14 @@ class Deliverer(Handler[Item]):
         account = None if sealed is None else account_store.opened(sealed, self._vault)
         last_inbound = await delivery_store.last_inbound(tx, organization_id, conversation_id)
         return Known(conversation, sent, account, last_inbound)
+
+
+async def _switched_off(tx: Tx, delivery: Delivery) -> tuple[str, str] | None:
+    """Why nothing automatic is sent for the organization, None where it may be."""
+    if delivery.send_class not in AUTOMATIC:
+        return None
+    settings = await settings_store.find(tx, UUID(delivery.organization_id))
+    return None if settings.automation_enabled else ("AUTOMATION_OFF", "Automation is switched off.")
 
 
 def forbids(known: Known) -> tuple[str, str] | None:

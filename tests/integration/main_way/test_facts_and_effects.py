@@ -20,6 +20,7 @@ from tests.world import World
 
 MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.RoundChanged": "conversation.rounds",
+    "conversation.v1.TurnGathered": "conversation.turns",
     "conversation.v1.ScriptChanged": "conversation.scripts",
     "conversation.v1.ConversationSettingsChanged": "conversation.conversation_settings",
     "conversation.v1.ConversationCreated": "conversation.conversations",

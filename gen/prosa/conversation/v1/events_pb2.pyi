@@ -491,3 +491,59 @@ class RoundChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RoundChanged: _TypeAlias = RoundChanged  # noqa: Y015
+
+@_typing.final
+class TurnGathered(_message.Message):
+    """What a contact wrote in a short while, gathered to be answered once. Handed on only while automation has the
+    conversation, and never for what came late or was started by the staff.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    TURN_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    DEAL_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    HANDOFF_FIELD_NUMBER: _builtins.int
+    MESSAGES_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    turn_id: _builtins.str
+    contact_id: _builtins.str
+    deal_id: _builtins.str
+    conversation_id: _builtins.str
+    conversation_key: _builtins.str
+    """Under this key a reply's memory is kept."""
+    source: _options_pb2.Source.ValueType
+    version: _builtins.int
+    """The conversation's version."""
+    @_builtins.property
+    def handoff(self) -> _conversation_service_pb2.Handoff: ...
+    @_builtins.property
+    def messages(self) -> _containers.RepeatedCompositeFieldContainer[_conversation_service_pb2.Message]:
+        """Oldest first."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        turn_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        deal_id: _builtins.str = ...,
+        conversation_id: _builtins.str = ...,
+        conversation_key: _builtins.str = ...,
+        source: _options_pb2.Source.ValueType = ...,
+        handoff: _conversation_service_pb2.Handoff | None = ...,
+        messages: _abc.Iterable[_conversation_service_pb2.Message] | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["handoff", b"handoff"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "handoff", b"handoff", "messages", b"messages", "organization_id", b"organization_id", "source", b"source", "turn_id", b"turn_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___TurnGathered: _TypeAlias = TurnGathered  # noqa: Y015
