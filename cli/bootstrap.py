@@ -28,6 +28,8 @@ class Endpoints:
     database_url: str
     public_url: str = ""
     """Where others reach it; empty where nobody named it."""
+    evolution_url: str = ""
+    """Where the demo's Evolution is; empty without a demo."""
 
 
 async def describe(endpoints: Endpoints, calls: Calls, state: DemoState) -> dict[str, Any]:
@@ -44,7 +46,11 @@ async def describe(endpoints: Endpoints, calls: Calls, state: DemoState) -> dict
         "admin": {"email": state.admin_email, "password": state.admin_password} if ours else None,
         "api_key": state.api_key or None if ours else None,
         "chatwoot": await _chatwoot(endpoints, calls, organization_id, state) if organization_id else None,
-        "evolution": None,
+        "evolution": (
+            {"base_url": endpoints.evolution_url, "access_token": state.evolution_key}
+            if ours and endpoints.evolution_url
+            else None
+        ),
     }
 
 

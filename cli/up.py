@@ -249,6 +249,7 @@ class Up:
             grpc_address=address,
             database_url=suite.reader_database_url,
             public_url=self._public_url,
+            evolution_url=f"http://{LOOPBACK}:{suite.ports[fake_evolution.PORT_NAME]}" if self._demo else "",
         )
 
     def _reach(self, suite: Suite) -> Calls:

@@ -76,6 +76,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
                 await _all_sending_is_stopped_and_goes_on(person, other)
+            await _a_number_connects(person, content)
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
             await _figures_are_those_of_the_rows(person, session, content)
@@ -246,6 +247,29 @@ async def _somebody_is_invited_and_comes(person: Visitor, invited: Visitor) -> N
     await person.looks_right("team")
     person.nothing_broke()
     invited.nothing_broke()
+
+
+async def _a_number_connects(person: Visitor, content: dict[str, Any]) -> None:
+    """The demo's has connected by itself, and somebody wrote to it; another one shows its code until it is scanned."""
+    page = person.page
+    await page.get_by_role("link", name="Números").click()
+    demo = page.locator("[data-instance]", has_text="WhatsApp da secretaria")
+    await expect(demo.get_by_text("Conectado", exact=True)).to_be_visible()
+    await expect(demo).to_contain_text("+5511960007001")
+    await person.looks_right("numbers")
+    await page.get_by_role("button", name="Conectar um número").click()
+    await page.get_by_label("Nome").fill("Comercial")
+    await page.get_by_label("Endereço da Evolution API").fill(content["evolution"]["base_url"])
+    await page.get_by_label("Chave global da Evolution").fill(content["evolution"]["access_token"])
+    await person.looks_right("a new number")
+    await page.get_by_role("dialog").get_by_role("button", name="Conectar um número").click()
+    await expect(page.get_by_alt_text("QR code para ler com o WhatsApp")).to_be_visible()
+    await person.looks_right("a code to scan")
+    await person.draw("numbers", "light")
+    await expect(page.locator("[data-qr=OPEN]")).to_have_text(re.compile("Conectado"))
+    await page.keyboard.press("Escape")
+    await expect(page.locator("[data-instance=OPEN]")).to_have_count(2)
+    person.nothing_broke()
 
 
 async def _figures_are_those_of_the_rows(

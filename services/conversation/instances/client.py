@@ -23,6 +23,7 @@ EVENTS = (
     *("MESSAGES_UPSERT", "MESSAGES_UPDATE", "SEND_MESSAGE"),
 )
 """None that Evolution waits for while others queue behind it, and none of which nothing is made here."""
+UNREACHED = "Evolution cannot be reached."
 LICENSE_ADVICE = "This Evolution waits for its licence to be activated: open its manager page, or run release 2.3.7."
 
 
@@ -77,11 +78,23 @@ class Wanted:
     phone: str
 
 
+Answer = Told | Taken | Unknown | Refused | Away
+"""Whatever it is asked."""
+
+
 class Evolution:
     """Calls Evolution."""
 
     def __init__(self, outgoing: Outgoing) -> None:
         self._outgoing = outgoing
+
+    def told(self, access: Access, answer: Answer) -> Answer:
+        """The answer as the number's owner may know it: of a private host nobody learns which ports are open."""
+        try:
+            vague = self._outgoing.vague(self._outgoing.read(access.base_url))
+        except OutgoingError:
+            vague = False
+        return Away(UNREACHED) if vague and isinstance(answer, Away) else answer
 
     async def create(self, access: Access, wanted: Wanted) -> Told | Taken | Refused | Away:
         """Makes the instance with its webhook; a new one has a code at once."""
@@ -161,9 +174,10 @@ class Evolution:
     ) -> tuple[int, dict[str, Any]] | Away:
         """Status and body; a list stands under the empty name."""
         try:
+            target = self._outgoing.read(access.base_url.rstrip("/") + path)
             answer = await self._outgoing.call(
                 method,
-                self._outgoing.read(access.base_url.rstrip("/") + path),
+                target,
                 headers={"apikey": access.key, "Content-Type": "application/json", "User-Agent": "Prosa"},
                 body=None if body is None else orjson.dumps(body),
                 total_seconds=seconds,
@@ -175,7 +189,11 @@ class Evolution:
             read = orjson.loads(answer.body)
         except orjson.JSONDecodeError:
             return Away(f"Evolution answered {answer.status} without JSON.")
-        return answer.status, read if isinstance(read, dict) else {"": read}
+        read = read if isinstance(read, dict) else {"": read}
+        if answer.status >= 400 and self._outgoing.vague(target) and not _object(read.get("response")):
+            # Not in Evolution's words.
+            return Away(UNREACHED)
+        return answer.status, read
 
 
 def webhook(wanted: Wanted) -> dict[str, Any]:

@@ -19,7 +19,17 @@ from chassis.outbox import Outbox
 from chassis.queues.items import Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.instances import store
-from services.conversation.instances.client import Access, Away, Evolution, Refused, Taken, Told, Unknown, Wanted
+from services.conversation.instances.client import (
+    Access,
+    Answer,
+    Away,
+    Evolution,
+    Refused,
+    Taken,
+    Told,
+    Unknown,
+    Wanted,
+)
 from services.conversation.instances.domain import (
     PAIR_AGAIN,
     SEE_EVOLUTION,
@@ -45,7 +55,6 @@ from services.conversation.instances.translation import (
 logger = structlog.get_logger(__name__)
 
 Step = Literal["create", "connect", "probe"]
-Answer = Told | Taken | Unknown | Refused | Away
 
 
 class InstanceHandler(Handler[Item]):
@@ -64,9 +73,11 @@ class InstanceHandler(Handler[Item]):
         if instance is None or (instance.state is State.FAILED and not instance.connect_wanted):
             return Done(item)
         step: Step = "create" if not instance.made else "connect" if instance.connect_wanted else "probe"
-        answer = await self._ask(instance, step)
+        access, answer = await self._ask(instance, step)
         if isinstance(answer, Away):
+            # For the operator, who may know; the number's owner is told less where its host is private.
             logger.info("evolution_away", instance_id=str(instance.instance_id), step=step, detail=answer.detail)
+            answer = self._evolution.told(access, answer)
         after = await change_one(
             self._db, self._outbox, item.organization_id, item.item_id, partial(self._take, instance, step, answer)
         )
@@ -74,7 +85,7 @@ class InstanceHandler(Handler[Item]):
             return Done(item)
         return Retry(item, next_look(after, self._clock.now()), counted=False, gives_way=True)
 
-    async def _ask(self, instance: Instance, step: Step) -> Answer:
+    async def _ask(self, instance: Instance, step: Step) -> tuple[Access, Answer]:
         open_with = partial(unseal, self._vault, instance.organization_id)
         access = Access(
             instance.base_url,
@@ -82,15 +93,18 @@ class InstanceHandler(Handler[Item]):
             instance.provider_instance_name,
         )
         if step == "connect":
-            return await self._evolution.connect(access)
+            return access, await self._evolution.connect(access)
         if step == "probe":
-            return await self._evolution.state(access)
+            return access, await self._evolution.state(access)
         wanted = Wanted(
             own_token=open_with(OWN_TOKEN_COLUMN, instance.own_token_sealed),
             webhook_url=instance.webhook_url,
             webhook_secret=open_with(WEBHOOK_SECRET_COLUMN, instance.webhook_secret_sealed),
             phone=instance.wanted_phone,
         )
+        return access, await self._make(access, wanted)
+
+    async def _make(self, access: Access, wanted: Wanted) -> Answer:
         answer = await self._evolution.create(access, wanted)
         if not isinstance(answer, Taken):
             return answer

@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
+import orjson
 import pytest
 
 from prosa.conversation.v1 import instance_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import InstanceChanged, MessageReceived
 from sandbox.evolution.faults import Fault
 from sandbox.evolution.numbers import lid_of
-from tests.evolution import PHONE, Admin, eventually
+from sandbox.evolution.sender import token
+from tests.evolution import PHONE, Admin, eventually, free_port
+from tests.listeners import http, listening
 
+FIXTURES = Path(__file__).parents[3] / "services/ingest/providers/evolution/fixtures"
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
@@ -236,3 +241,49 @@ async def test_a_number_keeps_its_address_and_key(admin: Admin) -> None:
         assert (status, refused["reason"]) == (400, "PROVIDER_UNSUPPORTED")
     status, renamed = await admin.call("PATCH", path, {"name": "Vendas 2"})
     assert (status, renamed["name"]) == (200, "Vendas 2")
+
+
+@pytest.mark.req("IN-08")
+async def test_a_recorded_message_is_in_the_rows_and_a_forged_one_is_not(admin: Admin) -> None:
+    _, instance = await admin.connected()
+    assert instance.webhook is not None
+    # With the event's name behind the address too, as byEvents has it.
+    url, secret = instance.webhook.url + "/messages-upsert", instance.webhook.headers["jwt_key"]
+    recorded = orjson.loads((FIXTURES / "webhook.messages_upsert.text.json").read_bytes())
+    recorded |= {"instance": instance.name, "apikey": "an-instance-token"}
+    body, message_id = orjson.dumps(recorded), recorded["data"]["key"]["id"]
+    forged = orjson.dumps(recorded | {"data": recorded["data"] | {"key": recorded["data"]["key"] | {"id": "ACFORGED"}}})
+    # Half an hour old, as the last try of an event carries it; and one under another secret.
+    long_ago = int(admin.world.clock.now().timestamp()) - 1800
+    for raw, key, answered in ((body, secret, 200), (forged, "another-secret", 401), (forged, "", 401)):
+        headers = {"Authorization": f"Bearer {token(key, long_ago)}"} if key else {}
+        async with admin.harness.session.post(url, data=raw, headers=headers) as answer:
+            assert answer.status == answered
+    [event] = await admin.done(1)
+    assert (event["state"], event["connection_id"] is not None) == ("PROCESSED", True)
+    kept = orjson.loads(bytes(event["body"]))
+    assert (kept["data"]["key"]["id"], kept["apikey"]) == (message_id, "[blanked]")
+    rows = await admin.world.rows(
+        "select direction, text, content_type, provider_message_id from conversation.messages"
+        " where organization_id = %s",
+        admin.harness.organization_id,
+    )
+    assert rows == [
+        {"direction": "INBOUND", "text": "SIM, confirmo 😁", "content_type": "text", "provider_message_id": message_id}
+    ]
+
+
+async def test_of_a_private_host_nobody_learns_which_ports_are_open(admin: Admin) -> None:
+    # The test's host is allowed without a port: what listens at one, and what does not, are told alike.
+    told = set()
+    async with listening(http(b'{"version":"4.15.1"}')) as other, listening(http(b"no JSON")) as another:
+        for place, port in enumerate((other.port, another.port, free_port())):
+            made = await admin.create(f"Número {place}", base_url=f"http://127.0.0.1:{port}")
+
+            async def looked(instance_id: str = made["instance_id"]) -> Any:
+                status, found = await admin.call("GET", f"/api/v1/instances/{instance_id}")
+                return found if status == 200 and found["advice"] else None
+
+            found = await eventually(looked)
+            told.add((found["state"], found["cause"]))
+    assert told == {("CREATING", "Evolution cannot be reached.")}

@@ -37,6 +37,7 @@ async def until(admin: Admin, message_id: str, *states: str) -> dict[str, Any]:
     return dict(rows[0])
 
 
+@pytest.mark.req("CO-07")
 async def test_a_reply_leaves_once_and_its_receipts_come_back(admin: Admin) -> None:
     instance, conversation_id = await talk(admin)
     message_id = await say(admin, conversation_id, "Tem sim! {{ nome }}")
