@@ -35,6 +35,7 @@ from services.conversation.messages.domain.message import (
     MessageState,
     SubmittedValue,
 )
+from services.conversation.messages.place_store import REDIRECTS
 from services.conversation.messages.rollup_store import COUNT_INSERTED, failure_rows
 
 EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
@@ -230,6 +231,8 @@ _KEY_READ = """message_keys.organization_id::text, message_keys.channel_id::text
   message_keys.conversation_id::text, message_keys.message_id::text, message_keys.generation"""
 _THEIR_MESSAGE = """left join conversation.messages on messages.conversation_id = message_keys.conversation_id
   and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id"""
+# Whoever stands for the contact of a conversation: who was merged since is the same person.
+_THEIR_CONTACT = REDIRECTS.survivor_of("conversations.contact_id", "conversations.organization_id")
 # By both of their ids at once. What is known by the network's id says whose conversation it is in.
 _LOAD_MESSAGES = f"""
 select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {MESSAGE_READ}
@@ -238,7 +241,7 @@ from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[
 join conversation.message_keys using (organization_id, channel_id, provider_message_id)
 {_THEIR_MESSAGE}
 union all
-select true, message_keys.provider_source_id, conversations.contact_id::text, {_KEY_READ}, {MESSAGE_READ}
+select true, message_keys.provider_source_id, {_THEIR_CONTACT}::text, {_KEY_READ}, {MESSAGE_READ}
 from unnest(%(source_weeks)b::bigint[], %(source_organization_ids)b::text[]::uuid[],
     %(source_channel_ids)b::text[]::uuid[], %(source_ids)b::text[])
   as wanted (source_week, organization_id, channel_id, provider_source_id)

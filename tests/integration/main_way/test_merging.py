@@ -8,7 +8,7 @@ from uuid import uuid4
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
-from tests.harness import Harness, sample
+from tests.harness import Harness, changed, sample
 from tests.world import AGENT
 
 KEEPERS = ("crm", "conversation", "ingest", "outreach")
@@ -126,3 +126,18 @@ async def test_an_open_deal_of_the_one_who_was_merged_serves_the_survivor_and_is
     event = await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
     assert (str(event["contact_id"]), str(event["deal_id"])) == (loser, deal_id)
     assert await harness.count("crm.deals") == 1
+
+
+async def test_a_copy_in_the_next_conversation_of_who_was_merged_is_no_second_message(harness: Harness) -> None:
+    body = sample("message_created.whatsapp_cloud.incoming")
+    first = await harness.deliver(body)
+    _, survivor = await harness.send("/api/v1/contacts", {"name": "Ana"})
+    path = f"/api/v1/contacts/{survivor['contact_id']}:merge"
+    await as_person(harness, path, {"losing_contact_id": str(first["contact_id"])})
+    await until_everybody_knows(harness, 1)
+    # The provider tells the network's message once more, in the conversation that the person has now.
+    copy = changed(body, id=body["id"] + 1, conversation__id=777)
+    second = await harness.deliver(copy)
+    assert (second["state"], str(second["contact_id"])) == ("PROCESSED", survivor["contact_id"])
+    assert second["message_id"] == first["message_id"]
+    assert await harness.count("conversation.messages") == 1
