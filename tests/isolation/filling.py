@@ -18,6 +18,7 @@ import aiohttp
 import grpc.aio
 from sqlalchemy.engine import make_url
 
+from chassis import wire
 from chassis.consumer import Consumer
 from chassis.leases import Leases
 from chassis.system import SERVICES
@@ -381,8 +382,9 @@ async def _work(world: World, party: Party, name: str) -> None:
     )
     await _import(acting, party)
     await _send(world, party)
-    await _campaign(world.as_user(party.organization_id), party)
+    await _campaign(world, world.as_user(party.organization_id), party)
     await _reply(world, party)
+    await _cancel_campaign(world, party)
     await _speak(world, party)
 
 
@@ -562,8 +564,8 @@ async def _import(acting: Act, party: Party) -> None:
         await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
 
 
-async def _campaign(acting: Act, party: Party) -> None:
-    """A campaign whose touches are planned, and sent to nobody: nobody of the list has a conversation."""
+async def _campaign(world: World, acting: Act, party: Party) -> None:
+    """A campaign whose touches are planned for another day."""
     lists = await acting.stub(ListServiceStub).ListContactLists(list_pb.ListContactListsRequest())
     campaigns = acting.stub(CampaignServiceStub)
     made = await campaigns.CreateCampaign(
@@ -572,9 +574,49 @@ async def _campaign(acting: Act, party: Party) -> None:
             contact_list_id=lists.contact_lists[0].contact_list_id,
             channel_id=await _channel(acting, party),
             text=f"Oi {{name}}, aqui é da {party.name}",
+            start_time=wire.to_timestamp(world.clock.now() + timedelta(days=1)),
         )
     )
     await campaigns.StartCampaign(campaign_pb.StartCampaignRequest(campaign_id=made.campaign_id))
+
+
+async def _cancel_campaign(world: World, party: Party) -> None:
+    """A campaign to somebody who can be written to: it waits, for nobody is at the connection's address, and ends."""
+    acting = world.as_user(party.organization_id)
+    lists, campaigns = acting.stub(ListServiceStub), acting.stub(CampaignServiceStub)
+    (kept,) = await world.until(
+        "select source, conversation_key, channel_id::text from conversation.conversations known"
+        " where organization_id = %s and conversation_key <> '' and not exists (select from outreach.suppressions held"
+        " where held.organization_id = known.organization_id and held.contact_id = known.contact_id) limit 1",
+        party.organization_id,
+    )
+    made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Uma pessoa de {party.name}"))
+    begun = await lists.CreateContactImport(
+        list_pb.CreateContactImportRequest(
+            contact_list_id=made.contact_list_id, source=options_pb2.Source.Value(f"SOURCE_{kept['source']}")
+        )
+    )
+    part = f"external_id\n{kept['conversation_key'].partition(':')[2]}\n".encode()
+    await lists.AppendContactImportFile(
+        list_pb.AppendContactImportFileRequest(contact_import_id=begun.contact_import_id, part=part)
+    )
+    await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+    await world.until(
+        "select 1 from outreach.contact_imports where id = %s and state = 'DONE'", begun.contact_import_id
+    )
+    campaign = await campaigns.CreateCampaign(
+        campaign_pb.CreateCampaignRequest(
+            name=f"Cancelada de {party.name}",
+            contact_list_id=made.contact_list_id,
+            channel_id=kept["channel_id"],
+            text="Oi",
+        )
+    )
+    await campaigns.StartCampaign(campaign_pb.StartCampaignRequest(campaign_id=campaign.campaign_id))
+    await world.until(
+        "select 1 from outreach.touches where campaign_id = %s and state = 'HANDED_OVER'", campaign.campaign_id
+    )
+    await campaigns.CancelCampaign(campaign_pb.CancelCampaignRequest(campaign_id=campaign.campaign_id))
 
 
 async def _await_start(world: World, party: Party) -> None:
@@ -589,6 +631,13 @@ async def _await_start(world: World, party: Party) -> None:
             " where organization_id = %s limit 1 returning id",
             *(campaign_id, state, party.organization_id),
         )
+    # A second page of what became of the campaign that was cancelled.
+    await world.rows(
+        "insert into outreach.touches select organization_id, campaign_id, %s, %s, source, external_id, text, state,"
+        " reason, explanation, retry_time, hand_count, withdraw_reason, delivery_version, send_time, reply_time,"
+        " opted_out from outreach.touches where organization_id = %s and hand_count > 0 limit 1 returning id",
+        *(uuid4(), uuid4(), party.organization_id),
+    )
     await world.rows(
         "insert into outreach.touch_queue (lane, ordering_key, item_id, put_time, organization_id, attempt_count,"
         " due_time) values (0, %s, %s, now(), %s, 0, now()) returning 1",

@@ -38,7 +38,7 @@ Described: TypeAlias = Any
 
 ALIASES = {"board": "board_id", "stage": "stage_id"}
 """Fields that name a thing by another word than the thing's id."""
-TABLES_OF_RESOURCES = {"FeedEvent": "feed", "CheckConnection": "connections"}
+TABLES_OF_RESOURCES = {"FeedEvent": "feed", "Touch": "touches", "CheckConnection": "connections"}
 """Resources whose table is not called as they are."""
 TABLES_OF_WHAT_IS_GONE = {"contact_redirects"}
 """Tables of any service that name what stands for nothing any more; they are asked last."""

@@ -60,7 +60,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "outreach.v1.ContactImportChanged": "outreach.contact_imports",
     "outreach.v1.KillSwitchChanged": "outreach.kill_switches",
     "outreach.v1.SendPolicyChanged": "outreach.send_policies",
-    "outreach.v1.SendDue": "outreach.suppressions",
+    "outreach.v1.SendDue": "outreach.touches",
     "outreach.v1.SendWithdrawn": "outreach.touches",
     "outreach.v1.SuppressionCreated": "outreach.suppressions",
     "outreach.v1.SuppressionLifted": "outreach.lifted_suppressions",
