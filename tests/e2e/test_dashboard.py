@@ -73,6 +73,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             assert await _doctor(suite) == (0, [])
             await _nothing_is_missed_while_the_gateway_is_away(person, suite, session, content)
             await _contacts_are_found_by_phone(person)
+            await _two_contacts_become_one_and_two_again(person)
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
                 await _all_sending_is_stopped_and_goes_on(person, other)
@@ -181,6 +182,27 @@ async def _contacts_are_found_by_phone(person: Visitor) -> None:
     await expect(page.get_by_role("heading", name="Negócios")).to_be_visible()
     await expect(page.get_by_role("region", name="Contato", exact=True).get_by_role("link")).to_have_count(2)
     await person.looks_right("contact")
+    person.nothing_broke()
+
+
+async def _two_contacts_become_one_and_two_again(person: Visitor) -> None:
+    """From the page of a contact, who is the survivor."""
+    page = person.page
+    merges = page.get_by_role("heading", name="Contatos juntados")
+    await page.get_by_role("button", name="Juntar com…").click()
+    dialog = page.get_by_role("dialog")
+    await dialog.get_by_label("Quem é a mesma pessoa?").fill("an")
+    await dialog.get_by_role("listitem").first.get_by_role("button").click()
+    await person.looks_right("merge")
+    await dialog.get_by_role("button", name="São a mesma pessoa").click()
+    await expect(page.get_by_text("Agora é um contato só.")).to_be_visible()
+    await expect(merges).to_be_visible()
+    await page.get_by_role("status").get_by_role("button", name="Desfazer").click()
+    await expect(page.get_by_text("São dois contatos de novo.")).to_be_visible()
+    await expect(merges).to_be_hidden()
+    await page.get_by_role("link", name="Pendências").click()
+    await expect(page.get_by_role("heading", name="Quem é quem")).to_be_visible()
+    await person.looks_right("tasks")
     person.nothing_broke()
 
 

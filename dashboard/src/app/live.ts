@@ -7,6 +7,7 @@ import { applyCampaignFact } from "../pages/campaigns/facts.ts";
 import { applyContactFact } from "../pages/contacts/facts.ts";
 import { applyMetricFact } from "../pages/metrics/facts.ts";
 import { applyNumberFact } from "../pages/numbers/facts.ts";
+import { applyTaskFact } from "../pages/tasks/facts.ts";
 import { applyTeamFact } from "../pages/team/facts.ts";
 import { applyConversationFact } from "../pages/conversations/facts.ts";
 
@@ -14,6 +15,7 @@ const APPLIED_BY = [
   applyMetricFact,
   applyConversationFact,
   applyContactFact,
+  applyTaskFact,
   applyBoardFact,
   applyCampaignFact,
   applyTeamFact,

@@ -2,6 +2,7 @@ import { createRootRoute, createRoute, createRouter, lazyRouteComponent, Link, O
 import { knownSession } from "../api/client.ts";
 import { onSessionChange } from "../api/session.ts";
 import type { ConversationFilter } from "../pages/conversations/queries.ts";
+import { TASK_STATES, type TaskState } from "../pages/tasks/queries.ts";
 import { SignInPage } from "../pages/sign-in/page.tsx";
 import { text } from "../texts/index.ts";
 import { Empty, Failed, Loading } from "../ui/states.tsx";
@@ -79,6 +80,15 @@ const contact = createRoute({
   component: lazyRouteComponent(() => import("../pages/contacts/contact.tsx"), "ContactRegion"),
 });
 
+const tasks = createRoute({
+  getParentRoute: () => shell,
+  path: "/tasks",
+  validateSearch: (search): { task_state?: TaskState } => ({
+    task_state: TASK_STATES.find((state) => state === search.task_state),
+  }),
+  component: lazyRouteComponent(() => import("../pages/tasks/page.tsx"), "TasksPage"),
+});
+
 const campaigns = createRoute({
   getParentRoute: () => shell,
   path: "/campaigns",
@@ -142,6 +152,7 @@ export const router = createRouter({
       conversations.addChildren([conversation]),
       contacts.addChildren([contact]),
       board,
+      tasks,
       campaigns.addChildren([campaign]),
       metrics,
       numbers,

@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, Users } from "lucide-react";
+import { ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, UserRoundSearch, Users } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
@@ -22,6 +22,7 @@ const PLACES = [
   { to: "/conversations", label: "nav.conversations", Icon: MessagesSquare },
   { to: "/board", label: "nav.board", Icon: KanbanSquare },
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
+  { to: "/tasks", label: "nav.tasks", Icon: UserRoundSearch },
   { to: "/campaigns", label: "nav.campaigns", Icon: Megaphone },
   { to: "/figures", label: "nav.metrics", Icon: ChartColumn },
   { to: "/numbers", label: "nav.numbers", Icon: Smartphone },

@@ -1,17 +1,21 @@
 import { useInfiniteQuery, useQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { ArrowLeft } from "lucide-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useState } from "react";
 import { itemsOf } from "../../api/pages.ts";
+import { may, useSession } from "../../api/session.ts";
 import type { Contact } from "../../api/types.ts";
 import { fullTime, money, shortTime } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
+import { Button } from "../../ui/button.tsx";
 import { Badge } from "../../ui/badge.tsx";
 import { Scroller } from "../../ui/scroller.tsx";
 import { SourceMark } from "../../ui/source.tsx";
 import { Failed, Loading } from "../../ui/states.tsx";
 import { useNow } from "../../ui/use-now.ts";
 import { conversationsQuery } from "../conversations/queries.ts";
+import { MergeDialog } from "./merge-dialog.tsx";
+import { Merges } from "./merges.tsx";
 import { contactDealsQuery, contactQuery } from "./queries.ts";
 
 /** One contact: how to reach it, what it talks about, what it may buy. */
@@ -36,12 +40,20 @@ export function ContactRegion() {
 }
 
 function Whole({ contact }: { contact: Contact }) {
+  const session = useSession();
+  const [merging, setMerging] = useState(false);
   return (
     <div className="flex flex-col gap-6 p-4 md:p-6">
       <div>
         <h1 className="text-2xl font-bold [overflow-wrap:anywhere]">
           <bdi>{contact.name || text("contacts.nameless")}</bdi>
         </h1>
+        {may("AGENT", session) ? (
+          <Button className="float-right" onClick={() => setMerging(true)}>
+            {text("merge.open")}
+          </Button>
+        ) : null}
+        {merging ? <MergeDialog contact={contact} onClose={() => setMerging(false)} /> : null}
         <p className="text-sm text-soft">{text("contact.since", { time: fullTime(contact.create_time) })}</p>
         {contact.tags.length > 0 ? (
           <p className="mt-2 flex flex-wrap gap-1">
@@ -64,6 +76,7 @@ function Whole({ contact }: { contact: Contact }) {
       </Part>
       <Conversations contactId={contact.contact_id} />
       <Deals contactId={contact.contact_id} />
+      <Merges contactId={contact.contact_id} title={text("contact.merges")} />
     </div>
   );
 }

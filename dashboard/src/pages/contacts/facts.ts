@@ -13,6 +13,11 @@ export function applyContactFact(client: QueryClient, fact: Fact): boolean {
     case "ContactUpdated":
       changeContact(client, (fact.data as unknown as { contact: Contact }).contact);
       return true;
+    case "ContactsMerged":
+    case "ContactMergeUndone":
+      // Every list that names a contact may show another one now.
+      void client.invalidateQueries({ predicate: (query) => query.meta?.keptThroughGaps !== true });
+      return true;
     case "ContactIdentityLinked":
     case "ContactIdentityPromoted": {
       // Only the contact's own answer has all of its identities.
