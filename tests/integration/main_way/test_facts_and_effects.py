@@ -14,7 +14,7 @@ from prosa.identity.v1.access_service_pb2 import UpdateOrganizationRequest
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
-from tests.harness import SECRET, Harness, sample
+from tests.harness import SECRET, Harness, changed, sample
 from tests.isolation import filling
 from tests.world import World
 
@@ -126,7 +126,11 @@ async def work(world: World, session: aiohttp.ClientSession) -> None:
     )
     access = world.as_user(harness.organization_id).stub(AccessServiceStub)
     await access.UpdateOrganization(UpdateOrganizationRequest(locale="es-AR"))
+    await write_now(harness)
     await world.until("select 1 from crm.reconciliation_tasks where organization_id = %s", harness.organization_id)
+    await world.until(
+        "select 1 from conversation.turns where organization_id = %s and state = 'GATHERED'", harness.organization_id
+    )
 
 
 async def listen(harness: Harness) -> None:
@@ -134,6 +138,20 @@ async def listen(harness: Harness) -> None:
     for name in WORDS:
         event = await harness.deliver(sample(name), secret=f"{SECRET}-Cedro")
         assert event["state"] in {"PROCESSED", "IGNORED"}, (name, event["reason"], event["detail"])
+
+
+async def write_now(harness: Harness) -> None:
+    """A contact writes at this moment, in a conversation that nobody has taken over, and so is waited for."""
+    body = changed(
+        sample(WORDS[0]),
+        id=777_002,
+        source_id=None,
+        content="Oi, tem vaga?",
+        conversation__id=9_391,
+        created_at=harness.world.clock.now().isoformat(),
+    )
+    event = await harness.deliver(body, secret=f"{SECRET}-Cedro")
+    assert event["state"] == "PROCESSED", event
 
 
 def apart(writings: Sequence[Mapping[str, object]]) -> set[str]:
