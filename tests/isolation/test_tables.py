@@ -70,7 +70,7 @@ DEFINER_FUNCTIONS = {
     **{f"{service}.make_partitions": "void" for service in SERVICES},
     # The partition that went, by its first day.
     **{f"{service}.drop_expired": "text" for service in SERVICES},
-    **{f"{service}.sweep": "void" for service in SERVICES},
+    **{f"{service}.sweep": "boolean" for service in SERVICES},
     **{f"{service}.installation_id": "uuid" for service in SERVICES},
     "identity.organization_by_name": "uuid",
     "identity.organization_page": "SETOF uuid",
