@@ -126,6 +126,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "CreateInvitation": {"email": "bruno@example.com", "role": "AGENT"},
     "CreateSession": {"email": "you@example.com", "password": "your-password"},
     "CreateSuppression": {"source": "WHATSAPP", "external_id": "+5511900004821", "reason": "asked to stop"},
+    "LiftSuppression": {"reason": "asked by telephone to be written to again"},
     "EngageKillSwitch": {"reason": "a flow sends the same message again and again"},
     "EnsureContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "MoveDeal": {"stage": "Em Atendimento", "ai_summary": "Quer um orçamento para sábado."},

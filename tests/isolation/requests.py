@@ -196,6 +196,13 @@ class RequestMaker:
             task = tasks[0]
             survivor = task["surviving_contact_id"] or task["contact_id"]
             return str(task["id"] if wanted == "reconciliation_task_id" else survivor)
+        if rpc.method == "DecideIdentityConflict" and wanted == "identity_conflict_id":
+            # One that was decided so already is answered as it is.
+            conflicts = sorted(
+                (row for row in rows["identity.identity_conflicts"] if row["decision"] in ("", "REJECT")),
+                key=lambda row: row["state"] == "OPEN",
+            )
+            return str(conflicts[0]["id"])
         if wanted == "losing_contact_id":
             # Whoever was merged already is one with the other, perhaps.
             standing = [row["contact_id"] for row in rows["identity.contacts"] if row["merged_into"] is None]

@@ -91,6 +91,7 @@ async def test_a_body_becomes_the_request_and_the_answer_shows_empty_fields(gate
                 "username": "",
             }
         ],
+        "merged_contact_ids": [],
     }
 
 

@@ -124,7 +124,14 @@ async def test_every_table_hides_an_organization_from_all_others(world: World, r
                 found = await tx.execute(f"select count({column}) from identity.{table} where {mine}", {"rich": rich})
                 seen.setdefault(table, []).append(found.scalar_one())
     # Filled by the relay and by consumers only, of which identity has none; tests/isolation fills all the others.
-    for table in ("outbox_queue", "consumed_events", "contact_redirects", "organization_profiles", "former_usernames"):
+    for table in (
+        "outbox_queue",
+        "consumed_events",
+        "contact_redirects",
+        "contact_merges",
+        "organization_profiles",
+        "former_usernames",
+    ):
         del seen[table]
     for table, (own, foreign, nobodys) in seen.items():
         assert own > 0, f"the control case: {table} must have rows"

@@ -18,6 +18,7 @@ import services.ingest.module
 from chassis import auth, crypto
 from chassis.keys import KeysLost, sealed_key_ids
 from chassis.process import Host
+from chassis.system import SEALING
 from embedded.servers import EmbeddedServers
 from sandbox.chatwoot.signing import signed_request
 from tests.conftest import ALL_TARGETS
@@ -110,7 +111,7 @@ async def forget_fingerprints(database_url: str) -> None:
     """The installation has worked with no key yet."""
     url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
-        for service in ("identity", "ingest"):
+        for service in sorted(SEALING):
             await admin.execute(f"delete from {service}.key_fingerprints".encode())
 
 

@@ -54,7 +54,7 @@ async def test_a_persons_reply_leaves_once_and_its_echo_settles_it(shop: Shop) -
 
 async def test_an_answer_that_was_lost_is_settled_by_its_echo(shop: Shop) -> None:
     talk = await shop.said()
-    shop.faults.set(Fault("rest.lost_answer", count=1))
+    shop.faults.set(Fault("rest.lost_answer", count=1, only="/messages"))
     _, message = await talk.send("Só amanhã.")
     await talk.until(message["message_id"], "DELIVERED")
     assert talk.left == ["Só amanhã."]
@@ -64,7 +64,7 @@ async def test_an_answer_that_was_lost_is_settled_by_its_echo(shop: Shop) -> Non
 async def test_what_is_uncertain_is_found_at_the_provider_and_never_sent_again(shop: Shop) -> None:
     talk = await shop.said()
     # Neither the answer nor the echo arrives.
-    shop.faults.set(Fault("rest.lost_answer", count=1))
+    shop.faults.set(Fault("rest.lost_answer", count=1, only="/messages"))
     shop.faults.set(Fault("webhook.lost", only="message_"))
     _, message = await talk.send("Vou ver.")
     await talk.until(message["message_id"], "UNCERTAIN")
@@ -77,7 +77,7 @@ async def test_what_is_uncertain_is_found_at_the_provider_and_never_sent_again(s
 
 async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(shop: Shop) -> None:
     talk = await shop.said()
-    shop.faults.set(Fault("rest.error", count=1, status=502))
+    shop.faults.set(Fault("rest.error", count=1, status=502, only="/messages"))
     _, message = await talk.send("Um momento.")
     await talk.until(message["message_id"], "UNCERTAIN")
     _, checked = await talk.call(f"/api/v1/deliveries/{message['message_id']}:check", {})
@@ -87,7 +87,7 @@ async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(shop: S
 
 async def test_a_refusal_of_the_provider_fails_with_what_to_do(shop: Shop) -> None:
     talk = await shop.said()
-    shop.faults.set(Fault("rest.error", count=1, status=404))
+    shop.faults.set(Fault("rest.error", count=1, status=404, only="/messages"))
     _, message = await talk.send("Oi?")
     row = await talk.until(message["message_id"], "FAILED")
     assert row["reason"] == "PROVIDER_REFUSED"
