@@ -202,7 +202,7 @@ class RequestMaker:
                 (row for row in rows["identity.identity_conflicts"] if row["decision"] in ("", "REJECT")),
                 key=lambda row: row["state"] == "OPEN",
             )
-            return str(conflicts[0]["id"])
+            return str(conflicts[0]["identity_conflict_id"])
         if wanted == "losing_contact_id":
             # Whoever was merged already is one with the other, perhaps.
             standing = [row["contact_id"] for row in rows["identity.contacts"] if row["merged_into"] is None]
