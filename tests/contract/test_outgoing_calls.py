@@ -9,8 +9,13 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 GUARD = "chassis/outgoing.py"
-MODULES = {"httpx", "requests", "urllib.request", "urllib3", "http.client", "aiohttp.client", "aiohttp.connector"}
+MODULES = {
+    *("httpx", "httpx2", "openai", "requests", "urllib.request", "urllib3", "http.client"),
+    *("aiohttp.client", "aiohttp.connector"),
+}
 NAMES = {"ClientSession", "TCPConnector", "open_connection", "create_connection", "urlopen"}
+BY_THE_GUARD = {"services/conversation/speaking/guarded.py", "services/conversation/speaking/model.py"}
+"""Have another's client call by the guard: tests/integration/conversation/test_guarded_client.py."""
 OURS = {"chassis", "migrate"}
 """Whose functions of these names open something else: a connection to the database of the installation."""
 TO_OUR_OWN = {
@@ -42,4 +47,4 @@ def test_only_the_guard_opens_connections_to_what_others_name() -> None:
         path for folder in ("chassis", "embedded", "gateway", "services") for path in (ROOT / folder).rglob("*.py")
     ]
     calling = {str(path.relative_to(ROOT)) for path in files if calls_of(path)}
-    assert calling == {GUARD, *TO_OUR_OWN}
+    assert calling == {GUARD, *BY_THE_GUARD, *TO_OUR_OWN}

@@ -1,16 +1,20 @@
-"""Asks an OpenAI-compatible server what to say, through the guard that keeps addresses of others public."""
+"""Asks an OpenAI-compatible server what to say, by its own client, through the guard that keeps addresses public."""
 
 from __future__ import annotations
 
 import asyncio
+import importlib
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import orjson
 import structlog
 
-from chassis.outgoing import Answer, Outgoing, OutgoingError
+from chassis.outgoing import Outgoing
+
+if TYPE_CHECKING:
+    from openai.types.chat import ChatCompletionMessageParam
 
 SECONDS = 20.0
 """Of one request, from resolving the name to the last byte."""
@@ -51,42 +55,55 @@ class Model:
 
     async def ask(self, prompt: Prompt) -> Said | None:
         """What it says; None where it did not answer."""
-        body = orjson.dumps(
-            {
-                "model": prompt.model,
-                "temperature": prompt.temperature,
-                "messages": [
-                    {"role": "system", "content": prompt.system},
-                    *({"role": role, "content": text} for role, text in prompt.history),
-                ],
-            }
-        )
+        # Half a second and 50 MB, which only those pay who ask a model; a thread, so that nobody waits for it.
+        openai = await asyncio.to_thread(importlib.import_module, "openai")
         for wait in (*RETRY_WAITS, None):
             try:
-                answer = await self._outgoing.call(
-                    "POST",
-                    self._outgoing.read(f"{prompt.base_url}/chat/completions"),
-                    headers={"Authorization": f"Bearer {prompt.key}", "Content-Type": "application/json"},
-                    body=body,
-                    total_seconds=SECONDS,
-                    answer_bytes_max=ANSWER_BYTES_MAX,
-                )
-            except (OutgoingError, OSError) as error:
-                logger.warning("model_away", error=str(error))
+                return _read(await self._complete(prompt))
+            except openai.APIStatusError as error:
+                logger.warning("model_refused", status=error.status_code)
+                if wait is None or (error.status_code != 429 and error.status_code < 500):
+                    return None
+                await self._sleep(wait)
+            except openai.APIConnectionError as error:
+                logger.warning("model_away", error=str(error.__cause__ or error))
                 return None
-            if answer.status == 200:
-                return _read(answer)
-            logger.warning("model_refused", status=answer.status)
-            if wait is None or (answer.status != 429 and answer.status < 500):
-                return None
-            await self._sleep(wait)
         return None
 
+    async def _complete(self, prompt: Prompt) -> bytes:
+        import httpx2
+        from openai import AsyncOpenAI
 
-def _read(answer: Answer) -> Said | None:
+        from services.conversation.speaking.guarded import GuardedTransport
+
+        transport = GuardedTransport(self._outgoing, total_seconds=SECONDS, answer_bytes_max=ANSWER_BYTES_MAX)
+        async with AsyncOpenAI(
+            api_key=prompt.key,
+            base_url=prompt.base_url,
+            # Tried again above, by waits that tests choose.
+            max_retries=0,
+            http_client=httpx2.AsyncClient(transport=transport, trust_env=False, follow_redirects=False),
+        ) as client:
+            # As it came: a server that only calls itself compatible says odd things.
+            answer = await client.chat.completions.with_raw_response.create(
+                model=prompt.model,
+                temperature=prompt.temperature,
+                messages=[
+                    {"role": "system", "content": prompt.system},
+                    *(_message(role, text) for role, text in prompt.history),
+                ],
+            )
+            return answer.content
+
+
+def _message(role: str, text: str) -> ChatCompletionMessageParam:
+    return {"role": "user", "content": text} if role == "user" else {"role": "assistant", "content": text}
+
+
+def _read(answer: bytes) -> Said | None:
     """An answer's first choice; None where it is no such answer."""
     try:
-        body: Any = orjson.loads(answer.body)
+        body: Any = orjson.loads(answer)
         text = body["choices"][0]["message"]["content"]
     except (orjson.JSONDecodeError, KeyError, IndexError, TypeError):
         logger.warning("model_answer_unreadable")
