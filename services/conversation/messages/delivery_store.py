@@ -14,7 +14,8 @@ from chassis.db import Tx
 from chassis.paging import Page
 from services.conversation.messages.domain.delivery import Delivery, SendClass, Sent
 from services.conversation.messages.domain.message import AWAITING_ECHO, Message, MessageState
-from services.conversation.messages.store import MESSAGE_READ, read_message, week_of
+from services.conversation.messages.rows_store import MESSAGE_READ, read_message
+from services.conversation.messages.store import week_of
 
 _COLUMNS = tuple(field.name for field in fields(Delivery))
 _UUIDS = frozenset(

@@ -1,7 +1,6 @@
 """Tables and SQL of conversations and messages; every function runs in the caller's transaction.
 
-Rows travel to PostgreSQL as one JSON text per statement: it is written in C on both sides, where arrays would be
-quoted element by element in Python. Whoever locks several conversations does so in the order of their natural key.
+Whoever locks several conversations does so in the order of their natural key.
 """
 
 from __future__ import annotations
@@ -12,8 +11,6 @@ from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
-import orjson
-
 from chassis.db import Tx
 from chassis.errors import Aborted
 from chassis.paging import Page
@@ -21,22 +18,32 @@ from services.conversation.messages.domain.conversation import (
     Conversation,
     ConversationKey,
     ConversationState,
-    HandoffMode,
-    HandoffSource,
-    Source,
 )
 from services.conversation.messages.domain.message import (
-    Attachment,
-    Author,
-    Direction,
-    ExpiringAttachment,
     Message,
     MessageKey,
-    MessageState,
-    SubmittedValue,
 )
 from services.conversation.messages.place_store import REDIRECTS
 from services.conversation.messages.rollup_store import COUNT_INSERTED, failure_rows
+from services.conversation.messages.rows_store import (
+    CONVERSATION_COLUMNS,
+    CONVERSATION_FIXED,
+    CONVERSATION_NAMES,
+    CONVERSATION_READ,
+    CONVERSATION_TYPES,
+    KEY_TYPES,
+    MESSAGE_CHANGING,
+    MESSAGE_COLUMNS,
+    MESSAGE_NAMES,
+    MESSAGE_READ,
+    MESSAGE_TYPES,
+    as_json,
+    assignments,
+    names,
+    read_conversation,
+    read_message,
+    recordset,
+)
 
 EARLIEST_MONTH = datetime(2026, 1, 1, tzinfo=UTC)
 """Everything written before lies in one partition."""
@@ -83,93 +90,8 @@ def week_of(moment: datetime) -> int:
     return int(moment.timestamp()) // WEEK_SECONDS
 
 
-_UUID, _TEXT, _TIME, _BIGINT = "uuid", "text", "timestamptz", "bigint"
-_CONVERSATION_TYPES: Mapping[str, str] = {
-    "conversation_id": _UUID,
-    "organization_id": _UUID,
-    "connection_id": _UUID,
-    "channel_id": _UUID,
-    "create_time": _TIME,
-    "update_time": _TIME,
-    "activity_time": _TIME,
-    "version": _BIGINT,
-    "account_id": _BIGINT,
-    "inbox_id": _BIGINT,
-    "contact_id": _UUID,
-    "deal_id": _UUID,
-    "labels": "text[]",
-    "unread_count": "int",
-    "provider_update_time_us": _BIGINT,
-    "handoff_time": _TIME,
-    "last_message_time": _TIME,
-    "generation": _BIGINT,
-    "provider_create_time": _TIME,
-    "last_send_time": _TIME,
-    "label_write_us": _BIGINT,
-}
-_MESSAGE_TYPES: Mapping[str, str] = {
-    "message_id": _UUID,
-    "organization_id": _UUID,
-    "conversation_id": _UUID,
-    "channel_id": _UUID,
-    "create_time": _TIME,
-    "record_time": _TIME,
-    "attachments": "jsonb",
-    "deleted": "boolean",
-    "content_time_us": _BIGINT,
-    "deleted_by_contact": "boolean",
-    "submitted_values": "jsonb",
-    "copy_count": _BIGINT,
-    "told_time_us": _BIGINT,
-    "sent_here": "boolean",
-}
-_KEY_TYPES: Mapping[str, str] = {
-    "organization_id": _UUID,
-    "channel_id": _UUID,
-    "conversation_id": _UUID,
-    "message_id": _UUID,
-    "create_time": _TIME,
-    "generation": _BIGINT,
-    "source_week": _BIGINT,
-}
-_CONVERSATION_COLUMNS = tuple(field.name for field in fields(Conversation))
-_MESSAGE_COLUMNS = tuple(field.name for field in fields(Message))
-_CONVERSATION_FIXED = (
-    *("conversation_id", "organization_id", "connection_id", "provider_conversation_id", "create_time", "generation"),
-)
-_MESSAGE_CHANGING = (
-    *("author", "state", "provider_source_id", "text", "original_text", "content_type", "attachments", "error_message"),
-    *("deleted", "in_reply_to", "author_name", "content_time_us", "deleted_by_contact", "submitted_values"),
-    *("told_time_us", "provider_message_id", "record_time"),
-)
-
-
-def _recordset(columns: Iterable[str], types: Mapping[str, str], parameter: str = "rows") -> str:
-    declared = ", ".join(f"{column} {types.get(column, _TEXT)}" for column in columns)
-    return f"json_to_recordset(%({parameter})s::json) as given ({declared})"
-
-
-def _names(columns: Iterable[str]) -> str:
-    return ", ".join(columns)
-
-
-def _read(columns: Iterable[str], types: Mapping[str, str], prefix: str) -> str:
-    """What to select, ids as texts."""
-    cast = {column: f"{prefix}{column}::text" for column in columns if types.get(column) == _UUID}
-    return ", ".join(cast.get(column, prefix + column) for column in columns)
-
-
-def _assignments(columns: Iterable[str]) -> str:
-    return ", ".join(f"{column} = given.{column}" for column in columns)
-
-
-_READ_CONVERSATION = _read(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES, "conversations.")
-MESSAGE_READ = _read(_MESSAGE_COLUMNS, _MESSAGE_TYPES, "messages.")
-_CONVERSATION_NAMES = _names(_CONVERSATION_COLUMNS)
-_MESSAGE_NAMES = _names(_MESSAGE_COLUMNS)
-
 _LOCK = f"""
-select {_READ_CONVERSATION}
+select {CONVERSATION_READ}
 from unnest(%(organization_ids)b::text[]::uuid[], %(provider_ids)b::text[], %(connection_ids)b::text[]::uuid[])
   as wanted (organization_id, provider_conversation_id, connection_id)
 join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
@@ -179,15 +101,15 @@ for update of conversations
 """
 
 _INSERT_CONVERSATIONS = f"""
-insert into conversation.conversations ({_CONVERSATION_NAMES})
-select {_CONVERSATION_NAMES} from {_recordset(_CONVERSATION_COLUMNS, _CONVERSATION_TYPES)}
+insert into conversation.conversations ({CONVERSATION_NAMES})
+select {CONVERSATION_NAMES} from {recordset(CONVERSATION_COLUMNS, CONVERSATION_TYPES)}
 on conflict on constraint conversations_provider_key do nothing
 """
 
 # A row that is held is found again by its natural key: the way that was taken to lock it is fresh in memory, while the
 # primary key of some old conversation would have to be fetched for this alone.
 _CONVERSATION_KEY = ("organization_id", "provider_conversation_id", "connection_id", "generation")
-_CONVERSATION_CHANGING = tuple(column for column in _CONVERSATION_COLUMNS if column not in _CONVERSATION_FIXED)
+_CONVERSATION_CHANGING = tuple(column for column in CONVERSATION_COLUMNS if column not in CONVERSATION_FIXED)
 ADVANCING = (
     *("version", "update_time", "activity_time", "unread_count", "provider_update_time_us", "last_message_time"),
     *("last_message_preview", "last_message_direction", "last_provider_message_id"),
@@ -197,8 +119,8 @@ ADVANCING = (
 
 def _update_conversations(columns: Sequence[str]) -> str:
     return f"""
-    update conversation.conversations set {_assignments(columns)}
-    from {_recordset((*_CONVERSATION_KEY, *columns), _CONVERSATION_TYPES)}
+    update conversation.conversations set {assignments(columns)}
+    from {recordset((*_CONVERSATION_KEY, *columns), CONVERSATION_TYPES)}
     where {" and ".join(f"conversations.{column} = given.{column}" for column in _CONVERSATION_KEY)}
     """
 
@@ -209,7 +131,7 @@ _ADVANCE_CONVERSATIONS = _update_conversations(ADVANCING)
 # The order of conversations lies in a table of its own, which triggers keep: what a message moves would otherwise be in
 # an index of the wide row, and every message would add to every other index of it. Each state has its own order.
 _LIST_BY_ACTIVITY = f"""
-select {_READ_CONVERSATION}
+select {CONVERSATION_READ}
 from (
   select newest.activity_time, newest.conversation_id
   from unnest(%(states)b::text[]) as wanted (state)
@@ -254,11 +176,11 @@ where message_keys.provider_source_id <> ''
 _KEY_COLUMNS = tuple(field.name for field in fields(MessageKeyRow))
 _INSERT_MESSAGES = f"""
 with keys as (
-  insert into conversation.message_keys ({_names(_KEY_COLUMNS)})
-  select {_names(_KEY_COLUMNS)} from {_recordset(_KEY_COLUMNS, _KEY_TYPES, "keys")}
+  insert into conversation.message_keys ({names(_KEY_COLUMNS)})
+  select {names(_KEY_COLUMNS)} from {recordset(_KEY_COLUMNS, KEY_TYPES, "keys")}
 ), inserted as (
-  insert into conversation.messages ({_MESSAGE_NAMES})
-  select {_MESSAGE_NAMES} from {_recordset(_MESSAGE_COLUMNS, _MESSAGE_TYPES)}
+  insert into conversation.messages ({MESSAGE_NAMES})
+  select {MESSAGE_NAMES} from {recordset(MESSAGE_COLUMNS, MESSAGE_TYPES)}
   returning organization_id, create_time, channel_id, direction, state
 )
 {COUNT_INSERTED}
@@ -266,8 +188,8 @@ with keys as (
 
 _MESSAGE_PLACE = ("conversation_id", "create_time", "message_id", "organization_id")
 _UPDATE_MESSAGES = f"""
-update conversation.messages set {_assignments(_MESSAGE_CHANGING)}
-from {_recordset((*_MESSAGE_PLACE, *_MESSAGE_CHANGING), _MESSAGE_TYPES)}
+update conversation.messages set {assignments(MESSAGE_CHANGING)}
+from {recordset((*_MESSAGE_PLACE, *MESSAGE_CHANGING), MESSAGE_TYPES)}
 where {" and ".join(f"messages.{column} = given.{column}" for column in _MESSAGE_PLACE)}
 """
 
@@ -296,7 +218,7 @@ async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[
         },
     )
     found: dict[ConversationKey, list[Conversation]] = {}
-    for conversation in map(_conversation, rows):
+    for conversation in map(read_conversation, rows):
         found.setdefault(conversation.key, []).append(conversation)
     return found
 
@@ -309,7 +231,7 @@ async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) ->
     if not conversations:
         return
     ordered = sorted(conversations, key=lambda conversation: conversation.key)
-    inserted = await tx.execute(_INSERT_CONVERSATIONS, {"rows": _json(ordered)})
+    inserted = await tx.execute(_INSERT_CONVERSATIONS, {"rows": as_json(ordered)})
     if inserted.rowcount < len(ordered):
         raise Aborted("CONVERSATION_RACED", "Somebody else heard of the conversation at the same moment. Try again.")
 
@@ -317,7 +239,7 @@ async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) ->
 async def update_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
     """Writes what may change of conversations that are held."""
     if conversations:
-        await tx.execute(_UPDATE_CONVERSATIONS, {"rows": _json(conversations)})
+        await tx.execute(_UPDATE_CONVERSATIONS, {"rows": as_json(conversations)})
 
 
 async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
@@ -327,7 +249,7 @@ async def advance_conversations(tx: Tx, conversations: Sequence[Conversation]) -
     """
     if conversations:
         rows = [{column: getattr(row, column) for column in (*_CONVERSATION_KEY, *ADVANCING)} for row in conversations]
-        await tx.execute(_ADVANCE_CONVERSATIONS, {"rows": _json(rows)})
+        await tx.execute(_ADVANCE_CONVERSATIONS, {"rows": as_json(rows)})
 
 
 async def load_messages(
@@ -382,8 +304,8 @@ async def insert_messages(
     that record in a number's quarter of an hour wait for each other from here on.
     """
     if messages or keys or failures:
-        changes = _json(failure_rows(failures))
-        await tx.execute(_INSERT_MESSAGES, {"rows": _json(messages), "keys": _json(keys), "failures": changes})
+        changes = as_json(failure_rows(failures))
+        await tx.execute(_INSERT_MESSAGES, {"rows": as_json(messages), "keys": as_json(keys), "failures": changes})
 
 
 async def count_copies(tx: Tx, copies: Sequence[tuple[Message, int]]) -> None:
@@ -398,13 +320,13 @@ async def count_copies(tx: Tx, copies: Sequence[tuple[Message, int]]) -> None:
             }
             for message, count in sorted(copies, key=lambda copied: copied[0].message_id)
         ]
-        await tx.execute(_COUNT_COPIES, {"rows": _json(rows)})
+        await tx.execute(_COUNT_COPIES, {"rows": as_json(rows)})
 
 
 async def update_messages(tx: Tx, messages: Sequence[Message]) -> None:
     """Writes what may change of messages."""
     if messages:
-        await tx.execute(_UPDATE_MESSAGES, {"rows": _json(messages)})
+        await tx.execute(_UPDATE_MESSAGES, {"rows": as_json(messages)})
 
 
 async def ensure_message_month(tx: Tx, moment: datetime) -> None:
@@ -417,12 +339,12 @@ async def find_conversation(
 ) -> Conversation | None:
     """One of the organization's conversations; with ``lock`` its row is held until commit."""
     rows = await tx.execute(
-        f"select {_READ_CONVERSATION} from conversation.conversations where conversation_id = %(conversation_id)s"
+        f"select {CONVERSATION_READ} from conversation.conversations where conversation_id = %(conversation_id)s"
         f" and organization_id = %(organization_id)s {'for update' if lock else ''}",
         {"conversation_id": conversation_id, "organization_id": organization_id},
     )
     row = rows.one_or_none()
-    return None if row is None else _conversation(row)
+    return None if row is None else read_conversation(row)
 
 
 async def list_conversations(
@@ -447,10 +369,10 @@ async def list_conversations(
             for column in ("organization_id", *wanted)
         )
         query = (
-            f"select {_READ_CONVERSATION} from conversation.conversations where {conditions}{after}"
+            f"select {CONVERSATION_READ} from conversation.conversations where {conditions}{after}"
             " order by activity_time desc, conversation_id desc limit %(row_limit)s"
         )
-    return [_conversation(row) for row in await tx.execute(query, parameters)]
+    return [read_conversation(row) for row in await tx.execute(query, parameters)]
 
 
 async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, page: Page) -> list[Message]:
@@ -482,7 +404,7 @@ async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -
     organization_ids, conversation_keys = zip(*keys, strict=True)
     rows = await tx.execute(
         f"""
-        select {_READ_CONVERSATION}
+        select {CONVERSATION_READ}
         from unnest(%(organization_ids)b::text[]::uuid[], %(keys)b::text[])
           as wanted (organization_id, conversation_key)
         join conversation.conversations using (organization_id, conversation_key)
@@ -492,37 +414,4 @@ async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -
         """,
         {"organization_ids": list(organization_ids), "keys": list(conversation_keys)},
     )
-    return [_conversation(row) for row in rows]
-
-
-def _json(rows: Sequence[Any]) -> str:
-    return orjson.dumps(rows).decode()
-
-
-def _conversation(row: Sequence[Any]) -> Conversation:
-    conversation = Conversation(*row)
-    conversation.source = Source(conversation.source)
-    conversation.state = ConversationState(conversation.state)
-    conversation.handoff_mode = HandoffMode(conversation.handoff_mode)
-    conversation.handoff_source = HandoffSource(conversation.handoff_source)
-    conversation.last_message_direction = Direction(conversation.last_message_direction)
-    return conversation
-
-
-def read_message(row: Sequence[Any]) -> Message:
-    """A row of what ``MESSAGE_READ`` selects."""
-    message = Message(*row)
-    message.direction = Direction(message.direction)
-    message.author = Author(message.author)
-    message.state = MessageState(message.state)
-    message.attachments = [_attachment(attachment) for attachment in message.attachments]  # type: ignore[arg-type]
-    if message.submitted_values:
-        message.submitted_values = [SubmittedValue(**answer) for answer in message.submitted_values]  # type: ignore[arg-type]
-    return message
-
-
-def _attachment(kept: dict[str, Any]) -> Attachment:
-    if "expire_time" not in kept:
-        return Attachment(**kept)
-    moment = kept.pop("expire_time")
-    return ExpiringAttachment(**kept, expire_time=None if moment is None else datetime.fromisoformat(moment))
+    return [read_conversation(row) for row in rows]

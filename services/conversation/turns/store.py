@@ -12,7 +12,7 @@ import orjson
 
 from chassis.db import Tx
 from services.conversation.messages.domain.message import Message
-from services.conversation.messages.store import MESSAGE_READ, read_message
+from services.conversation.messages.rows_store import MESSAGE_READ, read_message
 from services.conversation.turns.turn import Turn, TurnState
 
 _COLUMNS = tuple(field.name for field in fields(Turn))
