@@ -4,6 +4,8 @@ from __future__ import annotations
 
 LISTS_MAX = 1_000
 """Of one organization."""
+MEMBERS_READ_MAX = 1_000
+"""Of a list, by one statement."""
 FILE_BYTES_MAX = 256 * 1024 * 1024
 PART_BYTES_MAX = 4 * 1024 * 1024
 ROWS_MAX = 1_000_000

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 from chassis.db import Tx
 from chassis.redirects import Redirects
 from services.outreach.lists.domain import ContactList, Member
+from services.outreach.lists.limits import MEMBERS_READ_MAX
 
 REDIRECTS = Redirects("outreach")
 _COLUMNS = "organization_id, id, name, create_time, member_count, version"
@@ -23,13 +24,15 @@ returning id
 
 _FIND = f"select {_COLUMNS} from outreach.contact_lists where organization_id = %(organization_id)s"
 
-# Of contacts that were merged since, the one that was added last stands for all.
+# The page is taken first; all else is asked of its rows alone.
 _MEMBERS = f"""
-with shown as (
-  select member.*, {REDIRECTS.survivor_of("member.contact_id", "member.organization_id")} as survivor
-  from outreach.contact_list_members member
-  where member.organization_id = %(organization_id)s and member.contact_list_id = %(contact_list_id)s
-    and (%(before)s::uuid is null or member.id < %(before)s)
+with page as (
+  select * from outreach.contact_list_members
+  where organization_id = %(organization_id)s and contact_list_id = %(contact_list_id)s
+    and id < coalesce(%(before)s, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
+  order by id desc limit %(row_limit)s
+), shown as (
+  select page.*, {REDIRECTS.survivor_of("page.contact_id", "page.organization_id")} as survivor from page
 )
 select id, survivor, source, external_id, name, add_time, exists (
     select from outreach.suppressions suppression
@@ -37,16 +40,13 @@ select id, survivor, source, external_id, name, add_time, exists (
       and ((suppression.source = shown.source and suppression.external_id = shown.external_id)
         or suppression.contact_id = any (array[shown.contact_id, survivor]))
   ) as suppressed
-from shown
-where not exists (
-  select from outreach.contact_list_members later
-  where later.organization_id = shown.organization_id and later.contact_list_id = shown.contact_list_id
-    and later.id > shown.id
-    and (later.contact_id = survivor or later.contact_id in (
-      select redirect.contact_id from outreach.contact_redirects redirect
-      where redirect.organization_id = shown.organization_id and redirect.surviving_contact_id = survivor))
-)
-order by id desc limit %(row_limit)s
+from shown order by id desc
+"""
+
+_IDS_OF_CONTACTS = """
+select contact_id, id from outreach.contact_list_members
+where organization_id = %(organization_id)s and contact_list_id = %(contact_list_id)s
+  and contact_id = any (%(contact_ids)b::uuid[])
 """
 
 _AUDIENCE = f"""
@@ -135,19 +135,53 @@ async def list_members(
     tx: Tx, organization_id: UUID, contact_list_id: UUID, before: UUID | None, row_limit: int
 ) -> list[Member]:
     """Members added before ``before``, the latest first; of merged contacts one, as the survivor."""
+    shown: list[Member] = []
+    size = row_limit
+    while len(shown) < row_limit:
+        found = await tx.execute(
+            _MEMBERS,
+            {
+                "organization_id": organization_id,
+                "contact_list_id": contact_list_id,
+                "before": before,
+                "row_limit": size,
+            },
+        )
+        rows = found.all()
+        latest = await _latest(tx, organization_id, contact_list_id, {row.survivor for row in rows})
+        shown += [
+            Member(row.id, row.survivor, row.source, row.external_id, row.name, row.add_time, row.suppressed)
+            for row in rows
+            if latest.get(row.survivor, row.id) == row.id
+        ]
+        if len(rows) < size:
+            break
+        # Some were left out: more than are missing, so that a run of merged contacts takes few looks.
+        before, size = rows[-1].id, min(2 * size, MEMBERS_READ_MAX)
+    return shown[:row_limit]
+
+
+async def _latest(
+    tx: Tx, organization_id: UUID, contact_list_id: UUID, survivors: Collection[UUID]
+) -> dict[UUID, UUID]:
+    """Of those that others were merged into: the member that was added last, under whichever of their ids."""
+    together = {survivor: one for survivor, one in (await REDIRECTS.merged_into(tx, survivors)).items() if len(one) > 1}
+    if not together:
+        return {}
     found = await tx.execute(
-        _MEMBERS,
+        _IDS_OF_CONTACTS,
         {
             "organization_id": organization_id,
             "contact_list_id": contact_list_id,
-            "before": before,
-            "row_limit": row_limit,
+            "contact_ids": sorted(contact_id for one in together.values() for contact_id in one),
         },
     )
-    return [
-        Member(row.id, row.survivor, row.source, row.external_id, row.name, row.add_time, row.suppressed)
-        for row in found
-    ]
+    ids: dict[UUID, UUID] = {row.contact_id: row.id for row in found}
+    # Nobody is left of one whose merge was taken back meanwhile; their row stands for itself then.
+    listed = {
+        survivor: [ids[contact_id] for contact_id in one if contact_id in ids] for survivor, one in together.items()
+    }
+    return {survivor: max(latest) for survivor, latest in listed.items() if latest}
 
 
 async def count_members(tx: Tx, organization_id: UUID, contact_list_id: UUID) -> tuple[int, int]:
