@@ -94,8 +94,13 @@ class Redirects:
 
     async def one_with(self, tx: Tx, contact_id: UUID) -> list[UUID]:
         """All that are one with a contact, who stands for them first: what a filter by any of them means."""
-        survivor = (await self.resolve(tx, [contact_id]))[contact_id]
-        return (await self.merged_into(tx, [survivor]))[survivor]
+        return (await self.each_one_with(tx, [contact_id]))[contact_id]
+
+    async def each_one_with(self, tx: Tx, contact_ids: Collection[UUID]) -> dict[UUID, list[UUID]]:
+        """The same for many: under which ids the rows of whoever each contact is are kept."""
+        survivors = await self.resolve(tx, contact_ids)
+        together = await self.merged_into(tx, set(survivors.values()))
+        return {contact_id: together[survivor] for contact_id, survivor in survivors.items()}
 
     def survivor_of(self, column: str, organization: str) -> str:
         """SQL for who stands for the contact of a column, for a statement that reads through redirects in one go."""

@@ -48,8 +48,8 @@ class Touches:
                 moment = wire.from_timestamp(received.message.create_time)
                 times[contact_id] = max(times.get(contact_id, moment), moment)
         for organization_id, times in wrote.items():
-            found = await store.lock_of_contacts(tx, organization_id, times)
-            latest: dict[UUID, datetime] = await self._latest(tx, times)
+            latest = await self._latest(tx, times)
+            found = await store.lock_of_contacts(tx, organization_id, latest)
             pairs = []
             for touch in found:
                 last = latest.get(touch.contact_id)
@@ -65,7 +65,7 @@ class Touches:
     async def leave_alone(self, tx: Tx, organization_id: UUID, contact_id: UUID) -> None:
         """Ends what waits for a contact who asked for no more messages, and notes it at what was sent."""
         pairs, facts = [], []
-        found = await store.lock_of_contacts(tx, organization_id, [contact_id])
+        found = await store.lock_of_contacts(tx, organization_id, await store.REDIRECTS.one_with(tx, contact_id))
         # What was asked for follows on the last one, whether or not its delivery's news have come already.
         answered = max((touch.id for touch in found if touch.hand_count), default=None)
         for touch in found:
@@ -82,9 +82,12 @@ class Touches:
         await self._write(tx, organization_id, pairs)
 
     async def _latest(self, tx: Tx, times: dict[UUID, datetime]) -> dict[UUID, datetime]:
-        """When each contact last wrote, also under the ids that were merged into it."""
-        merged = await store.REDIRECTS.merged_into(tx, times)
-        return {each: times[contact_id] for contact_id, together in merged.items() for each in together}
+        """When each contact last wrote, under all ids that are one with it: a message may name any of them."""
+        latest: dict[UUID, datetime] = {}
+        for contact_id, together in (await store.REDIRECTS.each_one_with(tx, times)).items():
+            for each in together:
+                latest[each] = max(latest.get(each, times[contact_id]), times[contact_id])
+        return latest
 
     async def _told(self, tx: Tx, deliveries: Sequence[tuple[UUID, conversation_pb.Delivery]]) -> None:
         told: dict[UUID, list[tuple[UUID, Told]]] = {}

@@ -183,10 +183,8 @@ async def lock_waiting(tx: Tx, campaign: Campaign, state: TouchState) -> list[To
 
 
 async def lock_of_contacts(tx: Tx, organization_id: UUID, contact_ids: Collection[UUID]) -> list[Touch]:
-    """Touches of contacts and of whom they stand for, held; those that nobody has answered, or that still wait."""
-    merged = await REDIRECTS.merged_into(tx, contact_ids)
-    known = {each for together in merged.values() for each in together}
-    if not await hold_campaigns(tx, organization_id, contact_ids=known):
+    """Touches of contacts, under just these ids, held; those that nobody has answered, or that still wait."""
+    if not await hold_campaigns(tx, organization_id, contact_ids=contact_ids):
         return []
     found = await tx.execute(
         f"select {_READ_TOUCH} from outreach.touches where organization_id = %(organization_id)s"
@@ -194,7 +192,7 @@ async def lock_of_contacts(tx: Tx, organization_id: UUID, contact_ids: Collectio
         " order by id for update",
         {
             "organization_id": organization_id,
-            "contact_ids": sorted(known),
+            "contact_ids": sorted(contact_ids),
         },
     )
     return [_touch(row) for row in found]

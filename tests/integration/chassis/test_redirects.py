@@ -61,6 +61,20 @@ async def test_a_merge_is_read_through_and_taken_back(crm: Database, organizatio
         assert await redirects.merged_into(tx, [LEFT]) == {LEFT: [LEFT, ALSO_LOST]}
 
 
+async def test_all_of_one_person_are_found_by_any_of_their_ids(crm: Database, organization_id: UUID) -> None:
+    redirects, alone = Redirects("crm"), uuid4()
+    async with crm.transaction(organization_id) as tx:
+        await redirects.handle(tx, [told(organization_id, (LOST, LEFT, 1), (ALSO_LOST, LEFT, 1))])
+        together = [LEFT, LOST, ALSO_LOST]
+        assert await redirects.each_one_with(tx, [LOST, LEFT, alone]) == {
+            LOST: together,
+            LEFT: together,
+            alone: [alone],
+        }
+        assert await redirects.one_with(tx, ALSO_LOST) == together
+        assert await redirects.each_one_with(tx, []) == {}
+
+
 async def test_of_several_changes_in_one_batch_the_newest_holds(crm: Database, organization_id: UUID) -> None:
     redirects = Redirects("crm")
     async with crm.transaction(organization_id) as tx:
