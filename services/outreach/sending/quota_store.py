@@ -33,10 +33,8 @@ local now, member = tonumber(ARGV[2]), ARGV[3]
 if redis.call('ZSCORE', KEYS[2], member) then return {'taken', '', now} end
 local reason, at = '', now
 local function later(name, moment)
-  if moment > now then
-    if reason == '' then reason = name end
-    if moment > at then at = moment end
-  end
+  -- What binds longest is the reason that is told: by it the caller knows whom else to hold back.
+  if moment > at then reason, at = name, moment end
 end
 local function limit(key, name, count, period)
   if period <= 0 then return end

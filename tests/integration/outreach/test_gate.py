@@ -210,7 +210,9 @@ async def test_a_batch_is_decided_in_its_order(sender: Sender) -> None:
         ({"contact_gap_seconds": 86_400}, pb.SEND_REASON_GAP_CONTACT, timedelta(days=1)),
         # The organization's day ends at midnight in São Paulo, whatever 24 hours say.
         ({"number_day_limit": 1}, pb.SEND_REASON_DAY_LIMIT, timedelta(hours=12)),
-        ({"number_gap_seconds": 3, "number_hour_limit": 1}, pb.SEND_REASON_GAP_NUMBER, timedelta(hours=1)),
+        ({"number_gap_seconds": 3, "number_hour_limit": 1}, pb.SEND_REASON_HOUR_LIMIT, timedelta(hours=1)),
+        # The gap of one contact must not look like one of the number, which would hold everybody back.
+        ({"number_gap_seconds": 3, "contact_gap_seconds": 3_600}, pb.SEND_REASON_GAP_CONTACT, timedelta(hours=1)),
     ],
 )
 async def test_a_limit_says_when_all_of_them_would_let_it_pass(
