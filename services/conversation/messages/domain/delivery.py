@@ -9,6 +9,8 @@ from enum import StrEnum
 
 from services.conversation.messages.domain.message import AWAITING_ECHO, Message, MessageReport, MessageState
 
+SILENT_REASON = "PROVIDER_SILENT"
+"""Nobody knows whether it left."""
 ECHO_WINDOW = timedelta(minutes=10)
 """How long after it was sent a message without any id is known by its text alone."""
 ECHO_LOOKED_FOR = timedelta(hours=25)
@@ -104,6 +106,9 @@ def echoed(awaiting: Iterable[Sent], reported: MessageReport) -> Sent | None:
             return sent
     for sent in candidates:
         begun = sent.delivery.send_time
+        if sent.delivery.state is MessageState.FAILED and sent.delivery.reason != SILENT_REASON:
+            # The provider refused it: what looks like it is another message of the same words.
+            continue
         if begun is None or sent.delivery.network_id or not begun <= reported.create_time + ECHO_WINDOW:
             continue
         if reported.create_time <= begun + ECHO_WINDOW and _same(sent.message.text, reported.text):
