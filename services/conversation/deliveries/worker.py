@@ -51,7 +51,7 @@ class Known:
     conversation: Conversation
     sent: Sent
     account: Account | None
-    last_inbound: tuple[str, datetime] | None
+    last_inbound: delivery_store.LastInbound | None
 
     @property
     def delivery(self) -> Delivery:
@@ -329,6 +329,8 @@ def forbids(known: Known) -> tuple[str, str] | None:
         return None
     if conversation.handoff_mode is HandoffMode.HUMAN:
         return "HANDOFF_HUMAN", "A person has the conversation, so no automatic reply is sent."
+    if known.last_inbound and known.last_inbound.answered:
+        return "PERSON_ANSWERED", "Somebody of the staff has answered since, so no automatic reply is sent."
     if delivery.answers_message_id and known.last_inbound and known.last_inbound[0] != delivery.answers_message_id:
         return "NEWER_MESSAGE", "The contact wrote again since, so this reply is out of date."
     return None

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import fields
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 import orjson
@@ -54,6 +54,15 @@ from conversation.deliveries {_MESSAGE}
 where deliveries.organization_id = any (%(organization_ids)b::text[]::uuid[])
   and deliveries.delivery_id = any (%(delivery_ids)b::text[]::uuid[]) and messages.provider_message_id <> ''
 """
+
+
+class LastInbound(NamedTuple):
+    """The newest message of a contact."""
+
+    message_id: str
+    create_time: datetime
+    answered: bool
+    """Whether somebody of the staff has written since, at the provider or on the phone."""
 
 
 async def insert(tx: Tx, delivery: Delivery) -> None:
@@ -163,16 +172,23 @@ async def find_message(tx: Tx, organization_id: UUID, conversation_id: UUID, mes
     return None if row is None else read_message(row)
 
 
-async def last_inbound(tx: Tx, organization_id: UUID, conversation_id: UUID) -> tuple[str, datetime] | None:
-    """The newest message of the contact: its id and when it was written."""
+async def last_inbound(tx: Tx, organization_id: UUID, conversation_id: UUID) -> LastInbound | None:
+    """The newest message of the contact."""
     found = await tx.execute(
-        "select message_id::text, create_time from conversation.messages where conversation_id = %(conversation_id)s"
-        " and organization_id = %(organization_id)s and direction = 'INBOUND'"
-        " order by create_time desc, message_id desc limit 1",
+        """
+        select message_id::text, create_time, exists (
+          select from conversation.messages since
+          where since.conversation_id = messages.conversation_id and since.organization_id = messages.organization_id
+            and since.create_time > messages.create_time and since.author in ('AGENT', 'NATIVE_APP'))
+        from conversation.messages
+        where conversation_id = %(conversation_id)s and organization_id = %(organization_id)s
+          and direction = 'INBOUND'
+        order by create_time desc, message_id desc limit 1
+        """,
         {"conversation_id": conversation_id, "organization_id": organization_id},
     )
     row = found.first()
-    return None if row is None else (row[0], row[1])
+    return None if row is None else LastInbound(*row)
 
 
 async def name_sent(tx: Tx, message: Message, network_id: str, now: datetime) -> None:

@@ -54,6 +54,12 @@ class Settings:
         if "model_base_url" in changes:
             changes["model_base_url"] = self._address(request.model_base_url)
         key = request.model_key.strip()
+        if key and not (key.isascii() and key.isprintable()):
+            raise InvalidArgument(
+                "REQUEST_INVALID",
+                "model_key has a letter that no key has. Copy it anew, without what stands around it.",
+                violations=[FieldViolation("model_key", "must be printable ASCII on one line")],
+            )
         if key:
             changes["model_key_sealed"] = self._vault.seal(
                 key.encode(), organization_id=organization_id, column=MODEL_KEY_COLUMN

@@ -65,7 +65,8 @@ class Model:
                 if wait is None or (error.status_code != 429 and error.status_code < 500):
                     return None
                 await self._sleep(wait)
-            except openai.APIConnectionError as error:
+            except (openai.OpenAIError, ValueError) as error:
+                # The second where no request can be made of what is kept, such as a key from an older release.
                 logger.warning("model_away", error=str(error.__cause__ or error))
                 return None
         return None

@@ -25,7 +25,7 @@ from chassis.queues.items import Done, Item, Outcome
 from chassis.queues.worker import Fence, Handler
 from prosa.conversation.v1 import events_pb2
 from services.conversation.deliveries.queueing import Deliveries, Draft
-from services.conversation.limits import HISTORY_MAX, REPLY_WAITS
+from services.conversation.limits import HISTORY_MAX, REPLIES_MAX, REPLIES_PERIOD, REPLY_WAITS
 from services.conversation.messages import delivery_store
 from services.conversation.messages import store as message_store
 from services.conversation.messages.domain.conversation import Conversation, HandoffMode
@@ -106,6 +106,9 @@ class Answerer(Handler[Item]):
             assert conversation is not None, "a conversation is never deleted"
             settings = await settings_store.find(tx, organization_id)
             reason = _silent(settings, conversation)
+            if not reason and now - turn.due_time > REPLY_WAITS:
+                # As after an outage: nobody waits for an answer any more.
+                reason = "TOO_LATE"
             if reason:
                 turn.ends(TurnState.DROPPED, reason)
                 await store.write(tx, [turn])
@@ -181,6 +184,11 @@ class Answerer(Handler[Item]):
             if newest is None or newest[0] not in turn.message_ids:
                 # Another turn answers that too.
                 reason = reason or "NEWER_MESSAGE"
+            elif newest.answered:
+                reason = reason or "PERSON_ANSWERED"
+            if not reason and await store.count_replies(tx, turn, now - REPLIES_PERIOD) >= REPLIES_MAX:
+                # Two that answer by themselves would go on for ever.
+                reason = "REPLIES_LIMITED"
             if not reason and not text:
                 reason = "NOTHING_TO_SAY"
             if reason:

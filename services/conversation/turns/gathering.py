@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from datetime import datetime
 from uuid import UUID
 
 from chassis import wire
@@ -14,6 +15,7 @@ from chassis.queues.queue import Queue
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import MessageReceived
+from services.conversation.limits import REPLY_WAITS
 from services.conversation.scripts.store import own_keys
 from services.conversation.settings import store as settings_store
 from services.conversation.turns import store
@@ -32,17 +34,17 @@ class Gatherer:
     async def handle(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
         """Takes what waits for an automatic answer; history, what people have, and own numbers' talk do not."""
         now = self._clock.now()
-        candidates = [event for event in events if _awaits_answer(event)]
+        candidates = [event for event in events if _awaits_answer(event, now)]
         if not candidates:
             return
         organizations = {event.organization_id for event in candidates}
         settings = await settings_store.find_all(tx, organizations)
-        own = {organization_id: await own_keys(tx, organization_id) for organization_id in sorted(organizations)}
+        own = await own_keys(tx, organizations)
         wanted = [
             event
             for event in candidates
             if settings[event.organization_id].automation_enabled
-            and event.message.conversation_key not in own[event.organization_id]
+            and (event.organization_id, event.message.conversation_key) not in own
         ]
         turns = await store.lock_open(tx, {UUID(event.message.conversation_id) for event in wanted})
         changed: dict[UUID, Turn] = {}
@@ -65,8 +67,10 @@ class Gatherer:
         await self.queue.put(tx, places, now)
 
 
-def _awaits_answer(event: ConsumedEvent[MessageReceived]) -> bool:
+def _awaits_answer(event: ConsumedEvent[MessageReceived], now: datetime) -> bool:
     message = event.message.message
     if event.message.handoff.mode == pb.HANDOFF_MODE_HUMAN or message.author != pb.MESSAGE_AUTHOR_CONTACT:
         return False
-    return event.event_time - wire.from_timestamp(message.create_time) <= LATE
+    written = wire.from_timestamp(message.create_time)
+    # The second also where it was recorded in time and is only told of now, as after an outage.
+    return event.event_time - written <= LATE and now - written <= REPLY_WAITS

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Sequence
 from dataclasses import fields
-from datetime import date
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -75,6 +75,16 @@ async def history(tx: Tx, organization_id: UUID, conversation_id: UUID, limit: i
         {"organization_id": organization_id, "conversation_id": conversation_id, "limit": limit},
     )
     return [(row.direction, row.text) for row in found][::-1]
+
+
+async def count_replies(tx: Tx, turn: Turn, since: datetime) -> int:
+    """How many automatic replies the turn's conversation was given since a time."""
+    found = await tx.execute(
+        "select count(*) from conversation.deliveries where organization_id = %(organization_id)s"
+        " and conversation_id = %(conversation_id)s and send_class = 'REPLY' and create_time >= %(since)s",
+        {"organization_id": turn.organization_id, "conversation_id": turn.conversation_id, "since": since},
+    )
+    return int(found.scalar_one())
 
 
 async def tokens_used(tx: Tx, organization_id: UUID, day: date) -> int:

@@ -13,6 +13,7 @@ from prosa.conversation.v1.events_pb2 import InstanceChanged, MessageReceived
 from sandbox.evolution.faults import Fault
 from sandbox.evolution.numbers import lid_of
 from sandbox.evolution.sender import token
+from services.conversation.scripts.store import own_keys
 from tests.evolution import PHONE, Admin, eventually, free_port
 from tests.listeners import http, listening
 
@@ -287,3 +288,10 @@ async def test_of_a_private_host_nobody_learns_which_ports_are_open(admin: Admin
             found = await eventually(looked)
             told.add((found["state"], found["cause"]))
     assert told == {("CREATING", "Evolution cannot be reached.")}
+
+
+async def test_a_connected_number_is_one_of_the_organizations_own(admin: Admin) -> None:
+    await admin.connected(phone="+5511960007009")
+    async with admin.world.database("conversation").transaction(admin.harness.organization_id) as tx:
+        own = await own_keys(tx, [admin.harness.organization_id])
+    assert own == {(admin.harness.organization_id, "whatsapp:+5511960007009")}

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -211,3 +212,47 @@ async def test_where_nobody_replies_a_turn_is_told_and_left_to_others(shop: Shop
     assert turn["reply_message_id"] is None
     assert len(await shop.world.announced(TurnGathered, shop.harness.organization_id)) == 1
     assert talk.left == []
+
+
+async def test_who_answers_in_chatwoot_meanwhile_is_not_talked_over(shop: Shop, model: tuple[FakeModel, str]) -> None:
+    fake, url = model
+    fake.faults.append("slow")
+    await choose(shop, reply_mode="MODEL", model_base_url=url, model_key=KEY)
+    talk = await shop.said("Abre no sábado?")
+    async with asyncio.timeout(20):
+        await fake.arrived.wait()
+    agent = next(iter(shop.chatwoot.setup.agents.values()))
+    await shop.known(shop.chatwoot.agent_reply(talk.at_chatwoot, agent, "Abrimos às nove!"))
+    fake.released.set()
+    assert (await turn_of(talk, "DROPPED"))["reason"] == "PERSON_ANSWERED"
+    assert talk.left == ["Abrimos às nove!"]
+
+
+async def test_two_that_answer_by_themselves_do_not_go_on_for_ever(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("services.conversation.turns.answering.REPLIES_MAX", 1)
+    await choose(shop)
+    talk = await shop.said("Oi, quanto custa?")
+    await answered(talk)
+    await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "E quanto custa agora?"))
+    assert (await turn_of(talk, "DROPPED"))["reason"] == "REPLIES_LIMITED"
+    assert talk.left == [PRICE]
+
+
+async def test_a_turn_that_waited_through_an_outage_is_answered_no_more(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("services.conversation.turns.answering.REPLY_WAITS", timedelta(days=-1))
+    await choose(shop)
+    talk = await shop.said("Oi, quanto custa?")
+    assert (await turn_of(talk, "DROPPED"))["reason"] == "TOO_LATE"
+    assert talk.left == []
+
+
+async def test_a_key_that_no_header_can_hold_is_refused(shop: Shop, model: tuple[FakeModel, str]) -> None:
+    admin = Rest(shop.world, shop.harness.organization_id, ADMIN)
+    body = {"model_base_url": model[1], "model_name": "gpt"}
+    for key in ("sk-é", "sk\nX: y"):
+        status, refused = await admin.call("PATCH", "/conversation-settings", body | {"model_key": key})
+        assert (status, refused["reason"]) == (400, "REQUEST_INVALID"), refused
+        assert "model_key" in str(refused)
+        assert key not in str(refused)
