@@ -109,6 +109,15 @@ class Redirects:
             f" where redirect.organization_id = {organization} and redirect.contact_id = {column}), {column})"
         )
 
+    def one_with_of(self, column: str, organization: str) -> str:
+        """SQL for a table of every ``contact_id`` that is one with the contact of a column, who stands for it first."""
+        return (
+            f"(select one.contact_id from (select {self.survivor_of(column, organization)} as survivor) stands"
+            " cross join lateral (select stands.survivor as contact_id"
+            f" union all select led.contact_id from {self._table} led"
+            f" where led.organization_id = {organization} and led.surviving_contact_id = stands.survivor) one)"
+        )
+
 
 def follow_redirects(process: Process) -> Redirects:
     """The redirects of a service's own schema, kept by event from now on.

@@ -52,6 +52,20 @@ select exists (
 """
 
 
+def suppressed(organization: str, source: str, external_id: str, contact_id: str) -> str:
+    """SQL for whether a suppression holds at an address, or for any that is one with its contact; all are columns."""
+    return f"""(
+  exists (
+    select from outreach.suppressions held
+    where held.organization_id = {organization} and held.source = {source} and held.external_id = {external_id}
+  ) or exists (
+    select from {REDIRECTS.one_with_of(contact_id, organization)} person
+    join outreach.suppressions held
+      on held.organization_id = {organization} and held.contact_id = person.contact_id
+  )
+)"""
+
+
 async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
     """Writes a suppression unless its address has one, waiting for whoever writes the same; answers whether it did."""
     inserted = await tx.execute(

@@ -13,6 +13,7 @@ from chassis.redirects import Redirects
 from services.outreach.campaigns.domain import Campaign, CampaignState, Tally, Touch, TouchState
 from services.outreach.lists.domain import Member
 from services.outreach.sending.kill_switch import Actor
+from services.outreach.store import suppressed
 
 REDIRECTS = Redirects("outreach")
 REPLIED, OPTED_OUT = "REPLIED", "OPTED_OUT"
@@ -72,15 +73,7 @@ select %(organization_id)s, counted.* from unnest(%(campaign_ids)b::uuid[], %(st
 on conflict (organization_id, campaign_id, state, reason) do update set count = touch_counts.count + excluded.count
 """
 
-_SUPPRESSED = f"""
-exists (
-  select from outreach.suppressions held
-  where held.organization_id = touches.organization_id
-    and ((held.source = touches.source and held.external_id = touches.external_id)
-      or held.contact_id = any (array[touches.contact_id,
-        {REDIRECTS.survivor_of("touches.contact_id", "touches.organization_id")}]))
-)
-"""
+_SUPPRESSED = suppressed("touches.organization_id", "touches.source", "touches.external_id", "touches.contact_id")
 
 
 async def insert_campaign(tx: Tx, made: Campaign) -> None:

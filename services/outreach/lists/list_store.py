@@ -10,6 +10,7 @@ from chassis.db import Tx
 from chassis.redirects import Redirects
 from services.outreach.lists.domain import ContactList, Member
 from services.outreach.lists.limits import MEMBERS_READ_MAX
+from services.outreach.store import suppressed
 
 REDIRECTS = Redirects("outreach")
 _COLUMNS = "organization_id, id, name, create_time, member_count, version"
@@ -34,12 +35,8 @@ with page as (
 ), shown as (
   select page.*, {REDIRECTS.survivor_of("page.contact_id", "page.organization_id")} as survivor from page
 )
-select id, survivor, source, external_id, name, add_time, exists (
-    select from outreach.suppressions suppression
-    where suppression.organization_id = shown.organization_id
-      and ((suppression.source = shown.source and suppression.external_id = shown.external_id)
-        or suppression.contact_id = any (array[shown.contact_id, survivor]))
-  ) as suppressed
+select id, survivor, source, external_id, name, add_time,
+  {suppressed("shown.organization_id", "shown.source", "shown.external_id", "shown.survivor")} as suppressed
 from shown order by id desc
 """
 
@@ -51,18 +48,15 @@ where organization_id = %(organization_id)s and contact_list_id = %(contact_list
 
 _AUDIENCE = f"""
 with audience as (
-  select distinct on (survivor) survivor, source, external_id, contact_id from (
+  select distinct on (survivor) survivor, organization_id, source, external_id from (
     select member.*, {REDIRECTS.survivor_of("member.contact_id", "member.organization_id")} as survivor
     from outreach.contact_list_members member
     where member.organization_id = %(organization_id)s and member.contact_list_id = %(contact_list_id)s
   ) member order by survivor, id desc
 )
-select count(*) as audience, count(*) filter (where exists (
-    select from outreach.suppressions suppression
-    where suppression.organization_id = %(organization_id)s
-      and ((suppression.source = audience.source and suppression.external_id = audience.external_id)
-        or suppression.contact_id = any (array[audience.contact_id, survivor]))
-  )) as suppressed
+select count(*) as audience, count(*) filter (where
+  {suppressed("audience.organization_id", "audience.source", "audience.external_id", "audience.survivor")}
+) as suppressed
 from audience
 """
 

@@ -17,7 +17,7 @@ from services.outreach.sending.policy import SendPolicy
 from services.outreach.sending.policy_store import COLUMNS, policy_of
 from services.outreach.sending.rules import Held
 
-_STANDING = Redirects("outreach").survivor_of("asked.contact_id", "asked.organization_id")
+_ONE_WITH = Redirects("outreach").one_with_of("asked.contact_id", "asked.organization_id")
 _LOOK = f"""
 with asked as (
   select * from unnest(
@@ -34,13 +34,8 @@ with asked as (
   union
   select asked.place, found.id, found.create_time, found.confirm_delivery_id
   from asked
-  cross join lateral (
-    -- Whoever asked not to be written to is one with whom the message is for.
-    select {_STANDING} as contact_id
-    union all
-    select led.contact_id from outreach.contact_redirects led
-    where led.organization_id = asked.organization_id and led.surviving_contact_id = {_STANDING}
-  ) person
+  -- Whoever asked not to be written to is one with whom the message is for.
+  cross join lateral {_ONE_WITH} person
   join outreach.suppressions found
     on found.organization_id = asked.organization_id and found.contact_id = person.contact_id
 )

@@ -107,5 +107,13 @@ async def test_a_statement_reads_through_redirects_in_one_go(
                 {"ids": [LOST, LEFT, ALSO_LOST], "organization_id": organization_id},
             )
             assert [one for (one,) in found] == [LEFT, LEFT, ALSO_LOST]
+            together = redirects.one_with_of("mine.contact_id", "mine.organization_id")
+            found = await tx.execute(
+                "select array_agg(one.contact_id) from unnest(%(ids)b::uuid[]) with ordinality as given (contact_id,"
+                " place), lateral (select given.contact_id, %(organization_id)s::uuid as organization_id) mine,"
+                f" lateral {together} one group by place order by place",
+                {"ids": [LOST, LEFT, ALSO_LOST], "organization_id": organization_id},
+            )
+            assert [one for (one,) in found] == [[LEFT, LOST], [LEFT, LOST], [ALSO_LOST]]
     finally:
         await db.close()
