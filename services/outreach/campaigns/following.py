@@ -47,7 +47,7 @@ class Touches:
                 contact_id = wire.to_uuid("contact_id", received.contact_id)
                 moment = wire.from_timestamp(received.message.create_time)
                 times[contact_id] = max(times.get(contact_id, moment), moment)
-        for organization_id, times in wrote.items():
+        for organization_id, times in sorted(wrote.items()):
             latest = await self._latest(tx, times)
             found = await store.lock_of_contacts(tx, organization_id, latest)
             pairs = []
@@ -62,15 +62,21 @@ class Touches:
                     pairs.append((before, touch))
             await self._write(tx, organization_id, pairs)
 
-    async def leave_alone(self, tx: Tx, organization_id: UUID, contact_id: UUID) -> None:
-        """Ends what waits for a contact who asked for no more messages, and notes it at what was sent."""
-        pairs, facts = [], []
-        found = await store.lock_of_contacts(tx, organization_id, await store.REDIRECTS.one_with(tx, contact_id))
+    async def leave_alone(self, tx: Tx, organization_id: UUID, contact_ids: Collection[UUID]) -> None:
+        """Ends what waits for contacts who asked for no more messages, and notes it at what was sent."""
+        together = await store.REDIRECTS.each_one_with(tx, sorted(contact_ids))
+        persons = {each: ids[0] for ids in together.values() for each in ids}
+        found = await store.lock_of_contacts(tx, organization_id, persons)
         # What was asked for follows on the last one, whether or not its delivery's news have come already.
-        answered = max((touch.id for touch in found if touch.hand_count), default=None)
+        answered: dict[UUID, UUID] = {}
+        for touch in found:
+            if touch.hand_count:
+                person = persons[touch.contact_id]
+                answered[person] = max(answered.get(person, touch.id), touch.id)
+        pairs, facts = [], []
         for touch in found:
             before = copy.copy(touch)
-            touch.opted_out = touch.opted_out or touch.id == answered
+            touch.opted_out = touch.opted_out or touch.id == answered.get(persons[touch.contact_id])
             if touch.state is TouchState.PLANNED:
                 touch.state, touch.reason = TouchState.SUPPRESSED, "SUPPRESSED"
                 touch.explanation = "The contact asked for no more messages."
@@ -95,7 +101,7 @@ class Touches:
             if delivery.cause.startswith(_CAUSE):
                 touch_id = wire.to_uuid("cause", delivery.cause.removeprefix(_CAUSE))
                 told.setdefault(organization_id, []).append((touch_id, _told(delivery)))
-        for organization_id, news in told.items():
+        for organization_id, news in sorted(told.items()):
             touches = await store.lock_touches(tx, organization_id, {touch_id for touch_id, _ in news})
             before = {touch_id: copy.copy(touch) for touch_id, touch in touches.items()}
             for touch_id, each in news:

@@ -42,6 +42,7 @@ class OptOuts:
 
     async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
         """In the order in which they came: the last word counts."""
+        left: dict[UUID, set[UUID]] = {}
         for event in events:
             found = _wish(event.message)
             if found is None:
@@ -49,8 +50,14 @@ class OptOuts:
             wish, words = found
             if wish is Wish.LEAVE:
                 await self._suppress(tx, event, words)
+                if event.message.contact_id:
+                    contact_id = wire.to_uuid("contact_id", event.message.contact_id)
+                    left.setdefault(event.organization_id, set()).add(contact_id)
             else:
                 await self._lift(tx, event, words)
+        # Campaigns are held in one order by everybody, however the messages came.
+        for organization_id, contact_ids in sorted(left.items()):
+            await self._touches.leave_alone(tx, organization_id, contact_ids)
 
     async def _suppress(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
         message, now = event.message, self._clock.now()
@@ -77,8 +84,6 @@ class OptOuts:
         if not known and now - asked < CONFIRM_WITHIN:
             facts.append(await self._confirmation(tx, event, suppression))
         await self._outbox.add(tx, facts, now)
-        if contact_id is not None:
-            await self._touches.leave_alone(tx, event.organization_id, contact_id)
 
     async def _confirmation(self, tx: Tx, event: ConsumedEvent[MessageReceived], suppression: Suppression) -> Fact:
         locale = await store.find_locale(tx, event.organization_id)

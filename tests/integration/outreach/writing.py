@@ -13,7 +13,7 @@ from chassis.outbox import Outbox
 from chassis.redirects import Redirects
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
-from prosa.conversation.v1.events_pb2 import MessageReceived
+from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.identity.v1.events_pb2 import ContactsMerged
 from prosa.outreach.v1 import outreach_service_pb2 as pb
@@ -70,13 +70,32 @@ class Writing:
 
     async def heard(self, *events: Told) -> None:
         """Opt-outs hear messages, in one batch."""
-        async with self.db.transaction(self.organization_id) as tx:
+        async with self.db.transaction(*{event.organization_id for event in events}) as tx:
             await self.opt_outs.on_message_received(tx, events)
 
     async def answered(self, *events: Told) -> None:
         """Campaigns hear messages, in one batch."""
-        async with self.db.transaction(self.organization_id) as tx:
+        async with self.db.transaction(*{event.organization_id for event in events}) as tx:
             await self.touches.on_message_received(tx, events)
+
+    async def left(self, *campaign_ids: UUID) -> None:
+        """Campaigns hear that their touches left, in one batch."""
+        events = []
+        for row in await self.world.rows(
+            "select organization_id, id from outreach.touches where campaign_id = any (%s)"
+            " order by array_position(%s::uuid[], campaign_id)",
+            *(list(campaign_ids), list(campaign_ids)),
+        ):
+            delivery = conversation_pb.Delivery(
+                delivery_id=str(row["id"]),
+                cause=f"touch:{row['id']}",
+                state=conversation_pb.MESSAGE_STATE_SENT,
+                version=1,
+            )
+            sent = MessageSent(message=conversation_pb.Message(delivery=delivery))
+            events.append(ConsumedEvent(sent, uuid4(), row["organization_id"], self.world.clock.now(), ""))
+        async with self.db.transaction(*{event.organization_id for event in events}) as tx:
+            await self.touches.on_message_sent(tx, events)
 
     async def merged(self, survivor: UUID, *losers: UUID) -> None:
         """Identity made contacts one."""
