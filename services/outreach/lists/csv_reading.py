@@ -19,6 +19,7 @@ _DELIMITERS = ",;\t"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _UNREAD = re.compile("[\ud800-\udfff]")
 """What stands for bytes that are nothing in the file's encoding."""
+_NUL = "\x00"
 _SHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls begin."""
 
@@ -44,7 +45,7 @@ class Record:
     values: tuple[str, ...] | None
     """None where it is none."""
     text: str
-    """As it stands in the file."""
+    """Its first line as it stands in the file, without what no text may hold: it is kept, sent and shown."""
     explanation: str = ""
 
 
@@ -64,7 +65,7 @@ def detect(start: bytes, *, whole: bool) -> Form:
     """
     encoding, mark = _encoding(start, whole=whole)
     text = _decode(start[mark:], encoding)
-    if "\x00" in text:
+    if _NUL in text:
         raise unreadable("It holds bytes that no text has.")
     first = _LINE.match(text)
     assert first is not None, "the pattern matches anything"
@@ -109,8 +110,8 @@ def read_rows(
 def _record(lines: Sequence[str], place: int, delimiter: str, line: int) -> tuple[Record | None, int, bool]:
     """A row (None for an empty line), how many lines it takes, and whether the data may have ended within it."""
     block, at_end = _block(lines, place)
-    text = block[0].rstrip("\r\n")
-    if not text.strip():
+    text = _UNREAD.sub("?", block[0].rstrip("\r\n")).replace(_NUL, "")
+    if not block[0].strip():
         return None, 1, False
     reader = csv.reader(iter(block), delimiter=delimiter, strict=True)
     try:
@@ -123,11 +124,11 @@ def _record(lines: Sequence[str], place: int, delimiter: str, line: int) -> tupl
     taken = reader.line_num
     written = "".join(block[:taken])
     if _UNREAD.search(written):
-        return Record(line, None, _UNREAD.sub("?", text), "It is not written as the rest of the file is."), taken, False
+        return Record(line, None, text, "It is not written as the rest of the file is."), taken, False
     if len(written) > RECORD_LENGTH_MAX:
         return Record(line, None, text, "It is too long."), taken, False
-    if "\x00" in written:
-        return Record(line, None, text.replace("\x00", ""), "It holds signs that no text has."), taken, False
+    if _NUL in written:
+        return Record(line, None, text, "It holds signs that no text has."), taken, False
     return Record(line, tuple(values), text), taken, False
 
 

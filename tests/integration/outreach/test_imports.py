@@ -189,6 +189,23 @@ async def test_what_is_uploaded_twice_is_kept_once_and_what_broke_off_goes_on(wo
     assert (status, refused["reason"]) == (400, "IMPORT_BEGUN")
 
 
+@pytest.mark.parametrize(
+    "bad", [b'"Jos\xe9;+5511900001009\n', b"Jos\xe9;+5511900001009\n"], ids=["a quotation mark", "a letter"]
+)
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf"], ids=["marked"])
+async def test_a_row_that_cannot_be_read_takes_no_other_with_it(
+    world: World, clerk: Clerk, mark: bytes, bad: bytes
+) -> None:
+    data = mark + "nome;telefone\nJosé;+5511900001001\nÂngela;+5511900001002\n".encode() + bad + b"Ana;+5511900001003\n"
+    import_id = await clerk.new_import(await clerk.new_list(), data)
+    ended = await clerk.run(world, import_id)
+    assert (ended["state"], ended["encoding"], counts(ended)) == ("DONE", "utf-8", (4, 3, 0, 1)), ended
+    _, found = await clerk.call("GET", f"/contact-imports/{import_id}/errors")
+    assert [(error["line"], error["reason"], error["value"]) for error in found["errors"]] == [
+        (4, "ROW_MALFORMED", bad.decode("ascii", "replace").replace("\ufffd", "?").strip())
+    ]
+
+
 async def test_cells_that_a_spreadsheet_would_work_out_are_none_in_the_errors(world: World, clerk: Clerk) -> None:
     data = b'nome,telefone\nx,"=HYPERLINK(""http://x"")"\ny,@SUM(1)\nz,-1\nw,12\n'
     import_id = await clerk.new_import(await clerk.new_list(), data)

@@ -93,6 +93,25 @@ def test_bytes_of_another_encoding_are_the_fault_of_their_own_line() -> None:
     assert window.position == 14 + len(names) + 7 + 6
 
 
+@pytest.mark.parametrize(
+    ("encoding", "bad", "shown"),
+    [
+        ("utf-8", b'"Jos\xe9\x00,2\n', '"Jos?,2'),
+        ("utf-8", b"Jos\xe9\x00,2\n", "Jos?,2"),
+        ("utf-8", b"Jos\xe9" + b"x" * 70_000 + b"\n", "Jos?" + "x" * 70_000),
+        ("windows-1252", b'"Jos\x81\x00,2\n', '"Jos?,2'),
+        ("utf-16-le", '"Jos\ud83d\x00,2\n'.encode("utf-16-le", "surrogatepass"), '"Jos?,2'),
+    ],
+)
+def test_what_a_row_at_fault_shows_can_be_kept_and_sent(encoding: str, bad: bytes, shown: str) -> None:
+    good = "Ana,3\n".encode(encoding)
+    window = read_rows(bad + good, encoding, ",", position=0, line=2, count=100, whole=True)
+    fault, after = window.records
+    assert (fault.line, fault.values, fault.text) == (2, None, shown)
+    assert fault.explanation
+    assert after.values == ("Ana", "3")
+
+
 def test_a_row_that_may_go_on_waits_for_what_follows() -> None:
     data = b'Ana,1\n"Bia\nda Silva'
     first = read_rows(data, "utf-8", ",", position=100, line=7, count=10, whole=False)
