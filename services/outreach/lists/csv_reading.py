@@ -90,7 +90,7 @@ def read_rows(
     ``whole`` where nothing follows the data. Else a row that might go on behind it is left for the next window. The
     position stays where the data holds no whole line.
     """
-    lines = _lines(_decode(data, encoding), whole=whole)
+    lines, end = _lines(_decode(data, encoding), whole=whole), position + len(data)
     records: list[Record] = []
     place = 0
     while place < len(lines) and len(records) < count:
@@ -104,6 +104,9 @@ def read_rows(
             position += len(_encode(text, encoding))
         line += taken
         place += taken
+    if whole and place == len(lines):
+        # Half a letter of UTF-16 at the very end is nothing, and nothing follows that it could be read with.
+        position = end
     return Window(records, position, line)
 
 

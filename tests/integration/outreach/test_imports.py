@@ -206,6 +206,12 @@ async def test_a_row_that_cannot_be_read_takes_no_other_with_it(
     ]
 
 
+async def test_a_file_of_utf_16_with_half_a_letter_at_its_end_is_read_to_its_end(world: World, clerk: Clerk) -> None:
+    data = b"\xff\xfe" + "nome;telefone\nJosé;+5511900001001\n".encode("utf-16-le") + b"\n"
+    ended = await clerk.run(world, await clerk.new_import(await clerk.new_list(), data))
+    assert (ended["state"], ended["explanation"], counts(ended)) == ("DONE", "", (1, 1, 0, 0))
+
+
 async def test_cells_that_a_spreadsheet_would_work_out_are_none_in_the_errors(world: World, clerk: Clerk) -> None:
     data = b'nome,telefone\nx,"=HYPERLINK(""http://x"")"\ny,@SUM(1)\nz,-1\nw,12\n'
     import_id = await clerk.new_import(await clerk.new_list(), data)

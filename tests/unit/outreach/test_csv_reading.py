@@ -112,6 +112,18 @@ def test_what_a_row_at_fault_shows_can_be_kept_and_sent(encoding: str, bad: byte
     assert after.values == ("Ana", "3")
 
 
+@pytest.mark.parametrize("last", ["Ana,3\n", "Ana,3"])
+def test_a_lone_last_byte_of_utf_16_is_read(last: str) -> None:
+    data = b"\xff\xfe" + f"nome,telefone\n{last}".encode("utf-16-le") + b"\n"
+    form = detect(data, whole=True)
+    window = read_rows(
+        data[form.rows_from :], form.encoding, form.delimiter, position=form.rows_from, line=2, count=9, whole=True
+    )
+    assert [record.values for record in window.records] == [("Ana", "3")]
+    assert window.position == len(data)
+    assert detect(data[: form.rows_from] + b"\n", whole=True).rows_from == form.rows_from + 1
+
+
 def test_a_row_that_may_go_on_waits_for_what_follows() -> None:
     data = b'Ana,1\n"Bia\nda Silva'
     first = read_rows(data, "utf-8", ",", position=100, line=7, count=10, whole=False)
