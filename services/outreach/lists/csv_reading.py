@@ -19,6 +19,10 @@ _DELIMITERS = ",;\t"
 _LINE = re.compile(r"[^\r\n]*(?:\r\n|\n|\r|\Z)")
 _UNREAD = re.compile("[\ud800-\udfff]")
 """What stands for bytes that are nothing in the file's encoding."""
+_LETTER = re.compile("[^\x00-\x7f\ud800-\udfff]")
+"""What takes several bytes in UTF-8."""
+_CUT = re.compile("[\udc80-\udcff]{1,3}\\Z")
+"""A letter of UTF-8 that goes on in what follows."""
 _NUL = "\x00"
 _SHEETS = (b"PK\x03\x04", b"\xd0\xcf\x11\xe0")
 """How .xlsx and .xls begin."""
@@ -161,14 +165,14 @@ def _encoding(start: bytes, *, whole: bool) -> tuple[str, int]:
     for mark, encoding in _MARKS:
         if start.startswith(mark):
             return encoding, len(mark)
-    # The last letter may be cut.
-    for cut in range(1 if whole else 4):
-        try:
-            start[: len(start) - cut].decode(_UTF_8)
-        except UnicodeDecodeError:
-            continue
-        return _UTF_8, 0
-    return _WINDOWS, 0
+    text = start.decode(_UTF_8, "surrogateescape")
+    if not whole:
+        text = _CUT.sub("", text)
+    # Letters of UTF-8 take several bytes that fit together, which those of another encoding hardly ever do. Where they
+    # are more than the bytes that fit nothing, the file is in UTF-8, and the rows with those bytes alone are at fault.
+    letters = len(_LETTER.findall(text))
+    strays = len(_UNREAD.findall(text))
+    return (_UTF_8 if letters > strays or not strays else _WINDOWS), 0
 
 
 def _decode(data: bytes, encoding: str) -> str:

@@ -192,7 +192,7 @@ async def test_what_is_uploaded_twice_is_kept_once_and_what_broke_off_goes_on(wo
 @pytest.mark.parametrize(
     "bad", [b'"Jos\xe9;+5511900001009\n', b"Jos\xe9;+5511900001009\n"], ids=["a quotation mark", "a letter"]
 )
-@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf"], ids=["marked"])
+@pytest.mark.parametrize("mark", [b"\xef\xbb\xbf", b""], ids=["marked", "guessed"])
 async def test_a_row_that_cannot_be_read_takes_no_other_with_it(
     world: World, clerk: Clerk, mark: bytes, bad: bytes
 ) -> None:

@@ -124,6 +124,34 @@ def test_a_lone_last_byte_of_utf_16_is_read(last: str) -> None:
     assert detect(data[: form.rows_from] + b"\n", whole=True).rows_from == form.rows_from + 1
 
 
+def test_a_foreign_byte_makes_no_other_row_of_a_file_of_utf_8_unreadable() -> None:
+    found = _all("nome,telefone\nJosé,1\nÂngela,2\n".encode() + b"Jo\xe3o,3\nAna,4\n", 4096)
+    assert [record.values for record in found] == [("José", "1"), ("Ângela", "2"), None, ("Ana", "4")]
+    assert (found[2].line, found[2].text) == (4, "Jo?o,3")
+
+
+@pytest.mark.parametrize(
+    ("start", "encoding"),
+    [
+        (b"nome\nAna\n", "utf-8"),
+        (b"nome\nJos\xe9\n", "windows-1252"),
+        # As many of either: nothing speaks for UTF-8.
+        (b"nome\nJos\xe9 \xc3\xa9\n", "windows-1252"),
+        ("nome\nÉ, ".encode("windows-1252") + "Ângela, ção\n".encode(), "utf-8"),
+        # What a spreadsheet for Windows writes of these happens to hold one letter of UTF-8.
+        ("nome\nSÃ³nia, João, José, Íris\n".encode("windows-1252"), "windows-1252"),
+    ],
+)
+def test_the_encoding_is_that_of_most_letters(start: bytes, encoding: str) -> None:
+    assert detect(start, whole=True).encoding == encoding
+
+
+@pytest.mark.parametrize("cut", [1, 2, 3])
+def test_a_letter_that_is_cut_speaks_for_no_encoding(cut: int) -> None:
+    start = "nome\nAna 🥖".encode()[:-cut]
+    assert detect(start, whole=False).encoding == "utf-8"
+
+
 def test_a_row_that_may_go_on_waits_for_what_follows() -> None:
     data = b'Ana,1\n"Bia\nda Silva'
     first = read_rows(data, "utf-8", ",", position=100, line=7, count=10, whole=False)
