@@ -68,8 +68,12 @@ class Handler(ABC, Generic[ItemT]):
         of them until the bad one stands alone, which fails with that error. ``SAYS_NOTHING`` postpones all.
         """
 
-    async def record(self, tx: Tx, outcomes: Sequence[Outcome[ItemT]]) -> None:
-        """Writes what follows from the outcomes, in the transaction that takes them out of the queue."""
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[ItemT]]) -> Sequence[Outcome[ItemT]] | None:
+        """Writes what follows from the outcomes, in the transaction that takes them out of the queue.
+
+        What is answered, of the same items, stands in their place: who must not give an item up tries it again.
+        """
+        return None
 
 
 class Worker(Generic[ItemT]):
@@ -236,11 +240,11 @@ class Worker(Generic[ItemT]):
             return items, {name: fences[name] for name in names}
 
     async def _settle(self, items: Sequence[ItemT], fences: Mapping[str, int]) -> int:
-        outcomes = await self._work(items, fences)
+        outcomes: Sequence[Outcome[ItemT]] = await self._work(items, fences)
         if not outcomes:
             return 0
         async with self._db.transaction(*{outcome.item.organization_id for outcome in outcomes}) as tx:
-            await self._handler.record(tx, outcomes)
+            outcomes = await self._handler.record(tx, outcomes) or outcomes
             await self._queue.settle(tx, outcomes, self._leases, fences, self._clock.now())
         self._count(outcomes)
         return len(outcomes)

@@ -16,11 +16,11 @@ from uuid import UUID
 import structlog
 
 from chassis.clock import Clock
-from chassis.crypto import Vault
+from chassis.crypto import SealBroken, Vault
 from chassis.db import Database, Tx
 from chassis.errors import InvalidArgument, ProsaError
 from chassis.outgoing import Outgoing
-from chassis.queues.items import Done, Item, Outcome, Retry
+from chassis.queues.items import Dead, Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.deliveries import account_store
 from services.conversation.deliveries.queueing import Deliveries, cannot_send
@@ -38,6 +38,10 @@ OF_ONE_RECIPIENT = frozenset({"QUIET_HOURS", "GAP_CONTACT"})
 """What binds one message and not its channel: the channel's others pass meanwhile."""
 AUTOMATIC = frozenset({SendClass.REPLY, SendClass.SCHEDULED})
 """What is said by itself, and not while an organization has automation switched off."""
+UNREADABLE = (
+    "The connection's access_token cannot be read with the keys of this installation. Give the connection its "
+    "access_token once more."
+)
 SILENT = "The provider gave no sign of it within a day, so whether it left is unknown. It is not sent again."
 LEFT = frozenset({MessageState.SENT, MessageState.DELIVERED, MessageState.READ})
 
@@ -51,6 +55,8 @@ class Known:
     conversation: Conversation
     sent: Sent
     account: Account | None
+    account_unreadable: bool
+    """Whether there is one, which these keys do not open."""
     last_inbound: delivery_store.LastInbound | None
 
     @property
@@ -97,6 +103,10 @@ class Deliverer(Handler[Item]):
         """What became of each; they are of channels of their own."""
         return [await self._work(item, fence) for item in items]
 
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> Sequence[Outcome[Item]]:
+        """Nothing leaves the queue unsettled: what is given up has failed, unless it may have left."""
+        return [await self._give_up(tx, outcome) if isinstance(outcome, Dead) else outcome for outcome in outcomes]
+
     async def look(self, organization_id: UUID, delivery_id: UUID) -> Sent | None:
         """Looks at the provider for one that is UNCERTAIN. Raises Unavailable PROVIDER_UNAVAILABLE."""
         async with self._db.transaction(organization_id) as tx:
@@ -136,7 +146,8 @@ class Deliverer(Handler[Item]):
             return await self._end(item, MessageState.CANCELLED, "TOO_LATE", "It waited until it was too late to send.")
         sender, account = known.sender, known.account
         if sender is None or account is None:
-            return await self._end(item, MessageState.FAILED, "CHANNEL_CANNOT_SEND", cannot_send().message)
+            explanation = UNREADABLE if known.account_unreadable else cannot_send().message
+            return await self._end(item, MessageState.FAILED, "CHANNEL_CANNOT_SEND", explanation)
         last_inbound_time = None if known.last_inbound is None else known.last_inbound[1]
         try:
             decision = await self._reserver.ask(known.conversation, delivery, last_inbound_time)
@@ -266,13 +277,40 @@ class Deliverer(Handler[Item]):
             known = await self._read(tx, organization_id, delivery_id, lock=True)
             if known is None or known.delivery.state is not MessageState.UNCERTAIN:
                 return Done(item)
-            known.delivery.look_count += 1
-            if known.delivery.look_count < len(LOOK_WAITS):
-                await delivery_store.update(tx, [known.delivery])
-                return Retry(item, now + LOOK_WAITS[known.delivery.look_count], counted=False, gives_way=True)
-            known.delivery.settle(MessageState.FAILED, now, "PROVIDER_SILENT", SILENT)
-            await self._deliveries.write(tx, known.conversation, known.sent, now)
+            return await self._looked_in_vain(tx, item, known.conversation, known.sent, now)
+
+    async def _looked_in_vain(
+        self, tx: Tx, item: Item, conversation: Conversation, sent: Sent, now: datetime
+    ) -> Outcome[Item]:
+        """Counts a look at what stays UNCERTAIN; when it is looked at again, or that it was the last time."""
+        delivery = sent.delivery
+        delivery.look_count += 1
+        if delivery.look_count < len(LOOK_WAITS):
+            await delivery_store.update(tx, [delivery])
+            return Retry(item, now + LOOK_WAITS[delivery.look_count], counted=False, gives_way=True)
+        delivery.settle(MessageState.FAILED, now, "PROVIDER_SILENT", SILENT)
+        await self._deliveries.write(tx, conversation, sent, now)
         return Done(item)
+
+    async def _give_up(self, tx: Tx, dead: Dead[Item]) -> Outcome[Item]:
+        """Settles a delivery that cannot be worked on; what may have left is looked at like any other such."""
+        item, now = dead.item, self._clock.now()
+        found = await _hold(tx, item.organization_id, item.item_id)
+        if found is None:
+            return dead
+        conversation, sent = found
+        delivery = sent.delivery
+        match delivery.state:
+            case MessageState.QUEUED:
+                delivery.settle(MessageState.FAILED, now, dead.reason, dead.detail)
+                await self._deliveries.write(tx, conversation, sent, now)
+            case MessageState.SENDING:
+                delivery.settle(MessageState.UNCERTAIN, now, "PROVIDER_SILENT", dead.detail)
+                await self._deliveries.write(tx, conversation, sent, now)
+                return Retry(item, now + LOOK_WAITS[0], dead.detail, counted=False, gives_way=True, reason=dead.reason)
+            case MessageState.UNCERTAIN:
+                return await self._looked_in_vain(tx, item, conversation, sent, now)
+        return dead
 
     async def _end(self, item: Item, state: MessageState, reason: str, explanation: str) -> Outcome[Item]:
         now = self._clock.now()
@@ -298,20 +336,37 @@ class Deliverer(Handler[Item]):
         return Retry(item, at, later.reason, counted=False, gives_way=later.reason in OF_ONE_RECIPIENT)
 
     async def _read(self, tx: Tx, organization_id: UUID, delivery_id: UUID, *, lock: bool = False) -> Known | None:
-        sent = await delivery_store.find(tx, organization_id, delivery_id)
-        if sent is None:
+        found = await _hold(tx, organization_id, delivery_id, lock=lock)
+        if found is None:
             return None
-        conversation_id = UUID(sent.delivery.conversation_id)
-        conversation = await store.find_conversation(tx, organization_id, conversation_id, lock=lock)
-        if lock:
-            # Whoever changes a delivery holds its conversation, so what is read now stays.
-            sent = await delivery_store.find(tx, organization_id, delivery_id)
-        assert conversation is not None, "a conversation is never deleted"
-        assert sent is not None, "a delivery is never deleted"
+        conversation, sent = found
         sealed = await account_store.find(tx, organization_id, UUID(sent.delivery.connection_id))
-        account = None if sealed is None else account_store.opened(sealed, self._vault)
-        last_inbound = await delivery_store.last_inbound(tx, organization_id, conversation_id)
-        return Known(conversation, sent, account, last_inbound)
+        account, unreadable = None, False
+        if sealed is not None:
+            try:
+                account = account_store.opened(sealed, self._vault)
+            except SealBroken:
+                logger.exception("access_token_unreadable", connection_id=sent.delivery.connection_id)
+                unreadable = True
+        last_inbound = await delivery_store.last_inbound(tx, organization_id, UUID(conversation.conversation_id))
+        return Known(conversation, sent, account, unreadable, last_inbound)
+
+
+async def _hold(
+    tx: Tx, organization_id: UUID, delivery_id: UUID, *, lock: bool = True
+) -> tuple[Conversation, Sent] | None:
+    """A delivery and its conversation, which ``lock`` keeps as they are until commit."""
+    sent = await delivery_store.find(tx, organization_id, delivery_id)
+    if sent is None:
+        return None
+    conversation_id = UUID(sent.delivery.conversation_id)
+    conversation = await store.find_conversation(tx, organization_id, conversation_id, lock=lock)
+    if lock:
+        # Whoever changes a delivery holds its conversation, so what is read now stays.
+        sent = await delivery_store.find(tx, organization_id, delivery_id)
+    assert conversation is not None, "a conversation is never deleted"
+    assert sent is not None, "a delivery is never deleted"
+    return conversation, sent
 
 
 async def _switched_off(tx: Tx, delivery: Delivery) -> tuple[str, str] | None:

@@ -15,7 +15,7 @@ from chassis.db import Database, Tx
 from chassis.errors import FailedPrecondition, ResourceExhausted
 from chassis.ids import Ids
 from chassis.outbox import Outbox
-from chassis.queues.items import Done, Item, Outcome, Retry
+from chassis.queues.items import Dead, Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.deliveries.queueing import Deliveries, Draft
 from services.conversation.limits import NUMBER_BUSY_WAIT, ROUND_LOOK_WAIT
@@ -54,6 +54,27 @@ class Runner(Handler[Item]):
     async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
         """What became of each."""
         return [await self._work(item, fence) for item in items]
+
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> None:
+        """A round that is given up ends where it stands, and leaves its numbers to others."""
+        now = self._clock.now()
+        for outcome in outcomes:
+            if isinstance(outcome, Dead):
+                await self._give_up(tx, outcome, now)
+
+    async def _give_up(self, tx: Tx, dead: Dead[Item], now: datetime) -> None:
+        organization_id = dead.item.organization_id
+        current = await round_store.find(tx, organization_id, dead.item.item_id, lock=True)
+        if current is None or current.state not in UNENDED:
+            return
+        current.ends(RoundState.BROKEN_OFF, now, dead.reason)
+        current.version += 1
+        await round_store.update(tx, current)
+        await round_store.leave_numbers(tx, current)
+        await self._deliveries.cancel(
+            tx, organization_id, {"cause": cause_of(current.round_id)}, "ROUND_ENDED", "Its round broke off.", now
+        )
+        await self._outbox.add(tx, [messages.round_changed(current)], now)
 
     async def _work(self, item: Item, fence: Fence) -> Outcome[Item]:
         organization_id, now = item.organization_id, self._clock.now()

@@ -21,7 +21,7 @@ from chassis.errors import FailedPrecondition, ResourceExhausted
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
 from chassis.profiles import Profiles
-from chassis.queues.items import Done, Item, Outcome
+from chassis.queues.items import Dead, Done, Item, Outcome
 from chassis.queues.worker import Fence, Handler
 from prosa.conversation.v1 import events_pb2
 from services.conversation.deliveries.queueing import Deliveries, Draft
@@ -93,6 +93,16 @@ class Answerer(Handler[Item]):
             if question is not None:
                 await self._reply(item, question, await self._compose(question), fence)
         return [Done(item) for item in items]
+
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> None:
+        """A turn that is given up stays without an answer, and says why."""
+        for outcome in outcomes:
+            if not isinstance(outcome, Dead):
+                continue
+            turn = await store.lock(tx, outcome.item.organization_id, outcome.item.item_id)
+            if turn is not None and turn.state in (TurnState.OPEN, TurnState.GATHERED):
+                turn.ends(TurnState.DROPPED, outcome.reason)
+                await store.write(tx, [turn])
 
     async def _gather(self, item: Item, fence: Fence) -> Question | None:
         """Ends the gathering and tells of it once; what is to be answered, None where nothing is."""

@@ -11,7 +11,7 @@ from uuid import UUID, uuid4
 import pytest
 import pytest_asyncio
 
-from chassis.db import Database
+from chassis.db import Database, Tx
 from chassis.errors import InvalidArgument, NotFound, PermissionDenied, Unavailable
 from chassis.leases import LeaseLost
 from chassis.process import Host, Process
@@ -173,6 +173,26 @@ class TestFailing:
             yard.clock.now() - sum(LADDER.waits, timedelta()),
             yard.clock.now(),
         )
+
+    async def test_what_record_answers_stands_in_place_of_what_was_to_be_given_up(self, yard: Yard) -> None:
+        [kept] = await yard.put("a")
+        [given_up] = await yard.put("b")
+
+        class Keeping(Noted):
+            async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> list[Outcome[Item]]:
+                return [
+                    Retry(outcome.item, yard.clock.now() + HOUR, counted=False)
+                    if outcome.item.item_id == kept
+                    else outcome
+                    for outcome in outcomes
+                ]
+
+        async with yard.working(Keeping(lambda item: Dead(item, "STREET_UNKNOWN", "No such street."))):
+            await yard.until_done(given_up)
+            await yard.until_rows("select 1 from {queue} where item_id = %s and next_attempt_time is not null", kept)
+        async with yard.db.transaction(yard.organization_id) as tx:
+            letters = await yard.queue.dead_letters(tx, yard.organization_id, 10)
+        assert [letter.item_id for letter in letters] == [given_up]
 
     async def test_what_is_wrong_with_the_item_itself_is_tried_once(self, yard: Yard) -> None:
         [bad, good] = await yard.put("a", 2)

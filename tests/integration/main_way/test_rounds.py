@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from itertools import count
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -15,6 +16,9 @@ import pytest_asyncio
 from chassis.clock import SettableClock, SystemClock
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1.events_pb2 import RoundChanged, ScriptChanged
+from prosa.outreach.v1 import send_service_pb2 as send_pb
+from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from services.conversation.scripts.running import Runner
 from tests.conftest import ALL_TARGETS
 from tests.integration.main_way.answering import shop_of
 from tests.integration.main_way.talking import Numbers, two_numbers
@@ -136,6 +140,37 @@ async def test_a_round_that_is_cancelled_says_no_more(numbers: Numbers, clock: S
     assert (status, refused["reason"]) == (400, "ROUND_ENDED")
     await run_for(world, clock, timedelta(hours=1))
     assert numbers.talks[0].left + numbers.talks[1].left == said
+
+
+async def test_a_round_that_cannot_be_worked_on_breaks_off_and_leaves_its_numbers(
+    numbers: Numbers, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC")
+    (planned,) = await rounds_of(numbers, script)
+    world, go_on, calls = numbers.shop.world, Runner._go_on, count()
+
+    async def fail_later(*given: Any) -> datetime | None:
+        if next(calls):
+            raise RuntimeError("It cannot be said what comes next.")
+        return await go_on(*given)
+
+    monkeypatch.setattr(Runner, "_go_on", fail_later)
+    # What was said first still waits when the round breaks off.
+    owner = world.as_user(numbers.shop.harness.organization_id).stub(SendServiceStub)
+    await owner.EngageKillSwitch(send_pb.EngageKillSwitchRequest(reason="pausa"))
+    until_begun = datetime.fromisoformat(planned["due_time"]) - clock.now()
+    await run_for(world, clock, until_begun + timedelta(minutes=1))
+
+    (broken,) = await rounds_of(numbers, script)
+    assert (broken["state"], broken["reason"]) == ("BROKEN_OFF", "ITEM_REFUSED")
+    assert await numbers.shop.harness.count("conversation.round_locks") == 0
+    told = await world.announced(RoundChanged, numbers.shop.harness.organization_id)
+    assert (told[-1].round.state, told[-1].round.reason) == (5, "ITEM_REFUSED")
+    waited = await world.rows(
+        "select state, reason from conversation.deliveries where organization_id = %s",
+        numbers.shop.harness.organization_id,
+    )
+    assert waited == [{"state": "CANCELLED", "reason": "ROUND_ENDED"}]
 
 
 async def test_a_stopped_script_and_switched_off_automation_say_nothing(numbers: Numbers, clock: SettableClock) -> None:

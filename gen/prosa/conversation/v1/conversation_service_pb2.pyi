@@ -433,7 +433,7 @@ class Delivery(_message.Message):
     """Why it waits, failed, was suppressed or cancelled, or is uncertain: one of outreach's SendReason without its
     prefix, or "HANDOFF_HUMAN", "NEWER_MESSAGE", "AUTOMATION_OFF", "CANCELLED_BY_HAND", "WITHDRAWN", "TOO_LATE" (its
     end_time passed), "PROVIDER_REFUSED", "PROVIDER_SILENT", "PROVIDER_UNREACHABLE", "BREAKER_OPEN",
-    "CHANNEL_CANNOT_SEND", "NUMBER_UNKNOWN" (has no WhatsApp).
+    "CHANNEL_CANNOT_SEND", "NUMBER_UNKNOWN" (has no WhatsApp), "ITEM_REFUSED" (a fault here; the log tells it).
     """
     explanation: _builtins.str
     """One sentence about the reason: why it is, and what to do."""
