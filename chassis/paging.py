@@ -7,6 +7,7 @@ import binascii
 import hashlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import TypeVar
 from uuid import UUID
 
@@ -40,6 +41,18 @@ class Page:
             return UUID(self.after[-1])
         except ValueError:
             raise token_invalid() from None
+
+    def after_moment(self) -> tuple[datetime, UUID] | None:
+        """The time and id of the key, for a list ordered by both. Raises InvalidArgument PAGE_TOKEN_INVALID."""
+        if self.after is None:
+            return None
+        try:
+            moment = datetime.fromisoformat(self.after[0])
+        except ValueError:
+            raise token_invalid() from None
+        if moment.tzinfo is None:
+            raise token_invalid()
+        return moment, UUID(str(self.after_id()))
 
     def cut(self, rows: Sequence[Row], key: Callable[[Row], Sequence[object]]) -> tuple[Sequence[Row], str]:
         """Of ``size + 1`` rows read, those to answer, and the token of the next page ("" at the end)."""

@@ -19,7 +19,7 @@ from chassis.errors import ProsaError, to_status
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
-from chassis.paging import Page, read_page, token_invalid
+from chassis.paging import read_page
 from chassis.references import Check
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
@@ -137,7 +137,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
     ) -> pb.ListBoardsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         async with self._db.transaction(organization_id) as tx:
-            boards = await board_store.list_boards(tx, organization_id, _last_id(page) or NIL, page.size + 1)
+            boards = await board_store.list_boards(tx, organization_id, page.after_id() or NIL, page.size + 1)
         shown, token = page.cut(boards, lambda board: (board.id,))
         return pb.ListBoardsResponse(boards=[messages.board_message(board) for board in shown], next_page_token=token)
 
@@ -196,7 +196,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
             state=messages.to_deal_state(request.state),
             by_stage_change=request.order == pb.DEAL_ORDER_STAGE_CHANGE_TIME,
         )
-        after = _deal_key(page) if page.after else None
+        after = page.after_moment()
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
             if contact_id is not None:
@@ -241,7 +241,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 organization_id,
                 deal_id=deal_id,
                 board_id=board_id,
-                before=_last_id(page),
+                before=page.after_id(),
                 row_limit=page.size + 1,
             )
         shown, token = page.cut(found, lambda move: (move.id,))
@@ -271,7 +271,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         state = messages.to_task_state(request.state)
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
-            tasks = await task_store.list_tasks(tx, organization_id, state, _last_id(page), page.size + 1, contact_id)
+            tasks = await task_store.list_tasks(tx, organization_id, state, page.after_id(), page.size + 1, contact_id)
         shown, token = page.cut(tasks, lambda task: (task.id,))
         return pb.ListReconciliationTasksResponse(
             tasks=[messages.task_message(task) for task in shown], next_page_token=token
@@ -362,16 +362,3 @@ def _change(
         remark=remark,
         mover=Mover(caller.principal, caller.name, source, correlation_id.get()),
     )
-
-
-def _deal_key(page: Page) -> tuple[datetime, UUID]:
-    """The sort key of the last deal seen: since when it is in its stage, and its id."""
-    assert page.after is not None, "asked for where there is one"
-    try:
-        return datetime.fromisoformat(page.after[0]), UUID(page.after[1])
-    except ValueError:
-        raise token_invalid() from None
-
-
-def _last_id(page: Page) -> UUID | None:
-    return None if page.after is None else wire.to_uuid("page_token", page.after[0])

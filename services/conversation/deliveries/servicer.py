@@ -45,7 +45,7 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
         request: pb.ListDeliveriesRequest,
         context: grpc.aio.ServicerContext[pb.ListDeliveriesRequest, pb.ListDeliveriesResponse],
     ) -> pb.ListDeliveriesResponse:
-        organization_id, page = auth.organization_id(), read_page(request)
+        organization_id, page = auth.organization_id(), read_page(request, key_length=2)
         wanted: dict[str, object] = {}
         if request.conversation_id:
             wanted["conversation_id"] = wire.to_uuid("conversation_id", request.conversation_id)
@@ -58,8 +58,8 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
         if request.send_class:
             wanted["send_class"] = _name(options_pb2.SendClass, request.send_class, "SEND_CLASS_")
         async with self._db.transaction(organization_id) as tx:
-            found = await delivery_store.list_deliveries(tx, organization_id, wanted, page.after_id(), page)
-        shown, token = page.cut(found, lambda last: (last.delivery_id,))
+            found = await delivery_store.list_deliveries(tx, organization_id, wanted, page.after_moment(), page)
+        shown, token = page.cut(found, lambda last: (last.create_time.isoformat(), last.delivery_id))
         return pb.ListDeliveriesResponse(deliveries=map(delivery_to_pb, shown), next_page_token=token)
 
     async def CancelDelivery(

@@ -139,14 +139,20 @@ async def of_messages(tx: Tx, organization_id: UUID, delivery_ids: Collection[st
 
 
 async def list_deliveries(
-    tx: Tx, organization_id: UUID, wanted: Mapping[str, object], before: UUID | None, page: Page
+    tx: Tx, organization_id: UUID, wanted: Mapping[str, object], before: tuple[datetime, UUID] | None, page: Page
 ) -> list[Delivery]:
     """One more than a page of the organization's deliveries whose columns have the wanted values, newest first."""
     conditions = "".join(f" and {column} = %({column})s" for column in wanted)
     found = await tx.execute(
         f"select {_READ} from conversation.deliveries where organization_id = %(organization_id)s{conditions}"
-        f" {'' if before is None else 'and delivery_id < %(before)s'} order by delivery_id desc limit %(row_limit)s",
-        {**wanted, "organization_id": organization_id, "before": before, "row_limit": page.size + 1},
+        f" {'' if before is None else 'and (create_time, delivery_id) < (%(before_time)s, %(before_id)s)'}"
+        " order by create_time desc, delivery_id desc limit %(row_limit)s",
+        {
+            **wanted,
+            "organization_id": organization_id,
+            "row_limit": page.size + 1,
+            **({} if before is None else {"before_time": before[0], "before_id": before[1]}),
+        },
     )
     return [_delivery(row) for row in found]
 

@@ -2,15 +2,12 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from typing import Any
-from uuid import UUID
 
 import grpc
 
 from chassis import auth, wire
 from chassis.db import Database
-from chassis.errors import InvalidArgument
 from chassis.paging import read_page
 from prosa.identity.v1 import audit_service_pb2 as pb
 from prosa.identity.v1 import audit_service_pb2_grpc as pb_grpc
@@ -40,21 +37,9 @@ class AuditServicer(pb_grpc.AuditServiceServicer):
             wire.from_timestamp(request.end_time) if request.HasField("end_time") else None,
         )
         async with self._db.transaction(organization_id) as tx:
-            found = await store.list_entries(tx, organization_id, wanted, _after(page.after), page.size + 1)
+            found = await store.list_entries(tx, organization_id, wanted, page.after_moment(), page.size + 1)
         shown, token = page.cut(found, lambda entry: [entry.create_time.isoformat(), entry.id])
         return pb.ListAuditEntriesResponse(audit_entries=[_entry(entry) for entry in shown], next_page_token=token)
-
-
-def _after(key: tuple[str, ...] | None) -> tuple[datetime, UUID] | None:
-    if key is None:
-        return None
-    try:
-        moment = datetime.fromisoformat(key[0])
-        if moment.tzinfo is None:
-            raise ValueError(key[0])
-        return moment, UUID(key[1])
-    except ValueError:
-        raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None
 
 
 def _entry(entry: Entry) -> audit_pb2.AuditEntry:

@@ -154,3 +154,28 @@ async def test_what_waits_can_be_taken_back(shop: Shop) -> None:
     status, answer = await talk.call(f"/api/v1/deliveries/{first['message_id']}:cancel", {})
     assert (status, answer["reason"]) == (400, "DELIVERY_UNDER_WAY"), answer
     assert talk.left == ["Primeira."]
+
+
+async def test_deliveries_are_listed_by_time_whatever_their_ids(shop: Shop) -> None:
+    talk = await shop.said()
+    ids = []
+    for text in ("Um.", "Dois.", "Três."):
+        _, message = await talk.send(text)
+        ids.append(message["message_id"])
+        await talk.until(message["message_id"], "DELIVERED")
+    # As the id of a confirmation, which is drawn from what it confirms.
+    await shop.world.rows(
+        "update conversation.deliveries set create_time = create_time + interval '1 minute' where delivery_id = %s"
+        " returning 1",
+        UUID(ids[0]),
+    )
+    listed, token = [], ""
+    while len(listed) < len(ids) + 1:
+        query = f"?page_size=1&conversation_id={talk.conversation_id}" + (f"&page_token={token}" if token else "")
+        status, page = await talk.call(f"/api/v1/deliveries{query}")
+        assert status == 200, page
+        listed += [delivery["delivery_id"] for delivery in page["deliveries"]]
+        token = page["next_page_token"]
+        if not token:
+            break
+    assert listed == [ids[0], ids[2], ids[1]]
