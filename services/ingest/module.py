@@ -87,6 +87,7 @@ async def start(process: Process) -> None:
             queue=begun,
             public_url=process.settings.public_url,
             draws=Draws(key=draw_connection_key),
+            outgoing=process.outgoing(),
         ).begin,
     )
     process.serve(

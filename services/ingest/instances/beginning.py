@@ -16,10 +16,11 @@ from chassis import auth, rpc, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, InvalidArgument, ResourceExhausted
+from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
+from chassis.outgoing import Outgoing
 from chassis.queues.items import Done, Item, Outcome, Place, Retry
 from chassis.queues.queue import Queue
 from chassis.queues.worker import Fence, Handler
@@ -72,10 +73,23 @@ class Beginner:
         queue: Queue,
         public_url: str,
         draws: Draws,
+        outgoing: Outgoing,
     ) -> None:
         self._db, self._outbox, self._idempotency, self._vault = db, outbox, idempotency, vault
         self._clock, self._ids, self._changed, self._check_board = clock, ids, changed, check_board
         self._queue, self._public_url, self._draws = queue, public_url.rstrip("/"), draws
+        self._outgoing = outgoing
+
+    def _address(self, text: str) -> str:
+        """Refused now, where it can be said of the address alone: later it would only seem to be away."""
+        base_url = rules.base_url(text)
+        if base_url and self._outgoing.refuses(self._outgoing.read(base_url)):
+            raise FailedPrecondition(
+                "ADDRESS_PRIVATE",
+                "base_url leads into a private network. Name a public address, or let the operator list the host in "
+                "PROSA_ALLOWED_HOSTS (host:port), as where Evolution runs on the same machine.",
+            )
+        return base_url
 
     async def begin(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         """The number's connection and channel; conversation is told of it once they are committed."""
@@ -98,7 +112,7 @@ class Beginner:
             name=name,
             connection_key=self._draws.key(),
             account_id=PROVIDERS[PROVIDER].connection_rules.account_id(0),
-            base_url=rules.base_url(request.base_url),
+            base_url=self._address(request.base_url),
             access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
             legacy_static_secret_end_time=None,
             unsigned_end_time=now,

@@ -144,7 +144,7 @@ class ConnectionServiceServicer:
         """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
         What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
         Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
-        BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+        BOARD_NOT_FOUND; FAILED_PRECONDITION ADDRESS_PRIVATE; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -60,7 +60,7 @@ class ConnectionServiceStub:
     """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
     What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
     Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
-    BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+    BOARD_NOT_FOUND; FAILED_PRECONDITION ADDRESS_PRIVATE; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
     """
     CreateChannel: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
@@ -110,7 +110,7 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
     What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
     Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
-    BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+    BOARD_NOT_FOUND; FAILED_PRECONDITION ADDRESS_PRIVATE; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
     """
     CreateChannel: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.CreateChannelRequest, _connection_service_pb2.Channel]  # type: ignore[assignment]
     """Declares an inbox of the connection. Errors: NOT_FOUND CONNECTION_NOT_FOUND, BOARD_NOT_FOUND; ALREADY_EXISTS
@@ -199,7 +199,7 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
         """Connects a number through Evolution: makes a connection with its secret and its channel, and begins the instance.
         What follows is told by InstanceChanged; the QR code is read with GetInstanceQr.
         Errors: ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT BASE_URL_INVALID, PUBLIC_URL_MISSING; NOT_FOUND
-        BOARD_NOT_FOUND; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
+        BOARD_NOT_FOUND; FAILED_PRECONDITION ADDRESS_PRIVATE; RESOURCE_EXHAUSTED INSTANCES_TOO_MANY.
         """
 
     @_abc_1.abstractmethod
