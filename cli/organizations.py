@@ -16,6 +16,8 @@ from cli.output import Json, answer, print_json, print_rows
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 
+_MARKS = {1: "ok  ", 4: "skip"}
+"""How items of a report begin, by their state; all others have failed."""
 DOCTOR_SECONDS = 20.0
 """The service itself gives up after ten."""
 
@@ -144,7 +146,7 @@ async def doctor(
     document["organization_name"] = organization.name
     lines = [f"{organization.name}  {organization.organization_id}"]
     for item in report.items:
-        lines.append(f"  {'ok  ' if item.state == rollout.ITEM_STATE_PASSED else 'FAIL'}  {item.name}: {item.detail}")
+        lines.append(f"  {_MARKS.get(item.state, 'FAIL')}  {item.name}: {item.detail}")
         if item.advice:
             lines.append(f"        {item.advice}")
     lines.append("All passed." if report.passed else "Not ready to go live.")

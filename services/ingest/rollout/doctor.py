@@ -56,12 +56,16 @@ class Doctor:
             async with asyncio.timeout(rules.DOCTOR_SECONDS):
                 items.append(await self._timed("administrators", self._administrators(organization_id)))
                 for connection in reversed(found):
+                    declared = channels.get(connection.id, ())
+                    if declared and not any(channel.active for channel in declared):
+                        items.append(rules.at_rest(connection.name))
+                        continue
                     name = f"connection:{connection.name}"
                     items.append(await self._timed(name, self._connection(organization_id, connection)))
                 items += await self._boards(organization_id, named)
         except TimeoutError:
             items.append(rules.unanswered("time", f"Not all was answered within {rules.DOCTOR_SECONDS:.0f} s."))
-        if not found:
+        if not any(item.name.startswith("connection:") and not item.skipped for item in items):
             items.append(rules.no_connection())
         return items
 

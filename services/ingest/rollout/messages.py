@@ -12,7 +12,7 @@ from prosa.ingest.v1 import rollout_service_pb2 as pb
 from prosa.v1.options_pb2 import Actor
 from services.ingest.rollout.rules import Item
 
-PASSED, FAILED = "PASSED", "FAILED"
+PASSED, FAILED, SKIPPED = "PASSED", "FAILED", "SKIPPED"
 
 
 def kept_items(items: Sequence[Item]) -> bytes:
@@ -21,7 +21,7 @@ def kept_items(items: Sequence[Item]) -> bytes:
         [
             {
                 "name": item.name,
-                "state": PASSED if item.passed else FAILED,
+                "state": SKIPPED if item.skipped else PASSED if item.passed else FAILED,
                 "detail": item.detail,
                 "advice": item.advice,
                 "evidence_json": orjson.dumps(item.evidence).decode(),

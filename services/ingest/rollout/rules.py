@@ -28,6 +28,8 @@ class Item:
     advice: str = ""
     evidence: Mapping[str, Any] = field(default_factory=dict)
     duration_ms: int = 0
+    skipped: bool = False
+    """There is nothing to check."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -78,12 +80,17 @@ def connection(name: str, checked: Sequence[tuple[str, bool, str]]) -> Item:
     )
 
 
+def at_rest(name: str) -> Item:
+    """A connection whose channels are all switched off brings nobody."""
+    return Item(f"connection:{name}", passed=True, skipped=True, detail="None of its channels is active.")
+
+
 def no_connection() -> Item:
     """Nobody can write to an organization without one."""
     return Item(
         "connection",
         passed=False,
-        detail="The organization has no connection.",
+        detail="The organization has no connection with an active channel.",
         advice="Make one: prosa connection create.",
     )
 

@@ -29,7 +29,7 @@ async def test_it_names_the_board_and_the_stages_it_lacks(operator: Operator, wo
     assert "FAIL  administrators" in seen.out
     assert "FAIL  board_stages:curto" in seen.out
     assert "Missing: Aguardando Cliente, Informações Fornecidas, Direcionado para Canal Oficial." in seen.out
-    assert "FAIL  connection: The organization has no connection." in seen.out
+    assert "FAIL  connection: The organization has no connection with an active channel." in seen.out
     assert "Not ready to go live." in seen.out
     [file] = folder.iterdir()
     kept = json.loads(file.read_text(encoding="utf-8"))
@@ -58,3 +58,18 @@ async def test_who_is_not_there_and_a_folder_that_cannot_be_written_are_usage_er
     refused = await operator.prosa("org", "doctor", "--org", name, "--evidence", str(tmp_path / "file" / "below"))
     assert refused.code == 2
     assert "--evidence" in refused.err
+
+
+async def test_a_connection_whose_channels_are_off_is_skipped(operator: Operator) -> None:
+    name = f"Ateliê {uuid4().hex[:6]}"
+    await operator.prosa("org", "create", "--name", name, "--admin", f"{uuid4().hex}@example.com")
+    org = ("--org", name)
+    await operator.prosa("connection", "create", *org, "--name", "antiga", "--account-id", "77")
+    created = ("channel", "create", *org, "--connection", "antiga", "--name", "Antigo", "--source", "whatsapp")
+    await operator.prosa(*created, "--inbox-id", "2")
+    asked = await operator.prosa("org", "doctor", *org)
+    assert "FAIL  connection:antiga" in asked.out
+    await operator.prosa("channel", "update", "Antigo", *org, "--connection", "antiga", "--inactive")
+    skipped = await operator.prosa("org", "doctor", *org)
+    assert "skip  connection:antiga: None of its channels is active." in skipped.out
+    assert "FAIL  connection: The organization has no connection with an active channel." in skipped.out

@@ -48,6 +48,8 @@ class _ItemStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ItemState.V
     ITEM_STATE_UNSPECIFIED: _ItemState.ValueType  # 0
     ITEM_STATE_PASSED: _ItemState.ValueType  # 1
     ITEM_STATE_FAILED: _ItemState.ValueType  # 2
+    ITEM_STATE_SKIPPED: _ItemState.ValueType  # 4
+    """Nothing here to check."""
 
 class ItemState(_ItemState, metaclass=_ItemStateEnumTypeWrapper):
     """How one item stands."""
@@ -55,6 +57,8 @@ class ItemState(_ItemState, metaclass=_ItemStateEnumTypeWrapper):
 ITEM_STATE_UNSPECIFIED: ItemState.ValueType  # 0
 ITEM_STATE_PASSED: ItemState.ValueType  # 1
 ITEM_STATE_FAILED: ItemState.ValueType  # 2
+ITEM_STATE_SKIPPED: ItemState.ValueType  # 4
+"""Nothing here to check."""
 Global___ItemState: _TypeAlias = ItemState  # noqa: Y015
 
 @_typing.final

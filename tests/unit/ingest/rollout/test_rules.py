@@ -9,6 +9,7 @@ from services.ingest.rollout.rules import (
     Administrator,
     Stage,
     administrators,
+    at_rest,
     board_stages,
     connection,
     no_board,
@@ -49,6 +50,11 @@ def test_a_board_needs_each_stage_that_the_template_moves_to() -> None:
 @pytest.mark.parametrize("stages", [[], [Stage(("Ganho",), open=False), *WHOLE]])
 def test_a_deal_must_have_where_to_begin(stages: list[Stage]) -> None:
     assert not board_stages("vendas", stages).passed
+
+
+def test_a_connection_at_rest_is_no_obstacle() -> None:
+    item = at_rest("old")
+    assert (item.name, item.passed, item.skipped) == ("connection:old", True, True)
 
 
 def test_nothing_there_and_nobody_answering_have_failed() -> None:
