@@ -169,7 +169,8 @@ async def test_deliveries_are_listed_by_time_whatever_their_ids(shop: Shop) -> N
         " returning 1",
         UUID(ids[0]),
     )
-    listed, token = [], ""
+    listed: list[str] = []
+    token = ""
     while len(listed) < len(ids) + 1:
         query = f"?page_size=1&conversation_id={talk.conversation_id}" + (f"&page_token={token}" if token else "")
         status, page = await talk.call(f"/api/v1/deliveries{query}")
