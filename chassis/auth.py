@@ -283,21 +283,24 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None,
         if current.organization_id is None and not permission.across_organizations and not _names_none(permission):
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return
-    if permission.across_organizations or permission.one_organization:
+    nobody_else = permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope
+    if permission.across_organizations or permission.one_organization or nobody_else:
         raise PermissionDenied("SERVICES_ONLY", "Only services of Prosa may call this.")
+    least = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
     if current.kind == "key":
-        if permission.step_up:
-            raise PermissionDenied("PEOPLE_ONLY", "Only people may do this, with a second factor; no API key.")
-        allowed = bool(permission.scope) and (permission.scope in current.scopes or ALL_SCOPES in current.scopes)
-        if not allowed:
+        if permission.step_up or not permission.scope:
+            shown = " and a second factor" if permission.step_up else ""
             raise PermissionDenied(
-                "SCOPE_MISSING",
-                f"The API key lacks the scope {permission.scope}." if permission.scope else "No API key may call this.",
-                scope=permission.scope,
+                "PEOPLE_ONLY",
+                f"Only people may do this, with the role {least} or a higher one{shown}; no API key.",
+                role=least,
+            )
+        if permission.scope not in current.scopes and ALL_SCOPES not in current.scopes:
+            raise PermissionDenied(
+                "SCOPE_MISSING", f"The API key lacks the scope {permission.scope}.", scope=permission.scope
             )
         return
     if permission.role == options_pb2.ROLE_UNSPECIFIED or current.role < permission.role:
-        least = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
         raise PermissionDenied("ROLE_TOO_LOW", f"This takes the role {least} or a higher one.", role=least)
     asked = permission.step_up or permission.role >= options_pb2.ROLE_ADMIN
     stale = permission.step_up and now - current.mfa_time > STEP_UP_SECONDS

@@ -178,7 +178,9 @@ def _body_schema(operation: Operation, schemas: Schemas) -> Schema:
 def _errors(operation: Operation) -> dict[str, Any]:
     """Answers the responses of errors, by status, each naming the reasons it is given for."""
     by_status: dict[int, list[str]] = {}
-    general = [error for error, _ in GENERAL_ERRORS]
+    # Of a key that may not call it: it lacks the scope, or there is none that would do.
+    impossible = "SCOPE_MISSING" if operation.people_only else "PEOPLE_ONLY"
+    general = [error for error, _ in GENERAL_ERRORS if error.reason != impossible]
     if operation.anonymous:
         general = [
             error

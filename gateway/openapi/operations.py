@@ -32,6 +32,7 @@ GENERAL_ERRORS: tuple[tuple[DeclaredError, str], ...] = (
     (DeclaredError("UNAUTHENTICATED", "API_KEY_INVALID"), "The API key is not known, or was revoked."),
     (DeclaredError("PERMISSION_DENIED", "ROLE_TOO_LOW"), "The person's role does not suffice."),
     (DeclaredError("PERMISSION_DENIED", "SCOPE_MISSING"), "The API key lacks the scope."),
+    (DeclaredError("PERMISSION_DENIED", "PEOPLE_ONLY"), "No API key may call this, whatever its scopes."),
     (DeclaredError("PERMISSION_DENIED", "MFA_REQUIRED"), "A person must show a second factor first."),
     (DeclaredError("PERMISSION_DENIED", "CSRF_INVALID"), "A browser's write without X-Prosa-Csrf, or of another site."),
     (DeclaredError("UNAUTHENTICATED", "SESSION_ENDED"), "The browser's session has ended; sign in again."),
@@ -57,6 +58,8 @@ class Operation:
     permission: str
     scope: str
     anonymous: bool
+    # Whether API keys are refused, whatever their scopes.
+    people_only: bool
     errors: tuple[DeclaredError, ...]
 
     @property
@@ -95,6 +98,7 @@ def operations(bound: Sequence[Binding]) -> tuple[Operation, ...]:
                 permission=describe_permission(permission),
                 scope=permission.scope,
                 anonymous=permission.anonymous,
+                people_only=permission.step_up or not permission.scope,
                 errors=tuple(errors),
             )
         )

@@ -140,6 +140,23 @@ class Server:
 
     async def outcome(self, rpc: Rpc, token: str | None) -> str:
         """How an empty request ends: it is allowed where it fails for what it lacks, or not at all."""
+        error = await self._failure(rpc, token)
+        if error is None:
+            return ALLOWED
+        code = error.code()
+        if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
+            return code.name
+        return UNBOUND if error_info(error).reason == UNBOUND else ALLOWED
+
+    async def refusal(self, rpc: Rpc, token: str) -> tuple[str, str] | None:
+        """Why an empty request is not permitted, and the role that would do; None where it is."""
+        error = await self._failure(rpc, token)
+        if error is None or error.code() is not grpc.StatusCode.PERMISSION_DENIED:
+            return None
+        info = error_info(error)
+        return info.reason, info.metadata.get("role", "")
+
+    async def _failure(self, rpc: Rpc, token: str | None) -> grpc.aio.AioRpcError | None:
         metadata = None if token is None else (("authorization", f"Bearer {token}"),)
         try:
             if rpc.streaming:
@@ -150,12 +167,8 @@ class Server:
                 )
                 await call(rpc.request_type(), metadata=metadata)
         except grpc.aio.AioRpcError as error:
-            code = error.code()
-            if code in (grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED):
-                return code.name
-            if error_info(error).reason == UNBOUND:
-                return UNBOUND
-        return ALLOWED
+            return error
+        return None
 
     async def _read_one(self, rpc: Rpc, metadata: Any) -> None:
         stream = self._channel.unary_stream(rpc.name, rpc.request_type.SerializeToString, rpc.answer_type.FromString)(
@@ -225,6 +238,19 @@ async def test_who_may_call_is_what_the_contract_declares(
     server: Server, everybody: list[Somebody], tokens: Tokens, rpc: Rpc
 ) -> None:
     assert await server.deviations(rpc, everybody, tokens) == []
+
+
+@pytest.mark.parametrize("rpc", [rpc for rpc in RPCS if not rpc.permission.anonymous], ids=str)
+async def test_a_key_with_every_scope_is_told_what_else_it_takes(server: Server, tokens: Tokens, rpc: Rpc) -> None:
+    refusal = await server.refusal(rpc, tokens.person(scopes=(ALL_SCOPES,)))
+    permission = rpc.permission
+    if permission.across_organizations or not (permission.role or permission.scope):
+        assert refusal == ("SERVICES_ONLY", "")
+    elif permission.step_up or not permission.scope:
+        least = {role: name for name, role in ROLES.items()}[permission.role]
+        assert refusal == ("PEOPLE_ONLY", least)
+    else:
+        assert refusal is None
 
 
 @pytest.mark.parametrize("rpc", RPCS, ids=str)

@@ -207,7 +207,9 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     again.
     """
     ERROR_REASON_PEOPLE_ONLY: _ErrorReason.ValueType  # 79
-    """PERMISSION_DENIED: only people may do this, whatever scopes an API key has. Example: a key merges two contacts."""
+    """PERMISSION_DENIED: only people may do this, whatever scopes an API key has; metadata "role" is the least role that
+    may. Example: a key merges two contacts.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -397,5 +399,7 @@ is set up yet. Example: an admin connects a number an hour after signing in; POS
 again.
 """
 ERROR_REASON_PEOPLE_ONLY: ErrorReason.ValueType  # 79
-"""PERMISSION_DENIED: only people may do this, whatever scopes an API key has. Example: a key merges two contacts."""
+"""PERMISSION_DENIED: only people may do this, whatever scopes an API key has; metadata "role" is the least role that
+may. Example: a key merges two contacts.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

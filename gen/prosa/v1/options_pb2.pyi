@@ -123,7 +123,7 @@ class Permission(_message.Message):
     role: Global___Role.ValueType
     """The least role a person must have; unset: no person may call."""
     scope: _builtins.str
-    """The scope an API key must carry, such as "contacts.read"; empty: no key may call."""
+    """The scope an API key must carry, such as "contacts.read"; empty: no key may call, PERMISSION_DENIED PEOPLE_ONLY."""
     anonymous: _builtins.bool
     """True where the caller cannot have a token yet."""
     across_organizations: _builtins.bool

@@ -154,4 +154,4 @@ async def test_no_key_reads_it_whatever_its_scopes(world: World, http: aiohttp.C
     browser, _, _ = await inviting(world, http)
     _, key = await browser.call("POST", KEYS, {"name": "n8n", "scopes": ["*"]})
     async with browser.http.get(browser.url + ENTRIES, headers={"X-Api-Key": key["secret"]}) as refused:
-        assert (refused.status, (await refused.json())["reason"]) == (403, "SCOPE_MISSING")
+        assert (refused.status, (await refused.json())["reason"]) == (403, "PEOPLE_ONLY")
