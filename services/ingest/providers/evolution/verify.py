@@ -2,7 +2,8 @@
 
 Where a webhook is set with a header `jwt_key`, Evolution sends a JWT instead of it: HS256 under that key, made once for
 an event and used for all its tries, which last longer than the token says that it holds. So what counts is that it is
-genuine; one that has expired would be answered 401, and Evolution never sends again what was answered so.
+genuine; one that has expired would be answered 401, and Evolution never sends again what was answered so. It does not
+cover the body, so one that got out would let its finder say anything: hence it holds for a day, and not for ever.
 """
 
 from __future__ import annotations
@@ -19,6 +20,8 @@ from services.ingest.providers.authenticity import Check, Credentials, Verdict
 
 TOKEN_LENGTH_MAX = 2048
 """Evolution's own have some 180 characters."""
+TOKEN_SECONDS_MAX = 24 * 3600
+"""How old a token may be, or how far ahead its clock: the tries of an event last half an hour."""
 SECRETS_MAX = 2
 _BEARER = "bearer "
 
@@ -43,7 +46,13 @@ def verify(_body: bytes, headers: Mapping[str, str], credentials: Credentials, n
         hmac.compare_digest(hmac.digest(secret.encode(), head.encode(), "sha256"), digest)
         for secret in credentials.secrets[:SECRETS_MAX]
     ]
-    return Verdict(Check.AUTHENTIC if any(matches) else Check.SIGNATURE_MISMATCH)
+    if not any(matches):
+        return Verdict(Check.SIGNATURE_MISMATCH)
+    made = (_object(head.partition(".")[2]) or {}).get("iat")
+    if type(made) not in (int, float):
+        return Verdict(Check.SIGNATURE_MALFORMED)
+    fresh = abs(now.timestamp() - float(made)) <= TOKEN_SECONDS_MAX  # type: ignore[arg-type]  # a number, as was seen
+    return Verdict(Check.AUTHENTIC if fresh else Check.TIMESTAMP_STALE)
 
 
 def delivery_key(_headers: Mapping[str, str], body: bytes) -> str:

@@ -1,7 +1,8 @@
-"""Whose a webhook of Evolution is: a token under the connection's secret, however old it is, and nothing else."""
+"""Whose a webhook of Evolution is: a token under the connection's secret, of the last day, and nothing else."""
 
 from __future__ import annotations
 
+import hmac
 from base64 import urlsafe_b64encode
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
@@ -37,6 +38,18 @@ def test_a_token_under_either_live_secret_is_genuine() -> None:
 def test_an_expired_one_is_genuine_all_the_same() -> None:
     # Made once for all tries of an event, of which the last comes half an hour later.
     assert check(f"Bearer {token(NEW, int((NOW - timedelta(minutes=31)).timestamp()))}") is Check.AUTHENTIC
+
+
+@pytest.mark.parametrize("ago", [timedelta(hours=24, seconds=1), timedelta(days=400), -timedelta(hours=24, seconds=1)])
+def test_one_that_got_out_does_not_hold_for_ever(ago: timedelta) -> None:
+    assert check(f"Bearer {token(NEW, int((NOW - ago).timestamp()))}") is Check.TIMESTAMP_STALE
+
+
+@pytest.mark.parametrize("payload", [b'{"app":"evolution"}', b'{"iat":"now"}', b'{"iat":true}', b'{"iat":null}', b"[]"])
+def test_one_that_does_not_say_when_it_was_made_is_malformed(payload: bytes) -> None:
+    head = ".".join(urlsafe_b64encode(part).rstrip(b"=").decode() for part in (b'{"alg":"HS256"}', payload))
+    digest = urlsafe_b64encode(hmac.digest(NEW.encode(), head.encode(), "sha256")).rstrip(b"=").decode()
+    assert check(f"Bearer {head}.{digest}") is Check.SIGNATURE_MALFORMED
 
 
 def test_one_under_another_secret_is_not() -> None:
