@@ -29,6 +29,10 @@ _ERRORS_PAGE = 250
 _RANGE = re.compile(r"bytes ([0-9]{1,12})-[0-9]{1,12}/(?:[0-9]{1,12}|\*)")
 _FORMULA = ("=", "+", "-", "@", "\t", "\r")
 """How a cell begins that a spreadsheet would work out."""
+_BEGINNING = re.compile(r'(\A[\s";]*|[\s";]+)([=+\-@\uff1d\uff0b\uff0d\uff20]?)')
+_PARTING = frozenset(";\t\r\n")
+"""Where else a spreadsheet may begin a cell: Excel parts a line at semicolons where the comma is the sign of decimals,
+and minds no quotation marks in the middle of a cell then."""
 _HEADER = ("line", "column", "value", "reason", "message")
 _MARK = "\ufeff"
 """Tells spreadsheets that the file is UTF-8."""
@@ -146,5 +150,16 @@ def _offset(request: web.Request) -> int:
 def _line(*cells: str) -> str:
     """A line of CSV; what would be a formula in a spreadsheet is none, with an apostrophe before it."""
     out = io.StringIO()
-    csv.writer(out).writerow(f"'{cell}" if cell.startswith(_FORMULA) else cell for cell in cells)
+    csv.writer(out).writerow(_without_formulas(cell) for cell in cells)
     return out.getvalue()
+
+
+def _without_formulas(cell: str) -> str:
+    marked = _BEGINNING.sub(_without_formula, cell)
+    return f"'{marked}" if marked.startswith(_FORMULA) else marked
+
+
+def _without_formula(found: re.Match[str]) -> str:
+    before, sign = found.groups()
+    begins = found.start() == 0 or not _PARTING.isdisjoint(before)
+    return f"{before}'{sign}" if sign and begins else found[0]

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import csv
+import io
 from typing import Any
 from uuid import UUID, uuid4
 
@@ -221,6 +223,40 @@ async def test_cells_that_a_spreadsheet_would_work_out_are_none_in_the_errors(wo
     lines = text.lstrip("\ufeff").splitlines()
     assert lines[0] == "line,column,value,reason,message"
     assert [line.split(",")[2] for line in lines[1:]] == ['"\'=HYPERLINK(""http://x"")"', "'@SUM(1)", "'-1", "12"]
+
+
+WORKED_OUT = ("=", "+", "-", "@")
+"""How a cell begins that a spreadsheet works out, after blanks and quotation marks that it leaves out."""
+
+
+@pytest.mark.parametrize("separator", [",", ";", "\t"])
+async def test_no_cell_of_the_errors_is_worked_out_wherever_a_spreadsheet_parts_it(
+    world: World, clerk: Clerk, separator: str
+) -> None:
+    """Excel parts a line at semicolons where the comma is the sign of decimals: no quotation mark holds a cell then."""
+    values = [
+        '1;=HYPERLINK(""http://x"")',
+        "1; +1",
+        '1;""=1+1""',
+        "1;'=1",
+        "1;;@SUM(1)",
+        " =1",
+        "1;\uff1d1",
+    ]
+    # Too many cells: such a row is shown as it stands, and so are the names of columns.
+    malformed = ['y,1,";=1"', 'y,1,"\t-1"', "y,1,z\t@1", "y,1,z; \t =1"]
+    phone = "telefone\n=1;-1\r\n+1"
+    bad = [*(f'x,"{value}"' for value in values), *malformed]
+    data = "\n".join([f'nome,"{phone}"', *bad, ""])
+    import_id = await clerk.new_import(await clerk.new_list(), data.encode(), columns={"phone": phone})
+    ended = await clerk.run(world, import_id)
+    assert counts(ended) == (len(bad), 0, 0, len(bad))
+    _, text = await clerk.call("GET", f"/contact-imports/{import_id}/errors.csv")
+    for quoting in (csv.QUOTE_MINIMAL, csv.QUOTE_NONE):
+        parted = csv.reader(io.StringIO(text.lstrip("\ufeff"), newline=""), delimiter=separator, quoting=quoting)
+        cells = [cell for line in parted for cell in line]
+        assert len(cells) >= len(bad)
+        assert [cell for cell in cells if cell.strip(' \t\r\n"').startswith((*WORKED_OUT, "\uff1d"))] == []
 
 
 async def test_what_cannot_be_read_or_names_nobody_is_refused_before_it_runs(clerk: Clerk) -> None:
