@@ -172,7 +172,7 @@ def event_message(event: StoredEvent) -> pb.WebhookEvent:
         state=_state_number(event.state),
         reason=event.reason,
         detail=event.detail,
-        explanation=explain(event.reason),
+        explanation=explain(event.reason, event.provider),
         attempt_count=event.attempt_count,
         receive_time=wire.to_timestamp(event.receive_time),
         process_time=wire.to_timestamp(event.process_time),

@@ -132,7 +132,7 @@ class WebhookHandler(Handler[Pending]):
                 ended.append(Done(item, "IGNORED", parsed.reason.value, parsed.detail))
             elif isinstance(parsed, Invalid):
                 reason = parsed.reason.value
-                ended.append(Dead(item, reason, parsed.detail or explain(reason)))
+                ended.append(Dead(item, reason, parsed.detail or explain(reason, item.provider)))
             elif isinstance(parsed, InstanceNews):
                 news.append((item, parsed))
             else:
@@ -198,13 +198,16 @@ class WebhookHandler(Handler[Pending]):
 
 
 def _tell_dead_letters(dead: Sequence[Dead[Pending]]) -> None:
-    """Once a batch, so that a flood of them is no flood of lines."""
-    reasons = Counts(letter.reason for letter in dead)
-    logger.warning(
-        "webhook_events_dead",
-        count=len(dead),
-        reasons=dict(reasons),
-        explanations={reason: explain(reason) for reason in reasons},
-        correlation_ids=[letter.item.correlation_id for letter in dead],
-        webhook_event_ids=[str(letter.item.item_id) for letter in dead],
-    )
+    """Once a batch and provider, so that a flood of them is no flood of lines."""
+    for provider in sorted({letter.item.provider for letter in dead}):
+        letters = [letter for letter in dead if letter.item.provider == provider]
+        reasons = Counts(letter.reason for letter in letters)
+        logger.warning(
+            "webhook_events_dead",
+            provider=provider,
+            count=len(letters),
+            reasons=dict(reasons),
+            explanations={reason: explain(reason, provider) for reason in reasons},
+            correlation_ids=[letter.item.correlation_id for letter in letters],
+            webhook_event_ids=[str(letter.item.item_id) for letter in letters],
+        )

@@ -257,6 +257,29 @@ async def test_a_number_keeps_its_address_and_key(admin: Admin) -> None:
     assert (status, renamed["name"]) == (200, "Vendas 2")
 
 
+@pytest.mark.case("O10")
+@pytest.mark.parametrize(("reason", "says"), [("NO_VALID_IDENTITY", "LID"), ("NO_INBOX_CONTEXT", "Evolution")])
+async def test_a_dead_letter_is_explained_by_what_evolution_can_do(admin: Admin, reason: str, says: str) -> None:
+    _, instance = await admin.connected()
+    assert instance.webhook is not None
+    recorded = orjson.loads((FIXTURES / "webhook.messages_upsert.text.json").read_bytes())
+    recorded["instance"] = instance.name
+    if reason == "NO_VALID_IDENTITY":
+        recorded["data"]["key"] = {"remoteJid": "sem-nome@unknown", "fromMe": False, "id": "ACNOBODY"}
+    else:
+        del recorded["instance"]
+    secret, now = instance.webhook.headers["jwt_key"], int(admin.world.clock.now().timestamp())
+    headers = {"Authorization": f"Bearer {token(secret, now)}"}
+    async with admin.harness.session.post(instance.webhook.url, data=orjson.dumps(recorded), headers=headers) as answer:
+        assert answer.status == 200
+    [event] = await admin.done(1)
+    _, told = await admin.harness.get(f"/api/v1/webhook-events/{event['id']}")
+    assert (told["state"], told["reason"]) == ("DEAD_LETTER", reason)
+    for sentence in (told["explanation"], told["detail"]):
+        assert says in sentence
+        assert "Chatwoot" not in sentence
+
+
 @pytest.mark.req("IN-08")
 async def test_a_recorded_message_is_in_the_rows_and_a_forged_one_is_not(admin: Admin) -> None:
     _, instance = await admin.connected()

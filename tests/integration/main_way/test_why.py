@@ -14,7 +14,8 @@ import pytest
 from chassis import telemetry
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.normal_form import IgnoredReason, InvalidReason
-from services.ingest.reasons import explain, known
+from services.ingest.providers import PROVIDERS
+from services.ingest.reasons import ANY, CHATWOOT, EVOLUTION, explain, known
 from tests.harness import SECRET, Harness, changed, sample
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
@@ -44,13 +45,13 @@ async def test_a_dead_letter_says_why_in_the_answer_and_once_in_the_log(harness:
     assert event["state"] == "DEAD_LETTER"
     _, told = await harness.get(f"/api/v1/webhook-events/{event['id']}")
     assert told["reason"] == "NO_INBOX_CONTEXT"
-    assert told["explanation"] == explain("NO_INBOX_CONTEXT")
+    assert told["explanation"] == explain("NO_INBOX_CONTEXT", CHATWOOT)
     assert told["detail"]
     (line,) = [line for line in lines(logs, "webhook_events_dead") if str(event["id"]) in line["correlation_ids"]]
     assert line["level"] == "warning"
-    assert line["explanations"] == {"NO_INBOX_CONTEXT": explain("NO_INBOX_CONTEXT")}
+    assert line["explanations"] == {"NO_INBOX_CONTEXT": explain("NO_INBOX_CONTEXT", CHATWOOT)}
     _, listed = await harness.get("/api/v1/webhook-events", state="DEAD_LETTER")
-    assert [item["explanation"] for item in listed["webhook_events"]] == [explain("NO_INBOX_CONTEXT")]
+    assert [item["explanation"] for item in listed["webhook_events"]] == [explain("NO_INBOX_CONTEXT", CHATWOOT)]
 
 
 @pytest.mark.case("O10")
@@ -106,8 +107,21 @@ async def test_a_401s_id_is_that_of_every_line_about_it(
 @pytest.mark.case("O10")
 def test_every_reason_has_a_sentence_and_the_runbook_has_them_all() -> None:
     explained = known()
-    assert {item.value for item in (*IgnoredReason, *InvalidReason)} <= explained.keys()
+    for item in (*IgnoredReason, *InvalidReason):
+        assert (item.value, ANY) in explained, item
     page = RUNBOOK.read_text(encoding="utf-8")
-    for reason, sentence in explained.items():
+    for (reason, provider), sentence in explained.items():
         assert sentence.endswith("."), reason
-        assert f"| `{reason}` | {sentence} |" in page
+        of = f", {provider.capitalize()}" if provider else ""
+        assert f"| `{reason}`{of} | {sentence} |" in page
+
+
+@pytest.mark.case("O10")
+def test_no_provider_is_explained_with_another_one() -> None:
+    assert {provider for _, provider in known()} - {ANY} == {CHATWOOT, EVOLUTION} == PROVIDERS.keys()
+    for reason in InvalidReason:
+        assert "Evolution" not in explain(reason.value, CHATWOOT), reason
+        assert "Chatwoot" not in explain(reason.value, EVOLUTION), reason
+        # One that came later has neither's words.
+        assert not {"Chatwoot", "Evolution"} & set(explain(reason.value, "ANOTHER").split()), reason
+    assert not any("Chatwoot" in explain(reason.value, EVOLUTION) for reason in IgnoredReason)
