@@ -46,6 +46,8 @@ class Suppression:
     """The message in which the contact asked for it."""
     evidence: str = ""
     """The words that were found in it."""
+    ask_time: datetime | None = None
+    """When the contact last wrote so; None where somebody else asked, or it was not kept yet."""
     confirm_time: datetime | None = None
     """When its one confirmation was given leave to be sent."""
     lifting: Lifting | None = None

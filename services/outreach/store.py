@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,7 +13,9 @@ from chassis.redirects import Redirects
 from services.outreach.domain import Lifting, Origin, Suppression
 
 REDIRECTS = Redirects("outreach")
-_WRITTEN = "organization_id, id, source, external_id, contact_id, reason, create_time, origin, message_id, evidence"
+_WRITTEN = (
+    "organization_id, id, source, external_id, contact_id, reason, create_time, origin, message_id, evidence, ask_time"
+)
 _KEPT = f"{_WRITTEN}, confirm_time"
 _HOLDING = f"{_KEPT}, null::timestamptz as lift_time, '' as lift_reason, '' as principal, '' as principal_name"
 _LIFTED = f"{_KEPT}, lift_time, lift_reason, principal, principal_name"
@@ -20,9 +23,15 @@ _LIFTED = f"{_KEPT}, lift_time, lift_reason, principal, principal_name"
 _INSERT = f"""
 insert into outreach.suppressions ({_WRITTEN})
 values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(reason)s, %(create_time)s,
-  %(origin)s, %(message_id)s, %(evidence)s)
+  %(origin)s, %(message_id)s, %(evidence)s, %(ask_time)s)
 on conflict (organization_id, source, external_id) do nothing
 returning id
+"""
+
+_ASK_AGAIN = """
+update outreach.suppressions set ask_time = greatest(coalesce(ask_time, create_time), %(ask_time)s)
+where organization_id = %(organization_id)s and source = %(source)s and external_id = %(external_id)s
+  and origin = 'CONTACT'
 """
 
 _FIND_ADDRESS = f"""
@@ -81,9 +90,23 @@ async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
             "origin": suppression.origin.value,
             "message_id": suppression.message_id,
             "evidence": suppression.evidence,
+            "ask_time": suppression.ask_time,
         },
     )
     return inserted.first() is not None
+
+
+async def ask_again(tx: Tx, again: Suppression) -> None:
+    """Notes that a contact asked once more for what holds already."""
+    await tx.execute(
+        _ASK_AGAIN,
+        {
+            "organization_id": again.organization_id,
+            "source": again.source,
+            "external_id": again.external_id,
+            "ask_time": again.ask_time,
+        },
+    )
 
 
 async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: str) -> Suppression | None:
@@ -117,15 +140,25 @@ async def lift_one(tx: Tx, organization_id: UUID, suppression_id: UUID, lifting:
 
 
 async def lift_own(
-    tx: Tx, organization_id: UUID, source: str, external_id: str, contact_id: UUID | None, lifting: Lifting
+    tx: Tx,
+    organization_id: UUID,
+    source: str,
+    external_id: str,
+    contact_id: UUID | None,
+    asked: datetime,
+    lifting: Lifting,
 ) -> list[Suppression]:
-    """Ends what a contact asked for, of the address and of all of the contact's; what others decided holds on."""
+    """Ends what a contact asked for until a time, of the address and of all of the contact's.
+
+    What others decided holds on, and so does what the contact wrote later.
+    """
     contact_ids = [] if contact_id is None else await REDIRECTS.one_with(tx, contact_id)
     condition = (
         "origin = 'CONTACT' and ((source = %(source)s and external_id = %(external_id)s)"
         " or contact_id = any (%(contact_ids)b::uuid[]))"
+        " and coalesce(ask_time, create_time) <= %(asked)s"
     )
-    values = {"source": source, "external_id": external_id, "contact_ids": contact_ids}
+    values = {"source": source, "external_id": external_id, "contact_ids": contact_ids, "asked": asked}
     return await _lift(tx, organization_id, condition, values, lifting)
 
 
@@ -198,6 +231,7 @@ def _suppression(row: Any) -> Suppression:
         origin=Origin(row.origin),
         message_id=row.message_id,
         evidence=row.evidence,
+        ask_time=row.ask_time,
         confirm_time=row.confirm_time,
         lifting=lifting,
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import timedelta
+from datetime import datetime, timedelta
 from uuid import UUID, uuid5
 
 from chassis import wire
@@ -41,7 +41,7 @@ class OptOuts:
         self._outbox, self._touches, self._clock, self._ids = outbox, touches, clock, ids
 
     async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
-        """In the order in which they came: the last word counts."""
+        """The last word counts, by when it was written: what is told late ends nothing that is newer."""
         left: dict[UUID, set[UUID]] = {}
         for event in events:
             found = _wish(event.message)
@@ -61,6 +61,7 @@ class OptOuts:
 
     async def _suppress(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
         message, now = event.message, self._clock.now()
+        asked = _written(message, now)
         source, external_id = split_key(message.conversation_key)
         contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
         known = contact_id is not None and await store.contact_suppressed(tx, event.organization_id, contact_id)
@@ -75,12 +76,13 @@ class OptOuts:
             origin=Origin.CONTACT,
             message_id=message.message.message_id,
             evidence=words[:EVIDENCE_LENGTH_MAX],
+            ask_time=asked,
         )
         if not await store.insert_suppression(tx, suppression):
             # The address is suppressed already: one answer was given, and nothing more is said.
+            await store.ask_again(tx, suppression)
             return
         facts = [suppression_created(suppression, event.correlation_id)]
-        asked = wire.from_timestamp(message.message.create_time)
         if not known and now - asked < CONFIRM_WITHIN:
             facts.append(await self._confirmation(tx, event, suppression))
         await self._outbox.add(tx, facts, now)
@@ -107,13 +109,20 @@ class OptOuts:
         source, external_id = split_key(message.conversation_key)
         contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
         lifting = Lifting(now, words[:EVIDENCE_LENGTH_MAX])
-        ended = await store.lift_own(tx, event.organization_id, source.value, external_id, contact_id, lifting)
+        ended = await store.lift_own(
+            tx, event.organization_id, source.value, external_id, contact_id, _written(message, now), lifting
+        )
         await self._outbox.add(tx, [suppression_lifted(kept, event.correlation_id) for kept in ended], now)
 
 
 def confirmation_id(suppression_id: UUID) -> UUID:
     """The one message that confirms an opt-out, however often it is told to be due."""
     return uuid5(suppression_id, "confirm")
+
+
+def _written(received: MessageReceived, now: datetime) -> datetime:
+    """When it was written; of a clock that is ahead, now: or nothing that is written later would ever be newer."""
+    return min(wire.from_timestamp(received.message.create_time), now)
 
 
 def _wish(received: MessageReceived) -> tuple[Wish, str] | None:
