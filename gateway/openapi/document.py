@@ -380,7 +380,7 @@ def _import_file() -> dict[str, Any]:
             "401": _problem_response("Unauthorized: UNAUTHENTICATED, TOKEN_INVALID, TOKEN_EXPIRED."),
             "403": _problem_response("Forbidden: ROLE_TOO_LOW, SCOPE_MISSING, CSRF_INVALID."),
             "404": _problem_response("Not Found: CONTACT_IMPORT_NOT_FOUND."),
-            "429": _problem_response("Too Many Requests: FILE_TOO_LARGE."),
+            "429": _problem_response("Too Many Requests: FILE_TOO_LARGE, IMPORTS_LIMITED."),
         },
     }
 

@@ -99,6 +99,18 @@ async def count_open(tx: Tx, organization_id: UUID, since: datetime) -> int:
     return count
 
 
+async def count_file_bytes(tx: Tx, organization_id: UUID) -> int:
+    """How large all files are together that the organization keeps."""
+    found = await tx.execute(
+        "select coalesce(sum(file_size), 0)::bigint from outreach.contact_imports"
+        " where organization_id = %(organization_id)s and id in ("
+        "select contact_import_id from outreach.import_parts where organization_id = %(organization_id)s)",
+        {"organization_id": organization_id},
+    )
+    count: int = found.scalar_one()
+    return count
+
+
 async def update_import(tx: Tx, changed: Import) -> None:
     """Writes an import that is locked."""
     await tx.execute(_UPDATE, _values(changed))

@@ -7,6 +7,8 @@ LISTS_MAX = 1_000
 MEMBERS_READ_MAX = 1_000
 """Of a list, by one statement."""
 FILE_BYTES_MAX = 256 * 1024 * 1024
+FILES_BYTES_MAX = 8 * FILE_BYTES_MAX
+"""Of one organization: all files that are kept, also of imports that were only tried."""
 PART_BYTES_MAX = 4 * 1024 * 1024
 ROWS_MAX = 1_000_000
 ERRORS_LISTED_MAX = 100_000

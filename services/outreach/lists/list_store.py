@@ -76,6 +76,13 @@ where organization_id = %(organization_id)s and id = %(contact_list_id)s and (se
 """
 
 
+async def hold_counts(tx: Tx, organization_id: UUID) -> None:
+    """Holds the numbers of an organization's lists, imports and files until commit: whoever counts holds them first."""
+    await tx.execute(
+        "select pg_advisory_xact_lock(hashtextextended('outreach.lists:' || %(id)s::text, 0))", {"id": organization_id}
+    )
+
+
 async def insert_list(tx: Tx, made: ContactList, lists_max: int) -> bool:
     """Writes a list; answers whether it did: not where the name is taken or there are too many."""
     inserted = await tx.execute(

@@ -26,11 +26,23 @@ from services.outreach.domain import readable
 from services.outreach.lists import import_store, list_store, messages
 from services.outreach.lists.domain import ContactList, Import, ImportState
 from services.outreach.lists.importing import read_form
-from services.outreach.lists.limits import FILE_BYTES_MAX, FILE_KEPT_DAYS, IMPORTS_OPEN_MAX, LISTS_MAX
+from services.outreach.lists.limits import (
+    FILE_BYTES_MAX,
+    FILE_KEPT_DAYS,
+    FILES_BYTES_MAX,
+    IMPORTS_OPEN_MAX,
+    LISTS_MAX,
+)
 from services.outreach.lists.rows import find_columns
 from services.outreach.sending.kill_switch import Actor
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
+
+_FILES_TOO_MANY = (
+    f"The files of imports that are kept have at most {FILES_BYTES_MAX // 1024**2} MiB together. Start those whose"
+    " files are here, also those that were only tried, or wait: a file is forgotten when its rows were taken in, or"
+    f" after {FILE_KEPT_DAYS} days."
+)
 
 
 class ListServicer(pb_grpc.ListServiceServicer):
@@ -103,6 +115,7 @@ class ListServicer(pb_grpc.ListServiceServicer):
 
         async def create(tx: Tx) -> pb.ContactImport:
             await _list(tx, organization_id, made.contact_list_id)
+            await list_store.hold_counts(tx, organization_id)
             since = now - timedelta(days=FILE_KEPT_DAYS)
             if await import_store.count_open(tx, organization_id, since) >= IMPORTS_OPEN_MAX:
                 message = f"{IMPORTS_OPEN_MAX} imports are open. Start those whose files are here, or wait for them."
@@ -131,6 +144,9 @@ class ListServicer(pb_grpc.ListServiceServicer):
                 raise ResourceExhausted(
                     "FILE_TOO_LARGE", f"A file has at most {FILE_BYTES_MAX // 1024**2} MiB. Split it."
                 )
+            await list_store.hold_counts(tx, organization_id)
+            if await import_store.count_file_bytes(tx, organization_id) + len(request.part) > FILES_BYTES_MAX:
+                raise ResourceExhausted("IMPORTS_LIMITED", _FILES_TOO_MANY)
             await import_store.insert_part(tx, kept, request.part, now)
             changed = replace(kept, file_size=kept.file_size + len(request.part), version=kept.version + 1)
             await import_store.update_import(tx, changed)

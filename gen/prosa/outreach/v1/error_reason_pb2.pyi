@@ -90,8 +90,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_LISTS_LIMITED: _ErrorReason.ValueType  # 29
     """RESOURCE_EXHAUSTED: the organization has a thousand lists. Example: a program that makes a list a day."""
     ERROR_REASON_IMPORTS_LIMITED: _ErrorReason.ValueType  # 30
-    """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read. Example: a program that begins imports
-    and never uploads.
+    """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
+    together. Example: a program that begins imports and never uploads, or that only tries large files.
     """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
@@ -165,7 +165,7 @@ sender that would send twice.
 ERROR_REASON_LISTS_LIMITED: ErrorReason.ValueType  # 29
 """RESOURCE_EXHAUSTED: the organization has a thousand lists. Example: a program that makes a list a day."""
 ERROR_REASON_IMPORTS_LIMITED: ErrorReason.ValueType  # 30
-"""RESOURCE_EXHAUSTED: too many imports wait for their file or are being read. Example: a program that begins imports
-and never uploads.
+"""RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
+together. Example: a program that begins imports and never uploads, or that only tries large files.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -133,7 +133,7 @@ class ListServiceServicer:
     def AppendContactImportFile(self, request, context):
         """Takes a part of the file; the gateway's, part by part, while it is uploaded. Idempotent on offset: a part that is
         kept already is answered as it is. Errors: NOT_FOUND CONTACT_IMPORT_NOT_FOUND; OUT_OF_RANGE OFFSET_INVALID;
-        RESOURCE_EXHAUSTED FILE_TOO_LARGE; FAILED_PRECONDITION IMPORT_BEGUN.
+        RESOURCE_EXHAUSTED FILE_TOO_LARGE, IMPORTS_LIMITED; FAILED_PRECONDITION IMPORT_BEGUN.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -52,7 +52,7 @@ class ListServiceStub:
     AppendContactImportFile: _grpc.UnaryUnaryMultiCallable[_list_service_pb2.AppendContactImportFileRequest, _list_service_pb2.ContactImport]
     """Takes a part of the file; the gateway's, part by part, while it is uploaded. Idempotent on offset: a part that is
     kept already is answered as it is. Errors: NOT_FOUND CONTACT_IMPORT_NOT_FOUND; OUT_OF_RANGE OFFSET_INVALID;
-    RESOURCE_EXHAUSTED FILE_TOO_LARGE; FAILED_PRECONDITION IMPORT_BEGUN.
+    RESOURCE_EXHAUSTED FILE_TOO_LARGE, IMPORTS_LIMITED; FAILED_PRECONDITION IMPORT_BEGUN.
     """
     StartContactImport: _grpc.UnaryUnaryMultiCallable[_list_service_pb2.StartContactImportRequest, _list_service_pb2.ContactImport]
     """Reads the file: with dry_run it finds the errors and takes in nobody. Rows go to identity in batches; what is known
@@ -93,7 +93,7 @@ class ListServiceAsyncStub(ListServiceStub):
     AppendContactImportFile: _aio.UnaryUnaryMultiCallable[_list_service_pb2.AppendContactImportFileRequest, _list_service_pb2.ContactImport]  # type: ignore[assignment]
     """Takes a part of the file; the gateway's, part by part, while it is uploaded. Idempotent on offset: a part that is
     kept already is answered as it is. Errors: NOT_FOUND CONTACT_IMPORT_NOT_FOUND; OUT_OF_RANGE OFFSET_INVALID;
-    RESOURCE_EXHAUSTED FILE_TOO_LARGE; FAILED_PRECONDITION IMPORT_BEGUN.
+    RESOURCE_EXHAUSTED FILE_TOO_LARGE, IMPORTS_LIMITED; FAILED_PRECONDITION IMPORT_BEGUN.
     """
     StartContactImport: _aio.UnaryUnaryMultiCallable[_list_service_pb2.StartContactImportRequest, _list_service_pb2.ContactImport]  # type: ignore[assignment]
     """Reads the file: with dry_run it finds the errors and takes in nobody. Rows go to identity in batches; what is known
@@ -167,7 +167,7 @@ class ListServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_list_service_pb2.ContactImport, _abc.Awaitable[_list_service_pb2.ContactImport]]:
         """Takes a part of the file; the gateway's, part by part, while it is uploaded. Idempotent on offset: a part that is
         kept already is answered as it is. Errors: NOT_FOUND CONTACT_IMPORT_NOT_FOUND; OUT_OF_RANGE OFFSET_INVALID;
-        RESOURCE_EXHAUSTED FILE_TOO_LARGE; FAILED_PRECONDITION IMPORT_BEGUN.
+        RESOURCE_EXHAUSTED FILE_TOO_LARGE, IMPORTS_LIMITED; FAILED_PRECONDITION IMPORT_BEGUN.
         """
 
     @_abc_1.abstractmethod
