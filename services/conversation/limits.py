@@ -54,6 +54,8 @@ NUMBER_BUSY_WAIT = timedelta(seconds=30)
 """How long a round waits where one of its numbers is talking in another."""
 ROUND_LOOK_WAIT = timedelta(seconds=2)
 """How often it is looked whether a round's message has left."""
+ROUND_UNCERTAIN_WAIT = timedelta(minutes=1)
+"""The same while nobody knows whether it has: an echo may tell any moment, or nothing for a day."""
 REPLIES_MAX = 20
 REPLIES_PERIOD = timedelta(hours=1)
 """So many automatic replies to one conversation within the period: more is no talk with a person."""

@@ -18,7 +18,7 @@ from chassis.outbox import Outbox
 from chassis.queues.items import Dead, Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.deliveries.queueing import Deliveries, Draft
-from services.conversation.limits import NUMBER_BUSY_WAIT, ROUND_LOOK_WAIT
+from services.conversation.limits import NUMBER_BUSY_WAIT, ROUND_LOOK_WAIT, ROUND_UNCERTAIN_WAIT
 from services.conversation.messages import delivery_store
 from services.conversation.messages import store as message_store
 from services.conversation.messages.domain.conversation import Conversation
@@ -132,10 +132,16 @@ class Runner(Handler[Item]):
                 self._break_off(running, now, _why(delivery))
                 return None
             if delivery.state not in LEFT:
+                if now >= running.window_end_time:
+                    # What may have left is looked for without it; what waits is too late to be sent by then.
+                    waits = delivery.state is MessageState.QUEUED
+                    self._break_off(running, now, "WINDOW_OVER", begun=not waits)
+                    return None
                 if running.reason != delivery.reason:
                     running.reason = delivery.reason
                     running.version += 1
-                return max(now + ROUND_LOOK_WAIT, delivery.retry_time or now)
+                wait = ROUND_UNCERTAIN_WAIT if delivery.state is MessageState.UNCERTAIN else ROUND_LOOK_WAIT
+                return min(max(now + wait, delivery.retry_time or now), running.window_end_time)
             if running.sent_count < len(running.messages):
                 running.sent_count, running.reason = len(running.messages), ""
                 running.version += 1
@@ -144,7 +150,7 @@ class Runner(Handler[Item]):
                 return None
             left = delivery.settle_time or now
             free_from = left + pause(script, running.round_id, len(running.messages))
-        if free_from >= running.window_end_time:
+        if max(free_from, now) >= running.window_end_time:
             self._break_off(running, now, "WINDOW_OVER")
             return None
         if now < free_from:
@@ -170,6 +176,9 @@ class Runner(Handler[Item]):
             own = said[position % 2 :: 2]
             draw = drawing(running.round_id, f"text/{position}")
             text = scripted.answer(persona, said[-1], own, draw, greeted=greeted)
+        if not text.strip():
+            self._break_off(running, now, "NOTHING_TO_SAY")
+            return
         message = RoundMessage(position, speaker.channel_id, text, now, self._ids.new())
         draft = Draft(
             delivery_id=message.message_id,
@@ -205,8 +214,8 @@ class Runner(Handler[Item]):
             return None
         return await message_store.find_conversation(tx, organization_id, found, lock=True)
 
-    def _break_off(self, running: Round, now: datetime, reason: str) -> None:
-        state = RoundState.BROKEN_OFF if running.sent_count else RoundState.SKIPPED
+    def _break_off(self, running: Round, now: datetime, reason: str, *, begun: bool = False) -> None:
+        state = RoundState.BROKEN_OFF if begun or running.sent_count else RoundState.SKIPPED
         running.ends(state, now, reason)
 
 

@@ -18,6 +18,8 @@ from embedded.servers import EmbeddedServers
 from prosa.conversation.v1.events_pb2 import RoundChanged, ScriptChanged
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from sandbox.chatwoot.faults import Fault
+from services.conversation.limits import ROUND_LOOK_WAIT
 from services.conversation.scripts.running import Runner
 from tests.conftest import ALL_TARGETS
 from tests.integration.main_way.answering import shop_of
@@ -171,6 +173,82 @@ async def test_a_round_that_cannot_be_worked_on_breaks_off_and_leaves_its_number
         numbers.shop.harness.organization_id,
     )
     assert waited == [{"state": "CANCELLED", "reason": "ROUND_ENDED"}]
+
+
+async def round_of(numbers: Numbers, script: Any) -> Any:
+    """A script's only round, with its messages."""
+    (found,) = await rounds_of(numbers, script)
+    status, shown = await numbers.admin.call("GET", f"/rounds/{found['round_id']}")
+    assert status == 200, shown
+    return shown
+
+
+async def begin(numbers: Numbers, clock: SettableClock, **values: Any) -> tuple[Any, datetime]:
+    """A script whose only round has just begun, and when the round's window ends."""
+    script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC", **values)
+    (planned,) = await rounds_of(numbers, script)
+    (kept,) = await numbers.shop.world.rows(
+        "select window_end_time from conversation.rounds where round_id = %s", UUID(planned["round_id"])
+    )
+    await run_for(numbers.shop.world, clock, datetime.fromisoformat(planned["due_time"]) - clock.now())
+    return script, kept["window_end_time"]
+
+
+async def test_a_round_ends_with_its_window_though_nobody_knows_whether_its_message_left(
+    numbers: Numbers, clock: SettableClock
+) -> None:
+    world, organization_id = numbers.shop.world, numbers.shop.harness.organization_id
+    numbers.shop.faults.set(Fault("rest.error", count=1, status=502, only="/messages"))
+    script, window_end_time = await begin(numbers, clock)
+    await run_for(world, clock, 10 * ROUND_LOOK_WAIT)
+    (running,) = await rounds_of(numbers, script)
+    assert (running["state"], running["reason"]) == ("RUNNING", "PROVIDER_SILENT")
+    (item,) = await world.rows(
+        "select next_attempt_time from conversation.round_queue where organization_id = %s", organization_id
+    )
+    # It is no use to look every two seconds for what may take a day.
+    assert item["next_attempt_time"] > clock.now() + 5 * ROUND_LOOK_WAIT
+
+    clock.set(window_end_time)
+    await run_for(world, clock, timedelta(seconds=1))
+
+    (broken,) = await rounds_of(numbers, script)
+    assert (broken["state"], broken["reason"]) == ("BROKEN_OFF", "WINDOW_OVER")
+    assert await numbers.shop.harness.count("conversation.round_locks") == 0
+    found = await world.rows("select state from conversation.deliveries where organization_id = %s", organization_id)
+    assert found == [{"state": "UNCERTAIN"}]
+
+
+async def test_nothing_is_said_after_the_window_though_the_pause_ended_in_it(
+    numbers: Numbers, clock: SettableClock
+) -> None:
+    script, window_end_time = await begin(numbers, clock, delay_min_seconds=60, delay_max_seconds=60)
+    # Long enough to know that the first has left, not to say the second.
+    await run_for(numbers.shop.world, clock, 10 * ROUND_LOOK_WAIT)
+    running = await round_of(numbers, script)
+    assert (running["state"], running["sent_count"], len(running["messages"])) == ("RUNNING", 1, 1)
+    # Nothing runs while the clock leaps over the pause and the window's end.
+    clock.set(window_end_time)
+    await run_for(numbers.shop.world, clock, timedelta(seconds=1))
+    broken = await round_of(numbers, script)
+    assert (broken["state"], broken["reason"]) == ("BROKEN_OFF", "WINDOW_OVER")
+    assert len(broken["messages"]) == broken["sent_count"] == 1
+
+
+async def test_a_round_breaks_off_where_who_is_to_speak_has_nothing_to_say(
+    numbers: Numbers, clock: SettableClock
+) -> None:
+    # Nobody's name is known between own numbers.
+    status, persona = await numbers.admin.call(
+        *("PATCH", f"/personas/{numbers.persona_ids[1]}", {"fallback_texts": ["{name}"]})
+    )
+    assert status == 200, persona
+    script, _ = await begin(numbers, clock)
+    await run_for(numbers.shop.world, clock, timedelta(minutes=30))
+    broken = await round_of(numbers, script)
+    assert (broken["state"], broken["reason"], len(broken["messages"])) == ("BROKEN_OFF", "NOTHING_TO_SAY", 1)
+    assert numbers.talks[1].left == []
+    assert await numbers.shop.harness.count("conversation.round_locks") == 0
 
 
 async def test_a_stopped_script_and_switched_off_automation_say_nothing(numbers: Numbers, clock: SettableClock) -> None:
