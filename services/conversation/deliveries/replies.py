@@ -57,7 +57,9 @@ class Replies:
         answered_id = wire.to_optional_id("answered_message_id", request.answered_message_id)
         text = _text(request.text)
         draft = self._draft(caller, text, answered_id, now)
-        await self._ask_first(organization_id, conversation_id, draft, now)
+        taken = await self._ask_first(request, organization_id, conversation_id, draft, now)
+        if taken is not None:
+            return taken
 
         async def queue(tx: Tx) -> pb.Message:
             conversation = await _find(tx, organization_id, conversation_id)
@@ -74,15 +76,23 @@ class Replies:
 
         return await self._idempotency.once(self._db, organization_id, request, pb.Message, now, queue)
 
-    async def _ask_first(self, organization_id: UUID, conversation_id: UUID, draft: Draft, now: datetime) -> None:
-        """Refuses at once what could not leave: whoever sends asks again, and that alone decides."""
+    async def _ask_first(
+        self, request: pb.SendMessageRequest, organization_id: UUID, conversation_id: UUID, draft: Draft, now: datetime
+    ) -> pb.Message | None:
+        """Refuses at once what could not leave: whoever sends asks again, and that alone decides.
+
+        What was taken before is answered, whatever would be said of it now.
+        """
         async with self._db.transaction(organization_id) as tx:
+            taken = await self._idempotency.recall(tx, organization_id, "SendMessage", request, pb.Message)
+            if taken is not None:
+                return taken
             conversation = await store.find_conversation(tx, organization_id, conversation_id)
             if conversation is None:
                 raise _no_conversation()
             last_inbound = await delivery_store.last_inbound(tx, organization_id, conversation_id)
         if not conversation.conversation_key:
-            return
+            return None
         try:
             decision = await self._reserver.ask(
                 conversation,
@@ -92,8 +102,9 @@ class Replies:
             )
         except ProsaError as error:
             logger.info("outreach_not_asked_first", reason=error.reason)
-            return
+            return None
         _refuse(decision)
+        return None
 
     def _draft(self, caller: Caller, text: str, answered_id: str | None, now: datetime) -> Draft:
         person = caller.kind != "key"

@@ -114,6 +114,23 @@ async def test_what_the_kill_switch_holds_back_is_refused_and_what_waits_is_kept
     assert status == 200
 
 
+async def test_what_was_taken_is_answered_again_though_a_kill_switch_is_on(shop: Shop) -> None:
+    talk = await shop.said()
+    request_id = str(uuid4())
+    _, taken = await talk.send("Oi", request_id=request_id)
+    await talk.until(taken["message_id"], "DELIVERED")
+    switch = shop.world.as_user(shop.harness.organization_id).stub(SendServiceStub)
+    await switch.EngageKillSwitch(send_pb.EngageKillSwitchRequest(reason="Incidente"))
+    status, again = await talk.send("Oi", request_id=request_id)
+    assert (status, again) == (200, taken)
+    # Another message under that id is told so, and one of its own id that it cannot leave now.
+    status, answer = await talk.send("Oi, Ana", request_id=request_id)
+    assert (status, answer["reason"]) == (409, "REQUEST_ID_REUSED"), answer
+    status, answer = await talk.send("Oi", request_id=str(uuid4()))
+    assert (status, answer["reason"]) == (503, "SENDING_KILLED"), answer
+    assert talk.left == ["Oi"]
+
+
 async def test_a_key_replies_only_while_automation_has_the_conversation_and_to_the_newest_message(
     shop: Shop,
 ) -> None:
