@@ -62,6 +62,7 @@ class ListServicer(pb_grpc.ListServiceServicer):
         made = ContactList(organization_id, self._ids.new(), name, now)
 
         async def create(tx: Tx) -> pb.ContactList:
+            await list_store.hold_counts(tx, organization_id)
             if not await list_store.insert_list(tx, made, LISTS_MAX):
                 if await list_store.name_taken(tx, organization_id, name):
                     raise AlreadyExists("NAME_TAKEN", f"There is a list {name} already. Choose another name.")

@@ -8,7 +8,7 @@ from uuid import UUID
 
 import pytest
 
-from services.outreach.lists.limits import FILES_BYTES_MAX, IMPORTS_OPEN_MAX
+from services.outreach.lists.limits import FILES_BYTES_MAX, IMPORTS_OPEN_MAX, LISTS_MAX
 from tests.integration.identity.cast import given_organization
 from tests.integration.outreach.test_imports import Clerk, rows
 from tests.world import World
@@ -104,3 +104,27 @@ async def test_imports_that_are_begun_at_once_pass_the_limit_together_no_more_th
         "select count(*) as count from outreach.contact_imports where organization_id = %s", organization_id
     )
     assert kept["count"] == IMPORTS_OPEN_MAX
+
+
+async def test_lists_that_are_made_at_once_pass_the_limit_together_no_more_than_alone(
+    world: World, organization_id: UUID, clerk: Clerk
+) -> None:
+    await world.rows(
+        "insert into outreach.contact_lists"
+        " (organization_id, id, name, folded_name, member_count, create_time, version)"
+        " select %s, gen_random_uuid(), 'L' || number, 'l' || number, 0, now(), 1 from generate_series(2, %s) as number"
+        " returning 1",
+        organization_id,
+        LISTS_MAX,
+    )
+    async with await world.admin() as blocker:
+        async with blocker.transaction():
+            await blocker.execute("lock table outreach.contact_lists in share mode")
+            made = [
+                asyncio.create_task(clerk.call("POST", "/contact-lists", {"name": name})) for name in ("Um", "Dois")
+            ]
+            await world.until_waiting_on_locks(2)
+        answers = await asyncio.gather(*made)
+    assert sorted(status for status, _ in answers) == [200, 429], answers
+    (refused,) = [answer for status, answer in answers if status == 429]
+    assert refused["reason"] == "LISTS_LIMITED"
