@@ -2,6 +2,12 @@
 
 from __future__ import annotations
 
-from tests.mutants import chassis_bugs, ingest_bugs, people_bugs, receiver_bugs
+from tests.mutants import chassis_bugs, ingest_bugs, list_bugs, people_bugs, receiver_bugs
 
-MUTANTS = (*chassis_bugs.MUTANTS, *receiver_bugs.MUTANTS, *ingest_bugs.MUTANTS, *people_bugs.MUTANTS)
+MUTANTS = (
+    *chassis_bugs.MUTANTS,
+    *receiver_bugs.MUTANTS,
+    *ingest_bugs.MUTANTS,
+    *people_bugs.MUTANTS,
+    *list_bugs.MUTANTS,
+)
