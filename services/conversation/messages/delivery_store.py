@@ -41,18 +41,19 @@ update conversation.deliveries set {", ".join(f"{column} = given.{column}" for c
 from json_populate_recordset(null::conversation.deliveries, %(rows)s::json) given
 where deliveries.organization_id = given.organization_id and deliveries.delivery_id = given.delivery_id
 """
-# Those in flight of some conversations, and those of messages that are known already.
+# Those in flight of some conversations, and those that are named. The states stand in the text, as in the index.
+_IN_FLIGHT = ", ".join(f"'{state}'" for state in sorted(AWAITING_ECHO))
 _LOAD = f"""
 select {_READ}, {MESSAGE_READ}
 from conversation.deliveries {_MESSAGE}
 where deliveries.organization_id = any (%(organization_ids)b::text[]::uuid[])
   and deliveries.conversation_id = any (%(conversation_ids)b::text[]::uuid[])
-  and deliveries.state = any (%(states)b::text[]) and messages.provider_message_id = ''
+  and deliveries.state in ({_IN_FLIGHT}) and deliveries.send_time > %(since)s and messages.provider_message_id = ''
 union all
 select {_READ}, {MESSAGE_READ}
 from conversation.deliveries {_MESSAGE}
 where deliveries.organization_id = any (%(organization_ids)b::text[]::uuid[])
-  and deliveries.delivery_id = any (%(delivery_ids)b::text[]::uuid[]) and messages.provider_message_id <> ''
+  and deliveries.delivery_id = any (%(delivery_ids)b::text[]::uuid[])
 """
 
 
@@ -77,19 +78,23 @@ async def update(tx: Tx, deliveries: Sequence[Delivery]) -> None:
 
 
 async def load(
-    tx: Tx, organization_ids: Collection[str], conversation_ids: Collection[str], delivery_ids: Collection[str]
+    tx: Tx,
+    organization_ids: Collection[str],
+    conversation_ids: Collection[str],
+    delivery_ids: Collection[str],
+    since: datetime,
 ) -> list[Sent]:
-    """What may have left of some conversations without its id being known, and of the rest those that are named."""
+    """What may have left of some conversations since a time without its id being known, and those that are named."""
     found = await tx.execute(
         _LOAD,
         {
             "organization_ids": list(organization_ids),
             "conversation_ids": list(conversation_ids),
             "delivery_ids": list(delivery_ids),
-            "states": sorted(AWAITING_ECHO),
+            "since": since,
         },
     )
-    return [_sent(row) for row in found]
+    return list({sent.delivery.delivery_id: sent for sent in map(_sent, found)}.values())
 
 
 async def find(tx: Tx, organization_id: UUID, delivery_id: UUID) -> Sent | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime
+from uuid import UUID
 
 from chassis.bisect import held_back
 from chassis.clock import Clock
@@ -451,10 +452,23 @@ async def _load_sent(tx: Tx, fold: Fold, items: Sequence[Item], now: datetime) -
         for conversation in fold.conversations.get(item.key, ())
         if conversation.last_send_time is not None and conversation.last_send_time > now - ECHO_LOOKED_FOR
     }
+    # By our own mark what is told is known however late it is.
+    known |= {
+        item.message.delivery_id for item in items if item.message is not None and _is_id(item.message.delivery_id)
+    }
     if not known and not sending:
         return
-    for sent in await delivery_store.load(tx, {item.organization_id for item in items}, sending, known):
+    organization_ids, since = {item.organization_id for item in items}, now - ECHO_LOOKED_FOR
+    for sent in await delivery_store.load(tx, organization_ids, sending, known, since):
         if sent.message.provider_message_id:
             fold.deliveries[sent.message.message_id] = sent.delivery
         else:
             fold.awaiting.setdefault(sent.message.conversation_id, []).append(sent)
+
+
+def _is_id(mark: str) -> bool:
+    try:
+        UUID(mark)
+    except ValueError:
+        return False
+    return True

@@ -13,6 +13,7 @@ from prosa.conversation.v1 import events_pb2
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from sandbox.chatwoot.faults import Fault
+from tests.integration.conversation.messages.reports import Reported, answered, batch
 from tests.integration.main_way.answering import Shop, shop_of
 from tests.world import World
 
@@ -83,6 +84,33 @@ async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(shop: S
     _, checked = await talk.call(f"/api/v1/deliveries/{message['message_id']}:check", {})
     assert (checked["state"], checked["reason"]) == ("UNCERTAIN", "PROVIDER_SILENT")
     assert talk.left == []
+
+
+async def test_an_echo_that_is_told_days_late_is_known_by_our_mark(shop: Shop) -> None:
+    talk = await shop.said()
+    shop.faults.set(Fault("rest.error", count=1, status=502, only="/messages"))
+    _, message = await talk.send("Um momento.")
+    await talk.until(message["message_id"], "UNCERTAIN")
+    (kept,) = await shop.world.rows(
+        "update conversation.deliveries set send_time = send_time - interval '3 days' where delivery_id = %s"
+        " returning connection_id::text, channel_id::text, contact_id::text",
+        UUID(message["message_id"]),
+    )
+    (place,) = await shop.world.rows(
+        "select provider_conversation_id, conversation_key from conversation.conversations where conversation_id = %s",
+        UUID(talk.conversation_id),
+    )
+    thread = Reported(shop.harness.organization_id, **kept, **place)
+
+    strange, marked = await batch(
+        shop.world,
+        thread.item(answered("90001", "Outra coisa.", delivery_id="no id at all")),
+        thread.item(answered("90002", "Um momento.", delivery_id=message["message_id"])),
+    )
+
+    assert strange.item.message_id != message["message_id"], strange
+    assert marked.item.message_id == message["message_id"], marked
+    await talk.until(message["message_id"], "SENT")
 
 
 async def test_a_refusal_of_the_provider_fails_with_what_to_do(shop: Shop) -> None:
