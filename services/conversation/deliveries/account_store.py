@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -54,24 +55,31 @@ async def put(tx: Tx, account: SealedAccount) -> None:
 
 async def find(tx: Tx, organization_id: UUID, connection_id: UUID) -> SealedAccount | None:
     """What a connection's messages are sent with, None where it has nothing."""
+    return (await find_all(tx, [(organization_id, connection_id)])).get(connection_id)
+
+
+async def find_all(tx: Tx, connections: Collection[tuple[UUID, UUID]]) -> dict[UUID, SealedAccount]:
+    """What the messages of organizations' connections are sent with, by connection."""
+    organization_ids, connection_ids = zip(*set(connections), strict=True)
     found = await tx.execute(
         "select organization_id, connection_id, provider, base_url, provider_account_id, access_token_sealed, version"
-        " from conversation.provider_accounts where organization_id = %(organization_id)s"
-        " and connection_id = %(connection_id)s",
-        {"organization_id": organization_id, "connection_id": connection_id},
+        " from unnest(%(organization_ids)b::uuid[], %(connection_ids)b::uuid[])"
+        " as wanted (organization_id, connection_id)"
+        " join conversation.provider_accounts using (organization_id, connection_id)",
+        {"organization_ids": list(organization_ids), "connection_ids": list(connection_ids)},
     )
-    row = found.first()
-    if row is None:
-        return None
-    return SealedAccount(
-        organization_id=row.organization_id,
-        connection_id=row.connection_id,
-        provider=row.provider,
-        base_url=row.base_url,
-        provider_account_id=row.provider_account_id,
-        access_token_sealed=None if row.access_token_sealed is None else bytes(row.access_token_sealed),
-        version=row.version,
-    )
+    return {
+        row.connection_id: SealedAccount(
+            organization_id=row.organization_id,
+            connection_id=row.connection_id,
+            provider=row.provider,
+            base_url=row.base_url,
+            provider_account_id=row.provider_account_id,
+            access_token_sealed=None if row.access_token_sealed is None else bytes(row.access_token_sealed),
+            version=row.version,
+        )
+        for row in found
+    }
 
 
 def opened(sealed: SealedAccount, vault: Vault) -> Account:

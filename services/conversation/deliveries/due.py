@@ -4,12 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime, timedelta
-from uuid import UUID
 
 from chassis import wire
 from chassis.clock import Clock
 from chassis.db import Tx
-from chassis.errors import FailedPrecondition, ProsaError, ResourceExhausted
+from chassis.errors import FailedPrecondition, ProsaError
 from chassis.outbox import Fact, Outbox
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
@@ -42,33 +41,51 @@ class DueSends:
     async def on_send_due(self, tx: Tx, events: Sequence[ConsumedEvent[SendDue]]) -> None:
         """Queues each once: its id is drawn by outreach. What cannot be queued has failed, and outreach is told."""
         now = self._clock.now()
+        newest = await _newest(tx, events)
+        wanted: list[tuple[ConsumedEvent[SendDue], Conversation]] = []
         failed: list[Fact] = []
         for event in events:
-            due = event.message
-            try:
-                conversation = await self._conversation(tx, event.organization_id, due)
-                await self._deliveries.put(tx, conversation, _draft(due, now + DUE_FOR), now)
-            except (FailedPrecondition, ResourceExhausted) as error:
-                failed.append(_failed(event, error))
+            conversation = newest.get(_place(event))
+            if conversation is None:
+                failed.append(_failed(event, _no_conversation()))
+            else:
+                wanted.append((event, conversation))
+        drafts = [(conversation, _draft(event.message, now + DUE_FOR)) for event, conversation in wanted]
+        outcomes = await self._deliveries.put_all(tx, drafts, now)
+        for (event, _), outcome in zip(wanted, outcomes, strict=True):
+            if isinstance(outcome, ProsaError):
+                failed.append(_failed(event, outcome))
         await self._outbox.add(tx, failed, now)
 
     async def on_send_withdrawn(self, tx: Tx, events: Sequence[ConsumedEvent[SendWithdrawn]]) -> None:
         """Takes back what still waits."""
-        now = self._clock.now()
-        for event in events:
-            wanted = {"delivery_id": wire.to_uuid("send_id", event.message.send_id)}
-            explanation = WITHDRAWN.get(event.message.reason, "It is not wanted any more.")
-            await self._deliveries.cancel(tx, event.organization_id, wanted, "WITHDRAWN", explanation, now)
-
-    async def _conversation(self, tx: Tx, organization_id: UUID, due: SendDue) -> Conversation:
-        """The newest conversation with the contact on the channel, held until commit. Raises CHANNEL_CANNOT_SEND."""
-        found = await store.lock_conversations_by_key(tx, [(str(organization_id), due.conversation_key)])
-        on_channel = [conversation for conversation in found if conversation.channel_id == due.channel_id]
-        if not on_channel:
-            raise FailedPrecondition(
-                "CHANNEL_CANNOT_SEND", "The contact has no conversation on this number, and none can be begun there."
+        wanted = {
+            (event.organization_id, wire.to_uuid("send_id", event.message.send_id)): WITHDRAWN.get(
+                event.message.reason, "It is not wanted any more."
             )
-        return max(on_channel, key=lambda conversation: (conversation.update_time, conversation.conversation_id))
+            for event in events
+        }
+        await self._deliveries.cancel_all(tx, wanted, "WITHDRAWN", self._clock.now())
+
+
+def _place(event: ConsumedEvent[SendDue]) -> tuple[str, str, str]:
+    return str(event.organization_id), event.message.conversation_key, event.message.channel_id
+
+
+async def _newest(tx: Tx, events: Sequence[ConsumedEvent[SendDue]]) -> dict[tuple[str, str, str], Conversation]:
+    """The newest conversation with each contact on each channel, all held until commit in the order of recording."""
+    keys = {(str(event.organization_id), event.message.conversation_key) for event in events}
+    newest: dict[tuple[str, str, str], Conversation] = {}
+    held = await store.lock_conversations_by_key(tx, keys)
+    for conversation in sorted(held, key=lambda held: (held.update_time, held.conversation_id)):
+        newest[conversation.organization_id, conversation.conversation_key, conversation.channel_id] = conversation
+    return newest
+
+
+def _no_conversation() -> FailedPrecondition:
+    return FailedPrecondition(
+        "CHANNEL_CANNOT_SEND", "The contact has no conversation on this number, and none can be begun there."
+    )
 
 
 def cause_of(due: SendDue) -> str:

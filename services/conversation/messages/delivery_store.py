@@ -34,7 +34,7 @@ _MESSAGE = """join conversation.messages on messages.conversation_id = deliverie
 
 _INSERT = f"""
 insert into conversation.deliveries ({", ".join(_COLUMNS)})
-select {", ".join(_COLUMNS)} from json_populate_record(null::conversation.deliveries, %(row)s::json)
+select {", ".join(_COLUMNS)} from json_populate_recordset(null::conversation.deliveries, %(rows)s::json)
 """
 _UPDATE = f"""
 update conversation.deliveries set {", ".join(f"{column} = given.{column}" for column in _CHANGING)}
@@ -66,9 +66,10 @@ class LastInbound(NamedTuple):
     """Whether somebody of the staff has written since, at the provider or on the phone."""
 
 
-async def insert(tx: Tx, delivery: Delivery) -> None:
-    """Adds a delivery."""
-    await tx.execute(_INSERT, {"row": orjson.dumps(delivery).decode()})
+async def insert(tx: Tx, deliveries: Sequence[Delivery]) -> None:
+    """Adds deliveries."""
+    if deliveries:
+        await tx.execute(_INSERT, {"rows": orjson.dumps(deliveries).decode()})
 
 
 async def update(tx: Tx, deliveries: Sequence[Delivery]) -> None:
@@ -106,6 +107,21 @@ async def find(tx: Tx, organization_id: UUID, delivery_id: UUID) -> Sent | None:
     )
     row = found.first()
     return None if row is None else _sent(row)
+
+
+async def find_all(tx: Tx, ids: Collection[tuple[UUID, UUID]]) -> list[Sent]:
+    """Those of these organizations and ids, with their messages."""
+    if not ids:
+        return []
+    organization_ids, delivery_ids = zip(*set(ids), strict=True)
+    found = await tx.execute(
+        f"select {_READ}, {MESSAGE_READ}"
+        " from unnest(%(organization_ids)b::uuid[], %(delivery_ids)b::uuid[]) as wanted (organization_id, delivery_id)"
+        " join conversation.deliveries using (organization_id, delivery_id)"
+        f" {_MESSAGE} order by deliveries.delivery_id",
+        {"organization_ids": list(organization_ids), "delivery_ids": list(delivery_ids)},
+    )
+    return [_sent(row) for row in found]
 
 
 async def find_queued(tx: Tx, organization_id: UUID, wanted: Mapping[str, object]) -> list[Sent]:
@@ -162,14 +178,16 @@ async def list_deliveries(
     return [_delivery(row) for row in found]
 
 
-async def count_queued(tx: Tx, organization_id: UUID, conversation_id: UUID) -> int:
-    """How many messages of a conversation wait to be sent."""
+async def count_queued(tx: Tx, organization_ids: Collection[str], conversation_ids: Collection[str]) -> dict[str, int]:
+    """How many messages of conversations wait to be sent; those of which none does are left out."""
     found = await tx.execute(
-        "select count(*) from conversation.deliveries where organization_id = %(organization_id)s"
-        " and conversation_id = %(conversation_id)s and state = 'QUEUED'",
-        {"organization_id": organization_id, "conversation_id": conversation_id},
+        "select conversation_id::text, count(*) from conversation.deliveries"
+        " where organization_id = any (%(organization_ids)b::text[]::uuid[])"
+        " and conversation_id = any (%(conversation_ids)b::text[]::uuid[]) and state = 'QUEUED'"
+        " group by conversation_id",
+        {"organization_ids": list(organization_ids), "conversation_ids": list(conversation_ids)},
     )
-    return int(found.scalar_one())
+    return {row[0]: int(row[1]) for row in found}
 
 
 async def find_message(tx: Tx, organization_id: UUID, conversation_id: UUID, message_id: UUID) -> Message | None:

@@ -401,17 +401,29 @@ async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, pa
 
 async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
     """The conversations that carry one of the conversation keys, each in its organization, held until commit."""
-    organization_ids, conversation_keys = zip(*keys, strict=True)
+    return await _lock_by(tx, "conversation_key", "text", keys)
+
+
+async def lock_conversations_by_id(tx: Tx, ids: Collection[tuple[str, str]]) -> list[Conversation]:
+    """The conversations of these ids, each in its organization, held until commit."""
+    return await _lock_by(tx, "conversation_id", "uuid", ids)
+
+
+async def _lock_by(tx: Tx, column: str, kind: str, wanted: Collection[tuple[str, str]]) -> list[Conversation]:
+    distinct = set(wanted)
+    if not distinct:
+        return []
+    organization_ids, values = zip(*distinct, strict=True)
     rows = await tx.execute(
         f"""
         select {CONVERSATION_READ}
-        from unnest(%(organization_ids)b::text[]::uuid[], %(keys)b::text[])
-          as wanted (organization_id, conversation_key)
-        join conversation.conversations using (organization_id, conversation_key)
+        from unnest(%(organization_ids)b::text[]::uuid[], %(values)b::text[]::{kind}[])
+          as wanted (organization_id, {column})
+        join conversation.conversations using (organization_id, {column})
         order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
           conversations.generation desc
         for update of conversations
         """,
-        {"organization_ids": list(organization_ids), "keys": list(conversation_keys)},
+        {"organization_ids": list(organization_ids), "values": list(values)},
     )
     return [read_conversation(row) for row in rows]

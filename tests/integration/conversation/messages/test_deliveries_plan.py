@@ -80,7 +80,7 @@ async def test_an_echo_and_a_new_message_cost_no_more_however_much_was_sent(
         await delivery_store.load(
             cast("Tx", echo), {str(organization_id)}, {str(conversation_id)}, {str(uuid4())}, since
         )
-        assert await delivery_store.count_queued(cast("Tx", new), organization_id, conversation_id) == 0
+        assert not await delivery_store.count_queued(cast("Tx", new), {str(organization_id)}, {str(conversation_id)})
     assert "deliveries_in_flight" in echo.indexes
     assert "deliveries_queued" in new.indexes
     assert echo.blocks <= BLOCKS_MAX
