@@ -31,6 +31,7 @@ class State(StrEnum):
 
 SCAN = "Open WhatsApp on the phone, choose linked devices, and scan the code."
 PAIR_AGAIN = "Ask for a connection again, and scan the new code with the phone."
+FAULT = "Prosa cannot ask about it: a fault of its own, or keys that do not open what it is asked with. The log tells."
 WAIT = "It is tried again by itself."
 BANNED = "WhatsApp has blocked the number. Appeal in the WhatsApp app, and do not pair it again until that is decided."
 SEE_EVOLUTION = "See whether Evolution runs and can be reached from here; it is asked again by itself."

@@ -16,7 +16,7 @@ from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
 from chassis.outbox import Outbox
-from chassis.queues.items import Done, Item, Outcome, Retry
+from chassis.queues.items import Dead, Done, Item, Outcome, Retry
 from chassis.queues.worker import Fence, Handler
 from services.conversation.instances import store
 from services.conversation.instances.client import (
@@ -31,8 +31,11 @@ from services.conversation.instances.client import (
     Wanted,
 )
 from services.conversation.instances.domain import (
+    FAULT,
     PAIR_AGAIN,
+    PROBE_EVERY,
     SEE_EVOLUTION,
+    WAIT,
     Instance,
     State,
     miss_probe,
@@ -66,6 +69,20 @@ class InstanceHandler(Handler[Item]):
     async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
         """One look at each, and when the next one is due."""
         return [await self._work(item) for item in items]
+
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> Sequence[Outcome[Item]]:
+        """A number is never given up: nobody would look at it any more."""
+        return [await self._give_up(tx, outcome) if isinstance(outcome, Dead) else outcome for outcome in outcomes]
+
+    async def _give_up(self, tx: Tx, dead: Dead[Item]) -> Outcome[Item]:
+        """Says that nothing is known of the number, and has it looked at again."""
+        now = self._clock.now()
+        instance = await store.find(tx, dead.item.organization_id, dead.item.item_id, lock=True)
+        if instance is None or instance.state is State.FAILED:
+            return dead
+        unknown = State.UNREACHABLE if instance.made else State.CREATING
+        await change_held(tx, self._outbox, instance, lambda held: move(held, unknown, now, FAULT, WAIT))
+        return Retry(dead.item, now + PROBE_EVERY, dead.detail, counted=False, gives_way=True, reason=dead.reason)
 
     async def _work(self, item: Item) -> Outcome[Item]:
         async with self._db.transaction(item.organization_id) as tx:

@@ -9,7 +9,7 @@ from uuid import UUID
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.outbox import Outbox
-from chassis.queues.items import Done, Item, Outcome, Place, Retry
+from chassis.queues.items import Dead, Done, Item, Outcome, Place, Retry
 from chassis.queues.queue import Queue
 from chassis.queues.worker import Fence, Handler
 from services.conversation.limits import PLAN_AHEAD, PLAN_EVERY
@@ -34,6 +34,16 @@ class Planner(Handler[Item]):
     async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
         """Plans further; a script that is not active any more leaves the queue."""
         return [await self._work(item, fence) for item in items]
+
+    async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> Sequence[Outcome[Item]]:
+        """A script is never given up: nobody would plan it any more. It waits for its next time."""
+        again = self._clock.now() + PLAN_EVERY
+        return [
+            Retry(outcome.item, again, outcome.detail, counted=False, gives_way=True, reason=outcome.reason)
+            if isinstance(outcome, Dead)
+            else outcome
+            for outcome in outcomes
+        ]
 
     async def _work(self, item: Item, fence: Fence) -> Outcome[Item]:
         now = self._clock.now()

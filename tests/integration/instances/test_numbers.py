@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import orjson
 import pytest
 
+from chassis.errors import InvalidArgument
 from prosa.conversation.v1 import instance_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import InstanceChanged, MessageReceived
 from sandbox.evolution.faults import Fault
 from sandbox.evolution.numbers import lid_of
 from sandbox.evolution.sender import token
+from services.conversation.instances.worker import InstanceHandler
 from services.conversation.scripts.store import own_keys
 from tests.evolution import PHONE, Admin, eventually, free_port
 from tests.listeners import http, listening
@@ -44,6 +46,31 @@ async def test_a_number_shows_a_code_is_scanned_and_is_open(admin: Admin) -> Non
     [row] = await admin.world.rows("select * from conversation.instances where instance_id = %s", instance_id)
     assert row["qr_sealed"] is None
     assert b"the-global-key" not in bytes(row["access_token_sealed"])
+
+
+async def test_a_number_that_cannot_be_looked_at_is_said_so_and_looked_at_again(
+    admin: Admin, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    made, _ = await admin.connected()
+    instance_id = made["instance_id"]
+
+    async def refuse(*_: Any) -> NoReturn:
+        raise InvalidArgument("ITEM_REFUSED", "The item cannot be processed: Fault.")
+
+    async def told() -> InstanceChanged | None:
+        facts = await admin.world.announced(InstanceChanged, admin.harness.organization_id)
+        return next((fact for fact in facts if fact.instance.state == pb.INSTANCE_STATE_UNREACHABLE), None)
+
+    look_now = "update conversation.instance_queue set due_time = now() where item_id = %s returning 1"
+    monkeypatch.setattr(InstanceHandler, "_ask", refuse)
+    await admin.world.until(look_now, instance_id)
+    # A webhook that comes after may say better.
+    assert "fault of its own" in (await eventually(told)).instance.cause
+    monkeypatch.undo()
+    await admin.world.until(look_now, instance_id)
+    await admin.until_state(instance_id, "OPEN")
+    dead = "select count(*) as count from conversation.instance_queue_dead where item_id = %s"
+    assert await admin.world.rows(dead, instance_id) == [{"count": 0}]
 
 
 async def test_only_a_person_with_a_fresh_second_factor_connects_a_number(admin: Admin) -> None:

@@ -6,7 +6,7 @@ from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
 from itertools import count
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID
 
 import aiohttp
@@ -14,12 +14,14 @@ import pytest
 import pytest_asyncio
 
 from chassis.clock import SettableClock, SystemClock
+from chassis.errors import InvalidArgument
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1.events_pb2 import RoundChanged, ScriptChanged
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from sandbox.chatwoot.faults import Fault
-from services.conversation.limits import ROUND_LOOK_WAIT
+from services.conversation.limits import PLAN_EVERY, ROUND_LOOK_WAIT
+from services.conversation.scripts.planning import Planner
 from services.conversation.scripts.running import Runner
 from tests.conftest import ALL_TARGETS
 from tests.integration.main_way.answering import shop_of
@@ -173,6 +175,25 @@ async def test_a_round_that_cannot_be_worked_on_breaks_off_and_leaves_its_number
         numbers.shop.harness.organization_id,
     )
     assert waited == [{"state": "CANCELLED", "reason": "ROUND_ENDED"}]
+
+
+async def test_a_script_whose_planning_fails_is_planned_again_at_its_next_time(
+    numbers: Numbers, clock: SettableClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC")
+    world, organization_id = numbers.shop.world, numbers.shop.harness.organization_id
+
+    async def refuse(*_: Any) -> NoReturn:
+        raise InvalidArgument("ITEM_REFUSED", "The item cannot be processed: Fault.")
+
+    monkeypatch.setattr(Planner, "_work", refuse)
+    clock.set(clock.now() + PLAN_EVERY)
+    (item,) = await world.until(
+        "select item_id::text from conversation.script_queue where organization_id = %s and due_time > %s",
+        *(organization_id, clock.now()),
+    )
+    assert item["item_id"] == script["script_id"]
+    assert await numbers.shop.harness.count("conversation.script_queue_dead") == 0
 
 
 async def round_of(numbers: Numbers, script: Any) -> Any:
