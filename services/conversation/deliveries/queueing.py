@@ -85,7 +85,7 @@ class Deliveries:
         outcomes: list[Sent | ProsaError] = []
         if not wanted:
             return [known[place] for place in ids]
-        room = await _Room.read(tx, wanted)
+        capacity = await _Capacity.read(tx, wanted)
         changed: dict[str, Conversation] = {}
         added: list[tuple[Sent, Place]] = []
         facts: list[Fact] = []
@@ -94,7 +94,7 @@ class Deliveries:
                 outcomes.append(known[place])
                 continue
             try:
-                room.take(conversation)
+                capacity.take(conversation)
             except ProsaError as error:
                 outcomes.append(error)
                 continue
@@ -221,14 +221,14 @@ class Deliveries:
         await self._outbox.add(tx, facts, now)
 
 
-class _Room:
+class _Capacity:
     """Where messages may be queued, and how many more."""
 
     def __init__(self, accounts: Mapping[UUID, SealedAccount], waiting: dict[str, int]) -> None:
         self._accounts, self._waiting = accounts, waiting
 
     @classmethod
-    async def read(cls, tx: Tx, conversations: Sequence[Conversation]) -> _Room:
+    async def read(cls, tx: Tx, conversations: Sequence[Conversation]) -> _Capacity:
         connections = {
             (UUID(conversation.organization_id), UUID(conversation.connection_id)) for conversation in conversations
         }
@@ -238,7 +238,7 @@ class _Room:
         return cls(accounts, await delivery_store.count_queued(tx, organization_ids, conversation_ids))
 
     def take(self, conversation: Conversation) -> None:
-        """Takes room for one message. Raises as ``Deliveries.put`` does."""
+        """Counts one message more. Raises as ``Deliveries.put`` does."""
         account = self._accounts.get(UUID(conversation.connection_id))
         if account is None or not account.complete or account.provider not in SENDERS:
             raise cannot_send()
