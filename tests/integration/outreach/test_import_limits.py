@@ -77,7 +77,7 @@ async def test_files_that_are_uploaded_at_once_pass_the_limit_together_no_more_t
     paths = [f"/contact-imports/{(await begin(clerk, list_id))[1]['contact_import_id']}/file" for _ in range(2)]
     async with await world.admin() as blocker:
         async with blocker.transaction():
-            # Whoever has found room waits here with what they write.
+            # Whoever was let through waits here with what they write.
             await blocker.execute("lock table outreach.import_parts in share mode")
             uploads = [asyncio.create_task(clerk.call("PUT", path, data=data)) for path in paths]
             await world.until_waiting_on_locks(2)

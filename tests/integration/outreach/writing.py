@@ -69,17 +69,17 @@ class Writing:
         return ConsumedEvent(message, uuid4(), self.organization_id, self.world.clock.now(), "")
 
     async def heard(self, *events: Told) -> None:
-        """Opt-outs hear messages, in one batch."""
+        """Opt-outs are given messages, in one batch."""
         async with self.db.transaction(*{event.organization_id for event in events}) as tx:
             await self.opt_outs.on_message_received(tx, events)
 
     async def answered(self, *events: Told) -> None:
-        """Campaigns hear messages, in one batch."""
+        """Campaigns are given messages, in one batch."""
         async with self.db.transaction(*{event.organization_id for event in events}) as tx:
             await self.touches.on_message_received(tx, events)
 
     async def left(self, *campaign_ids: UUID) -> None:
-        """Campaigns hear that their touches left, in one batch."""
+        """Campaigns are given what left of their touches, in one batch."""
         events = []
         for row in await self.world.rows(
             "select organization_id, id from outreach.touches where campaign_id = any (%s)"
