@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import sys
+import tempfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,25 +39,32 @@ class Operator:
     directory: Path
 
     async def start(
-        self, *words: str, output: int = asyncio.subprocess.PIPE, **variables: str
+        self, *words: str, output: int = asyncio.subprocess.PIPE, typed: str = "", **variables: str
     ) -> asyncio.subprocess.Process:
-        """Begins a command, for who ends it otherwise than by waiting, or reads its output elsewhere."""
+        """Begins a command, for who ends it otherwise than by waiting, or reads its output elsewhere.
+
+        What is typed lies in its standard input before it starts: uvloop raises where it is still to be written when
+        the command, which need not read it, has already ended.
+        """
         clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
-        return await asyncio.create_subprocess_exec(
-            *(sys.executable, "-P", "-m", "cli.main", *words),
-            env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
-            cwd=self.directory,
-            stdin=asyncio.subprocess.PIPE,
-            stdout=output,
-            stderr=asyncio.subprocess.PIPE,
-        )
+        with tempfile.TemporaryFile() as keyboard:
+            keyboard.write(typed.encode())
+            keyboard.seek(0)
+            return await asyncio.create_subprocess_exec(
+                *(sys.executable, "-P", "-m", "cli.main", *words),
+                env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
+                cwd=self.directory,
+                stdin=keyboard,
+                stdout=output,
+                stderr=asyncio.subprocess.PIPE,
+            )
 
     async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
         """Runs one command to its end."""
-        process = await self.start(*words, output=asyncio.subprocess.PIPE, **variables)
+        process = await self.start(*words, typed=typed, **variables)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
-                out, err = await process.communicate(typed.encode())
+                out, err = await process.communicate()
         finally:
             if process.returncode is None:
                 process.kill()
