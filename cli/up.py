@@ -20,7 +20,7 @@ from chassis.clock import SystemClock
 from chassis.system import SERVICES
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
-from cli.demo import campaigning, fake_chatwoot, fake_evolution, live, selling, state
+from cli.demo import campaigning, fake_chatwoot, fake_evolution, live, selling, state, talking
 from cli.demo.guide import guide, typed
 from cli.demo.seed import seed_demo
 from cli.failures import database_of, operation
@@ -227,6 +227,7 @@ class Up:
             self._spawn(
                 fake_evolution.keep_connected(calls, state.load(suite.directory), suite.ports[fake_evolution.PORT_NAME])
             )
+            self._spawn(talking.keep_talking(calls, content["organization_id"]))
             campaigner = campaigning.Campaigner(
                 calls,
                 content["organization_id"],

@@ -12,13 +12,12 @@ import structlog
 
 from cli.calls import CALL_SECONDS, Calls
 from cli.demo.live import RECEIVED, SENT, follow
+from cli.demo.terms import allow_any_hour
 from prosa.conversation.v1 import events_pb2 as facts
 from prosa.outreach.v1 import campaign_service_pb2 as campaign_pb
 from prosa.outreach.v1 import list_service_pb2 as list_pb
-from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.campaign_service_pb2_grpc import CampaignServiceStub
 from prosa.outreach.v1.list_service_pb2_grpc import ListServiceStub
-from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 
 NAME = "Aula aberta de sábado"
 TEXT = "Oi {name}! Sábado às 10h tem aula aberta na Escola Ipê. Posso guardar um lugar?"
@@ -38,7 +37,6 @@ class Campaigner:
         self._url, self._api_key = url, api_key
         self._chatwoot = f"{chatwoot_url}/_sandbox/incoming"
         self._metadata = calls.organization(organization_id)
-        self._sending = calls.stub(SendServiceStub, "outreach")
         self._lists = calls.stub(ListServiceStub, "outreach")
         self._campaigns = calls.stub(CampaignServiceStub, "outreach")
 
@@ -60,7 +58,7 @@ class Campaigner:
         )
         if known.campaigns:
             return
-        await self._allow()
+        await allow_any_hour(self._calls, self._organization_id)
         for name in ANSWERS:
             await self._say(session, name, "Oi! Vocês têm aula aos sábados?")
         received = await self._heard()
@@ -79,20 +77,6 @@ class Campaigner:
             timeout=CALL_SECONDS,
         )
         await self._answer(session, {received[name].contact_id: name for name in ANSWERS})
-
-    async def _allow(self) -> None:
-        """At any hour, so that it is seen whenever the demo is; the terms are the operator's to accept here."""
-        terms = await self._sending.GetTerms(send_pb.GetTermsRequest(), metadata=self._metadata, timeout=CALL_SECONDS)
-        await self._sending.AcceptTerms(
-            send_pb.AcceptTermsRequest(terms_version=terms.terms_version),
-            metadata=self._metadata,
-            timeout=CALL_SECONDS,
-        )
-        await self._sending.UpdateSendPolicy(
-            send_pb.UpdateSendPolicyRequest(quiet_hours=send_pb.QuietHoursSet()),
-            metadata=self._metadata,
-            timeout=CALL_SECONDS,
-        )
 
     async def _import(self, session: aiohttp.ClientSession, received: dict[str, facts.MessageReceived]) -> str:
         """A list of the two, filled from a file with a row at fault."""

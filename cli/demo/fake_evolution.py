@@ -1,11 +1,12 @@
-"""The fake Evolution of the demo: a child process, and a number that connects to it by itself."""
+"""The fake Evolution of the demo: a child process, and two numbers that connect to it by themselves."""
 
 from __future__ import annotations
 
 import asyncio
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from uuid import UUID, uuid5
 
 import grpc.aio
 import structlog
@@ -23,8 +24,7 @@ from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 
 NAME = "evolution"
 PORT_NAME = "evolution"
-NUMBER = "WhatsApp da secretaria"
-PHONE = "+55 11 96000-7001"
+NUMBERS = (("WhatsApp da secretaria", "+5511960007001"), ("WhatsApp da coordenação", "+5511960007002"))
 SCAN_SECONDS = 8.0
 """Long enough to look at the code."""
 PEOPLE_SECONDS = 10.0
@@ -62,34 +62,52 @@ def child(port: int, needs: Sequence[str], known: Callable[[], DemoState]) -> Ch
 
 
 async def keep_connected(calls: Calls, state: DemoState, port: int) -> None:
-    """Connects the demo's number, and again where the fake has forgotten it, which keeps nothing over a restart."""
+    """Connects the demo's numbers, and again where the fake has forgotten them, which keeps nothing over a restart."""
     while True:
         try:
-            await _look(calls, state, port)
+            known = await instances_of(calls, state.organization_id)
+            for place, (name, phone) in enumerate(NUMBERS):
+                # The first as homes made before there were two know it.
+                request_id = state.number_request_id if place == 0 else str(uuid5(UUID(state.number_request_id), name))
+                await _look(calls, state, port, known, name, phone, request_id)
         except grpc.aio.AioRpcError as error:
-            # Whatever is away is started again; the number waits for it.
-            logger.info("demo_number_waits", error=error.details())
+            # Whatever is away is started again; the numbers wait for it.
+            logger.info("demo_numbers_wait", error=error.details())
         await asyncio.sleep(LOOK_SECONDS)
 
 
-async def _look(calls: Calls, state: DemoState, port: int) -> None:
-    stub, metadata = calls.stub(InstanceServiceStub, "conversation"), calls.organization(state.organization_id)
+async def instances_of(calls: Calls, organization_id: str) -> dict[str, instances.Instance]:
+    """The organization's numbers behind Evolution, by name."""
+    stub, metadata = calls.stub(InstanceServiceStub, "conversation"), calls.organization(organization_id)
     found = await all_pages(stub.ListInstances, instances.ListInstancesRequest(), "instances", metadata=metadata)
-    number = next((item for item in found if item.name == NUMBER), None)
+    return {instance.name: instance for instance in found}
+
+
+async def _look(
+    calls: Calls,
+    state: DemoState,
+    port: int,
+    known: Mapping[str, instances.Instance],
+    name: str,
+    phone: str,
+    request_id: str,
+) -> None:
+    metadata = calls.organization(state.organization_id)
+    number = known.get(name)
     if number is None:
         await calls.stub(ConnectionServiceStub, "ingest").CreateInstance(
             connections.CreateInstanceRequest(
-                name=NUMBER,
+                name=name,
                 base_url=f"http://{LOOPBACK}:{port}",
                 access_token=state.evolution_key,
-                phone=PHONE,
+                phone=phone,
                 # Asked for again before conversation has it, it is the same one.
-                request_id=state.number_request_id,
+                request_id=request_id,
             ),
             metadata=metadata,
             timeout=CALL_SECONDS,
         )
     elif number.state in CURABLE:
-        await stub.ConnectInstance(
+        await calls.stub(InstanceServiceStub, "conversation").ConnectInstance(
             instances.ConnectInstanceRequest(instance_id=number.instance_id), metadata=metadata, timeout=CALL_SECONDS
         )

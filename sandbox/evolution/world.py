@@ -239,9 +239,21 @@ class World:
         }
         self.messages.append(data)
         self.tell(instance, "send.message", data)
+        other = self.connected_as(digits)
+        if other is not None and other is not instance:
+            # Two numbers of one server are two telephones: what the one sends reaches the other like anybody's message.
+            sender = instance.account.partition("@")[0]
+            self.person_writes(other, sender, text, instance.profile_name, message_id=message_id)
         if self.pace.receipt_seconds is not None:
             self.sender.spawn(self._receipts(instance, jid, message_id, self.pace.receipt_seconds))
         return data
+
+    def connected_as(self, digits: str) -> Instance | None:
+        """The open instance whose phone has a number, in whichever form the number is written."""
+        for instance in self.instances.values():
+            if instance.state == OPEN and forms(digits) & forms(instance.account.partition("@")[0]):
+                return instance
+        return None
 
     async def _receipts(self, instance: Instance, jid: str, message_id: str, seconds: float) -> None:
         for status in ("SERVER_ACK", "DELIVERY_ACK", "READ"):

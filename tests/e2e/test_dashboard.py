@@ -290,7 +290,7 @@ async def _a_number_connects(person: Visitor, content: dict[str, Any]) -> None:
     await person.draw("numbers", "light")
     await expect(page.locator("[data-qr=OPEN]")).to_have_text(re.compile("Conectado"))
     await page.keyboard.press("Escape")
-    await expect(page.locator("[data-instance=OPEN]")).to_have_count(2)
+    await expect(page.locator("[data-instance=OPEN]")).to_have_count(3)
     person.nothing_broke()
 
 

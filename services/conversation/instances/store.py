@@ -55,6 +55,15 @@ async def lock_of_connections(tx: Tx, connection_ids: Collection[UUID]) -> dict[
     return {instance.connection_id: instance for instance in map(_instance, rows)}
 
 
+async def of_channels(tx: Tx, organization_id: UUID, channel_ids: Collection[UUID]) -> dict[UUID, Instance]:
+    """The organization's instances by channel; a channel that is none is left out."""
+    rows = await tx.execute(
+        f"{_READ} where organization_id = %(organization_id)s and channel_id = any (%(ids)b)",
+        {"organization_id": organization_id, "ids": sorted(set(channel_ids))},
+    )
+    return {instance.channel_id: instance for instance in map(_instance, rows)}
+
+
 async def list_instances(
     tx: Tx, organization_id: UUID, state: str | None, after: tuple[str, str] | None, limit: int
 ) -> list[Instance]:

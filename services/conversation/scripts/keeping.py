@@ -20,8 +20,11 @@ from services.conversation.personas import store as persona_store
 from services.conversation.personas.messages import after as after_name
 from services.conversation.personas.persona import etag_fresh, no_persona
 from services.conversation.scripts import messages, round_store, store
+from services.conversation.scripts.between import both_behind_evolution, instances_of, key_with
 from services.conversation.scripts.planning import Planner
 from services.conversation.scripts.script import Script, fitting, invalid, no_script
+
+_NEVER_CONNECTED = "is not known yet: connect the channel's number with a phone first"
 
 
 class Scripts:
@@ -130,16 +133,23 @@ async def _check(tx: Tx, script: Script) -> None:
     persona_ids = {participant.persona_id for participant in script.participants}
     if await persona_store.hold(tx, organization_id, sorted(persona_ids)) != persona_ids:
         raise no_persona()
+    known = await instances_of(tx, organization_id, script.participants)
     violations: list[FieldViolation] = []
     for place, (speaker, other) in enumerate(zip(script.participants, reversed(script.participants), strict=True)):
         persona = await persona_store.find(tx, organization_id, speaker.persona_id)
         if persona is not None and not persona.fallback_texts:
             field = f"participants[{place}].persona_id"
             violations.append(FieldViolation(field, "must be a persona that has fallback_texts"))
-        key = f"whatsapp:{other.phone}"
+        number = known.get(speaker.channel_id)
+        if number is not None and number.phone != speaker.phone:
+            told = f"must be {number.phone}, the channel's number" if number.phone else _NEVER_CONNECTED
+            violations.append(FieldViolation(f"participants[{place}].phone", told))
+        if both_behind_evolution(known, speaker, other):
+            continue
+        key = key_with(other)
         if await round_store.conversation_between(tx, organization_id, speaker.channel_id, key) is not None:
             continue
-        if not await round_store.channel_known(tx, organization_id, speaker.channel_id):
+        if number is None and not await round_store.channel_known(tx, organization_id, speaker.channel_id):
             raise _no_channel(speaker.channel_id)
         field = f"participants[{place}].channel_id"
         violations.append(

@@ -20,12 +20,12 @@ from chassis.queues.worker import Fence, Handler
 from services.conversation.deliveries.queueing import Deliveries, Draft
 from services.conversation.limits import NUMBER_BUSY_WAIT, ROUND_LOOK_WAIT, ROUND_UNCERTAIN_WAIT
 from services.conversation.messages import delivery_store
-from services.conversation.messages import store as message_store
-from services.conversation.messages.domain.conversation import Conversation
 from services.conversation.messages.domain.delivery import Delivery, SendClass
 from services.conversation.messages.domain.message import Author, MessageState
+from services.conversation.messages.recording import Recorder
 from services.conversation.personas import store as persona_store
 from services.conversation.scripts import messages, round_store, store
+from services.conversation.scripts.between import connected, hold_conversation
 from services.conversation.scripts.planning import channels_of
 from services.conversation.scripts.round import (
     UNENDED,
@@ -50,6 +50,7 @@ class Runner(Handler[Item]):
 
     def __init__(self, db: Database, outbox: Outbox, clock: Clock, ids: Ids, deliveries: Deliveries) -> None:
         self._db, self._outbox, self._clock, self._ids, self._deliveries = db, outbox, clock, ids, deliveries
+        self._recorder = Recorder(db, outbox, clock, ids)
 
     async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
         """What became of each."""
@@ -106,6 +107,9 @@ class Runner(Handler[Item]):
         settings = await settings_store.find(tx, due.organization_id)
         later_due = await round_store.later_due(tx, due, now)
         reason = missed(script, due, now, later_due=later_due)
+        if reason:
+            # What it waited for meanwhile is why it was missed.
+            reason = due.reason or reason
         if script.state is not ScriptState.ACTIVE:
             reason = "SCRIPT_PAUSED"
         elif not settings.automation_enabled:
@@ -113,14 +117,20 @@ class Runner(Handler[Item]):
         if reason:
             due.ends(RoundState.SKIPPED, now, reason)
             return None
+        if not await connected(tx, script):
+            return self._wait(due, now, "NUMBER_NOT_CONNECTED")
         if not await round_store.take_numbers(tx, due, channels_of(script)):
-            if due.reason != "NUMBER_BUSY":
-                due.reason = "NUMBER_BUSY"
-                due.version += 1
-            return min(now + NUMBER_BUSY_WAIT, due.window_end_time)
+            return self._wait(due, now, "NUMBER_BUSY")
         due.state, due.reason, due.start_time = RoundState.RUNNING, "", now
         due.version += 1
         return None
+
+    def _wait(self, due: Round, now: datetime, reason: str) -> datetime:
+        """Leaves it planned, and says why; when to look again."""
+        if due.reason != reason:
+            due.reason = reason
+            due.version += 1
+        return min(now + NUMBER_BUSY_WAIT, due.window_end_time)
 
     async def _go_on(self, tx: Tx, script: Script, running: Round, now: datetime) -> datetime | None:
         """Says what comes next, if its time has come; when to look again."""
@@ -163,7 +173,7 @@ class Runner(Handler[Item]):
         organization_id, position = running.organization_id, len(running.messages)
         speaker = script.participants[position % 2]
         other = script.participants[1 - position % 2]
-        conversation = await self._conversation(tx, organization_id, speaker.channel_id, other.phone)
+        conversation = await hold_conversation(tx, self._recorder, organization_id, speaker, other, now)
         persona = await persona_store.find(tx, organization_id, speaker.persona_id)
         if conversation is None or persona is None:
             self._break_off(running, now, "CHANNEL_CANNOT_SEND" if conversation is None else "PERSONA_NOT_FOUND")
@@ -207,12 +217,6 @@ class Runner(Handler[Item]):
         sent = await delivery_store.find(tx, running.organization_id, message.message_id)
         assert sent is not None, "a message is fixed together with its delivery, which is never deleted"
         return sent.delivery
-
-    async def _conversation(self, tx: Tx, organization_id: UUID, channel_id: UUID, phone: str) -> Conversation | None:
-        found = await round_store.conversation_between(tx, organization_id, channel_id, f"whatsapp:{phone}")
-        if found is None:
-            return None
-        return await message_store.find_conversation(tx, organization_id, found, lock=True)
 
     def _break_off(self, running: Round, now: datetime, reason: str, *, begun: bool = False) -> None:
         state = RoundState.BROKEN_OFF if begun or running.sent_count else RoundState.SKIPPED

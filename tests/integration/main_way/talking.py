@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from datetime import timedelta
 from itertools import count
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
+from chassis.clock import SettableClock
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.outreach.v1 import send_service_pb2 as send_pb
@@ -16,10 +18,17 @@ from sandbox.chatwoot.people import Person, phone_of
 from sandbox.chatwoot.records import WHATSAPP
 from tests.integration.main_way.answering import Shop, Talk
 from tests.integration.outreach.test_kill_and_policy import Rest
-from tests.world import ADMIN
+from tests.world import ADMIN, World
 
 SECOND_INBOX = 771
 _numbers = count(uuid4().int % 10_000_000)
+UNDER_WAY = """
+select 1 where not exists (
+  select from conversation.round_queue where coalesce(next_attempt_time, due_time) <= %s
+) and not exists (
+  select from conversation.delivery_queue where coalesce(next_attempt_time, due_time) <= %s
+)
+"""
 
 
 @dataclass
@@ -67,10 +76,7 @@ async def two_numbers(shop: Shop) -> Numbers:
         )
     )
     shop.chatwoot.setup.add_inbox(WHATSAPP, "WhatsApp Vendas", inbox_id=SECOND_INBOX)
-    owner = world.as_user(harness.organization_id).stub(SendServiceStub)
-    await owner.UpdateSendPolicy(send_pb.UpdateSendPolicyRequest(quiet_hours=send_pb.QuietHoursSet()))
-    terms = await owner.GetTerms(send_pb.GetTermsRequest())
-    await owner.AcceptTerms(send_pb.AcceptTermsRequest(terms_version=terms.terms_version))
+    await allow_any_hour(world, harness.organization_id)
     first_row = shop.chatwoot.setup.inbox("whatsapp")
     second_row = shop.chatwoot.setup.inbox(SECOND_INBOX)
     assert first_row is not None
@@ -87,25 +93,64 @@ async def two_numbers(shop: Shop) -> Numbers:
         )
         for talk in talks
     ]
-    personas = []
-    for name in ("Lia", "Rosa"):
-        status, persona = await admin.call(
-            "POST",
-            "/personas",
-            {
-                "name": f"{name} {uuid4()}",
-                "morning_greeting": "Bom dia!",
-                "afternoon_greeting": "Boa tarde!",
-                "evening_greeting": "Boa noite!",
-                "fallback_texts": [f"Que bom, diz {name}.", f"Conta mais, diz {name}.", f"Entendi, diz {name}."],
-            },
-        )
-        assert status == 200, persona
-        personas.append(str(persona["persona_id"]))
+    persona_ids = [await persona(admin, name) for name in ("Lia", "Rosa")]
     return Numbers(
         shop,
         phones,
         (talks[0], talks[1]),
         (rows[0][0]["channel_id"], rows[1][0]["channel_id"]),
-        (personas[0], personas[1]),
+        (persona_ids[0], persona_ids[1]),
     )
+
+
+async def allow_any_hour(world: World, organization_id: UUID) -> None:
+    """Lets an organization send at any hour, and accepts the terms for it."""
+    owner = world.as_user(organization_id).stub(SendServiceStub)
+    await owner.UpdateSendPolicy(send_pb.UpdateSendPolicyRequest(quiet_hours=send_pb.QuietHoursSet()))
+    terms = await owner.GetTerms(send_pb.GetTermsRequest())
+    await owner.AcceptTerms(send_pb.AcceptTermsRequest(terms_version=terms.terms_version))
+
+
+async def persona(admin: Rest, name: str) -> str:
+    """Makes a persona that always has something to say; answers its id."""
+    status, made = await admin.call(
+        "POST",
+        "/personas",
+        {
+            "name": f"{name} {uuid4()}",
+            "morning_greeting": "Bom dia!",
+            "afternoon_greeting": "Boa tarde!",
+            "evening_greeting": "Boa noite!",
+            "fallback_texts": [f"Que bom, diz {name}.", f"Conta mais, diz {name}.", f"Entendi, diz {name}."],
+        },
+    )
+    assert status == 200, made
+    return str(made["persona_id"])
+
+
+def window(
+    clock: SettableClock,
+    hours: int = 2,
+    round_count: int = 1,
+    *,
+    begins: timedelta = timedelta(minutes=15),
+    length: timedelta | None = None,
+) -> dict[str, Any]:
+    """A window that begins in a quarter of an hour, or in the time that is named, in UTC."""
+    begin, minutes = clock.now() + begins, (length or timedelta(hours=hours)) // timedelta(minutes=1)
+    minute = begin.hour * 60 + begin.minute
+    return {
+        "weekday": begin.isoweekday(),
+        "start_minute": minute,
+        "end_minute": (minute + minutes) % 1440,
+        "round_count": round_count,
+    }
+
+
+async def run_for(world: World, clock: SettableClock, time: timedelta) -> None:
+    """Lets time go by, waiting for what rounds and deliveries do in it."""
+
+    async def settled() -> None:
+        await world.until(UNDER_WAY, clock.now(), clock.now())
+
+    await clock.run_until(clock.now() + time, settled)

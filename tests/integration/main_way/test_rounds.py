@@ -25,17 +25,10 @@ from services.conversation.scripts.planning import Planner
 from services.conversation.scripts.running import Runner
 from tests.conftest import ALL_TARGETS
 from tests.integration.main_way.answering import shop_of
-from tests.integration.main_way.talking import Numbers, two_numbers
-from tests.world import World, settings_for, start_world
+from tests.integration.main_way.talking import Numbers, run_for, two_numbers, window
+from tests.world import settings_for, start_world
 
 ZONE = "America/Sao_Paulo"
-UNDER_WAY = """
-select 1 where not exists (
-  select from conversation.round_queue where coalesce(next_attempt_time, due_time) <= %s
-) and not exists (
-  select from conversation.delivery_queue where coalesce(next_attempt_time, due_time) <= %s
-)
-"""
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -60,27 +53,6 @@ async def numbers(
     finally:
         await world.close()
         await world.host.stop()
-
-
-def window(clock: SettableClock, hours: int = 2, round_count: int = 1) -> dict[str, Any]:
-    """A window that begins in a quarter of an hour."""
-    begin = clock.now() + timedelta(minutes=15)
-    minute = begin.hour * 60 + begin.minute
-    return {
-        "weekday": begin.isoweekday(),
-        "start_minute": minute,
-        "end_minute": (minute + hours * 60) % 1440,
-        "round_count": round_count,
-    }
-
-
-async def run_for(world: World, clock: SettableClock, time: timedelta) -> None:
-    """Lets time go by, waiting for what rounds and deliveries do in it."""
-
-    async def settled() -> None:
-        await world.until(UNDER_WAY, clock.now(), clock.now())
-
-    await clock.run_until(clock.now() + time, settled)
 
 
 async def rounds_of(numbers: Numbers, script: Any) -> list[Any]:

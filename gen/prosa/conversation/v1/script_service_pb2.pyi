@@ -964,7 +964,7 @@ class Round(_message.Message):
     state: Global___RoundState.ValueType
     reason: _builtins.str
     """Why it is delayed, skipped or broken off: a word of ErrorReason or outreach's, or "CATCH_UP_SKIP", "WINDOW_OVER",
-    "SCRIPT_PAUSED", "AUTOMATION_OFF", "NUMBER_BUSY", "NOTHING_TO_SAY".
+    "SCRIPT_PAUSED", "AUTOMATION_OFF", "NUMBER_BUSY", "NUMBER_NOT_CONNECTED", "NOTHING_TO_SAY".
     """
     topic: _builtins.str
     exchange_count: _builtins.int
