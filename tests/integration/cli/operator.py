@@ -61,7 +61,7 @@ class Operator:
 
     async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
         """Runs one command to its end."""
-        process = await self.start(*words, typed=typed, **variables)
+        process = await self.start(*words, output=asyncio.subprocess.PIPE, typed=typed, **variables)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
                 out, err = await process.communicate()
