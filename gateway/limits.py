@@ -50,11 +50,14 @@ HEAD_SECONDS = 5.0
 REQUEST_SECONDS = 60.0
 """From whole headers until the answer has been read, live updates apart. What a request may wait for is less."""
 BUSY_GIVES_WAY_SECONDS = 15.0
-"""A request that is older may be ended where there is no other space; calls take at most 10."""
+"""A request that is older may be ended where there is no other space: calls take at most 10, and who waits for
+news comes again."""
 SWEEP_SECONDS = 0.5
 
 # Calls
 API_CALL_TIMEOUT_SECONDS = 10.0
+API_WAIT_SECONDS_MAX = 20.0
+"""How long a caller may ask to be kept waiting for news, on top of the call."""
 EXCHANGE_TIMEOUT_SECONDS = 5.0
 RETRY_AFTER_SECONDS = 1
 

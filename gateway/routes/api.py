@@ -21,6 +21,7 @@ from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BODY_TIMEOUT_SECONDS,
     API_CALL_TIMEOUT_SECONDS,
+    API_WAIT_SECONDS_MAX,
     STRANGER_BODY_BYTES_MAX,
     STRANGER_BODY_TIMEOUT_SECONDS,
 )
@@ -30,6 +31,8 @@ from prosa.v1 import options_pb2
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Channels = Mapping[str, grpc.aio.Channel]
 """A channel to each service, by the service's name."""
+WAIT_FIELD = "wait_seconds"
+"""In a request: how long its caller waits for news where there is none yet."""
 
 
 def add_api_routes(
@@ -67,6 +70,7 @@ def _handler(
         response_deserializer=binding.response_plan.message_class.FromString,
     )
 
+    waits = WAIT_FIELD in binding.request_plan.message_class.DESCRIPTOR.fields_by_name
     cookie_in, cookie_out, sessions = binding.cookie_in, binding.cookie_out, credentials.sessions
 
     async def handle(request: web.Request) -> web.StreamResponse:
@@ -91,7 +95,10 @@ def _handler(
             if cookie_in:
                 setattr(message, cookie_in, sessions.secret(request))
             metadata = () if token is None else (("authorization", f"Bearer {token}"),)
-            answer = await call(message, metadata=metadata, timeout=API_CALL_TIMEOUT_SECONDS)
+            # Who asks to be kept waiting for news waits on top of what a call may take.
+            wait = min(max(getattr(message, WAIT_FIELD), 0), API_WAIT_SECONDS_MAX) if waits else 0
+            seconds = API_CALL_TIMEOUT_SECONDS + wait
+            answer = await call(message, metadata=metadata, timeout=seconds)
         except grpc.aio.AioRpcError as error:
             if error.code() == grpc.StatusCode.UNAUTHENTICATED:
                 credentials.refused(request)

@@ -54,6 +54,11 @@ class FeedReader:
 
         await self._nats.listen(GROWN_SUBJECT, on_grown)
 
+    @property
+    def waiting_count(self) -> int:
+        """How many wait to be told."""
+        return len(self._waiting)
+
     def waiter(self) -> asyncio.Event:
         """An event that is set whenever the feed has grown; to be given back to ``forget``."""
         event = asyncio.Event()

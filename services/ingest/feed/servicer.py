@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Sequence
 from typing import Any
 from uuid import UUID
 
@@ -19,6 +19,8 @@ from services.ingest.feed import store as feed_store
 READ_MAX = 500
 POLL_SECONDS = 1.0
 HEARTBEAT_SECONDS = 15.0
+WAITING_MAX = 1_000
+"""How many callers of a process may wait for a fact at once; one more is answered as it is."""
 FROM_NOW = -1
 
 
@@ -60,14 +62,32 @@ class FeedServicer(EventServiceServicer):
     async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
         organization_id = auth.organization_id()
         size = read_size(request.page_size)
-        page = feed_store.Page((), await self._begin(organization_id, max(0, request.after_position)), more=True)
-        # Whoever asks takes a page without facts for the end of the feed.
-        while page.more and not page.facts:
-            async with self._db.transaction(organization_id) as tx:
-                page = await feed_store.read_after(tx, organization_id, page.position, request.types, size)
+        position = await self._begin(organization_id, max(0, request.after_position))
+        loop = asyncio.get_running_loop()
+        end = loop.time() + (request.wait_seconds if self._reader.waiting_count < WAITING_MAX else 0)
+        grown = self._reader.waiter()
+        try:
+            while True:
+                grown.clear()
+                page = await self._read(organization_id, position, request.types, size)
+                left = end - loop.time()
+                if page.facts or left <= 0:
+                    break
+                position = page.position
+                await _wait(grown, min(POLL_SECONDS, left))
+        finally:
+            self._reader.forget(grown)
         return pb.ListFeedEventsResponse(
             events=[_to_pb(row, organization_id) for row in page.facts], next_position=page.position
         )
+
+    async def _read(self, organization_id: UUID, position: int, types: Sequence[str], size: int) -> feed_store.Page:
+        """The next facts, past all of other types: whoever asks takes a page without facts for the end of the feed."""
+        page = feed_store.Page((), position, more=True)
+        while page.more and not page.facts:
+            async with self._db.transaction(organization_id) as tx:
+                page = await feed_store.read_after(tx, organization_id, page.position, types, size)
+        return page
 
     async def _begin(self, organization_id: UUID, after: int) -> int:
         async with self._db.transaction(organization_id) as tx:

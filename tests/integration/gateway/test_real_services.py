@@ -5,16 +5,25 @@ from __future__ import annotations
 import asyncio
 import re
 from collections.abc import AsyncIterator
+from uuid import UUID, uuid4
 
 import aiohttp
 import orjson
 import pytest
 
+from chassis.clock import SystemClock
+from chassis.streams import StreamMessage
 from chassis.transcoding.plans import Plans
 from gateway.transcoding.bindings import Binding, bindings
+from prosa.identity.v1 import contact_service_pb2 as contact_pb
+from prosa.identity.v1.events_pb2 import ContactCreated
 from prosa.v1 import options_pb2
+from services.ingest.feed import store as feed_store
 from tests.harness import Harness, open_harness, sample
-from tests.world import VIEWER, World
+from tests.integration.identity.cast import given_organization
+from tests.world import PATIENCE_SECONDS, VIEWER, World
+
+FACTS, BATCH = 10_000, 500
 
 GUARDED = [
     binding
@@ -85,3 +94,66 @@ async def test_the_real_process_is_ready_and_says_of_what(harness: Harness) -> N
         answer = await ready.json()
         assert ready.status == 200, answer
     assert {"nats", "service.identity", "service.ingest", "service.crm"} <= set(answer["dependencies"])
+
+
+def fact_of(organization_id: UUID, number: int) -> StreamMessage:
+    """A fact as the feed's one writer takes it out of a stream."""
+    contact = contact_pb.Contact(contact_id=str(uuid4()), organization_id=str(organization_id), name=f"{number}")
+    payload = ContactCreated(organization_id=str(organization_id), contact=contact).SerializeToString()
+    kind = ContactCreated.DESCRIPTOR.full_name
+    return StreamMessage(1, 1, 1, uuid4(), organization_id, kind, payload, SystemClock().now(), "", "", None)
+
+
+@pytest.mark.req("IN-22")
+async def test_two_readers_pull_ten_thousand_facts_over_http_and_miss_none(world: World, harness: Harness) -> None:
+    organization_id = await given_organization(world)
+    token, _ = world.host.signer("identity").person_token(
+        kind="key", principal=f"key:{uuid4()}", organization_id=organization_id, scopes=["events.read"]
+    )
+
+    async def pull(page_size: int) -> list[int]:
+        """Reads from the oldest on, asking again from where each answer ended, until all is there."""
+        position = 0
+        seen: list[int] = []
+        async with asyncio.timeout(PATIENCE_SECONDS):
+            while len(seen) < FACTS:
+                query = {
+                    "after_position": str(position),
+                    "wait_seconds": "20",
+                    "page_size": str(page_size),
+                }
+                url, headers = f"{harness.url}/api/v1/feed", {"Authorization": f"Bearer {token}"}
+                async with harness.session.get(url, params=query, headers=headers) as response:
+                    answer = await response.json()
+                    assert response.status == 200, answer
+                seen += [event["position"] for event in answer["events"]]
+                position = answer["next_position"]
+        return seen
+
+    # Both ask before there is anything, and are answered while it is written.
+    readers = [asyncio.ensure_future(pull(page_size)) for page_size in (250, 99)]
+    for batch in range(FACTS // BATCH):
+        async with world.database("ingest").transaction(organization_id) as tx:
+            await feed_store.append(tx, [fact_of(organization_id, batch) for _ in range(BATCH)], world.clock.now())
+    first, second = await asyncio.gather(*readers)
+    kept = await world.rows(
+        "select position from ingest.feed where organization_id = %s order by position", organization_id
+    )
+    assert first == second == [row["position"] for row in kept]
+    assert len(kept) == FACTS
+
+
+async def test_who_waits_for_a_fact_is_answered_at_once_when_there_is_one(harness: Harness) -> None:
+    _, now = await harness.get("/api/v1/feed", after_position="0", page_size="250")
+    status, nothing = await harness.get("/api/v1/feed", after_position=str(now["next_position"]), wait_seconds="1")
+    assert (status, nothing["events"], nothing["next_position"]) == (200, [], now["next_position"])
+    waiting = asyncio.ensure_future(
+        harness.get("/api/v1/feed", after_position=str(now["next_position"]), wait_seconds="20")
+    )
+    status, made = await harness.send("/api/v1/contacts", {"name": "Ana"})
+    assert status == 200, made
+    async with asyncio.timeout(10):
+        status, told = await waiting
+    assert [event["type"] for event in told["events"]] == ["prosa.identity.v1.ContactCreated"]
+    status, refused = await harness.get("/api/v1/feed", wait_seconds="21")
+    assert (status, refused["reason"]) == (400, "REQUEST_INVALID")

@@ -321,6 +321,7 @@ class Message(_message.Message):
     SUBMITTED_VALUES_FIELD_NUMBER: _builtins.int
     REACTIONS_FIELD_NUMBER: _builtins.int
     DELIVERY_FIELD_NUMBER: _builtins.int
+    ORIGINAL_TEXT_FIELD_NUMBER: _builtins.int
     message_id: _builtins.str
     conversation_id: _builtins.str
     organization_id: _builtins.str
@@ -344,6 +345,8 @@ class Message(_message.Message):
     """Deleted by the contact, not by the staff."""
     copy_count: _builtins.int
     """How many times more the provider told it, under other ids of its own."""
+    original_text: _builtins.str
+    """What it said at first, where its writer has edited it since; text is what it says now."""
     @_builtins.property
     def attachments(self) -> _containers.RepeatedCompositeFieldContainer[Global___Attachment]: ...
     @_builtins.property
@@ -386,10 +389,11 @@ class Message(_message.Message):
         submitted_values: _abc.Iterable[Global___SubmittedValue] | None = ...,
         reactions: _abc.Iterable[Global___Reaction] | None = ...,
         delivery: Global___Delivery | None = ...,
+        original_text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "delivery", b"delivery"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "copy_count", b"copy_count", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "delivery", b"delivery", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reactions", b"reactions", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attachments", b"attachments", "author", b"author", "author_name", b"author_name", "content_type", b"content_type", "conversation_id", b"conversation_id", "copy_count", b"copy_count", "create_time", b"create_time", "deleted", b"deleted", "deleted_by_contact", b"deleted_by_contact", "delivery", b"delivery", "direction", b"direction", "error_message", b"error_message", "in_reply_to", b"in_reply_to", "message_id", b"message_id", "organization_id", b"organization_id", "original_text", b"original_text", "provider_message_id", b"provider_message_id", "provider_source_id", b"provider_source_id", "reactions", b"reactions", "state", b"state", "submitted_values", b"submitted_values", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

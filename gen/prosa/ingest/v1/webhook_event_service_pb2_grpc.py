@@ -272,7 +272,8 @@ class EventServiceServicer:
 
     def ListFeedEvents(self, request, context):
         """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
-        fact as JSON, under "data". Types are full names, or their last part.
+        fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
+        there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
         Errors: OUT_OF_RANGE POSITION_EXPIRED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)

@@ -119,7 +119,8 @@ class EventServiceStub:
     """
     ListFeedEvents: _grpc.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]
     """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
-    fact as JSON, under "data". Types are full names, or their last part.
+    fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
+    there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
     Errors: OUT_OF_RANGE POSITION_EXPIRED.
     """
 
@@ -135,7 +136,8 @@ class EventServiceAsyncStub(EventServiceStub):
     """
     ListFeedEvents: _aio.UnaryUnaryMultiCallable[_webhook_event_service_pb2.ListFeedEventsRequest, _webhook_event_service_pb2.ListFeedEventsResponse]  # type: ignore[assignment]
     """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
-    fact as JSON, under "data". Types are full names, or their last part.
+    fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
+    there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
     Errors: OUT_OF_RANGE POSITION_EXPIRED.
     """
 
@@ -160,7 +162,8 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_webhook_event_service_pb2.ListFeedEventsResponse, _abc.Awaitable[_webhook_event_service_pb2.ListFeedEventsResponse]]:
         """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
-        fact as JSON, under "data". Types are full names, or their last part.
+        fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
+        there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
         Errors: OUT_OF_RANGE POSITION_EXPIRED.
         """
 
