@@ -218,6 +218,25 @@ class World:
         self.tell(instance, "messages.upsert", data)
         return message_id
 
+    def person_edits(
+        self, instance: Instance, phone: str, message_id: str, text: str, *, from_phone: bool = False
+    ) -> None:
+        """Whoever wrote a message changes its words; Evolution tells it as an update of the message."""
+        data = {
+            "keyId": message_id,
+            "remoteJid": lid_of(phone.lstrip("+")),
+            "fromMe": from_phone,
+            "status": "SERVER_ACK",
+            "message": {"editedMessage": {"message": {"conversation": text}}},
+            "instanceId": instance.instance_id,
+        }
+        self.tell(instance, "messages.update", data)
+
+    def person_deletes(self, instance: Instance, phone: str, message_id: str, *, from_phone: bool = False) -> None:
+        """Whoever wrote a message takes it back for everybody."""
+        key = {"remoteJid": lid_of(phone.lstrip("+")), "fromMe": from_phone, "id": message_id, "participant": ""}
+        self.tell(instance, "messages.delete", key | {"addressingMode": "lid", "status": "DELETED"})
+
     def send(self, instance: Instance, number: str, text: str) -> dict[str, Any] | None:
         """Hands a message to WhatsApp and answers what Evolution does; None where the number has no WhatsApp."""
         jid = self.cached.get(number, create_jid(number))

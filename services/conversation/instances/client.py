@@ -20,7 +20,7 @@ ANSWER_BYTES_MAX = 4 * 1024 * 1024
 DETAIL_LENGTH_MAX = 300
 EVENTS = (
     *("QRCODE_UPDATED", "CONNECTION_UPDATE", "STATUS_INSTANCE", "LOGOUT_INSTANCE"),
-    *("MESSAGES_UPSERT", "MESSAGES_UPDATE", "SEND_MESSAGE"),
+    *("MESSAGES_UPSERT", "MESSAGES_UPDATE", "MESSAGES_DELETE", "SEND_MESSAGE"),
 )
 """None that Evolution waits for while others queue behind it, and none of which nothing is made here."""
 UNREACHED = "Evolution cannot be reached."

@@ -261,6 +261,7 @@ def _write_message(target: pb.Message, message: Message, delivery: Delivery | No
     target.direction = _DIRECTION_NUMBERS[message.direction]
     target.author = _AUTHOR_NUMBERS[message.author]
     target.text = message.text
+    target.original_text = message.original_text or ""
     target.content_type = message.content_type
     for file in message.attachments:
         written = target.attachments.add(type=file.type, url=file.url, name=file.name, size=file.size)

@@ -144,21 +144,50 @@ def read_status(data: Json, message_id: str) -> MessageRecord | None:
     ours = flag(data.get("fromMe")) or word in ("SENT", "DELIVERED", "FAILED")
     if status is None or not ours:
         return None
+    error = ERROR_WITHOUT_REASON if status is MessageStatus.FAILED else None
+    return _of_known(message_id, own=True, status=status, error=error)
+
+
+def read_edit(data: Json, message_id: str) -> MessageRecord | None:
+    """The new words of a message that is known; None where an update says nothing of them."""
+    content = obj(data.get("message"))
+    said = said_in(content) if content.get("editedMessage") else None
+    if said is None or said.text is None:
+        return None
+    return _of_known(message_id, own=flag(data.get("fromMe")), words=said.text)
+
+
+def read_deletion(key: Json, message_id: str) -> MessageRecord:
+    """That whoever wrote a message has taken it back for everybody."""
+    return _of_known(message_id, own=flag(key.get("fromMe")), deleted=True)
+
+
+def _of_known(
+    message_id: str,
+    *,
+    own: bool,
+    words: str | None = None,
+    deleted: bool = False,
+    status: MessageStatus | None = None,
+    error: str | None = None,
+) -> MessageRecord:
+    """Something that is told of a message by its id alone; who wrote it stays as it is known."""
     return MessageRecord(
         message_id=message_id,
         source_id=NETWORK_PREFIX + message_id,
-        direction=Direction.OUTBOUND,
-        author=Author.AUTOMATION,
+        direction=Direction.OUTBOUND if own else Direction.INBOUND,
+        author=Author.AUTOMATION if own else Author.CONTACT,
         author_settled=False,
         author_name=None,
-        text=None,
+        text=words,
         content_type="text",
         attachments=(),
         create_time=None,
         in_reply_to=None,
-        deleted=False,
+        deleted=deleted,
         status=status,
-        external_error=ERROR_WITHOUT_REASON if status is MessageStatus.FAILED else None,
+        external_error=error,
+        deleted_by_contact=deleted and not own,
     )
 
 

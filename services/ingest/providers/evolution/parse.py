@@ -22,13 +22,14 @@ from services.ingest.normal_form import (
     Person,
 )
 from services.ingest.providers.evolution.chat import chat_of, identities, is_no_person, read_person
-from services.ingest.providers.evolution.message import read_message, read_status
+from services.ingest.providers.evolution.message import read_deletion, read_edit, read_message, read_status
 from services.ingest.providers.fields import Json, count, flag, identifier, obj, read_object, text
 
 MESSAGE_EVENT, SENT_EVENT, STATUS_EVENT = "messages.upsert", "send.message", "messages.update"
+DELETE_EVENT = "messages.delete"
 CONNECTION_EVENT, QR_EVENT = "connection.update", "qrcode.updated"
 QR_CODE_LENGTH_MAX = 1024
-_MESSAGE_EVENTS = frozenset({MESSAGE_EVENT, SENT_EVENT, STATUS_EVENT})
+_MESSAGE_EVENTS = frozenset({MESSAGE_EVENT, SENT_EVENT, STATUS_EVENT, DELETE_EVENT})
 # Told beside connection.update, in any order, and saying nothing that it does not say.
 _TOLD_BESIDE = frozenset({"status.instance", "logout.instance", "instance.create", "instance.delete"})
 _NOBODY = Person(identity=None, aliases=())
@@ -49,6 +50,9 @@ def ordering_key(root: Any) -> str:
     # A receipt names the chat by the LID where its message named the phone: only the message's id is the same.
     if event == STATUS_EVENT:
         message_id = identifier(data.get("keyId"))
+        return "" if message_id is None else f"m:{message_id}"
+    if event == DELETE_EVENT:
+        message_id = identifier(_key_of_deleted(data).get("id"))
         return "" if message_id is None else f"m:{message_id}"
     if not isinstance(event, str) or event not in _MESSAGE_EVENTS:
         return ""
@@ -83,6 +87,8 @@ def parse(body: bytes, context: ConnectionContext) -> ParsedEvent:
         return _qr_event(data)
     if event == STATUS_EVENT:
         return _status_event(data, channel)
+    if event == DELETE_EVENT:
+        return _delete_event(data, channel)
     return _message_event(event, data, channel, identifier(root.get("sender")), context)
 
 
@@ -116,11 +122,27 @@ def _status_event(data: Json, channel: ChannelInfo) -> ParsedEvent:
     jid = identifier(data.get("remoteJid"))
     if jid is not None and is_no_person(jid):
         return Ignored(IgnoredReason.GROUP)
-    record = read_status(data, message_id)
+    # An edit comes with the state that the message was in when it was first sent, which is known.
+    record = read_edit(data, message_id) or read_status(data, message_id)
     if record is None:
         return Ignored(IgnoredReason.NO_CHANGE, text(data.get("status")) or "")
     # Whose chat it is, only the message tells: receipts name people by ids that nothing else may have named.
     return NormalEvent(EventKind.MESSAGE_UPDATED, _NOBODY, channel, _conversation(), record)
+
+
+def _delete_event(data: Json, channel: ChannelInfo) -> ParsedEvent:
+    key = _key_of_deleted(data)
+    message_id, jid = identifier(key.get("id")), identifier(key.get("remoteJid"))
+    if message_id is None:
+        return Invalid(InvalidReason.UNKNOWN_SHAPE, "data.id")
+    if jid is not None and is_no_person(jid):
+        return Ignored(IgnoredReason.GROUP)
+    return NormalEvent(EventKind.MESSAGE_UPDATED, _NOBODY, channel, _conversation(), read_deletion(key, message_id))
+
+
+def _key_of_deleted(data: Json) -> Json:
+    """The key of WhatsApp itself: where somebody deleted by the API, the id beside it is one of Evolution's own."""
+    return obj(data.get("key")) or data
 
 
 def _message_event(
