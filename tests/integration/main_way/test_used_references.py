@@ -101,26 +101,58 @@ async def test_a_number_that_changes_stays_with_the_person_whom_something_else_n
     assert await asked(harness) == []
 
 
+OLD, NEW, THIRD = "BR.13491208655302741918", "BR.24602319766413852029", "BR.35713420877524963130"
+
+
+def under(number: int, bsuid: str, name: str | None, reference: int = 770) -> dict[str, Any]:
+    """A message of somebody without a phone, under a business-scoped id and a contact id of the provider."""
+    own = {"conversation__contact_inbox__source_id": bsuid, SENDER + "phone_number": None, SENDER + "id": reference}
+    return writes(number, "", name, **own)
+
+
+async def business_ids(harness: Harness) -> list[dict[str, Any]]:
+    """The business-scoped ids in the order in which they were learnt, with whom and which identity each belongs to."""
+    return await harness.world.rows(
+        "select value, contact_id::text, contact_identity_id::text from identity.contact_aliases"
+        " where organization_id = %s and kind = 'WHATSAPP_BSUID' order by create_time, value",
+        harness.organization_id,
+    )
+
+
+@pytest.mark.req("ID-24")
 @pytest.mark.parametrize("named", [True, False])
 async def test_a_business_scoped_id_that_rotates_keeps_the_person(harness: Harness, named: bool) -> None:
     name = "Ana Souza" if named else None
-
-    def under(number: int, bsuid: str) -> dict[str, Any]:
-        own = {"conversation__contact_inbox__source_id": bsuid, SENDER + "phone_number": None}
-        return writes(number, "", name, **own)
-
-    old, new = "BR.13491208655302741918", "BR.24602319766413852029"
-    for number, bsuid in enumerate((old, new, old)):
-        event = await harness.deliver(under(number, bsuid))
+    for number, bsuid in enumerate((OLD, NEW, OLD)):
+        event = await harness.deliver(under(number, bsuid, name))
         assert event["state"] == "PROCESSED"
     [ana] = await people(harness)
-    aliases = await harness.world.rows(
-        "select value, contact_id::text from identity.contact_aliases where organization_id = %s"
-        " and kind = 'WHATSAPP_BSUID' order by value",
+    aliases = await business_ids(harness)
+    assert [(row["value"], row["contact_id"]) for row in aliases] == [(OLD, ana), (NEW, ana)]
+    # One line, the old id before the new one: both were learnt of the one identity, and there is no other.
+    [identity] = await harness.world.rows(
+        "select contact_identity_id::text, external_id from identity.contact_identities where organization_id = %s",
         harness.organization_id,
     )
-    assert [(row["value"], row["contact_id"]) for row in aliases] == [(old.upper(), ana), (new.upper(), ana)]
+    assert {row["contact_identity_id"] for row in aliases} == {identity["contact_identity_id"]}
+    assert identity["external_id"] == f"bsuid:{OLD}"
     assert await asked(harness) == []
+
+
+@pytest.mark.req("ID-24")
+async def test_a_rotated_id_that_is_somebody_elses_moves_nothing_and_is_asked_about_once(harness: Harness) -> None:
+    await harness.deliver(under(1, OLD, "Ana Souza"))
+    await harness.deliver(under(2, THIRD, "Rui Lima", reference=771))
+    before = await people(harness), await identities(harness), await business_ids(harness)
+    assert len(before[0]) == 2
+    owner = before[2][1]["contact_id"]
+    for number in (3, 4):
+        event = await harness.deliver(under(number, THIRD, "Ana Souza"))
+        assert (event["state"], str(event["contact_id"])) == ("PROCESSED", owner)
+    assert (await people(harness), await identities(harness), await business_ids(harness)) == before
+    [task] = await until_tasks(harness, 1)
+    assert set(task["candidate_contact_ids"]) == set(before[0])
+    assert len(await asked(harness)) == 1
 
 
 async def test_a_phone_of_one_and_an_email_of_another_is_nobodys_to_pick(harness: Harness) -> None:
