@@ -11,7 +11,8 @@ from psycopg.rows import dict_row
 
 from chassis.migrations import role
 from chassis.system import SERVICES
-from tests.isolation.filling import Filled, Party, plain_url
+from tests.isolation.filling import plain_url
+from tests.isolation.parties import Filled, Party
 from tests.world import role_url
 
 SCHEMAS = list(SERVICES)

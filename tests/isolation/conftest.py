@@ -12,7 +12,8 @@ import pytest_asyncio
 from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
 from tests.isolation.catalogue import connect, tables_of_organizations
-from tests.isolation.filling import Filled, filled_database, named_url
+from tests.isolation.filling import filled_database, named_url
+from tests.isolation.parties import Filled
 from tests.isolation.rpc_leaks import Cases
 from tests.world import World
 

@@ -16,10 +16,11 @@ from google.protobuf.descriptor import FieldDescriptor
 from google.protobuf.message import Message
 from google.rpc import status_pb2
 
+from tests.isolation.builders import BUILDERS, TOLD
 from tests.isolation.catalogue import Connection, Table, rows
 from tests.isolation.contracts import OF_THE_PERSON, TAKING_CODES, Rpc
-from tests.isolation.filling import Filled, Party
-from tests.isolation.requests import BUILDERS, TOLD, RequestMaker
+from tests.isolation.parties import Filled, Party
+from tests.isolation.requests import RequestMaker
 from tests.world import OWNER, World
 
 TEXT_LENGTH_MIN = 6
@@ -144,7 +145,7 @@ class Cases:
             if rpc.reads and rpc.of_one and not any(value.encode() in told for value in self._only_a):
                 missing.append(f"{kind}: A reads nothing of its own")
         if _pages(rpc) and rpc.of_one and await self._page_token_of_a(rpc) is None:
-            missing.append("A has no second page; fill more in tests/isolation/filling.py")
+            missing.append("A has no second page; fill more in tests/isolation/filling*.py")
         return missing
 
     async def _page_token_of_a(self, rpc: Rpc) -> str | None:

@@ -15,7 +15,7 @@ from psycopg import errors
 from psycopg.types.json import Jsonb
 
 from tests.isolation.catalogue import APPEND_ONLY, Connection, Table, rows
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 
 
 class _Undone(Exception):
@@ -97,7 +97,7 @@ def own_hand(service: Connection, admin: Connection, table: Table, filled: Fille
         set_organizations(service, filled.a.organization_id)
         expected = count(admin, table, table.of_a)
         if not expected:
-            missing.append("A has no row; fill the table in tests/isolation/filling.py")
+            missing.append("A has no row; fill the table in tests/isolation/filling*.py")
         elif count(service, table) != expected:
             missing.append("A does not read all of its rows")
         elif not table.view:

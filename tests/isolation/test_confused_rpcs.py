@@ -8,7 +8,7 @@ import pytest
 
 from chassis import auth
 from tests.isolation.contracts import OF_THE_PERSON, Rpc, all_rpcs
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 from tests.isolation.rpc_leaks import Cases
 
 OF_THE_CALLER = sorted(

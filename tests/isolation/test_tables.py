@@ -26,7 +26,7 @@ from tests.isolation.catalogue import (
     service_policies,
     tables_of_organizations,
 )
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 from tests.isolation.table_leaks import leaks, own_hand, seen_without_organization, set_organizations
 from tests.world import role_url
 

@@ -10,7 +10,8 @@ import pytest_asyncio
 
 from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, create_database
-from tests.isolation.filling import Filled, filled_database, named_url
+from tests.isolation.filling import filled_database, named_url
+from tests.isolation.parties import Filled
 
 NewDatabase = Callable[[str | None], Awaitable[str]]
 """Creates a database, a copy of the one named, and answers its URL."""

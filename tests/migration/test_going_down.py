@@ -17,7 +17,7 @@ from chassis.lines import known_versions
 from chassis.system import SERVICES
 from embedded.shapes import source_path
 from tests.isolation.catalogue import connect, rows
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 from tests.migration.conftest import NewDatabase
 from tests.migration.test_migrations import row_counts, structure
 from tests.world import ROLE_PASSWORD

@@ -24,7 +24,8 @@ from chassis.system import SERVICES
 from embedded.servers import embedded_servers
 from tests.conftest import create_database
 from tests.isolation.catalogue import connect, partitions, relations, rows
-from tests.isolation.filling import Filled, named_url
+from tests.isolation.filling import named_url
+from tests.isolation.parties import Filled
 from tests.migration.conftest import NewDatabase
 
 ROOT = Path(__file__).resolve().parent.parent.parent

@@ -9,7 +9,7 @@ import pytest
 
 from chassis.migrations import READER_ROLE
 from tests.isolation.catalogue import Connection, connect, rows
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 from tests.migration.conftest import NewDatabase
 from tests.world import role_url
 

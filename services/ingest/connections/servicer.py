@@ -16,7 +16,7 @@ from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError, ResourceExhausted
+from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -26,21 +26,18 @@ from chassis.references import Check
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1 import connection_service_pb2_grpc as pb_grpc
 from prosa.ingest.v1 import ingest_service_pb2
-from prosa.v1 import options_pb2
-from services.ingest.connections import messages, rules, store
+from services.ingest.connections import channels, messages, rules, store
 from services.ingest.connections.accounts import Accounts
 from services.ingest.connections.cache import SECRET_COLUMN
 from services.ingest.connections.check import Checked, Checks, Declared, Kept
 from services.ingest.connections.secrets import open_secrets, readable_secrets
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, ChannelFilter, Connection, SealedSecret
-from services.ingest.limits import CHANNELS_PER_CONNECTION_MAX, LAST_EVENT_SCAN_MAX
+from services.ingest.limits import LAST_EVENT_SCAN_MAX
 from services.ingest.providers import PROVIDERS, by_number
 from services.ingest.providers.provider import Provider
 
 CONNECTION_KEY_BYTES = 24
 """Of randomness; 32 characters in the webhook's path."""
-AMBIGUOUS_NAMED_MAX = 2
-"""How many of the channels that match an ambiguous look-up are named."""
 # What an update may change, as rows and requests call it, and what the contract calls the token that is sealed.
 CONNECTION_FIELDS: Final = (
     *("name", "account_id", "base_url", "access_token_sealed"),
@@ -138,10 +135,10 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             connections = await store.list_connections(tx, organization_id, before, page.size + 1)
             shown, token = page.cut(connections, lambda connection: (connection.id,))
-            channels = await store.channels_of(tx, organization_id, [connection.id for connection in shown])
+            behind = await store.channels_of(tx, organization_id, [connection.id for connection in shown])
         return pb.ListConnectionsResponse(
             connections=[
-                messages.connection_message(connection, channels.get(connection.id, ())) for connection in shown
+                messages.connection_message(connection, behind.get(connection.id, ())) for connection in shown
             ],
             next_page_token=token,
         )
@@ -216,12 +213,12 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             organization_id=organization_id,
             connection_id=wire.to_uuid("connection_id", request.connection_id),
             name=rules.readable_name(request.name),
-            source=_source_name(request.source),
+            source=channels.source_name(request.source),
             provider_channel_id=str(request.inbox_id),
             inbox_id=request.inbox_id,
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             active=True,
-            evolution_instance=_instance_name(request.evolution_instance),
+            evolution_instance=channels.instance_name(request.evolution_instance),
             create_time=now,
         )
         if channel.board_id is not None:
@@ -231,7 +228,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             # The lock keeps the count of channels true, and each inbox with one of them.
             if await store.find_connection(tx, organization_id, channel.connection_id, lock=True) is None:
                 raise _no_connection()
-            await self._insert_channel(tx, channel)
+            await channels.insert(tx, channel)
             answer = messages.channel_message(channel)
             await self._outbox.add(tx, [messages.channel_created(channel)], now)
             tx.after_commit(self._changed)
@@ -258,11 +255,11 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             if before is None:
                 raise NotFound("CHANNEL_NOT_FOUND", "The connection has no such channel. List its channels.")
             rules.etag_fresh(request.etag, before.version)
-            after = _changed_channel(before, request)
+            after = channels.changed(before, request)
             fields = rules.changed_fields(before, after, CHANNEL_FIELDS)
             if fields:
-                if "inbox_id" in fields and (holder := await self._channel_of_inbox(tx, after)) is not None:
-                    raise _inbox_taken(holder)
+                if "inbox_id" in fields and (holder := await channels.of_inbox(tx, after)) is not None:
+                    raise channels.inbox_taken(holder)
                 await store.update_channel(tx, after)
                 await self._outbox.add(tx, [messages.channel_updated(after, fields)], now)
                 tx.after_commit(self._changed)
@@ -280,18 +277,18 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         organization_id, page = auth.organization_id(), read_page(request)
         wanted = ChannelFilter(
             connection_id=wire.to_optional_uuid("connection_id", request.connection_id),
-            source=_source_name(request.source) if request.source else None,
+            source=channels.source_name(request.source) if request.source else None,
             provider_channel_id=str(request.inbox_id) if request.inbox_id else None,
             active_only=request.find_one,
         )
         async with self._db.transaction(organization_id) as tx:
             if request.find_one:
-                return pb.ListChannelsResponse(channels=[await self._find_one(tx, organization_id, wanted)])
+                return pb.ListChannelsResponse(channels=[await channels.find_one(tx, organization_id, wanted)])
             after = page.after_id()
-            channels = await store.list_channels(tx, organization_id, wanted, after, page.size + 1)
-            if not channels and wanted.connection_id is not None:
+            found = await store.list_channels(tx, organization_id, wanted, after, page.size + 1)
+            if not found and wanted.connection_id is not None:
                 await self._read(tx, organization_id, wanted.connection_id)
-        shown, token = page.cut(channels, lambda channel: (channel.id,))
+        shown, token = page.cut(found, lambda channel: (channel.id,))
         return pb.ListChannelsResponse(
             channels=[messages.channel_message(channel) for channel in shown], next_page_token=token
         )
@@ -311,7 +308,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             if connection is None:
                 raise _no_connection()
             live = await open_secrets(tx, self._vault, organization_id, connection_id)
-            channels = await store.channels_of(tx, organization_id, [connection_id])
+            declared = await store.channels_of(tx, organization_id, [connection_id])
             last_event_time = await store.last_event_time(tx, organization_id, connection_id)
         kept = Kept(
             account_id=connection.account_id,
@@ -322,7 +319,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             unsigned_end_time=messages.unsigned_end_time(connection),
             channels=tuple(
                 Declared(channel.name, Source[channel.source], channel.provider_channel_id)
-                for channel in channels.get(connection_id, ())
+                for channel in declared.get(connection_id, ())
                 if channel.active
             ),
             last_event_time=last_event_time,
@@ -346,27 +343,8 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         connection = await store.find_connection(tx, organization_id, connection_id)
         if connection is None:
             raise _no_connection()
-        channels = await store.channels_of(tx, organization_id, [connection_id])
-        return messages.connection_message(connection, channels.get(connection_id, ()))
-
-    async def _insert_channel(self, tx: Tx, channel: Channel) -> None:
-        if (
-            await store.count_channels(tx, channel.organization_id, channel.connection_id)
-            >= CHANNELS_PER_CONNECTION_MAX
-        ):
-            raise ResourceExhausted(
-                "CHANNELS_TOO_MANY",
-                f"A connection has at most {CHANNELS_PER_CONNECTION_MAX} channels. Create a second connection to the "
-                "same account.",
-            )
-        if (holder := await self._channel_of_inbox(tx, channel)) is not None:
-            raise _inbox_taken(holder)
-        await store.insert_channel(tx, channel)
-
-    async def _channel_of_inbox(self, tx: Tx, channel: Channel) -> Channel | None:
-        wanted = ChannelFilter(connection_id=channel.connection_id, provider_channel_id=channel.provider_channel_id)
-        found = await store.list_channels(tx, channel.organization_id, wanted, None, 1)
-        return found[0] if found else None
+        behind = await store.channels_of(tx, organization_id, [connection_id])
+        return messages.connection_message(connection, behind.get(connection_id, ()))
 
     def _changed_connection(self, before: Connection, request: pb.UpdateConnectionRequest, now: datetime) -> Connection:
         """The connection as the request wants it, one version on."""
@@ -401,26 +379,6 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         ):
             raise rules.account_in_use(connection.account_id)
 
-    async def _find_one(self, tx: Tx, organization_id: UUID, wanted: ChannelFilter) -> pb.Channel:
-        found = await store.list_channels(tx, organization_id, wanted, None, AMBIGUOUS_NAMED_MAX)
-        if not found:
-            raise NotFound("CHANNEL_NOT_FOUND", "No active channel matches. List the channels to see what is declared.")
-        if len(found) > 1:
-            names: dict[UUID, str] = {}
-            for channel in found:
-                connection = await store.find_connection(tx, organization_id, channel.connection_id)
-                names[channel.connection_id] = "" if connection is None else connection.name
-            raise rules.ambiguous_channels(
-                [
-                    (
-                        *(channel.id, channel.name, channel.provider_channel_id),
-                        *(channel.connection_id, names[channel.connection_id]),
-                    )
-                    for channel in found
-                ]
-            )
-        return messages.channel_message(found[0])
-
     def _access_token(self, connection: Connection) -> str:
         if connection.access_token_sealed is None:
             return ""
@@ -448,36 +406,6 @@ def _name_taken(connection: Connection) -> ProsaError:
     )
 
 
-def _inbox_taken(holder: Channel) -> ProsaError:
-    return AlreadyExists(
-        "INBOX_TAKEN",
-        f'Inbox {holder.provider_channel_id} of this connection is the channel "{holder.name}" already.',
-        channel_id=str(holder.id),
-    )
-
-
-def _changed_channel(before: Channel, request: pb.UpdateChannelRequest) -> Channel:
-    """The channel as the request wants it, one version on."""
-    after = replace(before, version=before.version + 1)
-    if request.HasField("name"):
-        after = replace(after, name=rules.readable_name(request.name))
-    if request.HasField("source"):
-        after = replace(after, source=_source_name(request.source))
-    if request.HasField("inbox_id"):
-        after = replace(after, provider_channel_id=str(request.inbox_id), inbox_id=request.inbox_id)
-    if request.HasField("board_id"):
-        after = replace(after, board_id=wire.to_optional_uuid("board_id", request.board_id))
-    if request.HasField("evolution_instance"):
-        after = replace(after, evolution_instance=_instance_name(request.evolution_instance))
-    if request.HasField("active"):
-        after = replace(after, active=request.active)
-    return after
-
-
-def _instance_name(text: str) -> str:
-    return text.replace("\x00", "").strip()
-
-
 def _provider(number: ingest_service_pb2.Provider.ValueType) -> Provider:
     """The provider of a new connection: the one that is named, Chatwoot where none is."""
     provider = by_number(number or ingest_service_pb2.PROVIDER_CHATWOOT)
@@ -494,9 +422,3 @@ def _provider_of(connection: Connection) -> Provider:
     if provider is None:
         raise InvalidArgument("PROVIDER_UNKNOWN", f"This release knows no provider {connection.provider}.")
     return provider
-
-
-def _source_name(source: options_pb2.Source.ValueType) -> str:
-    if source not in options_pb2.Source.values():
-        raise InvalidArgument("SOURCE_UNKNOWN", "source must be WHATSAPP or INSTAGRAM.")
-    return options_pb2.Source.Name(source).removeprefix("SOURCE_")

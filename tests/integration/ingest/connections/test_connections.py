@@ -291,7 +291,7 @@ async def test_two_organizations_may_declare_the_same_inbox_of_a_shared_account(
 async def test_a_connection_has_only_so_many_channels(
     world: World, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.ingest.connections.servicer.CHANNELS_PER_CONNECTION_MAX", 2)
+    monkeypatch.setattr("services.ingest.connections.channels.CHANNELS_PER_CONNECTION_MAX", 2)
     made = await given_connection(world, organization_id)
     for inbox_id in (1, 2):
         await given_channel(world, made, inbox_id)
