@@ -133,6 +133,8 @@ async def rest_faults(request: web.Request, handler: Handler) -> web.StreamRespo
     answer = await handler(request)
     if faults.draw("rest.lost_answer", path):
         return _reset(request)
+    if fault := faults.draw("rest.late_answer", path):
+        await _hold(request, fault.seconds)
     return answer
 
 

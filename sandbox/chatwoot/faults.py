@@ -12,6 +12,7 @@ REST_KINDS = (
     "rest.rate_limit",  # answers 429 as Rack::Attack does
     "rest.reset",  # resets the connection and does nothing
     "rest.lost_answer",  # does what was asked, then resets the connection
+    "rest.late_answer",  # does what was asked, and answers `seconds` later
 )
 WEBHOOK_KINDS = (
     "webhook.lost",  # never sent: Chatwoot was stopped, or a job was discarded

@@ -23,6 +23,7 @@ SHAPES = {
 }
 FAULT_COUNT = 40
 EVENT_COUNT = 5_000
+KILL_COUNT = 10
 SEED_MAX = 1_000_000
 
 
@@ -31,6 +32,9 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="tests.chaos", description=__doc__)
     parser.add_argument("--faults", type=int, default=FAULT_COUNT, help="how many faults per shape")
     parser.add_argument("--events", type=int, default=EVENT_COUNT, help="at least so many webhook events per shape")
+    parser.add_argument(
+        "--kills", type=int, default=KILL_COUNT, help="how often what sends dies, with five messages out"
+    )
     parser.add_argument("--seed", type=int, default=None, help="draws everything; drawn and printed when missing")
     shapes = "one process (all), one per service (services), both, or as `prosa up` splits them (receiver)"
     parser.add_argument("--shape", choices=sorted(SHAPES), default="both", help=shapes)
@@ -54,7 +58,15 @@ def main() -> int:
 
 async def _run(home: Path, seed: int, shape: Shape, options: argparse.Namespace) -> Report:
     plan = draw_plan(seed, options.faults, shape)
-    return await run(home, seed=seed, shape=shape, event_count=options.events, plan=plan, say=_say)
+    return await run(
+        home,
+        seed=seed,
+        shape=shape,
+        event_count=options.events,
+        plan=plan,
+        kill_count=options.kills,
+        say=_say,
+    )
 
 
 def _say(line: str) -> None:

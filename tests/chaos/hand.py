@@ -6,8 +6,10 @@ import asyncio
 import random
 import shutil
 import time
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from pathlib import Path
 
 from embedded.suite import APP_STOP_TIMEOUT_SECONDS, answers_ready
@@ -94,11 +96,15 @@ class Hand:
             left = TAKEOVER_SECONDS_MAX - done.back_seconds
             await self._note_takeover(done, begun, moment, left)
 
-    async def _kill(self, target: str) -> None:
+    def kill(self, target: str) -> Callable[[], Awaitable[None]]:
+        """Kills at once, which may be in the middle of anything; what is answered waits until it was started again."""
         self.kill_counts[target] = self.kill_counts.get(target, 0) + 1
         before = self._supervisor.restart_count(target)
         self._supervisor.kill(target)
-        await self._supervisor.wait_restarted(target, before)
+        return partial(self._supervisor.wait_restarted, target, before)
+
+    async def _kill(self, target: str) -> None:
+        await self.kill(target)()
 
     async def _freeze(self, target: str) -> None:
         self._supervisor.freeze(target)

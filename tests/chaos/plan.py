@@ -14,7 +14,7 @@ LEANED_ON = SERVERS
 SECOND_INGEST = "ingest-2"
 """A second worker process beside ``ingest`` where every service has a process of its own."""
 WORKERS = ("ingest", SECOND_INGEST)
-SERVICE_PROCESSES = ("gateway", "ingest-accept", *WORKERS, "identity", "crm", "conversation")
+SERVICE_PROCESSES = ("gateway", "ingest-accept", *WORKERS, "identity", "crm", "conversation", "outreach")
 ISOLATED_SHARE = 0.5
 
 

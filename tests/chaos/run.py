@@ -21,6 +21,7 @@ from tests.chaos.pace import Pace
 from tests.chaos.plan import Fault
 from tests.chaos.reader import Reader
 from tests.chaos.sender import Outages, Sender
+from tests.chaos.sending import Provider, Sending, open_provider
 from tests.chaos.system import SECRET, System, running_system
 
 CAUGHT_UP_SECONDS_MAX = 30.0
@@ -56,9 +57,19 @@ class Report:
 
 
 async def run(
-    home: Path, *, seed: int, shape: Shape, event_count: int, plan: Sequence[Fault], say: Say = print
+    home: Path,
+    *,
+    seed: int,
+    shape: Shape,
+    event_count: int,
+    plan: Sequence[Fault],
+    kill_count: int = 0,
+    say: Say = print,
 ) -> Report:
-    """Runs once in an empty directory, which keeps data and logs; a run that gets stuck says so in its report."""
+    """Runs once in an empty directory, which keeps data and logs; a run that gets stuck says so in its report.
+
+    After the plan, what sends is killed ``kill_count`` times while Chatwoot has its messages.
+    """
     begun = time.monotonic()
     correspondences = draw_correspondences(seed, event_count, datetime.now(UTC))
     letter_count = sum(len(item.letters) for item in correspondences)
@@ -67,10 +78,10 @@ async def run(
         f"seed {seed}, shape {shape}: {letter_count} events of {len(correspondences)} conversations,"
         f" {len(plan)} faults, in {home}"
     )
-    async with running_system(home, shape) as system:
+    async with open_provider(seed) as provider, running_system(home, shape, provider.host) as system:
         say(f"{time.monotonic() - begun:7.1f} s  the system is ready")
         try:
-            await _Run(system, correspondences, report, begun, home, say).drive(plan)
+            await _Run(system, provider, correspondences, report, begun, home, say).drive(plan, kill_count)
         except* (TimeoutError, EmbeddedError) as stuck:
             told = "; ".join(f"{type(error).__name__}: {error}" for error in stuck.exceptions)
             report.checks.append(Check("the run came to its end", False, told))
@@ -90,6 +101,7 @@ class _Run:
     def __init__(
         self,
         system: System,
+        provider: Provider,
         correspondences: Sequence[Correspondence],
         report: Report,
         begun: float,
@@ -97,6 +109,7 @@ class _Run:
         say: Say,
     ) -> None:
         self._system = system
+        self._provider = provider
         self._correspondences = correspondences
         self._report = report
         self._begun = begun
@@ -105,8 +118,8 @@ class _Run:
         self._outages = Outages()
         self._observer = Observer(system.suite.database_url)
 
-    async def drive(self, plan: Sequence[Fault]) -> None:
-        """Sends and breaks side by side, waits until it is quiet, and looks."""
+    async def drive(self, plan: Sequence[Fault], kill_count: int) -> None:
+        """Sends and breaks side by side, waits until it is quiet, and looks; then at messages whose sender dies."""
         report, system = self._report, self._system
         pace = Pace(report.letter_count, len(plan))
         sender = Sender(system.webhook_url, SECRET, self._correspondences, pace, report.seed)
@@ -125,8 +138,16 @@ class _Run:
             reading.cancel()
             await asyncio.gather(reading, return_exceptions=True)
         report.answers = sender.statuses()
-        await self._check(sender, hand, reader)
+        await self._check(sender, reader)
         report.checks.append(Check("it got quiet", quiet is not None, f"within {QUIET_SECONDS_MAX:g} s"))
+        if kill_count:
+            sending = Sending(system, self._provider, self._observer, hand)
+            report.checks += await sending.run(kill_count)
+            self._say(f"{self._now():7.1f} s  what was sent is settled")
+        report.checks += [
+            invariants.processes_lived(system.restart_counts(), hand.kill_counts),
+            invariants.logs_are_calm(system.logs),
+        ]
 
     async def _send_and_break(self, plan: Sequence[Fault], pace: Pace, sender: Sender, hand: Hand) -> None:
         async with asyncio.TaskGroup() as group:
@@ -156,7 +177,7 @@ class _Run:
                 done.complaints.append(f"the system had not caught up {CAUGHT_UP_SECONDS_MAX:g} s after it")
         self._say(_line(done))
 
-    async def _check(self, sender: Sender, hand: Hand, reader: Reader) -> None:
+    async def _check(self, sender: Sender, reader: Reader) -> None:
         observer, correspondences = self._observer, self._correspondences
         self._report.checks = [
             *invariants.answers_in_time(sender.answers, self._outages),
@@ -165,8 +186,6 @@ class _Run:
             *await invariants.messages_in_order(observer, correspondences),
             *await invariants.feed_is_whole(observer, correspondences),
             await invariants.reader_saw_all(observer, reader),
-            invariants.processes_lived(self._system.restart_counts(), hand.kill_counts),
-            invariants.logs_are_calm(self._system.logs),
         ]
 
     def _now(self) -> float:

@@ -11,6 +11,8 @@ from functools import partial
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import grpc
+
 from chassis import auth, crypto, migrate, rpc
 from chassis.clock import SystemClock
 from chassis.migrations import READER_ROLE
@@ -38,6 +40,8 @@ class System:
     """The running suite, and how the organization in it is reached."""
 
     suite: Suite
+    organization_id: UUID
+    url: str
     webhook_url: str
     stream_url: str
     api_key: str
@@ -62,10 +66,15 @@ class System:
 
 
 @asynccontextmanager
-async def running_system(home: Path, shape: Shape) -> AsyncIterator[System]:
-    """Starts everything and sets an organization up; stops everything at the end."""
+async def running_system(home: Path, shape: Shape, allowed_hosts: str = "") -> AsyncIterator[System]:
+    """Starts everything and sets an organization up; stops everything at the end.
+
+    ``allowed_hosts`` are the ``host:port`` of fakes that it may call.
+    """
     second = [f"{SECOND_INGEST}.grpc", f"{SECOND_INGEST}.metrics"] if shape is Shape.SERVICES else []
     environment = {name: value for name, value in os.environ.items() if not name.startswith("PROSA_")}
+    if allowed_hosts:
+        environment["PROSA_ALLOWED_HOSTS"] = allowed_hosts
     suite = Suite(
         home,
         free_port(),
@@ -78,9 +87,9 @@ async def running_system(home: Path, shape: Shape) -> AsyncIterator[System]:
     )
     try:
         await suite.start()
-        path, api_key = await _set_up(suite)
+        organization_id, path, api_key = await _set_up(suite)
         url = f"http://{LOOPBACK}:{suite.http_port}"
-        yield System(suite, url + path, f"{url}/api/v1/stream", api_key)
+        yield System(suite, organization_id, url, url + path, f"{url}/api/v1/stream", api_key)
     finally:
         await suite.stop()
 
@@ -125,8 +134,9 @@ def _second_ingest(suite: Suite) -> Sequence[ChildSpec]:
     ]
 
 
-async def _set_up(suite: Suite) -> tuple[str, str]:
-    """Makes an organization with a connection and two channels; answers the webhook's path and an API key."""
+@asynccontextmanager
+async def open_channels(suite: Suite) -> AsyncIterator[dict[str, grpc.aio.Channel]]:
+    """The operator's channels to the services, by name."""
     private_key = auth.load_private_key(suite.directory / "keys", OPERATOR)
     signer = auth.TokenSigner(OPERATOR, private_key, SystemClock())
     channels = {
@@ -136,6 +146,15 @@ async def _set_up(suite: Suite) -> tuple[str, str]:
         if service in SERVICES
     }
     try:
+        yield channels
+    finally:
+        for channel in channels.values():
+            await channel.close()
+
+
+async def _set_up(suite: Suite) -> tuple[UUID, str, str]:
+    """Makes an organization with a connection and two channels; answers its id, the webhook's path and an API key."""
+    async with open_channels(suite) as channels:
         async with asyncio.timeout(SETUP_SECONDS):
             access = AccessServiceStub(channels["identity"])
             created = await access.CreateOrganization(
@@ -165,7 +184,4 @@ async def _set_up(suite: Suite) -> tuple[str, str]:
                     ),
                     metadata=acting,
                 )
-    finally:
-        for channel in channels.values():
-            await channel.close()
-    return connection.webhook_path, key.secret
+    return UUID(created.organization.organization_id), connection.webhook_path, key.secret

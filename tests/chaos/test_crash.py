@@ -14,6 +14,7 @@ from tests.chaos.plan import draw_short_plan
 from tests.chaos.run import run
 
 EVENT_COUNT = 500
+KILL_COUNT = 1
 SEED_VARIABLE = "PROSA_CHAOS_SEED"
 """Repeats a run: its seed is printed with every failure."""
 
@@ -27,7 +28,13 @@ async def test_what_was_answered_200_has_its_effect_once_whatever_dies_meanwhile
     told: list[str] = []
     try:
         report = await run(
-            tmp_path, seed=seed, shape=Shape.SERVICES, event_count=EVENT_COUNT, plan=plan, say=told.append
+            tmp_path,
+            seed=seed,
+            shape=Shape.SERVICES,
+            event_count=EVENT_COUNT,
+            plan=plan,
+            kill_count=KILL_COUNT,
+            say=told.append,
         )
     finally:
         record_property("told", "\n".join(told))
