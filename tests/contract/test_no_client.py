@@ -12,7 +12,8 @@ from tests.contract.reasons import ROOT
 
 FOLDERS = ("chassis", "cli", "dashboard/src", "deploy", "embedded", "gateway", "protos", "services", "tools")
 KINDS = frozenset({".py", ".json", ".ts", ".tsx", ".yaml", ".tpl", ".proto", ".html", ".css", ".service", ".txt", ""})
-GENERATED = "dashboard/src/gen/"
+ASIDE = ("dashboard/src/gen/", "gateway/pages/dashboard/", "/fixtures/", "node_modules")
+"""What is generated or built, and recorded bodies of invented people."""
 _UUID = re.compile(r"\b[0-9a-f]{8}-(?:[0-9a-f]{4}-){3}[0-9a-f]{12}\b", re.IGNORECASE)
 _HOST = re.compile(r"(?:https?|wss?|amqp|redis|postgresql)://(?:[^\s/@\"'{}]+@)?([A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+)")
 _WORD = re.compile(r"[a-z]{5,}")
@@ -28,11 +29,9 @@ UUIDS = {
 VENDORS = {
     "api.openai.com": "where models are, unless settings say otherwise",
     "json-schema.org": "names a format",
-    "mmg.whatsapp.net": "in a recorded body",
-    "pps.whatsapp.net": "in a recorded body",
 }
 RESERVED = re.compile(
-    r"(?:^|\.)(?:example|invalid|test|localhost)$|(?:^|\.)example\.(?:com|org|net)$|^127\.|^10\.|^0\.0\."
+    r"(?:^|\.)(?:example|invalid|test|localhost|internal)$|(?:^|\.)example\.(?:com|org|net)$|^127\.|^10\.|^0\.0\."
 )
 """Names that belong to nobody (RFC 2606), this machine, and private networks."""
 NAMES = frozenset(
@@ -48,12 +47,7 @@ def files() -> Iterator[tuple[str, str]]:
     for folder in FOLDERS:
         for path in sorted((ROOT / folder).rglob("*")):
             name = path.relative_to(ROOT).as_posix()
-            if (
-                path.is_file()
-                and path.suffix in KINDS
-                and not name.startswith(GENERATED)
-                and "node_modules" not in name
-            ):
+            if path.is_file() and path.suffix in KINDS and not any(part in name for part in ASIDE):
                 yield name, path.read_text(encoding="utf-8", errors="replace")
 
 

@@ -59,7 +59,8 @@ def administrators(found: Sequence[Administrator]) -> Item:
     return Item(
         "administrators",
         passed=False,
-        detail=f"None of {len(found)} owners and admins has set up a second factor.",
+        detail=f"None of {len(found)} owners and admins has set up a second factor"
+        f"{': ' + ', '.join(person.email for person in found) if found else ''}.",
         advice="Have an owner sign in to the dashboard, which leads to setting it up.",
         evidence=evidence,
     )
