@@ -56,11 +56,11 @@ def test_the_documents_hold_commands_at_all() -> None:
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
 def test_every_command_of_a_page_is_one_that_prosa_understands(page: Path) -> None:
-    wrong = [f"{line}: {why}" for line in commands(page) if (why := _misunderstood(line))]
+    wrong = [f"{line}: {why}" for line in commands(page) if (why := misunderstood(line))]
     assert wrong == []
 
 
-def _misunderstood(line: str) -> str:
+def misunderstood(line: str) -> str:
     """Says what the command line would not take of a command; "" where it takes everything."""
     command: Any = typer.main.get_command(app)
     words = shlex.split(line)[1:]
@@ -80,9 +80,9 @@ def _misunderstood(line: str) -> str:
 
 
 def test_an_unknown_command_or_option_is_seen() -> None:
-    assert _misunderstood("prosa events list --org X --dry-run") == "there is no option --dry-run"
-    assert _misunderstood("prosa events mend") == "there is no such command"
-    assert _misunderstood("prosa up --demo") == ""
+    assert misunderstood("prosa events list --org X --dry-run") == "there is no option --dry-run"
+    assert misunderstood("prosa events mend") == "there is no such command"
+    assert misunderstood("prosa up --demo") == ""
 
 
 @pytest.mark.parametrize("page", PAGES, ids=page_id)
