@@ -30,6 +30,18 @@ export function raiseItem<T>(paged: Paged<T>, same: (item: T) => boolean, item: 
   return { ...paged, pages };
 }
 
+/** Answers the list with a new item before the first one that comes after it; what lies beyond the fetched pages waits. */
+export function insertItem<T>(paged: Paged<T>, item: T, comesAfter: (other: T) => boolean): Paged<T> {
+  for (const [index, page] of paged.pages.entries()) {
+    const at = page.items.findIndex(comesAfter);
+    if (at >= 0) return { ...paged, pages: paged.pages.with(index, { ...page, items: page.items.toSpliced(at, 0, item) }) };
+  }
+  const last = paged.pages.at(-1);
+  // It comes with the page that nobody has asked for yet.
+  if (!last || last.nextPageToken) return paged;
+  return { ...paged, pages: paged.pages.with(paged.pages.length - 1, { ...last, items: [...last.items, item] }) };
+}
+
 export function dropItem<T>(paged: Paged<T>, same: (item: T) => boolean): Paged<T> {
   if (!paged.pages.some((page) => page.items.some(same))) return paged;
   const pages = paged.pages.map((page) => ({ ...page, items: page.items.filter((item) => !same(item)) }));

@@ -55,6 +55,14 @@ test("a message raises its conversation to the top and is counted", () => {
   expect(second?.conversation_id).toBe("b");
 });
 
+test("a conversation that begins while others write stands where its time belongs", () => {
+  put(conversationKeys.list({}), [conversation("b", 5), conversation("a", 1)], "more");
+  tell("ConversationCreated", { conversation: conversation("c", 3) });
+  tell("ConversationCreated", { conversation: conversation("old", 0) });
+  tell("MessageReceived", { conversation_id: "a", message: message("new", 4) });
+  expect(shown<Conversation>(conversationKeys.list({})).map((item) => item.conversation_id)).toEqual(["b", "a", "c"]);
+});
+
 test("a conversation that no longer fits a filter leaves that list, and joins the one that it fits", () => {
   put(conversationKeys.list({ state: "OPEN" }), [conversation("a", 1)]);
   put(conversationKeys.list({ state: "RESOLVED" }), []);

@@ -1,6 +1,6 @@
 import type { QueryClient } from "@tanstack/react-query";
 import type { Fact } from "../../api/live.ts";
-import { changeItem, dropItem, type Paged, raiseItem } from "../../api/pages.ts";
+import { changeItem, dropItem, insertItem, type Paged } from "../../api/pages.ts";
 import type { Conversation, Message, Reaction } from "../../api/types.ts";
 import { type ConversationFilter, conversationKeys } from "./queries.ts";
 
@@ -55,19 +55,14 @@ function putConversation(client: QueryClient, conversation: Conversation): void 
   }
 }
 
-/** Keeps the newest activity first: what moved goes to the top, what only changed stays where it is. */
+/** Keeps the newest activity first: what moved goes to its place, what only changed stays where it is. */
 function place(paged: Paged<Conversation>, conversation: Conversation): Paged<Conversation> {
   const same = (other: Conversation): boolean => other.conversation_id === conversation.conversation_id;
+  const time = conversation.last_message_time ?? "";
   const known = paged.pages.flatMap((page) => page.items).find(same);
-  if (known && (known.last_message_time ?? "") >= (conversation.last_message_time ?? "")) {
-    return changeItem(paged, same, () => conversation);
-  }
-  const first = paged.pages[0]?.items[0];
-  if (first && (first.last_message_time ?? "") > (conversation.last_message_time ?? "") && !same(first)) {
-    // It belongs somewhere below, perhaps on a page that nobody has asked for.
-    return known ? changeItem(paged, same, () => conversation) : paged;
-  }
-  return raiseItem(paged, same, conversation);
+  if (known && (known.last_message_time ?? "") >= time) return changeItem(paged, same, () => conversation);
+  // Facts of conversations that write at the same moment come in any order.
+  return insertItem(known ? dropItem(paged, same) : paged, conversation, (other) => (other.last_message_time ?? "") <= time);
 }
 
 function patchConversation(
@@ -105,16 +100,9 @@ function addMessage(client: QueryClient, told: { conversation_id: string; messag
 }
 
 /** Puts a message where its time belongs: what was told late must not stand last. */
-export function inOrder(paged: Paged<Message>, message: Message): Paged<Message> {
+function inOrder(paged: Paged<Message>, message: Message): Paged<Message> {
   const time = message.create_time ?? "";
-  for (const [index, page] of paged.pages.entries()) {
-    const at = page.items.findIndex((other) => (other.create_time ?? "") <= time);
-    if (at >= 0) return { ...paged, pages: paged.pages.with(index, { ...page, items: page.items.toSpliced(at, 0, message) }) };
-  }
-  const last = paged.pages.at(-1);
-  // Older than all that was fetched: it comes with the page that nobody has asked for yet.
-  if (!last || last.nextPageToken) return paged;
-  return { ...paged, pages: paged.pages.with(paged.pages.length - 1, { ...last, items: [...last.items, message] }) };
+  return insertItem(paged, message, (other) => (other.create_time ?? "") <= time);
 }
 
 function changeMessage(client: QueryClient, message: Message): void {
