@@ -2,6 +2,7 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Fact } from "../../api/live.ts";
 import { changeItem, type Paged, raiseItem } from "../../api/pages.ts";
 import type { Contact, ContactIdentity } from "../../api/types.ts";
+import { refetchContacts } from "./following.ts";
 import { type ContactFilter, contactKeys } from "./queries.ts";
 
 /** Brings what is shown of contacts to where a fact says they are; answers whether the fact was of that kind. */
@@ -16,7 +17,7 @@ export function applyContactFact(client: QueryClient, fact: Fact): boolean {
     case "ContactsMerged":
     case "ContactMergeUndone":
       // Every list that names a contact may show another one now.
-      void client.invalidateQueries({ predicate: (query) => query.meta?.keptThroughGaps !== true });
+      refetchContacts(client);
       return true;
     case "ContactIdentityLinked":
     case "ContactIdentityPromoted": {

@@ -72,7 +72,9 @@ function Preview({ survivor, loser, onClose, onOther }: PreviewProps) {
           signal,
         }),
       ),
+    // What is decided here is decided by what is so now: an earlier look is not shown again.
     staleTime: 0,
+    gcTime: 0,
   });
   if (preview.isPending) return <Loading rows={2} className="!p-0" />;
   if (preview.isError) return <Failed error={preview.error} onRetry={() => void preview.refetch()} />;

@@ -4,6 +4,7 @@ import { may, useSession } from "../../api/session.ts";
 import { fullTime } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
 import { Button } from "../../ui/button.tsx";
+import { More } from "../../ui/more.tsx";
 import { Failed } from "../../ui/states.tsx";
 import { mergesQuery, useUndoMerges } from "./merging.ts";
 
@@ -13,8 +14,8 @@ export function Merges({ contactId, title }: { contactId: string; title: string 
   const query = useInfiniteQuery(mergesQuery(contactId));
   const undo = useUndoMerges();
   const merges = itemsOf(query.data).filter((merge) => !merge.undo_time);
-  if (query.isError) return <Failed error={query.error} onRetry={() => void query.refetch()} />;
-  if (merges.length === 0) return null;
+  if (query.isError && !query.data) return <Failed error={query.error} onRetry={() => void query.refetch()} />;
+  if (merges.length === 0 && !query.hasNextPage) return null;
   return (
     <div>
       <h2 className="mb-2 font-semibold">{title}</h2>
@@ -35,6 +36,7 @@ export function Merges({ contactId, title }: { contactId: string; title: string 
           </li>
         ))}
       </ul>
+      <More query={query} />
     </div>
   );
 }

@@ -7,6 +7,7 @@ import { withStepUp } from "../../api/step-up.ts";
 import type { ContactMerge } from "../../api/types.ts";
 import { text } from "../../texts/index.ts";
 import { notify } from "../../ui/notices.tsx";
+import { refetchContacts } from "./following.ts";
 
 export function mergesQuery(contactId: string) {
   return infiniteQueryOptions({
@@ -40,7 +41,7 @@ export function useMerge() {
       );
     },
     onSuccess: (merge) => {
-      void client.invalidateQueries();
+      refetchContacts(client);
       notify(text("task.merged"), {
         action: { label: text("action.undo"), run: () => undo.mutate([merge.contact_merge_id]) },
       });
@@ -68,6 +69,6 @@ export function useUndoMerges() {
     onSuccess: () => notify(text("merge.undone")),
     onError: (error) => notify(sentence(error), { tone: "bad" }),
     // A merge touches every list that names a contact.
-    onSettled: () => client.invalidateQueries(),
+    onSettled: () => refetchContacts(client),
   });
 }

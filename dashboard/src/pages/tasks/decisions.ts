@@ -1,12 +1,15 @@
 import { useMutation, useQueryClient } from "@tanstack/react-query";
 import { api, taken } from "../../api/client.ts";
+import { CallFailed, sentence } from "../../api/problems.ts";
 import { newRequestId } from "../../api/request-id.ts";
 import { withStepUp } from "../../api/step-up.ts";
 import type { Task } from "../../api/types.ts";
 import { text } from "../../texts/index.ts";
 import { notify } from "../../ui/notices.tsx";
+import { refetchContacts } from "../contacts/following.ts";
 import { useUndoMerges } from "../contacts/merging.ts";
 import { putTask } from "./facts.ts";
+import { taskKeys } from "./queries.ts";
 
 export type Decision = { kind: "merge" | "link"; survivor: string } | { kind: "reject" };
 
@@ -33,6 +36,9 @@ async function decide(task: Task, decision: Decision, requestId: string): Promis
   );
 }
 
+/** Somebody was faster. */
+const MEANWHILE = new Set(["TASK_DECIDED", "ETAG_STALE"]);
+
 /** Decides a task; what was merged can be undone from the notice, and later from the contact. */
 export function useDecide(task: Task) {
   const client = useQueryClient();
@@ -45,9 +51,17 @@ export function useDecide(task: Task) {
     onSuccess: (decided) => {
       putTask(client, decided);
       const merges = decided.contact_merge_ids;
+      if (merges.length > 0) refetchContacts(client);
       notify(text(decided.state === "REJECTED" ? "task.rejected" : decided.merged ? "task.merged" : "task.linked"), {
         action: merges.length > 0 ? { label: text("action.undo"), run: () => undo.mutate(merges) } : undefined,
       });
+    },
+    onError: (error) => {
+      if (!(error instanceof CallFailed) || !MEANWHILE.has(error.reason)) return;
+      // The question leaves the list, and the sentence with it.
+      notify(sentence(error), { tone: "bad" });
+      void client.invalidateQueries({ queryKey: taskKeys.lists });
+      void client.invalidateQueries({ queryKey: taskKeys.conflict(task.identity_conflict_id) });
     },
   });
 }
