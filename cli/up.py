@@ -20,7 +20,7 @@ from chassis.clock import SystemClock
 from chassis.system import SERVICES
 from cli import bootstrap, streams
 from cli.calls import PRINCIPAL, Calls
-from cli.demo import campaigning, fake_chatwoot, fake_evolution, live, selling, state, talking
+from cli.demo import answering, campaigning, fake_chatwoot, fake_evolution, live, selling, state, talking
 from cli.demo.guide import guide, typed
 from cli.demo.seed import seed_demo
 from cli.failures import database_of, operation
@@ -228,14 +228,15 @@ class Up:
                 fake_evolution.keep_connected(calls, state.load(suite.directory), suite.ports[fake_evolution.PORT_NAME])
             )
             self._spawn(talking.keep_talking(calls, content["organization_id"]))
-            campaigner = campaigning.Campaigner(
-                calls,
-                content["organization_id"],
-                content["url"],
-                content["api_key"],
-                f"http://{LOOPBACK}:{suite.ports[fake_chatwoot.PORT_NAME]}",
-            )
+            chatwoot_url = f"http://{LOOPBACK}:{suite.ports[fake_chatwoot.PORT_NAME]}"
+            organization_id, url = content["organization_id"], content["url"]
+            campaigner = campaigning.Campaigner(calls, organization_id, url, content["api_key"], chatwoot_url)
             self._spawn(campaigner.keep_on())
+            begun = state.load(suite.directory)
+            colleague = answering.Colleague(
+                calls, organization_id, url, chatwoot_url, begun.colleague_password, run=begun.run_count
+            )
+            self._spawn(colleague.answer())
             if not self._as_json:
                 self._spawn(live.show(calls, content["organization_id"], self._console, content["url"]))
 

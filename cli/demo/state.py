@@ -32,6 +32,7 @@ class DemoState:
     api_key: str = ""
     evolution_key: str = ""
     number_request_id: str = ""
+    colleague_password: str = ""
     run_count: int = 0
     """How often the fake was begun: each run has ids of its own."""
 
@@ -62,4 +63,5 @@ def drawn(state: DemoState) -> DemoState:
         access_token=state.access_token or secrets.token_urlsafe(SECRET_BYTES),
         evolution_key=state.evolution_key or secrets.token_urlsafe(SECRET_BYTES),
         number_request_id=state.number_request_id or str(uuid4()),
+        colleague_password=state.colleague_password or secrets.token_urlsafe(PASSWORD_BYTES),
     )

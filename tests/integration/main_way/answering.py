@@ -32,6 +32,8 @@ class Shop:
     harness: Harness
     chatwoot: ChatwootWorld
     faults: Faults
+    chatwoot_url: str
+    """Where the fake listens."""
 
     @property
     def world(self) -> World:
@@ -133,12 +135,13 @@ async def shop_of(world: World, session: aiohttp.ClientSession) -> AsyncIterator
     runner = web.AppRunner(make_app(chatwoot, sender, faults), access_log=None)
     await runner.setup()
     await web.TCPSite(runner, "127.0.0.1", 0).start()
+    chatwoot_url = f"http://127.0.0.1:{runner.addresses[0][1]}"
     try:
         connections = world.as_user(harness.organization_id).stub(ConnectionServiceStub)
         await connections.UpdateConnection(
             connection_pb.UpdateConnectionRequest(
                 connection_id=harness.connection.connection_id,
-                base_url=f"http://127.0.0.1:{runner.addresses[0][1]}",
+                base_url=chatwoot_url,
                 access_token=TOKEN,
             )
         )
@@ -147,6 +150,6 @@ async def shop_of(world: World, session: aiohttp.ClientSession) -> AsyncIterator
             " and access_token_sealed is not null",
             harness.organization_id,
         )
-        yield Shop(harness, chatwoot, faults)
+        yield Shop(harness, chatwoot, faults, chatwoot_url)
     finally:
         await runner.cleanup()

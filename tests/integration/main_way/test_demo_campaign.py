@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
-from urllib.parse import urlsplit
 
 import aiohttp
 import pytest_asyncio
@@ -23,19 +22,10 @@ async def shop(world: World, session: aiohttp.ClientSession) -> AsyncIterator[Sh
         yield opened
 
 
-async def chatwoot_url(shop: Shop) -> str:
-    """Where the fake listens."""
-    (kept,) = await shop.world.rows(
-        "select base_url from conversation.provider_accounts where organization_id = %s", shop.harness.organization_id
-    )
-    found = urlsplit(kept["base_url"])
-    return f"{found.scheme}://{found.netloc}"
-
-
 async def test_it_runs_once_and_ends_with_one_confirmation(shop: Shop) -> None:
     harness = shop.harness
     calls = Calls(shop.world.host.signer("cli"), {}, shop.world.host.grpc_address)
-    campaigner = Campaigner(calls, str(harness.organization_id), harness.url, harness.api_key, await chatwoot_url(shop))
+    campaigner = Campaigner(calls, str(harness.organization_id), harness.url, harness.api_key, shop.chatwoot_url)
     await campaigner.keep_on()
     await shop.world.until(
         "select 1 from conversation.deliveries where organization_id = %s and send_class = 'CONFIRMATION'"
