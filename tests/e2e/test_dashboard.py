@@ -25,6 +25,7 @@ from embedded.shapes import Shape
 from prosa.v1.options_pb2 import SOURCE_WHATSAPP
 from sandbox.chatwoot.signing import signed_request
 from tests.browser import Authenticator
+from tests.e2e.answering import a_person_answers
 from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
 from tests.e2e.suite import Suite
 
@@ -72,6 +73,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _a_customer_is_seen_at_once(person, session, content)
             assert await _doctor(suite) == (0, [])
             await _nothing_is_missed_while_the_gateway_is_away(person, suite, session, content)
+            await a_person_answers(person, suite, session, content)
             await _contacts_are_found_by_phone(person)
             await _two_contacts_become_one_and_two_again(person)
             async with visitor(browser) as other:

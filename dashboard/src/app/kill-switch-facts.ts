@@ -1,7 +1,6 @@
 import type { QueryClient } from "@tanstack/react-query";
+import { killSwitchKey } from "../api/kill-switch.ts";
 import type { Fact } from "../api/live.ts";
-
-export const killSwitchKey = ["kill-switch"] as const;
 
 /** Shows at once that somebody has stopped all sending, or lets it go on; answers whether the fact was of that kind. */
 export function applyKillSwitchFact(client: QueryClient, fact: Fact): boolean {

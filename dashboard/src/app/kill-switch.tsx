@@ -1,7 +1,8 @@
-import { queryOptions, useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
+import { useMutation, useQuery, useQueryClient } from "@tanstack/react-query";
 import { OctagonX } from "lucide-react";
 import { type FormEvent, useState } from "react";
 import { api, taken } from "../api/client.ts";
+import { killSwitchKey, killSwitchQuery } from "../api/kill-switch.ts";
 import { sentence } from "../api/problems.ts";
 import { may, useSession } from "../api/session.ts";
 import { withStepUp } from "../api/step-up.ts";
@@ -12,12 +13,6 @@ import { Button } from "../ui/button.tsx";
 import { Dialog } from "../ui/dialog.tsx";
 import { Field } from "../ui/field.tsx";
 import { formValue } from "../ui/form-value.ts";
-import { killSwitchKey } from "./kill-switch-facts.ts";
-
-const killSwitchQuery = queryOptions({
-  queryKey: killSwitchKey,
-  queryFn: ({ signal }) => taken<KillSwitch>(api.GET("/api/v1/kill-switch", { signal })),
-});
 
 /** Stops all sending, from every page; says so for as long as it is stopped. */
 export function KillSwitchButton() {

@@ -100,3 +100,24 @@ test("who answers changes at once", () => {
   tell("HandoffChanged", { conversation_id: "a", handoff: { mode: "HUMAN" } });
   expect(shown<Conversation>(conversationKeys.list({}))[0]?.handoff?.mode).toBe("HUMAN");
 });
+
+test("what is accepted to be sent stands in the thread and at the top, and keeps its delivery whatever is told of it", () => {
+  put(conversationKeys.list({}), [conversation("b", 2), conversation("a", 1)]);
+  put(conversationKeys.messages("a"), [message("1", 1)]);
+  const delivery = { send_class: "PERSON", actor: { principal: "user:bia", name: "Bia" } } as Message["delivery"];
+  const queued = message("2", 3, { direction: "OUTBOUND", state: "QUEUED", delivery });
+  tell("MessageQueued", { conversation_id: "a", message: queued });
+  expect(shown<Conversation>(conversationKeys.list({}))[0]).toMatchObject({ conversation_id: "a", last_message_preview: "2" });
+  tell("MessageSent", { conversation_id: "a", message: { ...queued, state: "SENT" } });
+  tell("MessageUpdated", { message: { ...queued, state: "DELIVERED", delivery: null } });
+  const messages = shown<Message>(conversationKeys.messages("a"));
+  expect(messages.map(({ message_id, state }) => [message_id, state])).toEqual([["2", "DELIVERED"], ["1", undefined]]);
+  expect(messages[0]?.delivery).toEqual(delivery);
+});
+
+test("a connection that has changed is asked for again", () => {
+  client.setQueryData([...conversationKeys.connections, "x"], { access_token_set: false });
+  const fact = { type: "prosa.ingest.v1.ConnectionUpdated", position: 1, data: { connection_id: "x" } };
+  expect(applyConversationFact(client, fact)).toBe(true);
+  expect(client.getQueryState([...conversationKeys.connections, "x"])?.isInvalidated).toBe(true);
+});

@@ -2,17 +2,29 @@ import type { QueryClient } from "@tanstack/react-query";
 import type { Fact } from "../../api/live.ts";
 import { changeItem, dropItem, insertItem, type Paged } from "../../api/pages.ts";
 import type { Conversation, Message, Reaction } from "../../api/types.ts";
+import { seePending } from "./pending.ts";
 import { type ConversationFilter, conversationKeys } from "./queries.ts";
 
 const PREVIEW_LENGTH = 200;
 
 /** Brings what is shown of conversations to where a fact says they are; answers whether the fact was of that kind. */
 export function applyConversationFact(client: QueryClient, fact: Fact): boolean {
+  if (fact.type === "prosa.ingest.v1.ConnectionUpdated") {
+    // Whether something can be sent through it may be another now.
+    void client.invalidateQueries({ queryKey: conversationKeys.connections });
+    return true;
+  }
   switch (fact.type.replace("prosa.conversation.v1.", "")) {
     case "ConversationCreated":
     case "ConversationUpdated":
       putConversation(client, (fact.data as unknown as { conversation: Conversation }).conversation);
       return true;
+    case "MessageQueued": {
+      const queued = fact.data as unknown as { conversation_id: string; message: Message };
+      seePending(queued.message);
+      addMessage(client, queued);
+      return true;
+    }
     case "MessageReceived":
     case "MessageSent":
       addMessage(client, fact.data as unknown as { conversation_id: string; message: Message });
@@ -25,12 +37,24 @@ export function applyConversationFact(client: QueryClient, fact: Fact): boolean 
       return true;
     case "HandoffChanged": {
       const { conversation_id, handoff } = fact.data as unknown as Pick<Conversation, "conversation_id" | "handoff">;
-      patchConversation(client, conversation_id, (conversation) => ({ ...conversation, handoff }));
+      putHandoff(client, conversation_id, handoff);
       return true;
     }
     default:
       return false;
   }
+}
+
+/** Shows who answers a conversation now. */
+export function putHandoff(client: QueryClient, conversationId: string, handoff: Conversation["handoff"]): void {
+  patchConversation(client, conversationId, (conversation) => ({ ...conversation, handoff }));
+}
+
+/** Shows a message that the server has just taken, unless a fact has told more of it already. */
+export function addTakenMessage(client: QueryClient, message: Message): void {
+  const paged = client.getQueryData<Paged<Message>>(conversationKeys.messages(message.conversation_id));
+  if (paged?.pages.some((page) => page.items.some((other) => other.message_id === message.message_id))) return;
+  addMessage(client, { conversation_id: message.conversation_id, message });
 }
 
 export function matches(filter: ConversationFilter, conversation: Conversation): boolean {
@@ -82,8 +106,8 @@ function addMessage(client: QueryClient, told: { conversation_id: string; messag
   client.setQueryData<Paged<Message>>(conversationKeys.messages(conversation_id), (paged) => {
     const same = (other: Message): boolean => other.message_id === message.message_id;
     if (!paged) return paged;
-    if (paged.pages.some((page) => page.items.some(same))) return changeItem(paged, same, () => message);
-    return inOrder(paged, message);
+    const change = changeItem(paged, same, (known) => changed(known, message));
+    return change === paged ? inOrder(paged, message) : change;
   });
   patchConversation(client, conversation_id, (conversation) =>
     (conversation.last_message_time ?? "") > (message.create_time ?? "")
@@ -113,10 +137,14 @@ function changeMessage(client: QueryClient, message: Message): void {
       changeItem(
         paged,
         (other) => other.message_id === message.message_id,
-        // Only lists hold reactions; a fact about the message knows none.
-        (known) => ({ ...message, reactions: known.reactions }),
+        (known) => changed(known, message),
       ),
   );
+}
+
+/** A message as a fact tells it. Only lists hold reactions, and a provider's word on it may know no delivery. */
+function changed(known: Message, told: Message): Message {
+  return { ...told, reactions: known.reactions, delivery: told.delivery ?? known.delivery };
 }
 
 function react(

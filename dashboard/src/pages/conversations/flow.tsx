@@ -1,14 +1,18 @@
 import { useVirtualizer } from "@tanstack/react-virtual";
-import { useEffect, useLayoutEffect, useRef } from "react";
+import { useEffect, useLayoutEffect, useMemo, useRef } from "react";
 import type { Message } from "../../api/types.ts";
 import { dayName } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
 import { useNow } from "../../ui/use-now.ts";
-import { MessageBubble } from "./message.tsx";
+import { unansweredFailures } from "./delivery.tsx";
+import { MessageBubble, PendingBubble } from "./message.tsx";
+import type { Pending } from "./pending.ts";
 
 interface FlowProps {
   /** Oldest first. */
   messages: Message[];
+  /** What was sent from here and is no message yet; it stands below them. */
+  pending: Pending[];
   hasOlder: boolean;
   loadingOlder: boolean;
   onOlder: () => void;
@@ -22,14 +26,16 @@ const NEAR_BEGINNING_PX = 300;
 const OVERSCAN = 8;
 
 /** A thread that stands at its newest message and stays there, unless its reader has gone up. */
-export function MessageFlow({ messages, hasOlder, loadingOlder, onOlder }: FlowProps) {
+export function MessageFlow({ messages, pending, hasOlder, loadingOlder, onOlder }: FlowProps) {
   const scroller = useRef<HTMLDivElement>(null);
   const now = useNow();
+  const again = useMemo(() => unansweredFailures(messages), [messages]);
+  const count = messages.length + pending.length;
   const virtual = useVirtualizer({
-    count: messages.length,
+    count,
     getScrollElement: () => scroller.current,
     estimateSize: () => ROW_PX,
-    getItemKey: (index) => messages[index]?.message_id ?? index,
+    getItemKey: (index) => messages[index]?.message_id ?? pending[index - messages.length]?.requestId ?? index,
     overscan: OVERSCAN,
     // What is added above moves nothing that is read; what comes below is followed by who stands at the end.
     anchorTo: "end",
@@ -38,10 +44,13 @@ export function MessageFlow({ messages, hasOlder, loadingOlder, onOlder }: FlowP
   });
   const height = virtual.getTotalSize();
 
-  const count = useRef(messages.length);
+  const last = useRef(0);
+  last.current = count - 1;
+  const sent = pending.at(-1)?.requestId;
+  // Whoever has just sent something wants to see it, wherever they have read.
   useLayoutEffect(() => {
-    virtual.scrollToIndex(count.current - 1, { align: "end" });
-  }, [virtual]);
+    virtual.scrollToIndex(last.current, { align: "end" });
+  }, [virtual, sent]);
 
   useEffect(() => {
     const element = scroller.current;
@@ -67,7 +76,7 @@ export function MessageFlow({ messages, hasOlder, loadingOlder, onOlder }: FlowP
       <div className="relative w-full" style={{ height }}>
         {virtual.getVirtualItems().map((row) => {
           const message = messages[row.index];
-          if (!message) return null;
+          const waiting = pending[row.index - messages.length];
           return (
             <div
               key={row.key}
@@ -76,10 +85,11 @@ export function MessageFlow({ messages, hasOlder, loadingOlder, onOlder }: FlowP
               className="absolute inset-x-0 top-0 pb-2"
               style={{ transform: `translateY(${row.start}px)` }}
             >
-              {beginsDay(messages, row.index) && message.create_time ? (
+              {message?.create_time && beginsDay(messages, row.index) ? (
                 <p className="py-3 text-center text-xs text-soft">{dayName(message.create_time, now)}</p>
               ) : null}
-              <MessageBubble message={message} />
+              {message ? <MessageBubble message={message} again={again.has(message.message_id)} /> : null}
+              {waiting ? <PendingBubble pending={waiting} /> : null}
             </div>
           );
         })}

@@ -1,7 +1,7 @@
 import { infiniteQueryOptions, queryOptions } from "@tanstack/react-query";
 import { api, taken } from "../../api/client.ts";
 import type { Page } from "../../api/pages.ts";
-import type { Conversation, ConversationState, Message } from "../../api/types.ts";
+import type { Connection, Conversation, ConversationState, Message } from "../../api/types.ts";
 
 export const PAGE_SIZE = 50;
 
@@ -16,7 +16,19 @@ export const conversationKeys = {
   list: (filter: ConversationFilter) => ["conversations", filter] as const,
   one: (conversationId: string) => ["conversation", conversationId] as const,
   messages: (conversationId: string) => ["messages", conversationId] as const,
+  connections: ["connection"] as const,
 };
+
+/** What a conversation is sent through. */
+export function connectionQuery(connectionId: string) {
+  return queryOptions({
+    queryKey: [...conversationKeys.connections, connectionId],
+    queryFn: ({ signal }) =>
+      taken<Connection>(
+        api.GET("/api/v1/connections/{connection_id}", { params: { path: { connection_id: connectionId } }, signal }),
+      ),
+  });
+}
 
 export function conversationsQuery(filter: ConversationFilter) {
   return infiniteQueryOptions({

@@ -8,7 +8,10 @@ import { text } from "../../texts/index.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { SourceMark } from "../../ui/source.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { Composer } from "./composer.tsx";
 import { MessageFlow } from "./flow.tsx";
+import { HandoffBar } from "./handoff.tsx";
+import { usePending } from "./pending.ts";
 import { conversationQuery, messagesQuery } from "./queries.ts";
 
 /** One conversation: who it is with, and what was said. */
@@ -25,7 +28,9 @@ export function ThreadRegion() {
       {conversation.data ? (
         <>
           <Header conversation={conversation.data} />
+          <HandoffBar conversation={conversation.data} />
           <Messages conversationId={conversationId} />
+          <Composer conversation={conversation.data} />
         </>
       ) : null}
     </section>
@@ -58,11 +63,6 @@ function Header({ conversation }: { conversation: Conversation }) {
         )}
       </h1>
       <Badge>{text(`conversationState.${conversation.state}`)}</Badge>
-      {conversation.handoff?.mode === "HUMAN" ? (
-        <Badge tone="warn">{text("handoff.HUMAN")}</Badge>
-      ) : (
-        <Badge tone="good">{text("handoff.AI")}</Badge>
-      )}
       {conversation.assignee_name ? (
         <span className="truncate text-sm text-soft">{text("thread.assignee", { name: conversation.assignee_name })}</span>
       ) : null}
@@ -76,12 +76,26 @@ function Header({ conversation }: { conversation: Conversation }) {
 function Messages({ conversationId }: { conversationId: string }) {
   const query = useInfiniteQuery(messagesQuery(conversationId));
   const messages = useMemo(() => itemsOf(query.data).toReversed(), [query.data]);
-  if (query.isPending) return <Loading />;
-  if (query.isError && !query.data) return <Failed error={query.error} onRetry={() => void query.refetch()} />;
-  if (messages.length === 0) return <Empty sentence={text("thread.empty")} />;
+  const pending = usePending(conversationId);
+  if (query.isPending) return <Loading className="flex-1" />;
+  if (query.isError && !query.data) {
+    return (
+      <div className="flex-1">
+        <Failed error={query.error} onRetry={() => void query.refetch()} />
+      </div>
+    );
+  }
+  if (messages.length + pending.length === 0) {
+    return (
+      <div className="flex-1">
+        <Empty sentence={text("thread.empty")} />
+      </div>
+    );
+  }
   return (
     <MessageFlow
       messages={messages}
+      pending={pending}
       hasOlder={query.hasNextPage}
       loadingOlder={query.isFetchingNextPage}
       onOlder={() => void query.fetchNextPage()}
