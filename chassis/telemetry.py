@@ -32,6 +32,7 @@ _CREDENTIALS_IN_URL = re.compile(r"(?P<scheme>[a-z][a-z0-9+.-]{0,31}://)[^\s/@:]
 LATENCY_BUCKETS = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 tracer = trace.get_tracer("prosa")
+_NO_SPAN: AbstractContextManager[None] = nullcontext()
 _collected = False
 """Whether anybody collects spans: without, not even an empty one is made."""
 
@@ -123,7 +124,7 @@ def configure_tracing(service: str, otlp_endpoint: str) -> TracerProvider | None
 def span(name: str, **attributes: str | int) -> AbstractContextManager[None]:
     """Runs the block as a span below the traceparent at hand, which it replaces for what the block calls."""
     # Without anybody to collect it, the traceparent at hand travels on as it is.
-    return _span(name, attributes) if _collected else nullcontext()
+    return _span(name, attributes) if _collected else _NO_SPAN
 
 
 @contextmanager

@@ -43,7 +43,7 @@ from gateway.limits import (
     STRANGER_BYTES_IN_FLIGHT_MAX,
     STREAM_HEARTBEAT_SECONDS,
 )
-from gateway.listening.handler import HANDLER_ARGUMENTS, PROVEN, HttpHandler
+from gateway.listening.handler import HANDLER_ARGUMENTS, HttpHandler
 from gateway.listening.peers import Peers
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from gateway.networks import network_of
@@ -245,8 +245,9 @@ def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
     async def surround(request: web.Request, handler: Handler) -> web.StreamResponse:
         started = time.monotonic()
         protocol = request.protocol
-        if isinstance(protocol, HttpHandler):
-            protocol.connection.begun()
+        connection = protocol.connection if isinstance(protocol, HttpHandler) else None
+        if connection is not None:
+            connection.begun()
         resource = request.match_info.route.resource
         # The pattern, not the path: a path may hold a connection's key.
         route = resource.canonical if resource is not None else _astray(request)
@@ -261,8 +262,8 @@ def _surrounding(metrics: HttpMetrics, peers: Peers) -> Middleware:
         with scoped(correlation_id, trace_parent), span(f"{method} {route}"):
             response = await handler(request)
             seconds = time.monotonic() - started
-            if response.status < 400 and route.startswith(_PROVING_ROUTES):
-                request[PROVEN] = True
+            if connection is not None and response.status < 400 and route.startswith(_PROVING_ROUTES):
+                connection.proven = True
             # Webhooks come by the thousand: of those that went well the metrics tell enough.
             if response.status >= 400 or seconds >= SLOW_SECONDS or not route.startswith(_WEBHOOK_ROUTES):
                 duration_ms = round(seconds * 1000, 2)
@@ -294,13 +295,18 @@ def _astray(request: web.Request) -> str:
 
 
 @web.middleware
-async def _forgiving_copies(request: web.Request, handler: Handler) -> web.StreamResponse:
-    """Takes webhooks whose address was copied with something around it: who gets a 404 does not send again."""
+def _forgiving_copies(request: web.Request, handler: Handler) -> Awaitable[web.StreamResponse]:
+    """Takes webhooks whose address was copied with something around it: who gets a 404 does not send again.
+
+    It chooses who answers and waits for nothing itself: nearly every request passes by.
+    """
+    if request.match_info.route.resource is not None:
+        return handler(request)
     address = request.get(_ADDRESS)
     receiver = request.app.get(_RECEIVER)
     if address is None or receiver is None:
-        return await handler(request)
-    return await receiver.astray(request, address)
+        return handler(request)
+    return receiver.astray(request, address)
 
 
 @web.middleware

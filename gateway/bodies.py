@@ -35,22 +35,20 @@ class Bodies:
         Raises HTTPRequestEntityTooLarge, at once where the body says its size, or Unavailable OVERLOADED.
         """
         content = request.content
-        if not content.is_eof() and (request.content_length or 0) > bytes_max:
+        if content.is_eof():
+            # Came whole, as nearly every webhook does: there is nothing to wait for.
+            whole = content.read_nowait()
+            self._take_in(owner, len(whole), 0, bytes_max)
+            return whole
+        if (request.content_length or 0) > bytes_max:
             raise _too_large(bytes_max, request.content_length or 0)
+        await invite(request)
         counted = 0
         chunks: list[bytes] = []
-        if not content.is_eof():
-            await invite(request)
         try:
             while chunk := await content.readany():
+                self._take_in(owner, len(chunk), counted, bytes_max)
                 counted += len(chunk)
-                self._count(owner, len(chunk))
-                if counted > bytes_max:
-                    raise _too_large(bytes_max, counted)
-                if self._full(owner):
-                    raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
-                if owner and self._by_owner[owner] > self._bytes_per_owner_max:
-                    raise Unavailable("OVERLOADED", "Too much of yours is being received at once; send it again.")
                 chunks.append(chunk)
         except BaseException:
             self._count(owner, -counted)
@@ -80,6 +78,20 @@ class Bodies:
     def let_go(self, body: bytes, owner: str = "") -> None:
         """Takes a body that was read, for the same owner, out of flight."""
         self._count(owner, -len(body))
+
+    def _take_in(self, owner: str, size: int, before: int, bytes_max: int) -> None:
+        """Counts so many more bytes of a body, behind those before. Where it raises, as `read` does, none count."""
+        self._count(owner, size)
+        try:
+            if before + size > bytes_max:
+                raise _too_large(bytes_max, before + size)
+            if self._full(owner):
+                raise Unavailable("OVERLOADED", "Too much is being received; send it again.")
+            if owner and self._by_owner[owner] > self._bytes_per_owner_max:
+                raise Unavailable("OVERLOADED", "Too much of yours is being received at once; send it again.")
+        except BaseException:
+            self._count(owner, -size)
+            raise
 
     def _full(self, owner: str) -> bool:
         if not owner and self._bytes_of_nobody_max is not None:

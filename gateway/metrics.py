@@ -37,7 +37,8 @@ class WebhookMetrics:
             ["connection_id"],
             registry=registry,
         )
-        self._failing: set[str] = set()
+        self.failing: set[str] = set()
+        """The connections whose last webhook was not stored; nearly always none."""
         self._counted: set[str] = set()
 
     def address_unknown(self, reason: str) -> None:
@@ -50,19 +51,17 @@ class WebhookMetrics:
             connection_id = _OTHERS
         self._counted.add(connection_id)
         self._not_stored.labels(connection_id).inc()
-        if connection_id not in self._failing:
-            self._failing.add(connection_id)
+        if connection_id not in self.failing:
+            self.failing.add(connection_id)
             self._since.labels(connection_id).set(time_seconds)
 
     def stored(self, connection_id: str) -> None:
         """Says that the connection's webhooks are stored again."""
-        if not self._failing:
-            return
         if connection_id not in self._counted:
             # Of those beyond the bound nobody knows which; where others still fail, they say so again.
             connection_id = _OTHERS
-        if connection_id in self._failing:
-            self._failing.discard(connection_id)
+        if connection_id in self.failing:
+            self.failing.discard(connection_id)
             self._since.labels(connection_id).set(0)
 
 

@@ -44,6 +44,7 @@ class Connection(asyncio.Protocol):
         "adopting",
         "connections",
         "origin",
+        "proven",
         "stage",
         "transport",
     )
@@ -59,6 +60,8 @@ class Connection(asyncio.Protocol):
         self.adopting: asyncio.Task[None] | None = None
         self._handler: HttpHandler | None = None
         self._head = bytearray()
+        # Whether the answer to the request at hand shows the caller to be genuine; false again for the next one.
+        self.proven = False
         # Whether bytes belong to the request that aiohttp is at.
         self._handing_on = False
 
@@ -106,8 +109,9 @@ class Connection(asyncio.Protocol):
             self.connections.gathered(self, -len(head))
             self._hand_on(head)
 
-    def answered(self, *, proven: bool) -> None:
+    def answered(self) -> None:
         """A request has been answered, by an answer that shows the caller to be genuine or not."""
+        proven, self.proven = self.proven, False
         if self.transport is not None and self.transport.get_write_buffer_size():
             # A slow reader; as long as there is something to read, the time of the request goes on.
             return

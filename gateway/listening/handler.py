@@ -17,8 +17,6 @@ from gateway.listening.connection import Connection
 
 log = structlog.get_logger("gateway.http")
 
-PROVEN: web.RequestKey[bool] = web.RequestKey("proven", bool)
-"""Set in a request whose answer shows that its caller is genuine."""
 HANDLER_ARGUMENTS: dict[str, Any] = {
     # Signatures are made over bytes as they were sent.
     "auto_decompress": False,
@@ -46,7 +44,7 @@ class HttpHandler(web.RequestHandler):
         """Writes the answer, and says that it is written."""
         finished = await super().finish_response(request, resp, start_time)
         request.content.on_eof(self.connection.body_is_whole)
-        self.connection.answered(proven=request.get(PROVEN, False))
+        self.connection.answered()
         return finished
 
     def handle_error(

@@ -10,14 +10,14 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import partial
 
 import grpc
 import structlog
 from aiohttp import web
-from aiohttp.typedefs import Handler
 from multidict import CIMultiDict, istr
 
-from chassis import context
+from chassis import context, wire
 from chassis.batcher import Batcher
 from chassis.clock import Clock
 from chassis.context import client_network
@@ -171,7 +171,7 @@ class WebhookReceiver:
     def add_routes(self, app: web.Application) -> None:
         """Registers the webhook paths; what waits is sent before the application ends."""
         for name, sender in self._senders.items():
-            handler = self._handler(sender)
+            handler = partial(self._take, sender)
             app.router.add_post(f"/webhooks/{name}/{{connection_key}}", handler)
             if sender.event_behind:
                 # Behind a second slash if the address ended in one.
@@ -189,13 +189,7 @@ class WebhookReceiver:
         """A webhook to an address that was copied with something around it."""
         if address.route == LEGACY_ROUTE:
             return await self.legacy(request)
-        return await self._take(request, self._senders[address.sender], address.key)
-
-    def _handler(self, sender: Sender) -> Handler:
-        async def take(request: web.Request) -> web.StreamResponse:
-            return await self._take(request, sender, read_key(request.match_info["connection_key"]))
-
-        return take
+        return await self._take(self._senders[address.sender], request, address)
 
     async def legacy(self, request: web.Request) -> web.StreamResponse:
         """Chatwoot, to the one address that all organizations shared; answers as that address always did."""
@@ -230,7 +224,8 @@ class WebhookReceiver:
             {"status": "ok", "message": "Chatwoot webhook endpoint is active", "secret_configured": True}
         )
 
-    async def _take(self, request: web.Request, sender: Sender, key: str | None) -> web.StreamResponse:
+    async def _take(self, sender: Sender, request: web.Request, astray: Address | None = None) -> web.StreamResponse:
+        key = read_key(request.match_info["connection_key"]) if astray is None else astray.key
         if key is None:
             self._metrics.address_unknown("not_a_key")
             raise _no_connection()
@@ -285,7 +280,8 @@ class WebhookReceiver:
         except Unavailable as busy:
             error = busy
         else:
-            self._metrics.stored(self._name(named))
+            if self._metrics.failing:
+                self._metrics.stored(self._name(named))
             return result
         self._metrics.not_stored(self._name(named), self._clock.now().timestamp())
         raise error
@@ -323,7 +319,7 @@ class WebhookReceiver:
                 trace_parent=context.trace_parent.get(),
                 correlation_id=context.correlation_id.get(),
             )
-            webhook.receive_time.FromDatetime(self._clock.now())
+            wire.write_timestamp(webhook.receive_time, self._clock.now())
             if named.key:
                 return await (self._large if len(body) > LARGE_BODY_BYTES else self._batcher).submit(webhook)
             usual = len(body) <= UNPROVEN_SMALL_BYTES

@@ -41,12 +41,12 @@ with {SCOPE}, incoming as (
   from incoming join keyed on keyed.webhook_event_id = incoming.id
   order by place
 )
-select webhook_event_id from keyed
+select count(*) from keyed having count(*) > 0
 """
 
 _FIRST_OF = """
 select delivery_keys.connection_id, delivery_keys.delivery_key, delivery_keys.webhook_event_id
-from unnest(%(connection_ids)b::uuid[], %(delivery_keys)b::text[]) as wanted (connection_id, delivery_key)
+from unnest(%(connection_id)b::uuid[], %(delivery_key)b::text[]) as wanted (connection_id, delivery_key)
 join ingest.delivery_keys using (connection_id, delivery_key)
 """
 
@@ -75,14 +75,11 @@ async def store(db: Database, events: Sequence[NewEvent], wake: Effect) -> list[
     """
     columns = dict(zip(NewEvent._fields, map(list, zip(*events, strict=True)), strict=True))
     organization_ids = set(columns["organization_id"])
-    stored = {event_id for (event_id,) in await db.insert(_STORE, columns, *organization_ids, after_commit=wake)}
-    if len(stored) == len(events):
+    stored = await db.insert(_STORE, columns, *organization_ids, after_commit=wake)
+    if stored.scalar() == len(events):
         return columns["id"]
-    first = {(event.connection_id, event.delivery_key): event.id for event in events if event.id in stored}
-    repeated = {(event.connection_id, event.delivery_key) for event in events} - first.keys()
-    if repeated:
-        keys = {"connection_ids": [key[0] for key in repeated], "delivery_keys": [key[1] for key in repeated]}
-        async with db.transaction(*organization_ids) as tx:
-            rows = await tx.execute(_FIRST_OF, keys)
-        first |= {(row.connection_id, row.delivery_key): row.webhook_event_id for row in rows}
+    # Some were here before, or twice in this batch: the keys say who came first.
+    async with db.transaction(*organization_ids) as tx:
+        rows = await tx.execute(_FIRST_OF, columns)
+    first = {(row.connection_id, row.delivery_key): row.webhook_event_id for row in rows}
     return [first[event.connection_id, event.delivery_key] for event in events]

@@ -95,7 +95,8 @@ def blank_secrets(body: bytes, fields: SecretFields = CHATWOOT_SECRETS, *, reada
     """
     body = as_utf8(body)
     starts = sorted(_values_by_name(body, fields))
-    if b"\\u00" in body and any(escape[1] for escape in _ESCAPE_IN_STRING.finditer(body)):
+    escaped = b"\\" in body  # found much sooner than what follows it
+    if escaped and b"\\u00" in body and any(escape[1] for escape in _ESCAPE_IN_STRING.finditer(body)):
         starts = list(_values_by_any_spelling(body, fields))
     if b'"value"' in body:
         starts = sorted({*starts, *_values_of_pairs(body, fields)})
@@ -107,10 +108,11 @@ def blank_secrets(body: bytes, fields: SecretFields = CHATWOOT_SECRETS, *, reada
 
 def _blank_users(body: bytes) -> bytes:
     """Takes out who signs in by a URL: "https://user:password@host/"."""
-    if b"@" not in body and b"\\u0040" not in body:
+    escaped = b"\\" in body
+    if b"@" not in body and not (escaped and b"\\u0040" in body):
         return body
     spans = []
-    for slashes in _SLASHES if b"\\" in body else _SLASHES[:1]:
+    for slashes in _SLASHES if escaped else _SLASHES[:1]:
         found = body.find(slashes)
         while found >= 0:
             start = found + len(slashes)
