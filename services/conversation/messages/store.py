@@ -155,7 +155,9 @@ _THEIR_MESSAGE = """left join conversation.messages on messages.conversation_id 
   and messages.create_time = message_keys.create_time and messages.message_id = message_keys.message_id"""
 # Whoever stands for the contact of a conversation: who was merged since is the same person.
 _THEIR_CONTACT = REDIRECTS.survivor_of("conversations.contact_id", "conversations.organization_id")
-# By both of their ids at once. What is known by the network's id says whose conversation it is in.
+# By both of their ids at once. What is known by the network's id says whose conversation it is in. Each of those is
+# looked for by itself (`offset 0`): of a table that nobody has analyzed yet the planner cannot tell that this key finds
+# less than the beginning of the primary one, and would read a channel's messages for each.
 _LOAD_MESSAGES = f"""
 select false, message_keys.provider_message_id, null::text, {_KEY_READ}, {MESSAGE_READ}
 from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[], %(provider_ids)b::text[])
@@ -167,10 +169,14 @@ select true, message_keys.provider_source_id, {_THEIR_CONTACT}::text, {_KEY_READ
 from unnest(%(source_weeks)b::bigint[], %(source_organization_ids)b::text[]::uuid[],
     %(source_channel_ids)b::text[]::uuid[], %(source_ids)b::text[])
   as wanted (source_week, organization_id, channel_id, provider_source_id)
-join conversation.message_keys using (source_week, organization_id, channel_id, provider_source_id)
+cross join lateral (
+  select * from conversation.message_keys
+  where message_keys.source_week = wanted.source_week and message_keys.organization_id = wanted.organization_id
+    and message_keys.channel_id = wanted.channel_id and message_keys.provider_source_id = wanted.provider_source_id
+    and message_keys.provider_source_id <> '' offset 0
+) message_keys
 {_THEIR_MESSAGE}
 join conversation.conversations on conversations.conversation_id = message_keys.conversation_id
-where message_keys.provider_source_id <> ''
 """
 
 _KEY_COLUMNS = tuple(field.name for field in fields(MessageKeyRow))
