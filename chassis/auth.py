@@ -25,6 +25,7 @@ from jwt.types import Options
 
 from chassis.clock import Clock
 from chassis.crypto import write_whole
+from chassis.enums import enum_text
 from chassis.errors import InvalidArgument, PermissionDenied, Unauthenticated
 from chassis.system import ISSUERS
 from prosa.v1 import options_pb2
@@ -286,7 +287,7 @@ def check_permission(permission: options_pb2.Permission, current: Caller | None,
     nobody_else = permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope
     if permission.across_organizations or permission.one_organization or nobody_else:
         raise PermissionDenied("SERVICES_ONLY", "Only services of Prosa may call this.")
-    least = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
+    least = enum_text(options_pb2.Role, permission.role).lower()
     if current.kind == "key":
         if permission.step_up or not permission.scope:
             shown = " and a second factor" if permission.step_up else ""

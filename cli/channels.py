@@ -7,6 +7,7 @@ from typing import Annotated, Any
 import typer
 
 from chassis.canonical import parse_source
+from chassis.enums import enum_number, enum_text
 from cli.calls import CALL_SECONDS, all_pages, open_calls
 from cli.choosing import Org, match
 from cli.connections import find_connection
@@ -37,7 +38,7 @@ def channel_row(item: pb.Channel) -> dict[str, Any]:
         "channel_id": item.channel_id,
         "connection_id": item.connection_id,
         "name": item.name,
-        "source": options_pb2.Source.Name(item.source).removeprefix("SOURCE_"),
+        "source": enum_text(options_pb2.Source, item.source),
         "inbox_id": item.inbox_id,
         "board_id": item.board_id or None,
         "active": item.active,
@@ -57,7 +58,7 @@ def find_channel(connection: pb.Connection, wanted: str) -> pb.Channel:
 
 
 def _source(text: str) -> options_pb2.Source.ValueType:
-    return options_pb2.Source.Value(f"SOURCE_{parse_source(text.lower()).value}")
+    return enum_number(options_pb2.Source, parse_source(text.lower()).value)
 
 
 @app.command("create")

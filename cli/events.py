@@ -12,6 +12,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chassis.enums import enum_text
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Org
 from cli.connections import find_connection
@@ -68,7 +69,7 @@ def parse_state(text: str) -> pb.WebhookEventState.ValueType:
 
 def state_name(state: pb.WebhookEventState.ValueType) -> str:
     """The state as it is printed."""
-    return pb.WebhookEventState.Name(state).removeprefix("WEBHOOK_EVENT_STATE_")
+    return enum_text(pb.WebhookEventState, state)
 
 
 def event_row(item: pb.WebhookEvent) -> dict[str, Any]:

@@ -17,6 +17,8 @@ from typing import Any, NamedTuple
 from google.protobuf.descriptor import EnumDescriptor, FieldDescriptor
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.enums import short_names
+
 VIOLATIONS_MAX = 20
 """How many wrong fields of one request are told."""
 
@@ -78,17 +80,6 @@ def _join(name: str, path: str) -> str:
     return f"{name}{path}" if path.startswith("[") else f"{name}.{path}"
 
 
-def short_enum_names(enum: EnumDescriptor) -> dict[int, str]:
-    """Answers the names that JSON shows, by number: without the enum's own name, which leads each of them."""
-    # Not the prefix that the names happen to share: one more value could change what the others are called.
-    prefix = _snake_upper(enum.name) + "_"
-    return {value.number: value.name.removeprefix(prefix) for value in reversed(enum.values)}
-
-
-def _snake_upper(name: str) -> str:
-    return re.sub(r"(?<=[a-z0-9])(?=[A-Z])", "_", name).upper()
-
-
 def write_timestamp(value: Timestamp) -> datetime:
     """A moment as orjson writes it: RFC 3339, in UTC with a Z, to the microsecond."""
     moment = datetime.fromtimestamp(value.seconds, UTC)
@@ -114,7 +105,7 @@ class _EnumNames(dict[int, str]):
 
 def _enum_writer(enum: EnumDescriptor) -> Write:
     # The look-up itself is the writer: no call of our own stands before it.
-    return _EnumNames(short_enum_names(enum)).__getitem__
+    return _EnumNames(short_names(enum)).__getitem__
 
 
 def value_writer(field: FieldDescriptor) -> Write | None:
@@ -186,7 +177,7 @@ def _id_reader(example: str) -> Read:
 
 
 def _enum_reader(enum: EnumDescriptor) -> Read:
-    short = short_enum_names(enum)
+    short = short_names(enum)
     numbers = {value.name: value.number for value in enum.values} | {name: number for number, name in short.items()}
     proper = [name for number, name in sorted(short.items()) if number != 0] or list(short.values())
     advice = f"must be one of {', '.join(proper)}"

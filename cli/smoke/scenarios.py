@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from chassis.enums import enum_text
 from cli.readings import IDENTITIES, LINKS
 from cli.smoke.bodies import Writer, flat_conversation, flat_message, nested_conversation
 from cli.smoke.target import Failed, Target
@@ -77,7 +78,7 @@ class Run:
 
     async def identity(self, writer: Writer) -> Row:
         """The identity of a person, as the API tells it and the table holds it."""
-        source = Source.Name(writer.source).removeprefix("SOURCE_")
+        source = enum_text(Source, writer.source)
         found = await self.target.get("/api/v1/identities", source=source, external_id=writer.external_id)
         if len(found["identities"]) != 1:
             raise Failed(f"{len(found['identities'])} identities {source} {writer.external_id}, one is right")
@@ -163,7 +164,7 @@ async def isolation(run: Run) -> str:
     if len(keys) != len(writers) or len(rows) != len(writers):
         raise Failed(f"the keys {sorted(keys)} are not two")
     for writer, other in zip(writers, reversed(writers), strict=True):
-        source = Source.Name(other.source).removeprefix("SOURCE_")
+        source = enum_text(Source, other.source)
         mixed = await run.target.get("/api/v1/identities", source=source, external_id=writer.external_id)
         if any(item["external_id"] == writer.external_id for item in mixed["identities"]):
             raise Failed(f"{writer.external_id} is an identity of {source} too")

@@ -13,6 +13,7 @@ from typing import Any
 import grpc
 from google.protobuf.descriptor import Descriptor, FieldDescriptor
 
+from chassis.enums import enum_text
 from chassis.transcoding.plans import is_cookie
 from gateway import problems
 from gateway.openapi import examples
@@ -126,7 +127,7 @@ def describe_permission(permission: options_pb2.Permission) -> str:
         return "Anyone may call this."
     ways = []
     if permission.role:
-        role = options_pb2.Role.Name(permission.role).removeprefix("ROLE_").lower()
+        role = enum_text(options_pb2.Role, permission.role).lower()
         shown = " who has shown a second factor within 15 minutes" if permission.step_up else ""
         ways.append(f"a person with the role {role} or above{shown}")
     if permission.scope:

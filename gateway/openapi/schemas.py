@@ -7,7 +7,8 @@ from typing import Any
 from buf.validate import validate_pb2
 from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 
-from chassis.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id, short_enum_names
+from chassis.enums import short_names
+from chassis.transcoding.fields import EXAMPLE_ID, EXAMPLE_TIME, names_an_id
 from chassis.transcoding.plans import FACT_MEMBER, FEED_EVENT, is_cookie
 from gateway.openapi import examples
 from gateway.openapi.comments import comments
@@ -83,7 +84,7 @@ class Schemas:
         return schema
 
     def _enum(self, enum: EnumDescriptor) -> Schema:
-        short = short_enum_names(enum)
+        short = short_names(enum)
         lines = [comments().get(enum.full_name, "")]
         for value in enum.values:
             comment = comments().get(f"{enum.full_name}.{value.name}")
@@ -123,7 +124,7 @@ def example_of(field: FieldDescriptor) -> Any:
     if field.message_type is not None:
         return EXAMPLE_TIME if field.message_type.full_name == _TIMESTAMP else None
     if field.enum_type is not None:
-        return next((name for number, name in sorted(short_enum_names(field.enum_type).items()) if number), None)
+        return next((name for number, name in sorted(short_names(field.enum_type).items()) if number), None)
     message = field.containing_type.name if field.containing_type is not None else ""
     example = examples.OF_MESSAGE.get((message, field.name), examples.VALUES.get(field.name))
     if field.type == _F.TYPE_STRING:

@@ -9,6 +9,7 @@ from uuid import UUID
 from chassis import wire
 from chassis.clock import Clock
 from chassis.db import Tx
+from chassis.enums import enum_text
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.subscriptions import ConsumedEvent
@@ -44,7 +45,7 @@ def _open_task(
         organization_id=organization_id,
         id=task_id,
         identity_conflict_id=wire.to_uuid("identity_conflict_id", conflict.identity_conflict_id),
-        source=options_pb2.Source.Name(conflict.source).removeprefix("SOURCE_"),
+        source=enum_text(options_pb2.Source, conflict.source),
         external_id=conflict.external_id,
         contact_id=wire.to_optional_uuid("contact_id", conflict.contact_id),
         candidate_contact_ids=tuple(

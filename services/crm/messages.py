@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from chassis import wire
+from chassis.enums import enum_number, wanted_text
 from chassis.outbox import Fact
 from prosa.crm.v1 import crm_service_pb2 as pb
 from prosa.crm.v1 import events_pb2
@@ -13,10 +14,9 @@ from services.crm.deal_store import StageTotal
 from services.crm.domain import Board, Deal, DealState, Money, ReconciliationTask, TaskState
 from services.crm.moves import StageMove
 
-_DEAL_STATES = {state: pb.DealState.Value(f"DEAL_STATE_{state}") for state in DealState}
-_TASK_STATES = {state: pb.TaskState.Value(f"TASK_STATE_{state}") for state in TaskState}
+_DEAL_STATES = {state: enum_number(pb.DealState, state) for state in DealState}
+_TASK_STATES = {state: enum_number(pb.TaskState, state) for state in TaskState}
 _DEAL_STATE_BY_NUMBER = {number: state for state, number in _DEAL_STATES.items()}
-_TASK_STATE_BY_NUMBER = {number: state for state, number in _TASK_STATES.items()}
 
 
 def to_deal_state(number: pb.DealState.ValueType) -> DealState | None:
@@ -24,9 +24,16 @@ def to_deal_state(number: pb.DealState.ValueType) -> DealState | None:
     return _DEAL_STATE_BY_NUMBER.get(number)
 
 
-def to_task_state(number: pb.TaskState.ValueType) -> TaskState | None:
-    """The state in a request; None where it was left open."""
-    return _TASK_STATE_BY_NUMBER.get(number)
+def wanted_deal_state(number: pb.DealState.ValueType) -> DealState | None:
+    """What a list is filtered by, None for nothing. Raises InvalidArgument STATE_UNKNOWN."""
+    text = wanted_text(pb.DealState, number)
+    return None if text is None else DealState(text)
+
+
+def wanted_task_state(number: pb.TaskState.ValueType) -> TaskState | None:
+    """What a list is filtered by, None for nothing. Raises InvalidArgument STATE_UNKNOWN."""
+    text = wanted_text(pb.TaskState, number)
+    return None if text is None else TaskState(text)
 
 
 def board_message(board: Board) -> pb.Board:
@@ -116,7 +123,7 @@ def task_message(task: ReconciliationTask) -> pb.ReconciliationTask:
     return pb.ReconciliationTask(
         reconciliation_task_id=str(task.id),
         organization_id=str(task.organization_id),
-        source=options_pb2.Source.Value(f"SOURCE_{task.source}"),
+        source=enum_number(options_pb2.Source, task.source),
         external_id=task.external_id,
         contact_id=wire.text(task.contact_id),
         candidate_contact_ids=[str(contact_id) for contact_id in task.candidate_contact_ids],

@@ -193,7 +193,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         wanted = deal_store.DealFilter(
             board_id=wire.to_optional_uuid("board_id", request.board_id),
             stage_id=wire.to_optional_uuid("stage_id", request.stage_id),
-            state=messages.to_deal_state(request.state),
+            state=messages.wanted_deal_state(request.state),
             by_stage_change=request.order == pb.DEAL_ORDER_STAGE_CHANGE_TIME,
         )
         after = page.after_moment()
@@ -268,7 +268,7 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListReconciliationTasksRequest, pb.ListReconciliationTasksResponse],
     ) -> pb.ListReconciliationTasksResponse:
         organization_id, page = auth.organization_id(), read_page(request)
-        state = messages.to_task_state(request.state)
+        state = messages.wanted_task_state(request.state)
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         async with self._db.transaction(organization_id) as tx:
             tasks = await task_store.list_tasks(tx, organization_id, state, page.after_id(), page.size + 1, contact_id)

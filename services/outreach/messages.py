@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from chassis import wire
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import outreach_service_pb2 as pb
@@ -15,12 +16,12 @@ def suppression_message(kept: Suppression) -> pb.Suppression:
     message = pb.Suppression(
         suppression_id=str(kept.id),
         organization_id=str(kept.organization_id),
-        source=options_pb2.Source.Value(f"SOURCE_{kept.source}"),
+        source=enum_number(options_pb2.Source, kept.source),
         external_id=kept.external_id,
         contact_id=wire.text(kept.contact_id),
         reason=kept.reason,
         create_time=wire.to_timestamp(kept.create_time),
-        origin=pb.SuppressionOrigin.Value(f"SUPPRESSION_ORIGIN_{kept.origin}"),
+        origin=enum_number(pb.SuppressionOrigin, kept.origin),
         message_id=kept.message_id,
         evidence=kept.evidence,
         confirm_time=wire.to_timestamp(kept.confirm_time),

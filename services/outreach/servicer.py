@@ -9,6 +9,7 @@ import grpc
 from chassis import auth, canonical, wire
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import enum_text
 from chassis.errors import NotFound
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -110,7 +111,7 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
         return pb.ListSuppressionsResponse(suppressions=map(suppression_message, shown), next_page_token=token)
 
     async def _read(self, request: pb.CreateSuppressionRequest, organization_id: UUID) -> Suppression:
-        source = options_pb2.Source.Name(request.source).removeprefix("SOURCE_")
+        source = enum_text(options_pb2.Source, request.source)
         external_id, region = request.external_id, canonical.DEFAULT_REGION
         if source == canonical.Source.WHATSAPP and canonical.lacks_country(external_id):
             # Read in another region, it would be somebody else's number, and the one who is meant would be written to.

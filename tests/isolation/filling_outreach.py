@@ -10,6 +10,7 @@ from uuid import uuid4
 import grpc.aio
 
 from chassis import wire
+from chassis.enums import enum_number
 from prosa.outreach.v1 import campaign_service_pb2 as campaign_pb
 from prosa.outreach.v1 import list_service_pb2 as list_pb
 from prosa.outreach.v1 import send_service_pb2 as send_pb
@@ -103,7 +104,7 @@ async def cancel_campaign(world: World, party: Party) -> None:
     made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Uma pessoa de {party.name}"))
     begun = await lists.CreateContactImport(
         list_pb.CreateContactImportRequest(
-            contact_list_id=made.contact_list_id, source=options_pb2.Source.Value(f"SOURCE_{kept['source']}")
+            contact_list_id=made.contact_list_id, source=enum_number(options_pb2.Source, kept["source"])
         )
     )
     part = f"external_id\n{kept['conversation_key'].partition(':')[2]}\n".encode()

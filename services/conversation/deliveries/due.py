@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 from chassis import wire
 from chassis.clock import Clock
 from chassis.db import Tx
+from chassis.enums import enum_text
 from chassis.errors import FailedPrecondition, ProsaError
 from chassis.outbox import Fact, Outbox
 from chassis.subscriptions import ConsumedEvent
@@ -97,7 +98,7 @@ def _draft(due: SendDue, latest: datetime) -> Draft:
     return Draft(
         delivery_id=wire.to_uuid("send_id", due.send_id),
         text=due.text,
-        send_class=SendClass(options_pb2.SendClass.Name(due.send_class).removeprefix("SEND_CLASS_")),
+        send_class=SendClass(enum_text(options_pb2.SendClass, due.send_class)),
         cause=cause_of(due),
         author=Author.AUTOMATION,
         author_name="",

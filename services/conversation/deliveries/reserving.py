@@ -11,6 +11,7 @@ import grpc
 import structlog
 
 from chassis import wire
+from chassis.enums import enum_number, enum_text
 from chassis.errors import ProsaError, from_status
 from chassis.rpc import error_of
 from prosa.outreach.v1 import send_service_pb2 as pb
@@ -76,9 +77,9 @@ class Reserver:
             organization_id=delivery.organization_id,
             delivery_id=delivery.delivery_id,
             attempt=delivery.attempt_count + 1,
-            send_class=options_pb2.SendClass.Value(f"SEND_CLASS_{delivery.send_class}"),
+            send_class=enum_number(options_pb2.SendClass, delivery.send_class),
             channel_id=delivery.channel_id,
-            source=options_pb2.Source.Value(f"SOURCE_{conversation.source}"),
+            source=enum_number(options_pb2.Source, conversation.source),
             conversation_keys=[conversation.conversation_key],
             contact_id=conversation.contact_id or "",
             last_inbound_time=wire.to_timestamp(last_inbound_time),
@@ -132,7 +133,7 @@ class Reserver:
 
 
 def _decision(decision: pb.SendDecision, asked: float) -> Decision:
-    reason = pb.SendReason.Name(decision.reason).removeprefix("SEND_REASON_")
+    reason = enum_text(pb.SendReason, decision.reason)
     if decision.outcome == pb.SEND_OUTCOME_ALLOWED:
         return Allowed(decision.reservation_id, asked + decision.start_within_ms / 1000)
     if decision.outcome == pb.SEND_OUTCOME_DENIED:

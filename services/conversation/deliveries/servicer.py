@@ -11,7 +11,8 @@ from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database
-from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ProsaError, to_status
+from chassis.enums import wanted_text
+from chassis.errors import FailedPrecondition, NotFound, ProsaError, to_status
 from chassis.paging import read_page
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import delivery_service_pb2 as pb
@@ -53,10 +54,10 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
             wanted["channel_id"] = wire.to_uuid("channel_id", request.channel_id)
         if request.cause:
             wanted["cause"] = request.cause
-        if request.state:
-            wanted["state"] = _name(conversation_pb.MessageState, request.state, "MESSAGE_STATE_")
-        if request.send_class:
-            wanted["send_class"] = _name(options_pb2.SendClass, request.send_class, "SEND_CLASS_")
+        if state := wanted_text(conversation_pb.MessageState, request.state):
+            wanted["state"] = state
+        if send_class := wanted_text(options_pb2.SendClass, request.send_class):
+            wanted["send_class"] = send_class
         async with self._db.transaction(organization_id) as tx:
             found = await delivery_store.list_deliveries(tx, organization_id, wanted, page.after_moment(), page)
         shown, token = page.cut(found, lambda last: (last.create_time.isoformat(), last.delivery_id))
@@ -142,13 +143,6 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
         if found is None:
             raise _no_delivery()
         return delivery_to_pb(found.delivery)
-
-
-def _name(enum: type[conversation_pb.MessageState | options_pb2.SendClass], number: int, prefix: str) -> str:
-    try:
-        return str(enum.Name(number)).removeprefix(prefix)  # type: ignore[arg-type]
-    except ValueError:
-        raise InvalidArgument("STATE_UNKNOWN", "There is no such state or class of a delivery.") from None
 
 
 def _no_delivery() -> NotFound:

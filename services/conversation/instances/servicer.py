@@ -13,7 +13,8 @@ from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, ProsaError, to_status
+from chassis.enums import wanted_text
+from chassis.errors import FailedPrecondition, NotFound, ProsaError, to_status
 from chassis.outbox import Outbox
 from chassis.paging import read_page
 from chassis.queues.items import Place
@@ -101,11 +102,7 @@ class InstanceServicer(pb_grpc.InstanceServiceServicer):
 
     async def ListInstances(self, request: pb.ListInstancesRequest, context: Context) -> pb.ListInstancesResponse:
         organization_id, page = auth.organization_id(), read_page(request, key_length=2)
-        state = None
-        if request.state:
-            if request.state not in pb.InstanceState.values():
-                raise InvalidArgument("STATE_UNKNOWN", "state must be one of the states that an instance can have.")
-            state = pb.InstanceState.Name(request.state).removeprefix("INSTANCE_STATE_")
+        state = wanted_text(pb.InstanceState, request.state)
         after_id = page.after_id()
         after = None if page.after is None else (page.after[0], str(after_id))
         async with self._db.transaction(organization_id) as tx:

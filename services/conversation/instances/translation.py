@@ -9,6 +9,7 @@ import orjson
 
 from chassis import wire
 from chassis.crypto import Vault
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.conversation.v1 import events_pb2
 from prosa.conversation.v1 import instance_service_pb2 as pb
@@ -29,7 +30,7 @@ def instance_message(instance: Instance) -> pb.Instance:
         channel_id=str(instance.channel_id),
         name=instance.name,
         provider_instance_name=instance.provider_instance_name,
-        state=pb.InstanceState.Value(f"INSTANCE_STATE_{instance.state}"),
+        state=enum_number(pb.InstanceState, instance.state),
         state_time=wire.to_timestamp(instance.state_time),
         cause=instance.cause,
         advice=instance.advice,
@@ -47,7 +48,7 @@ def instance_changed(instance: Instance, previous: State | None) -> Fact:
     """The fact that an instance came to be or is another now."""
     number = pb.INSTANCE_STATE_UNSPECIFIED
     if previous is not None:
-        number = pb.InstanceState.Value(f"INSTANCE_STATE_{previous}")
+        number = enum_number(pb.InstanceState, previous)
     return Fact(
         instance.organization_id,
         events_pb2.InstanceChanged(

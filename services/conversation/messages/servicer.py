@@ -16,6 +16,7 @@ from chassis import auth, canonical, errors, wire
 from chassis.bisect import bisect, held_back, patiently
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import wanted_text
 from chassis.errors import InvalidArgument, NotFound, ProsaError
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -35,7 +36,6 @@ from services.conversation.messages.domain.conversation import (
 from services.conversation.messages.domain.record import Item
 from services.conversation.messages.recording import Recorder
 from services.conversation.messages.translation import (
-    CONVERSATION_STATES,
     SOURCES,
     conversation_id_of,
     conversation_to_pb,
@@ -153,8 +153,8 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         contact_id = wire.to_optional_uuid("contact_id", request.contact_id)
         if request.deal_id:
             wanted["deal_id"] = wire.to_uuid("deal_id", request.deal_id)
-        if request.state:
-            wanted["state"] = _state(request.state)
+        if state := wanted_text(pb.ConversationState, request.state):
+            wanted["state"] = state
         if request.conversation_key:
             wanted["conversation_key"] = request.conversation_key
         if request.provider_conversation_id:
@@ -258,10 +258,3 @@ def _read_page(request: pb.ListConversationsRequest | pb.ListMessagesRequest) ->
         return replace(page, after=(moment, str(UUID(page.after[1]))))
     except (ValueError, OverflowError):
         raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None
-
-
-def _state(number: int) -> str:
-    state = CONVERSATION_STATES.get(number)
-    if state is None:
-        raise InvalidArgument("STATE_UNKNOWN", "state must be OPEN, PENDING, SNOOZED or RESOLVED.")
-    return state

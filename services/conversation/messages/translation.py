@@ -10,6 +10,7 @@ from google.protobuf.message import Message as ProtobufMessage
 from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis import wire
+from chassis.enums import enum_number
 from chassis.errors import InvalidArgument
 from chassis.outbox import Fact
 from prosa.conversation.v1 import conversation_service_pb2 as pb
@@ -62,17 +63,13 @@ CONVERSATION_STATES: dict[int, ConversationState] = {
     number: state for state, number in _CONVERSATION_STATE_NUMBERS.items()
 }
 _HANDOFF_NUMBERS = {HandoffMode.AI: pb.HANDOFF_MODE_AI, HandoffMode.HUMAN: pb.HANDOFF_MODE_HUMAN}
-_DIRECTIONS = {
-    number: Direction(name.removeprefix("MESSAGE_DIRECTION_")) for name, number in pb.MessageDirection.items()
-}
-_DIRECTION_NUMBERS = {direction: number for number, direction in _DIRECTIONS.items()}
-_AUTHORS = {number: Author(name.removeprefix("MESSAGE_AUTHOR_")) for name, number in pb.MessageAuthor.items()}
-_AUTHOR_NUMBERS = {author: number for number, author in _AUTHORS.items()}
-_MESSAGE_STATES = {
-    number: MessageState(name.removeprefix("MESSAGE_STATE_")) for name, number in pb.MessageState.items()
-}
+_DIRECTION_NUMBERS = {direction: enum_number(pb.MessageDirection, direction) for direction in Direction}
+_DIRECTIONS: dict[int, Direction] = {number: direction for direction, number in _DIRECTION_NUMBERS.items()}
+_AUTHOR_NUMBERS = {author: enum_number(pb.MessageAuthor, author) for author in Author}
+_AUTHORS: dict[int, Author] = {number: author for author, number in _AUTHOR_NUMBERS.items()}
+_MESSAGE_STATE_NUMBERS = {state: enum_number(pb.MessageState, state) for state in MessageState}
+_MESSAGE_STATES: dict[int, MessageState] = {number: state for state, number in _MESSAGE_STATE_NUMBERS.items()}
 _TOLD = {number: state for number, state in _MESSAGE_STATES.items() if state in TOLD_STATES}
-_MESSAGE_STATE_NUMBERS = {state: number for number, state in _MESSAGE_STATES.items()}
 
 
 @lru_cache(maxsize=KNOWN_IDS_MAX)
@@ -233,7 +230,7 @@ def delivery_to_pb(delivery: Delivery) -> pb.Delivery:
         conversation_id=delivery.conversation_id,
         channel_id=delivery.channel_id,
         contact_id=delivery.contact_id or "",
-        send_class=options_pb2.SendClass.Value(f"SEND_CLASS_{delivery.send_class}"),
+        send_class=enum_number(options_pb2.SendClass, delivery.send_class),
         state=_MESSAGE_STATE_NUMBERS[delivery.state],
         reason=delivery.reason,
         explanation=delivery.explanation,

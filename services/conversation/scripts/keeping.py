@@ -8,6 +8,7 @@ from uuid import UUID
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import wanted_text
 from chassis.errors import FieldViolation, InvalidArgument, NotFound, ResourceExhausted
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -77,7 +78,7 @@ class Scripts:
             after = after_name(page.after)
         except ValueError:
             raise token_invalid() from None
-        state = pb.ScriptState.Name(request.state).removeprefix("SCRIPT_STATE_") if request.state else None
+        state = wanted_text(pb.ScriptState, request.state)
         async with self._db.transaction(organization_id) as tx:
             found = await store.list_by_name(tx, organization_id, state, after, page.size + 1)
             due = await store.next_round_times(tx, organization_id)

@@ -8,11 +8,12 @@ from typing import Any
 from uuid import UUID
 
 from chassis import canonical, wire
+from chassis.enums import enum_number, enum_text
 from chassis.errors import FieldViolation
 from chassis.outbox import Fact
 from prosa.conversation.v1 import events_pb2
 from prosa.conversation.v1 import script_service_pb2 as pb
-from services.conversation.scripts.round import Round, RoundState
+from services.conversation.scripts.round import Round
 from services.conversation.scripts.script import CatchUp, Participant, Script, ScriptState, invalid
 from services.conversation.scripts.week import Window
 
@@ -28,7 +29,7 @@ def script_message(script: Script, next_round_time: datetime | None) -> pb.Scrip
     return pb.Script(
         script_id=str(script.script_id),
         organization_id=str(script.organization_id),
-        state=pb.ScriptState.Value(f"SCRIPT_STATE_{script.state}"),
+        state=enum_number(pb.ScriptState, script.state),
         participants=[
             pb.Participant(channel_id=str(one.channel_id), persona_id=str(one.persona_id), phone=one.phone)
             for one in script.participants
@@ -44,7 +45,7 @@ def script_message(script: Script, next_round_time: datetime | None) -> pb.Scrip
             )
             for window in script.windows
         ],
-        catch_up=pb.CatchUp.Value(f"CATCH_UP_{script.catch_up}"),
+        catch_up=enum_number(pb.CatchUp, script.catch_up),
         create_time=wire.to_timestamp(script.create_time),
         etag=str(script.version),
         next_round_time=wire.to_timestamp(next_round_time),
@@ -62,9 +63,9 @@ def named(request: pb.CreateScriptRequest | pb.UpdateScriptRequest, region: str)
     """What a request says of a script, by the script's fields. Raises InvalidArgument SCRIPT_INVALID."""
     values: dict[str, Any] = {field.name: value for field, value in request.ListFields() if field.name in _PLAIN}
     if request.state:
-        values["state"] = ScriptState(pb.ScriptState.Name(request.state).removeprefix("SCRIPT_STATE_"))
+        values["state"] = ScriptState(enum_text(pb.ScriptState, request.state))
     if request.catch_up:
-        values["catch_up"] = CatchUp(pb.CatchUp.Name(request.catch_up).removeprefix("CATCH_UP_"))
+        values["catch_up"] = CatchUp(enum_text(pb.CatchUp, request.catch_up))
     if request.participants:
         values["participants"] = _participants(request.participants, region)
     if request.topics:
@@ -83,7 +84,7 @@ def round_message(of: Round) -> pb.Round:
         round_id=str(of.round_id),
         organization_id=str(of.organization_id),
         script_id=str(of.script_id),
-        state=pb.RoundState.Value(f"ROUND_STATE_{of.state}"),
+        state=enum_number(pb.RoundState, of.state),
         reason=of.reason,
         topic=of.topic,
         due_time=wire.to_timestamp(of.due_time),
@@ -109,11 +110,6 @@ def round_changed(of: Round) -> Fact:
     """The fact that a round was planned, began, said something, or ended."""
     fact = events_pb2.RoundChanged(organization_id=str(of.organization_id), round=round_message(of), version=of.version)
     return Fact(of.organization_id, fact)
-
-
-def round_state(number: pb.RoundState.ValueType) -> str:
-    """A state as it is kept."""
-    return RoundState(pb.RoundState.Name(number).removeprefix("ROUND_STATE_")).value
 
 
 def _participants(given: Iterable[pb.Participant], region: str) -> tuple[Participant, ...]:

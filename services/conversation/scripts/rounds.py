@@ -8,6 +8,7 @@ from uuid import UUID
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database
+from chassis.enums import wanted_text
 from chassis.outbox import Outbox
 from chassis.paging import read_page, token_invalid
 from chassis.queues.queue import Queue
@@ -34,8 +35,8 @@ class Rounds:
         wanted: dict[str, object] = {}
         if request.script_id:
             wanted["script_id"] = wire.to_uuid("script_id", request.script_id)
-        if request.state:
-            wanted["state"] = messages.round_state(request.state)
+        if state := wanted_text(pb.RoundState, request.state):
+            wanted["state"] = state
         times = (
             wire.from_timestamp(request.start_time) if request.HasField("start_time") else None,
             wire.from_timestamp(request.end_time) if request.HasField("end_time") else None,

@@ -14,6 +14,7 @@ from chassis.clock import Clock
 from chassis.context import client_network
 from chassis.crypto import Vault
 from chassis.db import Database, Tx, scope
+from chassis.enums import enum_text
 from chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
@@ -254,9 +255,9 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         return invitation
 
 
-def role_name(role: int) -> str:
+def role_name(role: options_pb2.Role.ValueType) -> str:
     """A role as it is kept; empty for none."""
-    return options_pb2.Role.Name(role).removeprefix("ROLE_") if role else ""  # type: ignore[arg-type]
+    return enum_text(options_pb2.Role, role) if role else ""
 
 
 def _not_found() -> NotFound:

@@ -15,6 +15,7 @@ from chassis.clock import Clock
 from chassis.context import client_network
 from chassis.crypto import Vault
 from chassis.db import Database, Tx, scope
+from chassis.enums import enum_number
 from chassis.errors import (
     FailedPrecondition,
     InvalidArgument,
@@ -313,7 +314,7 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             kind="user",
             principal=f"user:{signed_in.user_id}",
             organization_id=chosen.organization_id,
-            role=options_pb2.Role.Value(f"ROLE_{chosen.role}"),
+            role=enum_number(options_pb2.Role, chosen.role),
             name=people.clean(request.email).lower(),
             mfa_time=mfa_time,
             mfa_set_up=mfa_time is not None,

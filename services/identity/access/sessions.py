@@ -11,6 +11,7 @@ from chassis import wire
 from chassis.auth import STEP_UP_SECONDS, TokenSigner
 from chassis.clock import Clock
 from chassis.db import Database, Tx, scope
+from chassis.enums import enum_number
 from chassis.errors import Unauthenticated
 from chassis.ids import Ids
 from chassis.outbox import Fact, Outbox
@@ -213,7 +214,7 @@ class Sessions:
 
 def role_number(role: str) -> options_pb2.Role.ValueType:
     """A role as the wire has it."""
-    return options_pb2.Role.Value(f"ROLE_{role}")
+    return enum_number(options_pb2.Role, role)
 
 
 def session_ended() -> Unauthenticated:

@@ -7,6 +7,7 @@ from datetime import datetime
 from uuid import UUID
 
 from chassis import wire
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1 import events_pb2
@@ -17,7 +18,7 @@ from services.identity.contacts.resolution_batch import Changes, Resolution
 from services.identity.contacts.store import LoggedResolution
 
 OUTCOMES: dict[Outcome, pb.ResolutionOutcome.ValueType] = {
-    outcome: pb.ResolutionOutcome.Value(f"RESOLUTION_OUTCOME_{outcome.name}") for outcome in Outcome
+    outcome: enum_number(pb.ResolutionOutcome, outcome.name) for outcome in Outcome
 }
 
 

@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Counter
 from chassis import context
 from chassis.clock import Clock
 from chassis.db import Database
+from chassis.enums import enum_text
 from chassis.ids import Ids
 from chassis.queues.queue import Queue, lane_of
 from prosa.ingest.v1 import ingest_service_pb2 as pb
@@ -68,7 +69,7 @@ class AcceptorMetrics:
                 provider = by_number(number)
                 series = self._series[kind] = self.webhooks.labels(
                     "unspecified" if provider is None else provider.name.lower(),
-                    pb.AcceptOutcome.Name(outcome).removeprefix("ACCEPT_OUTCOME_").lower(),
+                    enum_text(pb.AcceptOutcome, outcome).lower(),
                     check,
                 )
             series.inc(count)

@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis import wire
 from chassis.db import Tx
+from chassis.enums import enum_text
 from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError, ResourceExhausted
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.v1 import options_pb2
@@ -96,4 +97,4 @@ def source_name(source: options_pb2.Source.ValueType) -> str:
     """A source by its name in rows. Raises InvalidArgument."""
     if source not in options_pb2.Source.values():
         raise InvalidArgument("SOURCE_UNKNOWN", "source must be WHATSAPP or INSTAGRAM.")
-    return options_pb2.Source.Name(source).removeprefix("SOURCE_")
+    return enum_text(options_pb2.Source, source)

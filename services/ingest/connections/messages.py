@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from datetime import datetime
 
 from chassis import wire
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1 import events_pb2, ingest_service_pb2
@@ -55,7 +56,7 @@ def channel_message(channel: Channel) -> pb.Channel:
         organization_id=str(channel.organization_id),
         connection_id=str(channel.connection_id),
         name=channel.name,
-        source=options_pb2.Source.Value(f"SOURCE_{channel.source}"),
+        source=enum_number(options_pb2.Source, channel.source),
         inbox_id=channel.inbox_id or 0,
         board_id=wire.text(channel.board_id),
         active=channel.active,

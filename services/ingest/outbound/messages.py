@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from chassis import wire
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.ingest.v1 import events_pb2
 from prosa.ingest.v1 import outbound_service_pb2 as pb
@@ -40,7 +41,7 @@ def delivery_message(row: Any) -> pb.OutboundDelivery:
         event_id=str(row.event_id),
         type=row.type,
         position=row.position,
-        state=pb.OutboundDeliveryState.Value(f"OUTBOUND_DELIVERY_STATE_{row.state}"),
+        state=enum_number(pb.OutboundDeliveryState, row.state),
         attempt_count=row.attempt_count,
         retry_time=wire.to_timestamp(row.retry_time),
         create_time=wire.to_timestamp(row.create_time),

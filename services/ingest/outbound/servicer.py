@@ -12,6 +12,7 @@ from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
+from chassis.enums import wanted_text
 from chassis.errors import (
     FailedPrecondition,
     FieldViolation,
@@ -153,7 +154,7 @@ class OutboundServicer(pb_grpc.OutboundServiceServicer):
         organization_id, page = auth.organization_id(), read_page(request)
         wanted = DeliveryFilter(
             endpoint_id=wire.to_uuid("outbound_endpoint_id", request.outbound_endpoint_id),
-            state=_state_name(request.state),
+            state=wanted_text(pb.OutboundDeliveryState, request.state),
             type=request.type or None,
             event_id=wire.to_optional_uuid("event_id", request.event_id),
         )
@@ -255,12 +256,3 @@ def _url_invalid(detail: str) -> ProsaError:
         f"url must be an http or https address without a password, such as https://n8n.example.com/webhook/x. {detail}",
         violations=[FieldViolation("url", "must be an http or https URL")],
     )
-
-
-def _state_name(state: pb.OutboundDeliveryState.ValueType) -> str | None:
-    if state == pb.OUTBOUND_DELIVERY_STATE_UNSPECIFIED:
-        return None
-    # Enums are open on the wire: a newer caller may name what this release does not know.
-    if state not in pb.OutboundDeliveryState.values():
-        raise InvalidArgument("STATE_UNKNOWN", "state must be PENDING, SUCCEEDED, FAILED or CANCELLED.")
-    return pb.OutboundDeliveryState.Name(state).removeprefix("OUTBOUND_DELIVERY_STATE_")

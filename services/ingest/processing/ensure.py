@@ -10,6 +10,7 @@ import grpc.aio
 from chassis import auth, canonical, rpc
 from chassis.batcher import Batcher
 from chassis.clock import Clock
+from chassis.enums import enum_text
 from chassis.errors import InvalidArgument, NotFound
 from chassis.ids import Ids
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
@@ -83,7 +84,7 @@ class Ensurer:
             deal_id=deal.deal_id,
             conversation_key=contact.conversation_key,
             handoff="HUMAN" if human else "AI",
-            outcome=identity_pb.ResolutionOutcome.Name(contact.outcome).removeprefix("RESOLUTION_OUTCOME_").lower(),
+            outcome=enum_text(identity_pb.ResolutionOutcome, contact.outcome).lower(),
             stage_id=deal.stage_id,
             stage_label=deal.stage_label,
             conversation_id=recorded.conversation_id if recorded is not None else "",
@@ -123,7 +124,7 @@ class Ensurer:
     def _item(
         self, organization_id: UUID, request: pb.EnsureContactRequest, place: Place | None, board_id: str
     ) -> PipelineItem:
-        source = canonical.Source(options_pb2.Source.Name(request.source).removeprefix("SOURCE_"))
+        source = canonical.Source(enum_text(options_pb2.Source, request.source))
         if place is not None and place.channel.source is not source:
             raise InvalidArgument(
                 "SOURCE_MISMATCH", f"The inbox is of {place.channel.source.value}, not {source.value}."

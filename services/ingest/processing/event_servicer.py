@@ -11,6 +11,7 @@ import grpc
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database
+from chassis.enums import enum_number, wanted_text
 from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument, NotFound, ProsaError
 from chassis.ids import Ids
 from chassis.paging import read_page
@@ -51,7 +52,7 @@ class WebhookEventServicer(pb_grpc.WebhookEventServiceServicer):
     ) -> pb.ListWebhookEventsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         wanted = EventFilter(
-            state=_state_name(request.state),
+            state=wanted_text(pb.WebhookEventState, request.state),
             connection_id=wire.to_optional_uuid("connection_id", request.connection_id),
             start_time=wire.from_timestamp(request.start_time) if request.HasField("start_time") else None,
             end_time=wire.from_timestamp(request.end_time) if request.HasField("end_time") else None,
@@ -201,7 +202,7 @@ def _replay_filter(request: pb.ReplayWebhookEventsRequest, now: datetime) -> Eve
     end_time = wire.from_timestamp(request.end_time) if request.HasField("end_time") else now
     if end_time <= start_time:
         raise _invalid_range("end_time", "end_time must lie after start_time; when unset, it is now.")
-    state = _state_name(request.state) or DEAD_LETTER
+    state = wanted_text(pb.WebhookEventState, request.state) or DEAD_LETTER
     if state == PENDING:
         raise _invalid_range("state", "Events that are pending wait to be processed already.")
     return EventFilter(
@@ -221,14 +222,5 @@ def _no_event() -> ProsaError:
     return NotFound("WEBHOOK_EVENT_NOT_FOUND", "The organization has no such webhook event, or it has expired.")
 
 
-def _state_name(state: pb.WebhookEventState.ValueType) -> str | None:
-    if state == pb.WEBHOOK_EVENT_STATE_UNSPECIFIED:
-        return None
-    # Enums are open on the wire: a newer caller may name what this release does not know.
-    if state not in pb.WebhookEventState.values():
-        raise InvalidArgument("STATE_UNKNOWN", "state must be PENDING, PROCESSED, IGNORED or DEAD_LETTER.")
-    return pb.WebhookEventState.Name(state).removeprefix("WEBHOOK_EVENT_STATE_")
-
-
 def _state_number(state: str) -> pb.WebhookEventState.ValueType:
-    return pb.WebhookEventState.Value(f"WEBHOOK_EVENT_STATE_{state}")
+    return enum_number(pb.WebhookEventState, state)

@@ -14,6 +14,7 @@ from prometheus_client import CollectorRegistry, Counter, Histogram
 from chassis import context
 from chassis.clock import Clock
 from chassis.db import Tx
+from chassis.enums import short_names
 from chassis.errors import FailedPrecondition, InvalidArgument
 from chassis.outbox import Outbox
 from chassis.queues.items import Attempts, Dead, Item, Retry
@@ -33,7 +34,7 @@ ATTEMPTS = Attempts()
 LATENCY_BUCKETS = (0.005, 0.01, 0.02, 0.03, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0, 15.0, 60.0)
 
 _OUTCOMES: Mapping[int, str] = {
-    number: name.removeprefix("RESOLUTION_OUTCOME_").lower() for name, number in identity_pb.ResolutionOutcome.items()
+    number: text.lower() for number, text in short_names(identity_pb.ResolutionOutcome.DESCRIPTOR).items()
 }
 """How a contact was found, as an event's detail tells it."""
 

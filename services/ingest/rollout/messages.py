@@ -8,6 +8,7 @@ from typing import Any
 import orjson
 
 from chassis import wire
+from chassis.enums import enum_number
 from prosa.ingest.v1 import rollout_service_pb2 as pb
 from prosa.v1.options_pb2 import Actor
 from services.ingest.rollout.rules import Item
@@ -37,7 +38,7 @@ def report_message(row: Any) -> pb.RolloutReport:
     return pb.RolloutReport(
         rollout_report_id=str(row.id),
         organization_id=str(row.organization_id),
-        phase=pb.RolloutPhase.Value(f"ROLLOUT_PHASE_{row.phase}"),
+        phase=enum_number(pb.RolloutPhase, row.phase),
         passed=row.passed,
         items=[_item(kept) for kept in orjson.loads(row.items)],
         actor=Actor(principal=row.principal, name=row.principal_name),
@@ -47,4 +48,4 @@ def report_message(row: Any) -> pb.RolloutReport:
 
 
 def _item(kept: dict[str, Any]) -> pb.RolloutItem:
-    return pb.RolloutItem(**{**kept, "state": pb.ItemState.Value(f"ITEM_STATE_{kept['state']}")})
+    return pb.RolloutItem(**{**kept, "state": enum_number(pb.ItemState, kept["state"])})

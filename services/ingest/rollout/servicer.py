@@ -9,6 +9,7 @@ import grpc
 from chassis import auth
 from chassis.clock import Clock
 from chassis.db import Database
+from chassis.enums import wanted_text
 from chassis.ids import Ids
 from chassis.paging import read_page
 from prosa.ingest.v1 import rollout_service_pb2 as pb
@@ -55,7 +56,7 @@ class RolloutServicer(pb_grpc.RolloutServiceServicer):
         context: grpc.aio.ServicerContext[pb.ListRolloutReportsRequest, pb.ListRolloutReportsResponse],
     ) -> pb.ListRolloutReportsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
-        phase = pb.RolloutPhase.Name(request.phase).removeprefix("ROLLOUT_PHASE_") if request.phase else None
+        phase = wanted_text(pb.RolloutPhase, request.phase)
         async with self._db.transaction(organization_id) as tx:
             rows = await store.list_reports(tx, organization_id, phase, page.after_id(), page.size + 1)
         shown, token = page.cut(rows, lambda row: (row.id,))

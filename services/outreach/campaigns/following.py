@@ -10,6 +10,7 @@ from uuid import UUID
 from chassis import wire
 from chassis.clock import Clock
 from chassis.db import Tx
+from chassis.enums import enum_text
 from chassis.outbox import Outbox
 from chassis.queues.items import Place
 from chassis.queues.queue import Queue
@@ -130,7 +131,7 @@ class Touches:
 def _told(delivery: conversation_pb.Delivery) -> Told:
     return Told(
         delivery_id=wire.to_uuid("delivery_id", delivery.delivery_id),
-        state=conversation_pb.MessageState.Name(delivery.state).removeprefix("MESSAGE_STATE_"),
+        state=enum_text(conversation_pb.MessageState, delivery.state),
         reason=delivery.reason,
         explanation=delivery.explanation,
         version=delivery.version,

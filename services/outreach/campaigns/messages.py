@@ -6,6 +6,7 @@ from collections import Counter
 
 from chassis import wire
 from chassis.canonical import Source
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.outreach.v1 import campaign_service_pb2 as pb
 from prosa.outreach.v1 import events_pb2
@@ -29,7 +30,7 @@ def campaign_message(kept: Campaign, tally: Tally) -> pb.Campaign:
         contact_list_id=str(kept.contact_list_id),
         channel_id=str(kept.channel_id),
         text=kept.text,
-        state=pb.CampaignState.Value(f"CAMPAIGN_STATE_{kept.state}"),
+        state=enum_number(pb.CampaignState, kept.state),
         reason=kept.reason,
         counts=_counts(tally),
         start_time=wire.to_timestamp(kept.start_time),
@@ -48,10 +49,10 @@ def touch_message(touch: Touch) -> pb.Touch:
         touch_id=str(touch.id),
         campaign_id=str(touch.campaign_id),
         contact_id=str(touch.contact_id),
-        source=options_pb2.Source.Value(f"SOURCE_{touch.source}"),
+        source=enum_number(options_pb2.Source, touch.source),
         conversation_key=key_of(touch),
         text=touch.text,
-        state=pb.TouchState.Value(f"TOUCH_STATE_{touch.state}"),
+        state=enum_number(pb.TouchState, touch.state),
         reason=touch.reason,
         explanation=touch.explanation,
         retry_time=wire.to_timestamp(touch.retry_time),
@@ -77,7 +78,7 @@ def send_due(campaign: Campaign, touch: Touch) -> Fact:
         organization_id=str(touch.organization_id),
         send_class=options_pb2.SEND_CLASS_MARKETING,
         channel_id=str(campaign.channel_id),
-        source=options_pb2.Source.Value(f"SOURCE_{touch.source}"),
+        source=enum_number(options_pb2.Source, touch.source),
         contact_id=str(touch.contact_id),
         conversation_key=key_of(touch),
         text=touch.text,

@@ -12,6 +12,7 @@ import grpc
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import wanted_text
 from chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -88,7 +89,7 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
 
     async def ListCampaigns(self, request: pb.ListCampaignsRequest, context: Context) -> pb.ListCampaignsResponse:
         organization_id, page = auth.organization_id(), read_page(request)
-        state = pb.CampaignState.Name(request.state).removeprefix("CAMPAIGN_STATE_") if request.state else None
+        state = wanted_text(pb.CampaignState, request.state)
         before = page.after_id()
         async with self._db.transaction(organization_id) as tx:
             found = await store.list_campaigns(tx, organization_id, state, before, page.size + 1)
@@ -179,7 +180,7 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
     async def ListTouches(self, request: pb.ListTouchesRequest, context: Context) -> pb.ListTouchesResponse:
         organization_id, page = auth.organization_id(), read_page(request)
         campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
-        state = pb.TouchState.Name(request.state).removeprefix("TOUCH_STATE_") if request.state else None
+        state = wanted_text(pb.TouchState, request.state)
         after = page.after_id()
         async with self._db.transaction(organization_id) as tx:
             await _find(tx, organization_id, campaign_id)

@@ -17,6 +17,7 @@ from chassis import rpc, wire
 from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import enum_number
 from chassis.errors import InvalidArgument, ProsaError, from_status
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -240,7 +241,7 @@ def _person(kept: Import, row: Row) -> contact_pb.Person:
     by_phone = _by_phone(kept, row)
     return contact_pb.Person(
         organization_id=str(kept.organization_id),
-        source=options_pb2.Source.Value(f"SOURCE_{kept.source}"),
+        source=enum_number(options_pb2.Source, kept.source),
         external_id="" if by_phone else row.external_id,
         external_id_typed=not by_phone,
         name=row.name,

@@ -6,6 +6,7 @@ from dataclasses import asdict, fields
 
 from chassis import wire
 from chassis.canonical import Source
+from chassis.enums import enum_number
 from chassis.outbox import Fact
 from prosa.outreach.v1 import events_pb2
 from prosa.outreach.v1 import list_service_pb2 as pb
@@ -32,7 +33,7 @@ def member_message(member: Member) -> pb.ContactListMember:
     """A contact in a list."""
     return pb.ContactListMember(
         contact_id=str(member.contact_id),
-        source=options_pb2.Source.Value(f"SOURCE_{member.source}"),
+        source=enum_number(options_pb2.Source, member.source),
         conversation_key=f"{_LOWER_SOURCE[member.source]}:{member.external_id}",
         name=member.name,
         suppressed=member.suppressed,
@@ -46,7 +47,7 @@ def import_message(kept: Import) -> pb.ContactImport:
         contact_import_id=str(kept.id),
         organization_id=str(kept.organization_id),
         contact_list_id=str(kept.contact_list_id),
-        state=pb.ImportState.Value(f"IMPORT_STATE_{kept.state}"),
+        state=enum_number(pb.ImportState, kept.state),
         file_name=kept.file_name,
         file_size=kept.file_size,
         columns=pb.ImportColumns(**asdict(kept.columns)),
@@ -63,7 +64,7 @@ def import_message(kept: Import) -> pb.ContactImport:
         create_time=wire.to_timestamp(kept.create_time),
         end_time=wire.to_timestamp(kept.end_time),
         version=kept.version,
-        source=options_pb2.Source.Value(f"SOURCE_{kept.source}"),
+        source=enum_number(options_pb2.Source, kept.source),
     )
 
 

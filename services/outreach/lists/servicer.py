@@ -12,6 +12,7 @@ import grpc
 from chassis import auth, wire
 from chassis.clock import Clock
 from chassis.db import Database, Tx
+from chassis.enums import enum_text
 from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, NotFound, OutOfRange, ResourceExhausted
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
@@ -107,7 +108,7 @@ class ListServicer(pb_grpc.ListServiceServicer):
             organization_id=organization_id,
             id=self._ids.new(),
             contact_list_id=wire.to_uuid("contact_list_id", request.contact_list_id),
-            source=options_pb2.Source.Name(source).removeprefix("SOURCE_"),
+            source=enum_text(options_pb2.Source, source),
             file_name=readable(request.file_name),
             actor=Actor(caller.principal, caller.name),
             create_time=now,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from chassis import wire
 from chassis.canonical import split_key
+from chassis.enums import enum_number, enum_text
 from chassis.errors import ProsaError, to_status
 from prosa.outreach.v1 import send_service_pb2 as pb
 from prosa.v1 import options_pb2
@@ -27,7 +28,7 @@ def asked_of(send: pb.SendRequest) -> Asked:
             addresses=[(source.value, external_id) for source, external_id in map(split_key, send.conversation_keys)],
         ),
         message=Message(
-            send_class=SendClass(options_pb2.SendClass.Name(send.send_class).removeprefix("SEND_CLASS_")),
+            send_class=SendClass(enum_text(options_pb2.SendClass, send.send_class)),
             delivery_id=delivery_id,
             last_inbound_time=(
                 wire.from_timestamp(send.last_inbound_time) if send.HasField("last_inbound_time") else None
@@ -58,14 +59,14 @@ def result_message(result: Result) -> pb.ReserveSendResult:
     if isinstance(result, ProsaError):
         return pb.ReserveSendResult(error=to_status(result))
     decision = pb.SendDecision(
-        outcome=pb.SendOutcome.Value(f"SEND_OUTCOME_{result.outcome}"),
+        outcome=enum_number(pb.SendOutcome, result.outcome),
         reservation_id=wire.text(result.reservation_id),
         explanation=result.explanation,
         retry_time=wire.to_timestamp(result.retry_time),
         start_within_ms=RESERVATION_START_MS if result.reservation_id is not None else 0,
     )
     if result.reason is not None:
-        decision.reason = pb.SendReason.Value(f"SEND_REASON_{result.reason}")
+        decision.reason = enum_number(pb.SendReason, result.reason)
     return pb.ReserveSendResult(decision=decision)
 
 

@@ -11,6 +11,7 @@ from zoneinfo import ZoneInfo
 import grpc.aio
 import pytest
 
+from chassis.enums import enum_number
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import metric_service_pb2 as pb
 from prosa.conversation.v1.metric_service_pb2_grpc import MetricServiceStub
@@ -112,7 +113,7 @@ async def test_hours_are_what_sql_counts(world: World, organization_id: UUID) ->
     owner = world.as_user(organization_id)
     for zone in ZONES:
         for name in ("UNSPECIFIED", "INBOUND", "OUTBOUND"):
-            direction = conversation_pb.MessageDirection.Value(f"MESSAGE_DIRECTION_{name}")
+            direction = enum_number(conversation_pb.MessageDirection, name)
             answer = await owner.stub(MetricServiceStub).GetHourHeatmap(
                 pb.GetHourHeatmapRequest(time_zone=zone, direction=direction)
             )

@@ -8,6 +8,7 @@ from typing import Any, NoReturn
 import orjson
 import pytest
 
+from chassis.enums import enum_text
 from chassis.errors import InvalidArgument
 from prosa.conversation.v1 import instance_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import InstanceChanged, MessageReceived
@@ -38,7 +39,7 @@ async def test_a_number_shows_a_code_is_scanned_and_is_open(admin: Admin) -> Non
     status, refused = await admin.call("GET", f"/api/v1/instances/{instance_id}/qr")
     assert (status, refused["reason"]) == (400, "INSTANCE_OPEN")
     told = await admin.world.announced(InstanceChanged, admin.harness.organization_id)
-    states = [pb.InstanceState.Name(fact.instance.state).removeprefix("INSTANCE_STATE_") for fact in told]
+    states = [enum_text(pb.InstanceState, fact.instance.state) for fact in told]
     # Where this takes longer than a code is worth, the next one is told of as well.
     assert states == ["CREATING", *["QR"] * found["qr_count"], "OPEN"]
     assert [fact.version for fact in told] == [*range(1, len(states) + 1)]

@@ -18,9 +18,10 @@ from google.rpc.error_details_pb2 import ErrorInfo
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from chassis.enums import short_names
 from chassis.errors import InvalidArgument
 from chassis.transcoding.contracts import message_descriptors
-from chassis.transcoding.fields import VIOLATIONS_MAX, FieldErrors, short_enum_names
+from chassis.transcoding.fields import VIOLATIONS_MAX, FieldErrors
 from chassis.transcoding.plans import Plans, is_cookie, to_error
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
@@ -107,7 +108,7 @@ def as_protobuf_json(descriptor: Descriptor, data: dict[str, Any]) -> dict[str, 
 
 def _protobuf_value(field: FieldDescriptor, value: Any) -> Any:
     if field.enum_type is not None:
-        numbers = {name: number for number, name in short_enum_names(field.enum_type).items()}
+        numbers = {name: number for number, name in short_names(field.enum_type).items()}
         return field.enum_type.values_by_number[numbers[value]].name
     if field.type in (FieldDescriptor.TYPE_INT64, FieldDescriptor.TYPE_UINT64):
         return str(value)

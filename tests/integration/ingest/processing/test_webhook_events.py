@@ -16,6 +16,7 @@ import pytest_asyncio
 
 from chassis import wire
 from chassis.clock import SystemClock
+from chassis.enums import enum_number
 from chassis.errors import FailedPrecondition, InvalidArgument, NotFound, PermissionDenied
 from chassis.process import Host
 from chassis.queues.queue import LANE_COUNT, lane_of
@@ -97,13 +98,13 @@ async def test_events_are_listed_by_state(stored_events: StoredEvents, state: st
         for number in range(3)
         for name in STATES
     }
-    wanted = pb.WebhookEventState.Value(f"WEBHOOK_EVENT_STATE_{state}")
+    wanted = enum_number(pb.WebhookEventState, state)
     assert await listed(stored_events, state=wanted) == [made[state, number] for number in (2, 1, 0)]
 
 
 @pytest.mark.parametrize("state", ["UNSPECIFIED", "DEAD_LETTER", "PROCESSED"])
 async def test_events_are_listed_by_connection_reason_contact_and_time(stored_events: StoredEvents, state: str) -> None:
-    number = pb.WebhookEventState.Value(f"WEBHOOK_EVENT_STATE_{state}")
+    number = enum_number(pb.WebhookEventState, state)
     stored = "DEAD_LETTER" if state == "UNSPECIFIED" else state
     contact_id, other_connection = uuid4(), uuid4()
     plain = await stored_events.put(stored, NOW - 3 * MINUTE)
