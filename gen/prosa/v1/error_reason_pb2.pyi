@@ -210,6 +210,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """PERMISSION_DENIED: only people may do this, whatever scopes an API key has; metadata "role" is the least role that
     may. Example: a key merges two contacts.
     """
+    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 90
+    """INVALID_ARGUMENT: a list's state is none that exists. Example: ListDeals with state 9."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -402,4 +404,6 @@ ERROR_REASON_PEOPLE_ONLY: ErrorReason.ValueType  # 79
 """PERMISSION_DENIED: only people may do this, whatever scopes an API key has; metadata "role" is the least role that
 may. Example: a key merges two contacts.
 """
+ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 90
+"""INVALID_ARGUMENT: a list's state is none that exists. Example: ListDeals with state 9."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -186,7 +186,7 @@ test("of the same words sent twice each fact stands for one", async () => {
 });
 
 test("what failed is sent again under its own id, whoever asks and however often", async () => {
-  const failed = message("0193aaaa-bbbb-7ccc-8ddd-eeeeffff0000", "Oi", { state: "FAILED" });
+  const failed = message("0198c0de-7a11-7cc3-98c4-dc0c0c07398f", "Oi", { state: "FAILED" });
   answers = [taken("m", "Oi")];
   sendAgain(client, failed);
   sendAgain(client, failed);

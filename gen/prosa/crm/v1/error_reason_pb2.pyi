@@ -79,8 +79,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_SURVIVOR_INVALID: _ErrorReason.ValueType  # 26
     """INVALID_ARGUMENT: the survivor is none of the task's contacts. Example: a contact_id from another task."""
-    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 27
-    """INVALID_ARGUMENT: a list's state is none that exists. Example: ListReconciliationTasks with state 9."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that CRM gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -142,6 +140,4 @@ colleague rejected.
 """
 ERROR_REASON_SURVIVOR_INVALID: ErrorReason.ValueType  # 26
 """INVALID_ARGUMENT: the survivor is none of the task's contacts. Example: a contact_id from another task."""
-ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 27
-"""INVALID_ARGUMENT: a list's state is none that exists. Example: ListReconciliationTasks with state 9."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -93,8 +93,6 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
     together. Example: a program that begins imports and never uploads, or that only tries large files.
     """
-    ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 31
-    """INVALID_ARGUMENT: a list's state is none that exists. Example: ListCampaigns with state 9."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that outreach gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -170,6 +168,4 @@ ERROR_REASON_IMPORTS_LIMITED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
 together. Example: a program that begins imports and never uploads, or that only tries large files.
 """
-ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 31
-"""INVALID_ARGUMENT: a list's state is none that exists. Example: ListCampaigns with state 9."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015
