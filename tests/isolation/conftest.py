@@ -36,4 +36,6 @@ async def database_url(servers: EmbeddedServers, filled: Filled) -> str:
 def cases(world: World, filled: Filled) -> Iterator[Cases]:
     """What A and B have, and every RPC, while nothing moves in the background."""
     with connect(world.database_url) as admin:
+        # The same statements over and over, one or two for each table: planned once.
+        admin.prepare_threshold, admin.prepared_max = 0, None
         yield Cases(world, admin, tables_of_organizations(admin, filled), filled)

@@ -40,7 +40,14 @@ from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from tests.conftest import ALL_TARGETS, clear_streams, create_database
 from tests.harness import INSTAGRAM_INBOX, SECRET, WHATSAPP_INBOX, Harness, changed, sample
-from tests.isolation.filling_conversation import begin_number, connect_numbers, instagram_channel, reply, speak
+from tests.isolation.filling_conversation import (
+    begin_number,
+    connect_numbers,
+    instagram_channel,
+    reply,
+    show_codes,
+    speak,
+)
 from tests.isolation.filling_identity import invite, merge, promote
 from tests.isolation.filling_outreach import await_file, await_start, cancel_campaign, import_lists, plan_campaign, send
 from tests.isolation.parties import CLOSED_URL, INSTAGRAM, PASSWORD, WHATSAPP, Filled, Party
@@ -106,6 +113,7 @@ async def _fill(world: World, session: aiohttp.ClientSession) -> Filled:
         for party in parties:
             await _follow_identity(world, service, party)
     for harness, party in filled:
+        await show_codes(world, party)
         await _leave_waiting(world, harness, party)
     return Filled(FILLED, *parties)
 
@@ -376,6 +384,8 @@ async def _freeze(world: World) -> None:
             " + interval '1 day' returning name",
             uuid4(),
         )
+    # Whoever asked for one looks it up when it is a minute old, without a lease.
+    await world.rows("update outreach.reservations set create_time = create_time + interval '1 day' returning 1")
 
 
 async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:

@@ -167,17 +167,29 @@ async def connect_numbers(world: World, party: Party, name: str) -> None:
             profile_name=f"Perfil de {name}",
         )
         report.receive_time.GetCurrentTime()
-        code = instance_pb.InstanceReport()
-        code.CopyFrom(report)
-        code.connection_state, code.own_jid, code.qr_code = "", "", f"2@{name}{place}"
-        # A code is worth nothing after 45 seconds, and it is looked at much later.
-        code.receive_time.FromDatetime(code.receive_time.ToDatetime() + timedelta(days=1))
-        told = [report, code]
-        await (
-            world.as_service("ingest")
-            .stub(InstanceServiceStub)
-            .BatchRecordInstanceReports(instance_pb.BatchRecordInstanceReportsRequest(reports=told))
+        await _tell(world, report)
+
+
+async def show_codes(world: World, party: Party) -> None:
+    """A code for each number. Told while nobody asks Evolution any more: where nobody answers, a code is soon gone."""
+    for place, connection_id in enumerate(party.numbers):
+        report = instance_pb.InstanceReport(
+            organization_id=str(party.organization_id),
+            connection_id=connection_id,
+            cause_id=str(uuid4()),
+            qr_code=f"2@{party.name}{place}",
         )
+        # A code is worth nothing after 45 seconds, and it is looked at much later.
+        report.receive_time.FromDatetime(world.clock.now() + timedelta(days=1))
+        await _tell(world, report)
+
+
+async def _tell(world: World, report: instance_pb.InstanceReport) -> None:
+    await (
+        world.as_service("ingest")
+        .stub(InstanceServiceStub)
+        .BatchRecordInstanceReports(instance_pb.BatchRecordInstanceReportsRequest(reports=[report]))
+    )
 
 
 async def begin_number(world: World, party: Party, name: str) -> connection_pb.CreateInstanceResponse:

@@ -57,7 +57,7 @@ TASK_STATES_LEFT = {
     "RejectReconciliationTask": ("REJECTED", "OPEN"),
 }
 """In which states a task may be for an RPC that decides it."""
-PAGING = {"page_size", "page_token", "order", "after_position", "request_id"}
+PAGING = {"page_size", "page_token", "order", "after_position", "wait_seconds", "request_id"}
 
 GUESSES = 5
 TIMESTAMP = "google.protobuf.Timestamp"
