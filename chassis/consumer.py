@@ -65,7 +65,11 @@ class Consumer:
         nats: Nats,
         clock: Clock,
         metrics: Metrics,
+        poll_seconds: float = POLL_SECONDS,
+        inspect_seconds: float = INSPECT_SECONDS,
+        retry_seconds: float = RETRY_SECONDS,
     ) -> None:
+        self._poll_seconds, self._inspect_seconds, self._retry_seconds = poll_seconds, inspect_seconds, retry_seconds
         self._name = name
         self._schema = schema
         self._subscriptions = Subscriptions()
@@ -112,7 +116,7 @@ class Consumer:
                         await self._consume_forever(fences)
                 except (ProsaError, NatsError, TimeoutError, OSError) as error:
                     logger.warning("consumer_interrupted", consumer=self._name, error=repr(error))
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(self._poll_seconds)
                 finally:
                     self.refusals.forget()
                     self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(0)
@@ -129,11 +133,11 @@ class Consumer:
         await self._load_cursors()
         await self._inspect(fences)
         inspected = asyncio.get_running_loop().time()
-        polled = -POLL_SECONDS
+        polled = -self._poll_seconds
         pending: set[str] = set()
         while True:
             self._woken.clear()
-            if asyncio.get_running_loop().time() - polled >= POLL_SECONDS:
+            if asyncio.get_running_loop().time() - polled >= self._poll_seconds:
                 # However busy one stream keeps us: the word of an arrival in another may have been lost.
                 pending = set(self._services)
                 polled = asyncio.get_running_loop().time()
@@ -148,12 +152,12 @@ class Consumer:
             }
             pending = {service for service, count in counts.items() if count >= BATCH_MAX}
             now = asyncio.get_running_loop().time()
-            if now - inspected > INSPECT_SECONDS:
+            if now - inspected > self._inspect_seconds:
                 await self._inspect(fences)
                 inspected = now
             if not pending:
                 try:
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(self._poll_seconds):
                         await self._woken.wait()
                 except TimeoutError:
                     continue
@@ -265,7 +269,7 @@ class Consumer:
                 raise
             except Aborted as error:
                 failed: Exception = error
-                await asyncio.sleep(RETRY_SECONDS)
+                await asyncio.sleep(self._retry_seconds)
             except Exception as error:
                 failed = error
                 break
@@ -282,7 +286,7 @@ class Consumer:
         error: Exception,
     ) -> None:
         for attempt in range(2, ATTEMPTS_MAX + 1):
-            await asyncio.sleep(RETRY_SECONDS * attempt)
+            await asyncio.sleep(self._retry_seconds * attempt)
             try:
                 await self._handle_once(service, [message], reached, fences, failure=None)
                 return

@@ -69,8 +69,19 @@ class _Place:
 class Relay:
     """Publishes one schema's outbox while it holds the lease ``relay``."""
 
-    def __init__(self, schema: str, db: Database, leases: Leases, nats: Nats, metrics: Metrics) -> None:
+    def __init__(
+        self,
+        schema: str,
+        db: Database,
+        leases: Leases,
+        nats: Nats,
+        metrics: Metrics,
+        *,
+        poll_seconds: float = POLL_SECONDS,
+        inspect_seconds: float = INSPECT_SECONDS,
+    ) -> None:
         self._schema = schema
+        self._poll_seconds, self._inspect_seconds = poll_seconds, inspect_seconds
         self._db = db
         self._leases = leases
         self._nats = nats
@@ -94,7 +105,7 @@ class Relay:
                         await self._publish_forever(js, fences)
                 except (ProsaError, NatsError, TimeoutError, OSError) as error:
                     logger.warning("relay_interrupted", service=self._schema, error=repr(error))
-                    await asyncio.sleep(POLL_SECONDS)
+                    await asyncio.sleep(self._poll_seconds)
                 finally:
                     self.refusals.forget()
                     self._metrics.lease_held.labels(f"{self._schema}.relay").set(0)
@@ -113,12 +124,12 @@ class Relay:
             looked = asyncio.get_running_loop().time()
             published = await self._publish_batch(js, place, fences)
             now = asyncio.get_running_loop().time()
-            if now - inspected > INSPECT_SECONDS:
+            if now - inspected > self._inspect_seconds:
                 place = await self._admitted(js, fences)
                 inspected = asyncio.get_running_loop().time()
             if published < BATCH_MAX:
                 try:
-                    async with asyncio.timeout(POLL_SECONDS):
+                    async with asyncio.timeout(self._poll_seconds):
                         await self._woken.wait()
                 except TimeoutError:
                     continue
@@ -136,7 +147,7 @@ class Relay:
                 place = await self._inspect(js, fences)
             except StreamRefused as refused:
                 self.refusals.refuse(refused, by=f"{self._schema}.relay")
-                await asyncio.sleep(INSPECT_SECONDS)
+                await asyncio.sleep(self._inspect_seconds)
                 continue
             self.refusals.admit(self._stream, by=f"{self._schema}.relay")
             return place

@@ -89,7 +89,15 @@ class Installation:
     async def relaying(self) -> AsyncIterator[Relay]:
         """The relay at work."""
         leases = Leases(self.publisher, PUBLISHER, uuid4())
-        relay = Relay(PUBLISHER, self.publisher, leases, self.nats, self.metrics)
+        relay = Relay(
+            PUBLISHER,
+            self.publisher,
+            leases,
+            self.nats,
+            self.metrics,
+            poll_seconds=LOOK_SECONDS,
+            inspect_seconds=LOOK_SECONDS,
+        )
         async with running(relay.run):
             yield relay
 
@@ -104,6 +112,8 @@ class Installation:
             nats=self.nats,
             clock=SystemClock(),
             metrics=self.metrics,
+            poll_seconds=LOOK_SECONDS,
+            inspect_seconds=LOOK_SECONDS,
         )
         consumer.on_all([PUBLISHER], reading.handle)
         async with running(consumer.run):

@@ -32,7 +32,7 @@ from prosa.crm.v1.events_pb2 import BoardCreated, DealCreated
 from prosa.identity.v1.contact_service_pb2 import Contact
 from prosa.identity.v1.events_pb2 import ContactCreated, ContactUpdated
 from tests.conftest import clear_streams
-from tests.integration.chassis.installations import running
+from tests.integration.chassis.installations import LOOK_SECONDS, running
 from tests.world import role_url
 
 SCHEMA = "crm"
@@ -122,9 +122,8 @@ async def test_a_fact_whose_arrival_nobody_heard_is_read_however_busy_another_st
 
 
 async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
-    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+    client: Nats, database_url: str, organization_id: UUID
 ) -> None:
-    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
     db = Database.connect(role_url(database_url, SCHEMA))
     tried, done = 0, asyncio.Event()
 
@@ -145,6 +144,7 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
         nats=client,
         clock=SystemClock(),
         metrics=Metrics(),
+        retry_seconds=0.0,
     )
     consumer.on_all([QUIET], handle)
     try:
@@ -166,10 +166,8 @@ async def test_a_fact_whose_handler_is_always_in_somebodys_way_is_set_aside(
 
 @pytest.mark.parametrize("refusal", [Unauthenticated("TOKEN_INVALID", "No."), PermissionDenied("NOT_ALLOWED", "No.")])
 async def test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_until_it_is_not(
-    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch, refusal: ProsaError
+    client: Nats, database_url: str, organization_id: UUID, refusal: ProsaError
 ) -> None:
-    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
-    monkeypatch.setattr(consumer_module, "POLL_SECONDS", 0.01)
     db = Database.connect(role_url(database_url, SCHEMA))
     tried, done = 0, asyncio.Event()
 
@@ -189,6 +187,8 @@ async def test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_
         nats=client,
         clock=SystemClock(),
         metrics=Metrics(),
+        retry_seconds=0.0,
+        poll_seconds=LOOK_SECONDS,
     )
     consumer.on_all([QUIET], handle)
     try:
@@ -247,9 +247,8 @@ async def test_who_wants_one_type_is_sent_no_other(
 
 
 async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_order_of_the_stream(
-    client: Nats, database_url: str, organization_id: UUID, monkeypatch: pytest.MonkeyPatch
+    client: Nats, database_url: str, organization_id: UUID
 ) -> None:
-    monkeypatch.setattr(consumer_module, "RETRY_SECONDS", 0.0)
     db = Database.connect(role_url(database_url, SCHEMA))
     handled = list[str]()
     last, done = uuid4(), asyncio.Event()
@@ -280,6 +279,7 @@ async def test_handlers_are_registered_by_class_and_get_decoded_events_in_the_or
         nats=client,
         clock=SystemClock(),
         metrics=Metrics(),
+        retry_seconds=0.0,
     )
     consumer.on(ContactCreated, on_created)
     consumer.on(ContactUpdated, on_updated)

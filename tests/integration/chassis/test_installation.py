@@ -65,13 +65,6 @@ class Recorder:
         return [fields for _, told, fields in self.told if told == event]
 
 
-@pytest.fixture(autouse=True)
-def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks at streams often enough for a test to wait for the next one."""
-    for module in (relay, consumer):
-        monkeypatch.setattr(module, "INSPECT_SECONDS", 0.05)
-
-
 @pytest_asyncio.fixture(loop_scope="session")
 async def client(servers: EmbeddedServers) -> AsyncIterator[Nats]:
     """A connection to NATS, where there is no stream yet."""
@@ -407,7 +400,6 @@ async def test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and
 async def test_facts_that_wait_while_nats_is_away_are_told_though_the_outage_began_idle(
     ours: Installation, servers: EmbeddedServers, client: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(relay, "POLL_SECONDS", 0.02)
     log, away = Recorder(), await nats.connect(servers.nats_url)
     monkeypatch.setattr(relay, "logger", log)
 

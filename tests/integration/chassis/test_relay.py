@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as Nats
 
-from chassis import consumer, relay
+from chassis import relay
 from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
 from chassis.installation import StreamMark
@@ -34,18 +34,9 @@ from tests.integration.chassis.installations import (
 from tests.isolation.filling import named_url
 from tests.world import unheard
 
-LOOK_SECONDS = 0.02
 SMALL_BYTES, LARGE_BYTES = 10, 8_000
 STREAM_MESSAGE_BYTES = 4_000
 """What the stream takes for a time: the small facts with their headers, and not the large one."""
-
-
-@pytest.fixture(autouse=True)
-def frequent_looks(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Looks at the stream often enough for a test to wait for the next one."""
-    for module in (relay, consumer):
-        monkeypatch.setattr(module, "INSPECT_SECONDS", LOOK_SECONDS)
-    monkeypatch.setattr(relay, "POLL_SECONDS", LOOK_SECONDS)
 
 
 @pytest_asyncio.fixture(loop_scope="session")
