@@ -49,7 +49,7 @@ test: install ## Run every test, for an hour at most; Ctrl-C ends it.
 ifneq ($(DASHBOARD),no)
 	@$(BIN)/python -m tools.dashboard test
 endif
-	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES)
+	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 check: lint test ## All that must be green before a change goes in: form, types, layers, contracts and every test.
 

@@ -11,6 +11,7 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 from uuid import UUID, uuid4
 
+import hypothesis
 import psycopg
 import pytest
 import pytest_asyncio
@@ -32,8 +33,16 @@ def pytest_configure() -> None:
     """What the whole run needs of its process, before any test begins."""
     # Many tests at an ordinary user's 1024 files would end in the middle of anything.
     open_files.raise_open_files()
+    # How long one example takes says how busy the machine is.
+    hypothesis.settings.register_profile("here", deadline=None)
+    hypothesis.settings.load_profile("here")
     # Tests spawn beside closed channels of gRPC: a child that came to collect one would hang the run for good.
     collect_nothing_in_forks()
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What may take longer than others comes first: begun last, it would keep one worker when the rest are done."""
+    items.sort(key=lambda item: item.get_closest_marker("timeout") is None)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter) -> None:

@@ -19,7 +19,7 @@ SEED_VARIABLE = "PROSA_CHAOS_SEED"
 """Repeats a run: its seed is printed with every failure."""
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_what_was_answered_200_has_its_effect_once_whatever_dies_meanwhile(
     tmp_path: Path, record_property: Callable[[str, object], None]
 ) -> None:

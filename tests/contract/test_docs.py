@@ -6,6 +6,7 @@ import ast
 import re
 import shlex
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -60,10 +61,14 @@ def test_every_command_of_a_page_is_one_that_prosa_understands(page: Path) -> No
     assert wrong == []
 
 
+@cache
+def _whole_command() -> Any:
+    return typer.main.get_command(app)
+
+
 def misunderstood(line: str) -> str:
     """Says what the command line would not take of a command; "" where it takes everything."""
-    command: Any = typer.main.get_command(app)
-    words = shlex.split(line)[1:]
+    command, words = _whole_command(), shlex.split(line)[1:]
     while words and hasattr(command, "get_command") and not words[0].startswith("-"):
         command, words = command.get_command(None, words[0]), words[1:]
         if command is None:
@@ -130,26 +135,27 @@ def test_every_reason_of_a_page_is_one_that_is_given(page: Path) -> None:
 
 def _is_named(word: str) -> bool:
     """Whether a word in capitals is a limit, a variable or a name of the contracts."""
-    return any(word in path.read_text(encoding="utf-8") for path in _sources())
+    return word in _all_sources()
 
 
-_texts: list[frozenset[str]] = []
+@cache
+def _all_sources() -> str:
+    return "\n".join(path.read_text(encoding="utf-8") for path in _sources())
 
 
+@cache
 def code_texts() -> frozenset[str]:
     """Every text and every name of a field that the product's code holds."""
-    if not _texts:
-        found: set[str] = set()
-        for path in _sources():
-            if path.suffix != ".py":
-                continue
-            for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
-                if isinstance(node, ast.Constant) and isinstance(node.value, str):
-                    found.add(node.value)
-                elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
-                    found.add(node.target.id)
-        _texts.append(frozenset(found))
-    return _texts[0]
+    found: set[str] = set()
+    for path in _sources():
+        if path.suffix != ".py":
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if isinstance(node, ast.Constant) and isinstance(node.value, str):
+                found.add(node.value)
+            elif isinstance(node, ast.AnnAssign) and isinstance(node.target, ast.Name):
+                found.add(node.target.id)
+    return frozenset(found)
 
 
 def _sources() -> Iterator[Path]:

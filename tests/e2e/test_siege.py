@@ -27,7 +27,7 @@ from tests.siege.run import besiege
 
 STRANGERS, AT_ONCE, SECONDS = 900, 300, 6.0
 WAITING = 20
-GONE_SECONDS = 10.0
+GONE_SECONDS = 60.0
 
 
 @pytest.fixture
@@ -38,7 +38,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
     await running.close()
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 @pytest.mark.case("S4", "S12")
 async def test_strangers_and_the_end_of_the_receiver_keep_no_genuine_webhook_out(suite: Suite) -> None:
     content = await suite.start("--demo", "--shape", Shape.RECEIVER)

@@ -44,7 +44,7 @@ BOOTSTRAP_KEYS = {
 }
 ORGANIZATION = "Escola Ipê Idiomas"
 BLOCKED_EVENTS = 20
-LOOK_SECONDS = 30.0
+LOOK_SECONDS = 90.0
 
 
 @pytest.fixture
@@ -55,7 +55,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
     await running.close()
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.case("O8", "O9")
 @pytest.mark.req("OP-01", "OP-02", "OP-03", "OP-17", "OP-23")
 @pytest.mark.req("IN-01", "IN-03", "IN-04", "IN-05", "IN-06", "IN-07")

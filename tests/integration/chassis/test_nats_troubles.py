@@ -15,7 +15,7 @@ from embedded.ports import free_port
 from embedded.servers import EmbeddedServers
 from tests.world import settings_for
 
-WAIT_SECONDS = 20.0
+WAIT_SECONDS = 60.0
 
 
 @asynccontextmanager

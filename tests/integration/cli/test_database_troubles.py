@@ -23,7 +23,7 @@ from tests.conftest import TEMPLATE, create_database
 from tests.integration.cli.operator import Operator
 from tests.world import ROLE_PASSWORD
 
-READY_SECONDS = 30.0
+READY_SECONDS = 90.0
 POLL_SECONDS = 0.1
 AWAY_PORT = 1
 """Nothing listens there."""

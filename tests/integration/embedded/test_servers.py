@@ -191,7 +191,7 @@ async def test_the_servers_start_as_an_ordinary_user_too() -> None:
             pids = descendants(process.pid)
             assert process.stdin is not None
             process.stdin.close()
-            assert await asyncio.wait_for(process.wait(), 10) == 0
+            assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
             assert not any(alive(pid) for pid in pids)
 
 

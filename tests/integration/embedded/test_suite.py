@@ -29,7 +29,16 @@ from embedded.shapes import (
     with_role,
 )
 from embedded.suite import Suite
-from tests.integration.embedded.fakes import alive, descendants, fake_app, fake_child, line_of, program, until
+from tests.integration.embedded.fakes import (
+    WAIT_SECONDS,
+    alive,
+    descendants,
+    fake_app,
+    fake_child,
+    line_of,
+    program,
+    until,
+)
 
 CALLER = {"PATH": os.environ["PATH"], "PROSA_LOG_LEVEL": "debug"}
 EXTERNAL = {
@@ -205,7 +214,7 @@ async def test_the_suite_starts_after_kill_minus_nine_and_ends_on_ctrl_c(tmp_pat
                 assert await line_of(third) == "HOME_IN_USE"
             pids = descendants(second.pid)
             second.send_signal(signal.SIGINT)
-            assert await asyncio.wait_for(second.wait(), 20) == 0
+            assert await asyncio.wait_for(second.wait(), WAIT_SECONDS) == 0
             assert not any(alive(pid) for pid in pids)
             assert not (tmp_path / "bootstrap.json").exists()
 
@@ -215,7 +224,7 @@ async def test_a_signal_while_starting_stops_what_was_started(tmp_path: Path) ->
         await until(lambda: (tmp_path / "run" / "nats.json").exists())
         pids = descendants(process.pid)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 20) == 0
+        assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
         assert not any(alive(pid) for pid in pids)
 
 

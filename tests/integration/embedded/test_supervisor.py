@@ -16,7 +16,16 @@ from embedded.errors import EmbeddedError
 from embedded.launch import EXIT_PARENT_GONE
 from embedded.logs import LogFiles
 from embedded.supervisor import Supervisor
-from tests.integration.embedded.fakes import alive, descendants, fake_child, line_of, program, status, until
+from tests.integration.embedded.fakes import (
+    WAIT_SECONDS,
+    alive,
+    descendants,
+    fake_child,
+    line_of,
+    program,
+    status,
+    until,
+)
 
 
 @asynccontextmanager
@@ -156,7 +165,7 @@ async def test_a_signal_stops_the_supervisor_and_all_it_started(tmp_path: Path, 
         pids = descendants(process.pid)
         assert len(pids) == 3
         process.send_signal(number)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
         assert not any(alive(pid) for pid in pids)
 
 
@@ -173,7 +182,7 @@ async def test_a_second_signal_kills_what_does_not_want_to_go(tmp_path: Path) ->
         process.send_signal(signal.SIGTERM)
         await until(lambda: len(descendants(process.pid)) == 1)
         process.send_signal(signal.SIGTERM)
-        assert await asyncio.wait_for(process.wait(), 10) == 0
+        assert await asyncio.wait_for(process.wait(), WAIT_SECONDS) == 0
         assert not any(alive(pid) for pid in pids)
 
 
@@ -185,7 +194,7 @@ async def test_what_a_former_run_left_is_killed_but_a_stranger_with_its_old_pid_
         record = json.loads((tmp_path / "run" / "two.json").read_text())
         (tmp_path / "run" / "two.json").write_text(json.dumps({**record, "start_time": record["start_time"] - 60}))
         async with supervised(tmp_path, fake_child(tmp_path, "one"), fake_child(tmp_path, "two")):
-            assert await asyncio.wait_for(leftover.wait(), 10) == -signal.SIGKILL
+            assert await asyncio.wait_for(leftover.wait(), WAIT_SECONDS) == -signal.SIGKILL
             assert stranger.returncode is None
 
 

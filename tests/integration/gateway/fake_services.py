@@ -30,6 +30,7 @@ from gateway.listening.listener import Listener
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.ingest.v1 import ingest_service_pb2 as ingest_pb
 from prosa.ingest.v1 import webhook_event_service_pb2 as events_pb
+from tests.world import PATIENCE_SECONDS
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 ORGANIZATION = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073900")
@@ -62,8 +63,8 @@ class Changed:
         event.set()
 
     async def until(self, wanted: Callable[[], bool]) -> None:
-        """Answers once the wanted is true; ten seconds are too long."""
-        async with asyncio.timeout(10):
+        """Answers once the wanted is true."""
+        async with asyncio.timeout(PATIENCE_SECONDS):
             while not wanted():
                 await self._event.wait()
 

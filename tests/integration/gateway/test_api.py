@@ -32,6 +32,7 @@ from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.v1 import options_pb2
 from tests.integration.gateway.fake_services import EXCHANGE, ORGANIZATION, World, serve_gateway
+from tests.world import PATIENCE_SECONDS
 
 CREATE_CONTACT = "/prosa.identity.v1.ContactService/CreateContact"
 GET_CONTACT = "/prosa.identity.v1.ContactService/GetContact"
@@ -187,7 +188,7 @@ async def test_a_body_above_the_limit_is_refused(gateway: World) -> None:
 @pytest.mark.parametrize("limit", ["api_bytes_in_flight_max", "api_bytes_of_strangers_max"])
 async def test_bodies_of_callers_and_of_strangers_are_bounded_until_their_calls_end(limit: str) -> None:
     limits: dict[str, Any] = {limit: 100}
-    async with serve_gateway(**limits) as gateway, asyncio.timeout(10):
+    async with serve_gateway(**limits) as gateway, asyncio.timeout(PATIENCE_SECONDS):
         strangers = limit == "api_bytes_of_strangers_max"
         headers = {} if strangers else gateway.token()
         go_on = asyncio.Event()

@@ -60,7 +60,7 @@ async def test_a_key_lists_what_a_webhook_made_and_the_stream_tells_it(harness: 
         # The stream's first id: from here on nothing is missed.
         await stream.content.readuntil(b"id: ")
         await harness.deliver(sample("message_created.whatsapp_cloud.incoming"))
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await stream.content.readuntil(b"event: prosa.conversation.v1.MessageReceived\n")
             line = await stream.content.readline()
     fact = orjson.loads(line.removeprefix(b"data: "))
@@ -71,7 +71,7 @@ async def test_a_key_lists_what_a_webhook_made_and_the_stream_tells_it(harness: 
     async with harness.session.get(
         f"{harness.url}/api/v1/stream", headers={**headers, "Last-Event-ID": str(fact["position"] - 1)}
     ) as resumed:
-        async with asyncio.timeout(15):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             await resumed.content.readuntil(b"data: ")
             again = await resumed.content.readline()
     assert orjson.loads(again) == fact
@@ -152,7 +152,7 @@ async def test_who_waits_for_a_fact_is_answered_at_once_when_there_is_one(harnes
     )
     status, made = await harness.send("/api/v1/contacts", {"name": "Ana"})
     assert status == 200, made
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         status, told = await waiting
     assert [event["type"] for event in told["events"]] == ["prosa.identity.v1.ContactCreated"]
     status, refused = await harness.get("/api/v1/feed", wait_seconds="21")

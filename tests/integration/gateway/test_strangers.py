@@ -21,10 +21,11 @@ from gateway.listening.connections import ConnectionLimits, Connections
 from gateway.routes.webhooks import WebhookLimits
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.fake_services import ACCEPT, World, accept_all, serve_gateway
+from tests.world import PATIENCE_SECONDS
 
 WEBHOOK = "/webhooks/chatwoot/a-key"
 REQUEST = b"POST " + WEBHOOK.encode() + b" HTTP/1.1\r\nHost: here\r\nContent-Length: 2\r\n\r\n{}"
-SECONDS = 10.0
+SECONDS = PATIENCE_SECONDS
 
 
 class Clock:

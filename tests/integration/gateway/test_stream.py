@@ -27,6 +27,7 @@ from prosa.conversation.v1 import events_pb2 as conversation_events
 from prosa.identity.v1 import events_pb2 as identity_events
 from prosa.ingest.v1 import webhook_event_service_pb2 as events_pb
 from tests.integration.gateway.fake_services import NOW, ORGANIZATION, FakeAuthorizer, World, serve_gateway
+from tests.world import PATIENCE_SECONDS
 
 OTHER = UUID("0198c0de-7a11-7cc3-98c4-dc0c0c073911")
 STREAM = "/api/v1/stream"
@@ -43,7 +44,7 @@ class Event(NamedTuple):
 async def read_event(response: aiohttp.ClientResponse) -> Event:
     """Reads up to the next event that has data."""
     fields: dict[str, str] = {}
-    async with asyncio.timeout(10):
+    async with asyncio.timeout(PATIENCE_SECONDS):
         async for raw in response.content:
             line = raw.decode().rstrip("\n")
             if not line and "data" in fields:
@@ -185,7 +186,7 @@ async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pyte
 
     stream = Stream(subscribe, FactWriter(Plans()))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await stream.positioned() == 7
     finally:
         await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
@@ -206,7 +207,7 @@ async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_agai
 
     stream = Stream(subscribe, FactWriter(Plans()))
     try:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert await stream.positioned() == 9
     finally:
         await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
@@ -302,7 +303,7 @@ async def test_an_api_key_may_watch(gateway: World) -> None:
 
 async def test_a_quiet_stream_shows_signs_of_life_until_its_token_is_revoked() -> None:
     async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway, watch(gateway) as response:
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             async for line in response.content:
                 if line.startswith(b": heartbeat"):
                     break
@@ -361,7 +362,7 @@ async def test_a_client_that_does_not_even_read_why_it_is_ended_gets_no_second_a
 
     monkeypatch.setattr(Sender, "send", stuck)
     gateway.authorizer.expire_time = gateway.clock.now()
-    async with unread(gateway) as reader, asyncio.timeout(10):
+    async with unread(gateway) as reader, asyncio.timeout(PATIENCE_SECONDS):
         answered = await reader.read()
     assert answered.startswith(b"HTTP/1.1 200 OK")
     assert answered.count(b"HTTP/1.1") == 1
@@ -371,7 +372,7 @@ async def test_a_client_that_stops_reading_is_let_go_without_waiting_for_it(
     gateway: World, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.routes.stream.STREAM_WRITE_TIMEOUT_SECONDS", 0.1)
-    async with unread(gateway) as reader, asyncio.timeout(10):
+    async with unread(gateway) as reader, asyncio.timeout(PATIENCE_SECONDS):
         await gateway.fakes.feed.wait_for_streams(1)
         for _ in range(20):
             gateway.fakes.feed.add(received("x" * 1_000_000))

@@ -19,6 +19,7 @@ from gateway.routes.webhooks import WebhookLimits
 from gateway.webhook_addresses import Address, read_address, read_key
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.fake_services import ACCEPT, NOW, RESOLVE, World, accept_all, serve_gateway
+from tests.world import PATIENCE_SECONDS
 
 KEY = "k3y-ABC_123"
 LEGACY = "/api/chatwoot/webhook"
@@ -122,7 +123,7 @@ async def test_a_stranger_is_answered_before_the_body(gateway: World, path: str)
     for _ in range(3):
         reader, writer = await asyncio.open_connection(url.hostname, url.port)
         writer.write(f"POST {path} HTTP/1.1\r\nHost: x\r\nContent-Length: 8000000\r\n\r\n".encode())
-        async with asyncio.timeout(10):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             assert (await reader.readline()).split()[1] == (b"401" if path == LEGACY else b"404")
         writer.close()
         await writer.wait_closed()

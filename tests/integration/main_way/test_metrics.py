@@ -67,7 +67,7 @@ async def check(harness: Harness, zone: str, **query: str) -> None:
     assert int(heatmap["count_max"]) == max(hours.values())
 
 
-@pytest.mark.timeout(240)
+@pytest.mark.timeout(600)
 async def test_figures_are_what_sql_counts_also_of_what_came_twice(harness: Harness) -> None:
     told = bodies(harness.world.clock.now())
     rows = [await harness.deliver(body) for body in told]

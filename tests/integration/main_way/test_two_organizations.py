@@ -124,7 +124,7 @@ async def state(harness: Harness) -> list[Any]:
     return [*events, deals, *[await harness.count(table) for table in TABLES]]
 
 
-@pytest.mark.timeout(300)
+@pytest.mark.timeout(600)
 @pytest.mark.case("S1", "S2", "F32")
 @settings(
     max_examples=EXAMPLES,

@@ -11,6 +11,8 @@ from typing import Any
 
 from aiohttp import web
 
+from tests.world import PATIENCE_SECONDS
+
 
 @dataclass(slots=True)
 class Received:
@@ -59,7 +61,7 @@ class Receiver:
 
     async def until(self, enough: Callable[[list[Received]], bool]) -> None:
         """Returns as soon as what has arrived is enough."""
-        async with asyncio.timeout(10), self.arrived:
+        async with asyncio.timeout(PATIENCE_SECONDS), self.arrived:
             await self.arrived.wait_for(lambda: enough(self.received))
 
     def names(self) -> list[str]:

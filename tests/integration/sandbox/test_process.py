@@ -13,6 +13,7 @@ import aiohttp
 import pytest
 
 from tests.integration.sandbox.receiver import Receiver, receiving
+from tests.world import PATIENCE_SECONDS
 
 SECRET = "segredo-do-teste"
 ROOT = Path(__file__).parents[3]
@@ -29,7 +30,7 @@ class Process:
     async def log_line(self) -> dict[str, Any]:
         """The next line of its log."""
         assert self.child.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             line: dict[str, Any] = json.loads(await self.child.stdout.readline())
         return line
 
@@ -43,7 +44,7 @@ class Process:
         """Sends SIGTERM and gives the rest of the log."""
         self.child.send_signal(signal.SIGTERM)
         assert self.child.stdout is not None
-        async with asyncio.timeout(20):
+        async with asyncio.timeout(PATIENCE_SECONDS):
             rest = await self.child.stdout.read()
             await self.child.wait()
         return [json.loads(line) for line in rest.splitlines()]

@@ -18,6 +18,7 @@ from sandbox.chatwoot.records import API, EVENTS, Event
 from sandbox.chatwoot.sender import Outcome, Pace, Sender
 from sandbox.chatwoot.world import World
 from tests.integration.sandbox.receiver import Receiver, receiving
+from tests.world import PATIENCE_SECONDS
 
 SECRET = "segredo-do-teste"
 
@@ -237,7 +238,7 @@ async def test_a_broken_sender_says_so_to_whoever_waits(world: World) -> None:
         raise RuntimeError("no body")
 
     async def scene() -> None:
-        async with asyncio.timeout(5), sending(world) as sender:
+        async with asyncio.timeout(PATIENCE_SECONDS), sending(world) as sender:
             sender.offer(Event("message_created", "conversation:1", broken))
             await sender.drained()
 
