@@ -38,6 +38,9 @@ def pytest_configure() -> None:
     hypothesis.settings.load_profile("here")
     # Tests spawn beside closed channels of gRPC: a child that came to collect one would hang the run for good.
     collect_nothing_in_forks()
+    # How long an example takes says what else the machine does; a test of speed is for the bench.
+    hypothesis.settings.register_profile("prosa", deadline=None, database=None)
+    hypothesis.settings.load_profile("prosa")
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
