@@ -53,6 +53,23 @@ test("after a break it goes on where it was, and asks for nothing that it has se
   expect(gaps).toBe(1);
 });
 
+test("a stream that begins is asked beside only once it has said where it stands", async () => {
+  const later = Promise.withResolvers<string>();
+  const body = new ReadableStream<string>({
+    async pull(controller) {
+      controller.enqueue(await later.promise);
+      controller.close();
+    },
+  });
+  answers = [() => new Response(body.pipeThrough(new TextEncoderStream()))];
+  const begun = followUntil(() => facts.length === 1);
+  await vi.advanceTimersByTimeAsync(1_000);
+  expect([asked.length, gaps]).toEqual([1, 0]);
+  later.resolve(fact(5));
+  await begun;
+  expect(gaps).toBe(1);
+});
+
 test("what the server no longer keeps is a gap: everything is asked for anew", async () => {
   answers = [stream(fact(5)), stream("id:\nevent: problem\ndata: {}\n\n"), stream(fact(90))];
   await followUntil(() => asked.length === 4);

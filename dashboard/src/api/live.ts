@@ -82,8 +82,9 @@ async function readOnce(after: string, follower: Follower, signal: AbortSignal, 
     const response = await fetch(PATH, { headers, signal: either, cache: "no-store" });
     if (response.status === 401) setSession(null);
     if (!response.ok || !response.body) throw new Error(`The stream answered ${response.status}.`);
-    if (!position) follower.onGap();
-    begun();
+    // A stream that begins says first where it stands; what is asked for before that may miss what it does not tell.
+    let standing = position !== "";
+    if (standing) begun();
     const frames = new FrameReader();
     const reader = response.body.pipeThrough(new TextDecoderStream()).getReader();
     for (;;) {
@@ -92,6 +93,11 @@ async function readOnce(after: string, follower: Follower, signal: AbortSignal, 
       clearTimeout(timer);
       timer = setTimeout(() => silence.abort(), SILENCE_MS_MAX);
       for (const frame of frames.read(value)) {
+        if (!standing && frame.id) {
+          standing = true;
+          follower.onGap();
+          begun();
+        }
         if (frame.event === "problem") {
           if (frame.id === "") position = "";
         } else if (frame.event && frame.data) {

@@ -1,6 +1,8 @@
 import { useEffect } from "react";
 import { type Fact, follow } from "../api/live.ts";
+import { Overtaken } from "../api/overtaken.ts";
 import { queryClient } from "../api/query.ts";
+import { refetchShown } from "../api/refetching.ts";
 import { applyKillSwitchFact } from "./kill-switch-facts.ts";
 import { applyBoardFact } from "../pages/board/facts.ts";
 import { applyCampaignFact } from "../pages/campaigns/facts.ts";
@@ -23,20 +25,23 @@ const APPLIED_BY = [
   applyKillSwitchFact,
 ];
 
-function onFact(fact: Fact): void {
-  APPLIED_BY.some((apply) => apply(queryClient, fact));
-}
-
-/** What is shown may be old; what must not be asked for twice says so. */
-function refetch(): void {
-  void queryClient.invalidateQueries({ predicate: (query) => query.meta?.keptThroughGaps !== true });
+function apply(fact: Fact, again: boolean): void {
+  APPLIED_BY.some((applyFact) => applyFact(queryClient, fact, again));
 }
 
 /** Keeps all that is shown true for as long as somebody is signed in. */
 export function useLive(): void {
   useEffect(() => {
     const ending = new AbortController();
-    void follow({ onFact, onGap: refetch }, ending.signal);
-    return () => ending.abort();
+    const overtaken = new Overtaken(queryClient, (fact) => apply(fact, true));
+    const onFact = (fact: Fact): void => {
+      overtaken.note(fact);
+      apply(fact, false);
+    };
+    void follow({ onFact, onGap: () => void refetchShown(queryClient) }, ending.signal);
+    return () => {
+      overtaken.end();
+      ending.abort();
+    };
   }, []);
 }

@@ -51,6 +51,13 @@ test("somebody's move changes both columns and both totals, and says who it was 
   expect(client.getQueryData(boardKeys.movedBy("1"))).toBeUndefined();
 });
 
+test("a move that is applied again, to an answer made before it, is counted once", () => {
+  tellMove("1", "new", "won", "Ana");
+  const data = { deal: deal("1", "won"), stage_move: { from_stage_id: "new", to_stage_id: "won", actor: { name: "Ana" } } };
+  applyBoardFact(client, { type: "prosa.crm.v1.DealMoved", position: 1, data }, true);
+  expect([column("new"), column("won"), counts()]).toEqual([["2"], ["1"], [1, 1]]);
+});
+
 test("one's own move is no news", () => {
   expectOwn("1", "won");
   tellMove("1", "new", "won", "Ana");

@@ -11,8 +11,8 @@ const TOTALS_MS = 2_000;
 /** How long a card says who moved it. */
 const MOVED_BY_MS = 15_000;
 
-/** Brings the board to where a fact says it is; answers whether the fact was of that kind. */
-export function applyBoardFact(client: QueryClient, fact: Fact): boolean {
+/** Brings the board to where a fact says it is, counted once though applied again; answers whether it was of that kind. */
+export function applyBoardFact(client: QueryClient, fact: Fact, again = false): boolean {
   const [, name] = fact.type.split("prosa.crm.v1.");
   if (!name) return false;
   if (name.startsWith("Board")) {
@@ -22,7 +22,8 @@ export function applyBoardFact(client: QueryClient, fact: Fact): boolean {
   const { deal, stage_move: move } = fact.data as { deal?: Deal; stage_move?: StageMove };
   if (!deal) return false;
   putDeal(client, deal);
-  if (move) onMove(client, deal, move);
+  if (again) askTotals(client, deal.board_id);
+  else if (move) onMove(client, deal, move);
   else if (name === "DealCreated") count(client, deal.board_id, new Map([[deal.stage_id, 1]]));
   else askTotals(client, deal.board_id);
   return true;

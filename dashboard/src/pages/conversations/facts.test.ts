@@ -55,6 +55,14 @@ test("a message raises its conversation to the top and is counted", () => {
   expect(second?.conversation_id).toBe("b");
 });
 
+test("a message that the list knows already is not counted once more", () => {
+  put(conversationKeys.list({}), [conversation("a", 3, { unread_count: 2, last_message_preview: "Oi, tudo bem?" })]);
+  tell("MessageReceived", { conversation_id: "a", message: message("new", 3, { text: "Oi,\n tudo bem? " }) });
+  tell("MessageReceived", { conversation_id: "a", message: message("next", 3, { text: "Tem vaga?" }) });
+  const [shownNow] = shown<Conversation>(conversationKeys.list({}));
+  expect(shownNow).toMatchObject({ unread_count: 3, last_message_preview: "Tem vaga?" });
+});
+
 test("a conversation that begins while others write stands where its time belongs", () => {
   put(conversationKeys.list({}), [conversation("b", 5), conversation("a", 1)], "more");
   tell("ConversationCreated", { conversation: conversation("c", 3) });

@@ -5,10 +5,10 @@ import type { Conversation, Message, Reaction } from "../../api/types.ts";
 import { seePending } from "./pending.ts";
 import { type ConversationFilter, conversationKeys } from "./queries.ts";
 
-const PREVIEW_LENGTH = 200;
+const PREVIEW_LENGTH = 160;
 
 /** Brings what is shown of conversations to where a fact says they are; answers whether the fact was of that kind. */
-export function applyConversationFact(client: QueryClient, fact: Fact): boolean {
+export function applyConversationFact(client: QueryClient, fact: Fact, again = false): boolean {
   if (fact.type === "prosa.ingest.v1.ConnectionUpdated") {
     // Whether something can be sent through it may be another now.
     void client.invalidateQueries({ queryKey: conversationKeys.connections });
@@ -21,7 +21,7 @@ export function applyConversationFact(client: QueryClient, fact: Fact): boolean 
       return true;
     case "MessageQueued": {
       const queued = fact.data as unknown as { conversation_id: string; message: Message };
-      seePending(queued.message);
+      if (!again) seePending(queued.message);
       addMessage(client, queued);
       return true;
     }
@@ -109,18 +109,24 @@ function addMessage(client: QueryClient, told: { conversation_id: string; messag
     const change = changeItem(paged, same, (known) => changed(known, message));
     return change === paged ? inOrder(paged, message) : change;
   });
+  const preview = message.text.split(/\s+/).filter(Boolean).join(" ").slice(0, PREVIEW_LENGTH);
   patchConversation(client, conversation_id, (conversation) =>
-    (conversation.last_message_time ?? "") > (message.create_time ?? "")
+    (conversation.last_message_time ?? "") > (message.create_time ?? "") || isLast(conversation, message, preview)
       ? conversation
       : {
           ...conversation,
           last_message_time: message.create_time,
-          last_message_preview: message.text.slice(0, PREVIEW_LENGTH),
+          last_message_preview: preview,
           last_message_direction: message.direction,
           // Until the provider tells how many are unread.
           unread_count: conversation.unread_count + (message.direction === "INBOUND" ? 1 : 0),
         },
   );
+}
+
+/** Whether a conversation shows the message as its last already: an answer that is newer than the fact does. */
+function isLast(conversation: Conversation, message: Message, preview: string): boolean {
+  return conversation.last_message_time === message.create_time && conversation.last_message_preview === preview;
 }
 
 /** Puts a message where its time belongs: what was told late must not stand last. */

@@ -72,9 +72,9 @@ function pending(): Pending[] {
   return renderHook(() => usePending("c")).result.current;
 }
 
-function tell(name: string, told: Message): void {
+function tell(name: string, told: Message, again = false): void {
   const data = { conversation_id: "c", message: told } as unknown as Record<string, unknown>;
-  applyConversationFact(client, { type: `prosa.conversation.v1.${name}`, position: 1, data });
+  applyConversationFact(client, { type: `prosa.conversation.v1.${name}`, position: 1, data }, again);
 }
 
 async function pass(ms = 0): Promise<void> {
@@ -183,6 +183,15 @@ test("of the same words sent twice each fact stands for one", async () => {
   expect([pending().length, shown().length]).toEqual([1, 1]);
   tell("MessageQueued", message("n", "Oi"));
   expect([pending().length, shown().length]).toEqual([0, 2]);
+});
+
+test("a fact that is applied again stands for nothing that was sent since", async () => {
+  answers = [taken("m", "Oi")];
+  send(client, "c", "Oi");
+  await pass();
+  send(client, "c", "Oi");
+  tell("MessageQueued", message("m", "Oi"), true);
+  expect([pending().length, shown().length]).toEqual([1, 1]);
 });
 
 test("what failed is sent again under its own id, whoever asks and however often", async () => {
