@@ -56,7 +56,7 @@ function Inside() {
         </p>
         <ul className="flex flex-1 justify-between md:flex-none md:flex-col md:gap-1 md:px-2">
           {PLACES.map(({ to, label, Icon }) => (
-            <li key={to} className="min-w-[4.6rem] flex-1 md:flex-none">
+            <li key={to} className="min-w-fit flex-1 md:min-w-0 md:flex-none">
               <Link
                 to={to}
                 className="flex min-h-12 flex-col items-center justify-center gap-1 px-2 py-1.5 text-xs text-soft hover:bg-quiet md:min-h-10 md:flex-row md:justify-start md:gap-3 md:rounded-lg md:px-3 md:text-[15px]"
@@ -83,7 +83,7 @@ function Inside() {
           </div>
           <Button look="bare" onClick={() => void signOut()}>
             <LogOut aria-hidden="true" className="size-4" />
-            {text("action.signOut")}
+            <span className="sr-only md:not-sr-only">{text("action.signOut")}</span>
           </Button>
         </header>
         <main id="content" tabIndex={-1} className="min-h-0 flex-1 outline-none">
