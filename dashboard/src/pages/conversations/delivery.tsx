@@ -21,7 +21,7 @@ export function DeliveryLine({ message, again }: { message: Message; again: bool
   const why = whyNotLeft(message);
   const acts = message.delivery && may("AGENT", session);
   const retry = acts && again && canBeSentAgain(message);
-  if (!why && !(acts && message.state === "QUEUED")) return null;
+  if (!why && !retry && !(acts && ["QUEUED", "UNCERTAIN"].includes(message.state))) return null;
   return (
     <Line>
       {why ? <span className="min-w-0 [overflow-wrap:anywhere]">{why}</span> : null}
