@@ -46,7 +46,7 @@ async def a_person_answers(
     assert len(set(posted)) == 1, "asked again under another id"
     assert await _left(session, suite, content, at_chatwoot, thread) == [ANSWER]
     await person.looks_right("a conversation that a person has")
-    await person.draw("answering", "light")
+    await person.draw("conversations", "light")
 
     await page.get_by_role("button", name="Devolver").click()
     await expect(page.locator("[data-handoff=AI]")).to_be_visible()

@@ -149,7 +149,6 @@ async def _a_customer_is_seen_at_once(person: Visitor, session: aiohttp.ClientSe
     await expect(messages).to_have_count(2)
     await expect(messages.last).to_contain_text("Ainda há vaga?")
     await person.looks_right("thread")
-    await person.draw("conversations", "light")
     person.nothing_broke()
 
 
