@@ -26,6 +26,8 @@ class Lifting:
     principal: str = ""
     """Empty where the contact asked to come back."""
     principal_name: str = ""
+    key: str = ""
+    """The conversation key from which the contact asked; empty where somebody else ended it."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -8,6 +8,7 @@ from chassis.redirects import follow_redirects
 from chassis.references import contact_check
 from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
+from prosa.identity.v1.events_pb2 import ContactMergeUndone
 from prosa.outreach.v1.campaign_service_pb2 import DESCRIPTOR as CAMPAIGN_DESCRIPTOR
 from prosa.outreach.v1.campaign_service_pb2_grpc import add_CampaignServiceServicer_to_server
 from prosa.outreach.v1.list_service_pb2 import DESCRIPTOR as LIST_DESCRIPTOR
@@ -62,6 +63,7 @@ async def start(process: Process) -> None:
     touches = _run_campaigns(process)
     opt_outs = OptOuts(process.outbox(), touches, process.clock, process.ids)
     process.consumer("opt_outs").on(MessageReceived, opt_outs.on_message_received)
+    process.consumer("opt_outs_of_undone_merges").on(ContactMergeUndone, opt_outs.on_contact_merge_undone)
     follow_redirects(process)
     process.run("quotas", rebuilder.run)
     process.maintain()

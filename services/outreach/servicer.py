@@ -57,7 +57,9 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
                 await self._outbox.add(tx, [suppression_created(suppression)], now)
                 return suppression_message(suppression)
             # Whoever was first keeps their reason: it says since when and why nothing may be sent.
-            found = await store.find_address(tx, organization_id, suppression.source, suppression.external_id)
+            found = await store.find_address(
+                tx, organization_id, suppression.source, suppression.external_id, suppression.origin
+            )
             assert found is not None, "an address that could not be inserted is there"
             return suppression_message(found)
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
+from chassis.canonical import split_key
 from chassis.db import Tx
 from chassis.redirects import Redirects
 from services.outreach.domain import Lifting, Origin, Suppression
@@ -24,7 +25,7 @@ _INSERT = f"""
 insert into outreach.suppressions ({_WRITTEN})
 values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(reason)s, %(create_time)s,
   %(origin)s, %(message_id)s, %(evidence)s, %(ask_time)s)
-on conflict (organization_id, source, external_id) do nothing
+on conflict do nothing
 returning id
 """
 
@@ -37,6 +38,7 @@ where organization_id = %(organization_id)s and source = %(source)s and external
 _FIND_ADDRESS = f"""
 select {_HOLDING} from outreach.suppressions
 where organization_id = %(organization_id)s and source = %(source)s and external_id = %(external_id)s
+order by origin = %(origin)s desc limit 1
 """
 
 _EVERY = f"""
@@ -49,15 +51,43 @@ _LIFT = f"""
 with ended as (
   delete from outreach.suppressions where organization_id = %(organization_id)s and {{condition}} returning {_KEPT}
 )
-insert into outreach.lifted_suppressions ({_LIFTED})
-select {_KEPT}, %(lift_time)s, %(lift_reason)s, %(principal)s, %(principal_name)s from ended
+insert into outreach.lifted_suppressions ({_LIFTED}, lift_key)
+select {_KEPT}, %(lift_time)s, %(lift_reason)s, %(principal)s, %(principal_name)s, %(lift_key)s from ended
 returning {_LIFTED}
 """
 
-_HOLDS = """
+_ASKED = """
 select exists (
   select from outreach.suppressions where organization_id = %(organization_id)s and contact_id = any (%(contact_ids)b)
+    and origin = 'CONTACT'
 )
+"""
+
+_ADDRESSES = "(select * from unnest(%(sources)b::text[], %(external_ids)b::text[]) as moved (source, external_id))"
+
+_FOLLOW = f"""
+update outreach.{{table}} held set contact_id = %(losing_id)s from {_ADDRESSES} moved
+where held.organization_id = %(organization_id)s and held.source = moved.source
+  and held.external_id = moved.external_id and held.contact_id = %(surviving_id)s
+"""
+
+_OF_EACH = _KEPT.replace("contact_id,", "case when of_loser then %(losing_id)s else contact_id end,")
+# What one of the two ended for the other while they were one.
+_HOLD_AGAIN = f"""
+with moved as {_ADDRESSES}, ended as (
+  select lifted.id, moved.source is not null as of_loser from outreach.lifted_suppressions lifted
+  left join moved using (source, external_id)
+  where lifted.organization_id = %(organization_id)s and lifted.contact_id = %(surviving_id)s
+    and lifted.origin = 'CONTACT' and lifted.lift_key <> ''
+    and (moved.source is not null) <> (lifted.lift_key = any (%(keys)b::text[]))
+), again as (
+  delete from outreach.lifted_suppressions lifted using ended
+  where lifted.organization_id = %(organization_id)s and lifted.id = ended.id returning lifted.*, ended.of_loser
+)
+insert into outreach.suppressions ({_KEPT})
+select {_OF_EACH} from again
+on conflict do nothing
+returning {_HOLDING}
 """
 
 
@@ -76,7 +106,10 @@ def suppressed(organization: str, source: str, external_id: str, contact_id: str
 
 
 async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
-    """Writes a suppression unless its address has one, waiting for whoever writes the same; answers whether it did."""
+    """Writes a suppression unless its address has one of its origin, waiting for whoever writes the same.
+
+    Answers whether it did.
+    """
     inserted = await tx.execute(
         _INSERT,
         {
@@ -109,10 +142,18 @@ async def ask_again(tx: Tx, again: Suppression) -> None:
     )
 
 
-async def find_address(tx: Tx, organization_id: UUID, source: str, external_id: str) -> Suppression | None:
-    """The suppression of an address in its canonical form, while it holds."""
+async def find_address(
+    tx: Tx, organization_id: UUID, source: str, external_id: str, origin: Origin
+) -> Suppression | None:
+    """The suppression of an address in its canonical form, while it holds: the one of an origin before all others."""
     found = await tx.execute(
-        _FIND_ADDRESS, {"organization_id": organization_id, "source": source, "external_id": external_id}
+        _FIND_ADDRESS,
+        {
+            "organization_id": organization_id,
+            "source": source,
+            "external_id": external_id,
+            "origin": origin.value,
+        },
     )
     row = found.one_or_none()
     return None if row is None else _suppression(row)
@@ -125,10 +166,10 @@ async def find_suppression(tx: Tx, organization_id: UUID, suppression_id: UUID) 
     return None if row is None else _suppression(row)
 
 
-async def contact_suppressed(tx: Tx, organization_id: UUID, contact_id: UUID) -> bool:
-    """Whether a suppression of a contact holds, or of whom the contact stands for."""
+async def contact_asked(tx: Tx, organization_id: UUID, contact_id: UUID) -> bool:
+    """Whether a contact's own word holds, or that of whom the contact stands for, at whichever address."""
     contact_ids = await REDIRECTS.one_with(tx, contact_id)
-    found = await tx.execute(_HOLDS, {"organization_id": organization_id, "contact_ids": contact_ids})
+    found = await tx.execute(_ASKED, {"organization_id": organization_id, "contact_ids": contact_ids})
     holds: bool = found.scalar_one()
     return holds
 
@@ -148,18 +189,41 @@ async def lift_own(
     asked: datetime,
     lifting: Lifting,
 ) -> list[Suppression]:
-    """Ends what a contact asked for until a time, of the address and of all of the contact's.
+    """Ends what a contact asked for until a time, of the address and of what was asked for under the contact's id.
 
-    What others decided holds on, and so does what the contact wrote later.
+    What others decided holds on, and so does what the contact wrote later, and what somebody asked for before they
+    were merged with the contact: whoever speaks for both is known to be one of them alone.
     """
-    contact_ids = [] if contact_id is None else await REDIRECTS.one_with(tx, contact_id)
     condition = (
         "origin = 'CONTACT' and ((source = %(source)s and external_id = %(external_id)s)"
-        " or contact_id = any (%(contact_ids)b::uuid[]))"
+        " or contact_id = %(contact_id)s::uuid)"
         " and coalesce(ask_time, create_time) <= %(asked)s"
     )
-    values = {"source": source, "external_id": external_id, "contact_ids": contact_ids, "asked": asked}
+    values = {"source": source, "external_id": external_id, "contact_id": contact_id, "asked": asked}
     return await _lift(tx, organization_id, condition, values, lifting)
+
+
+async def undo_merge(
+    tx: Tx, organization_id: UUID, surviving_id: UUID, losing_id: UUID, keys: Collection[str]
+) -> list[Suppression]:
+    """Gives what holds at a contact's own addresses back to the contact; answers what holds again.
+
+    ``keys`` are the conversation keys of whom the survivor stood for. What one of the two ended for the other holds
+    again: nobody knows that the other wanted it.
+    """
+    addresses = [split_key(key) for key in sorted(keys)]
+    values = {
+        "organization_id": organization_id,
+        "surviving_id": surviving_id,
+        "losing_id": losing_id,
+        "keys": sorted(keys),
+        "sources": [source.value for source, _ in addresses],
+        "external_ids": [external_id for _, external_id in addresses],
+    }
+    again = [_suppression(row) for row in await tx.execute(_HOLD_AGAIN, values)]
+    for table in ("suppressions", "lifted_suppressions"):
+        await tx.execute(_FOLLOW.format(table=table), values)
+    return again
 
 
 async def list_suppressions(
@@ -210,6 +274,7 @@ async def _lift(
             "lift_reason": lifting.reason,
             "principal": lifting.principal,
             "principal_name": lifting.principal_name,
+            "lift_key": lifting.key,
             **values,
         },
     )

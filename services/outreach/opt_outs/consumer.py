@@ -15,6 +15,7 @@ from chassis.outbox import Fact, Outbox
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1.events_pb2 import MessageReceived
+from prosa.identity.v1.events_pb2 import ContactMergeUndone
 from prosa.outreach.v1 import events_pb2
 from prosa.v1 import options_pb2
 from services.outreach import store
@@ -59,12 +60,28 @@ class OptOuts:
         for organization_id, contact_ids in sorted(left.items()):
             await self._touches.leave_alone(tx, organization_id, contact_ids)
 
+    async def on_contact_merge_undone(self, tx: Tx, events: Sequence[ConsumedEvent[ContactMergeUndone]]) -> None:
+        """Who was one of two is left alone as if they had never been one."""
+        now = self._clock.now()
+        facts: list[Fact] = []
+        for event in events:
+            merge = event.message.contact_merge
+            again = await store.undo_merge(
+                tx,
+                event.organization_id,
+                wire.to_uuid("surviving_contact_id", merge.surviving_contact_id),
+                wire.to_uuid("losing_contact_id", merge.losing_contact_id),
+                {identity.conversation_key for identity in merge.moved_identities},
+            )
+            facts.extend(suppression_created(kept, event.correlation_id) for kept in again)
+        await self._outbox.add(tx, facts, now)
+
     async def _suppress(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
         message, now = event.message, self._clock.now()
         asked = _written(message, now)
         source, external_id = split_key(message.conversation_key)
         contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
-        known = contact_id is not None and await store.contact_suppressed(tx, event.organization_id, contact_id)
+        known = contact_id is not None and await store.contact_asked(tx, event.organization_id, contact_id)
         suppression = Suppression(
             organization_id=event.organization_id,
             id=self._ids.new(),
@@ -79,7 +96,7 @@ class OptOuts:
             ask_time=asked,
         )
         if not await store.insert_suppression(tx, suppression):
-            # The address is suppressed already: one answer was given, and nothing more is said.
+            # They asked before: one answer was given, and nothing more is said.
             await store.ask_again(tx, suppression)
             return
         facts = [suppression_created(suppression, event.correlation_id)]
@@ -108,7 +125,7 @@ class OptOuts:
         message, now = event.message, self._clock.now()
         source, external_id = split_key(message.conversation_key)
         contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
-        lifting = Lifting(now, words[:EVIDENCE_LENGTH_MAX])
+        lifting = Lifting(now, words[:EVIDENCE_LENGTH_MAX], key=message.conversation_key)
         ended = await store.lift_own(
             tx, event.organization_id, source.value, external_id, contact_id, _written(message, now), lifting
         )

@@ -12,6 +12,7 @@ import orjson
 
 from chassis.db import Tx
 from chassis.redirects import Redirects
+from services.outreach.domain import Origin
 from services.outreach.sending.ledger_store import Reservation
 from services.outreach.sending.policy import SendPolicy
 from services.outreach.sending.policy_store import COLUMNS, policy_of
@@ -29,10 +30,10 @@ with asked as (
     %(key_places)b::int[], %(key_organization_ids)b::uuid[], %(key_sources)b::text[], %(key_external_ids)b::text[]
   ) as address (place, organization_id, source, external_id)
 ), held as (
-  select address.place, found.id, found.create_time, found.confirm_delivery_id
+  select address.place, found.id, found.create_time, found.confirm_delivery_id, found.origin
   from address join outreach.suppressions found using (organization_id, source, external_id)
   union
-  select asked.place, found.id, found.create_time, found.confirm_delivery_id
+  select asked.place, found.id, found.create_time, found.confirm_delivery_id, found.origin
   from asked
   -- Whoever asked not to be written to is one with whom the message is for.
   cross join lateral {_ONE_WITH} person
@@ -46,7 +47,7 @@ select asked.organization_id, coalesce(everywhere.engaged, false) as killed_glob
     where terms.organization_id = asked.organization_id and terms.terms_version = %(terms_version)s
   ) as terms_accepted,
   (
-    select json_agg(json_build_array(held.id, held.create_time, held.confirm_delivery_id)
+    select json_agg(json_build_array(held.id, held.create_time, held.confirm_delivery_id, held.origin)
       order by held.create_time, held.id)::text
     from held where held.place = asked.place
   ) as held,
@@ -128,6 +129,6 @@ def _found(row: Any) -> Found:
     )
 
 
-def _held(suppression_id: str, create_time: str, confirm_delivery_id: str | None) -> Held:
+def _held(suppression_id: str, create_time: str, confirm_delivery_id: str | None, origin: str) -> Held:
     confirms = None if confirm_delivery_id is None else UUID(confirm_delivery_id)
-    return Held(UUID(suppression_id), datetime.fromisoformat(create_time), confirms)
+    return Held(UUID(suppression_id), datetime.fromisoformat(create_time), confirms, origin == Origin.CONTACT)

@@ -108,6 +108,8 @@ class Held:
     create_time: datetime
     confirm_delivery_id: UUID | None
     """The one message that may confirm it; None while none was given leave to."""
+    by_contact: bool
+    """Whether it is the contact's own word."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +173,7 @@ def _unconfirmable(message: Message, held: Sequence[Held]) -> Reason | None:
     if own is None or own.confirm_delivery_id not in (None, message.delivery_id):
         return Reason.CONFIRMED_ALREADY
     # One opt-out may suppress several addresses of a person; an earlier one had its own answer.
-    if any(suppression.create_time < own.create_time for suppression in held):
+    if any(suppression.by_contact and suppression.create_time < own.create_time for suppression in held):
         return Reason.SUPPRESSED
     return None
 

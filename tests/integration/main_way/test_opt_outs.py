@@ -11,8 +11,9 @@ import pytest_asyncio
 
 from prosa.outreach.v1.events_pb2 import SendDue, SuppressionCreated, SuppressionLifted
 from prosa.v1 import options_pb2
+from sandbox.chatwoot.world import Person
 from tests.integration.main_way.answering import Shop, bearer, shop_of
-from tests.world import World
+from tests.world import AGENT, World
 
 
 @pytest_asyncio.fixture(loop_scope="session")
@@ -31,12 +32,31 @@ async def call(shop: Shop, method: str, path: str, body: Any = None) -> Any:
         return answer
 
 
+async def sure(shop: Shop, path: str, body: Any) -> Any:
+    """What somebody is answered who has just shown a second factor."""
+    harness = shop.harness
+    token, _ = harness.world.host.signer("identity").person_token(
+        kind="user",
+        principal=f"user:{uuid4()}",
+        organization_id=harness.organization_id,
+        role=AGENT,
+        mfa_time=harness.world.clock.now(),
+        mfa_set_up=True,
+    )
+    headers = {"Authorization": f"Bearer {token}"}
+    async with harness.session.post(harness.url + path, json=body, headers=headers) as response:
+        answer = await response.json()
+        assert response.status == 200, answer
+        return answer
+
+
 async def heard(shop: Shop) -> None:
-    """Waits until outreach has consumed all that contacts wrote."""
+    """Waits until outreach has read all that contacts wrote for what they ask."""
     await shop.world.until(
         "select 1 where not exists (select from conversation.outbox sent where sent.organization_id = %s"
         " and sent.type = 'prosa.conversation.v1.MessageReceived' and not exists"
-        " (select from outreach.consumed_events heard where heard.event_id = sent.event_id))",
+        " (select from outreach.consumed_events heard where heard.event_id = sent.event_id"
+        " and heard.consumer = 'opt_outs'))",
         shop.harness.organization_id,
     )
 
@@ -59,6 +79,88 @@ async def test_who_writes_sair_is_suppressed_with_their_words_and_confirmed_once
     await heard(shop)
     assert len(await shop.world.announced(SuppressionCreated, organization_id)) == 1
     assert len(await shop.world.announced(SendDue, organization_id)) == 1
+
+
+async def test_who_writes_sair_where_the_staff_had_suppressed_them_is_left_alone_when_the_staff_ends_theirs(
+    shop: Shop,
+) -> None:
+    organization_id, name = shop.harness.organization_id, f"Davi {uuid4().hex}"
+    talk = await shop.said("Oi", name=name)
+    shown = await call(shop, "GET", f"/api/v1/conversations/{talk.conversation_id}")
+    address = {"source": "WHATSAPP", "external_id": shown["conversation_key"].partition(":")[2]}
+    staff = await call(
+        shop, "POST", "/api/v1/suppressions", {**address, "contact_id": shown["contact_id"], "reason": "Ao telefone"}
+    )
+    await shop.said("SAIR", name=name)
+    await heard(shop)
+    own, first = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert first == staff
+    assert (own["origin"], own["reason"], own["contact_id"]) == ("CONTACT", "SAIR", shown["contact_id"])
+    # Confirmed as if nobody had decided anything, and once.
+    await shop.world.until(
+        "select 1 from conversation.deliveries where organization_id = %s and send_class = 'CONFIRMATION'"
+        " and state = 'DELIVERED'",
+        organization_id,
+    )
+    await shop.said("Parar", name=name)
+    await heard(shop)
+    assert len(await shop.world.announced(SendDue, organization_id)) == 1
+    await call(shop, "POST", f"/api/v1/suppressions/{staff['suppression_id']}:lift", {"reason": "Por engano"})
+    (holds,) = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert holds["suppression_id"] == own["suppression_id"]
+    # Both ways: what the staff decides while the contact's word holds stays when that ends.
+    staff = await call(shop, "POST", "/api/v1/suppressions", {**address, "reason": "De novo"})
+    await shop.said("voltar", name=name)
+    await heard(shop)
+    (holds,) = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert holds == staff
+
+
+async def test_who_was_one_of_two_is_left_alone_as_if_they_had_never_been_one(shop: Shop) -> None:
+    """While Eva and Fábio are taken for one, either asks for no more, and the other for more."""
+    world, organization_id = shop.world, shop.harness.organization_id
+    names = f"Eva {uuid4().hex}", f"Fábio {uuid4().hex}"
+    phones, people = [Person.named(name).phone for name in names], []
+    for name, phone in zip(names, phones, strict=True):
+        person = {"source": "WHATSAPP", "external_id": phone, "name": name}
+        people.append((await shop.harness.send("/api/v1/contacts:ensure", person))[1]["contact_id"])
+    eva, fabio = people
+    merged = await sure(shop, f"/api/v1/contacts/{eva}:merge", {"losing_contact_id": fabio})
+    await shop.said("SAIR", name=names[1])
+    await heard(shop)
+    (first,) = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert (first["external_id"], first["contact_id"]) == (phones[1], eva)
+    for words, name, held_count in [("voltar", names[0], 0), ("SAIR", names[0], 1), ("voltar", names[1], 0)]:
+        # The one person's words, as far as anybody knows.
+        await shop.said(words, name=name)
+        await heard(shop)
+        assert len((await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]) == held_count
+
+    await sure(shop, f"/api/v1/contact-merges/{merged['contact_merge_id']}:undo", {})
+    await world.until(
+        "select 1 from outreach.consumed_events told join identity.outbox sent on sent.event_id = told.event_id"
+        " where sent.organization_id = %s and sent.type = 'prosa.identity.v1.ContactMergeUndone'"
+        " and told.consumer = 'opt_outs_of_undone_merges'",
+        organization_id,
+    )
+    # Neither asked to come back.
+    held = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert {(one["contact_id"], one["external_id"]) for one in held} == {(eva, phones[0]), (fabio, phones[1])}
+    for contact_id in (eva, fabio):
+        assert len((await call(shop, "GET", f"/api/v1/suppressions?contact_id={contact_id}"))["suppressions"]) == 1
+    # Each comes back by their own word, and frees nobody else.
+    await shop.said("voltar", name=names[0])
+    await heard(shop)
+    (left,) = (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]
+    assert left["contact_id"] == fabio
+    # Nor does who is merged with them since.
+    await sure(shop, f"/api/v1/contacts/{eva}:merge", {"losing_contact_id": fabio})
+    await shop.said("voltar", name=names[0])
+    await heard(shop)
+    assert len((await call(shop, "GET", "/api/v1/suppressions"))["suppressions"]) == 1
+    await shop.said("voltar", name=names[1])
+    await heard(shop)
+    assert (await call(shop, "GET", "/api/v1/suppressions"))["suppressions"] == []
 
 
 async def test_who_writes_about_leaving_is_not_suppressed(shop: Shop) -> None:

@@ -31,7 +31,7 @@ MORNING = datetime(2026, 3, 5, 11, 0, tzinfo=UTC)
 MINUTE = timedelta(minutes=1)
 SAO_PAULO = ZoneInfo("America/Sao_Paulo")
 DELIVERY, OTHER_DELIVERY = UUID(int=1), UUID(int=2)
-OPT_OUT = Held(UUID(int=9), NOW - timedelta(hours=1), None)
+OPT_OUT = Held(UUID(int=9), NOW - timedelta(hours=1), None, by_contact=True)
 STANDING = Standing(SendPolicy(UUID(int=7)), (SAO_PAULO,), terms_accepted=True)
 
 ALL = frozenset(SendClass)
@@ -163,7 +163,7 @@ def test_a_suppression_binds_answers_until_the_contact_writes_again_and_the_rest
 
 
 def test_one_suppression_that_still_holds_is_enough() -> None:
-    later = Held(UUID(int=10), NOW - MINUTE, None)
+    later = Held(UUID(int=10), NOW - MINUTE, None, by_contact=True)
     asked = message(SendClass.REPLY, last_inbound_time=NOW - 2 * MINUTE)
     answer = decide(asked, replace(STANDING, suppressions=(OPT_OUT, later)), NOW)
     assert answer == Decision(Outcome.DENIED, Reason.SUPPRESSED)
@@ -178,7 +178,8 @@ def test_one_suppression_that_still_holds_is_enough() -> None:
         ((), Reason.CONFIRMED_ALREADY),
         ((replace(OPT_OUT, id=UUID(int=10)),), Reason.CONFIRMED_ALREADY),
         ((OPT_OUT, replace(OPT_OUT, id=UUID(int=10))), None),
-        ((OPT_OUT, Held(UUID(int=10), OPT_OUT.create_time - MINUTE, None)), Reason.SUPPRESSED),
+        ((OPT_OUT, Held(UUID(int=10), OPT_OUT.create_time - MINUTE, None, by_contact=True)), Reason.SUPPRESSED),
+        ((OPT_OUT, Held(UUID(int=10), OPT_OUT.create_time - MINUTE, None, by_contact=False)), None),
     ],
 )
 def test_one_message_confirms_one_opt_out(held: tuple[Held, ...], reason: Reason | None) -> None:
