@@ -23,6 +23,8 @@ _USUAL = {
     "external_id": ("external id", "id externo", "igsid"),
     "tags": ("tags", "etiquetas", "marcadores"),
 }
+_STEERING = frozenset({"Cc", "Cs", "Zl", "Zp"})
+_TURNING = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 NAME_LENGTH_MAX, EMAIL_LENGTH_MAX = 1024, 320
 
 
@@ -96,6 +98,9 @@ def read_row(
         return fault("email", "EMAIL_INVALID", "Write the e-mail like maria@example.com, or leave it out.")
     if len(said.get("name", "")) > NAME_LENGTH_MAX:
         return fault("name", "ROW_MALFORMED", f"A name has at most {NAME_LENGTH_MAX} letters.")
+    if (sign := _hidden(said.get("name", ""))) is not None:
+        message = f"The name holds U+{ord(sign):04X}, which nobody sees and which changes what is read. Write it anew."
+        return fault("name", "ROW_MALFORMED", message)
     named = said.get("external_id", "")
     if named:
         try:
@@ -115,6 +120,14 @@ def read_row(
     return Row(record.line, external_id, said.get("name", ""), number, email)
 
 
+def _hidden(name: str) -> str | None:
+    """The first sign that steers how a text is shown: control characters, and those that turn its direction around.
+
+    Joiners stay: they stand in emoji and in the names of many languages.
+    """
+    return next((sign for sign in name if unicodedata.category(sign) in _STEERING or sign in _TURNING), None)
+
+
 def _is_email(email: str) -> bool:
     name, at, host = email.rpartition("@")
     return bool(at and name) and "." in host and " " not in email and len(email) <= EMAIL_LENGTH_MAX
@@ -126,7 +139,8 @@ def _folded(title: str) -> str:
 
 
 def _error(record: Record, column: str, value: str, reason: str, message: str) -> RowError:
-    return RowError(record.line, column, value[:VALUE_SHOWN_MAX], reason, message)
+    shown = "".join("\ufffd" if _hidden(sign) is not None else sign for sign in value[:VALUE_SHOWN_MAX])
+    return RowError(record.line, column, shown, reason, message)
 
 
 def _columns_invalid(message: str, header: Sequence[str]) -> InvalidArgument:

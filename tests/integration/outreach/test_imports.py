@@ -98,6 +98,25 @@ def counts(kept: dict[str, Any]) -> tuple[int, int, int, int]:
     return tuple(int(kept[name]) for name in names)  # type: ignore[return-value]
 
 
+async def test_a_name_with_signs_that_nobody_sees_is_at_fault_and_shown_without_them(
+    world: World, clerk: Clerk
+) -> None:
+    names = ["Ana\u202egpj.exe", "Bia\x1b[2J", "Zoë 👩‍👧", "محمد"]
+    lines = [f"{name},+551193000{place:04d}" for place, name in enumerate(names)]
+    list_id = await clerk.new_list()
+    import_id = await clerk.new_import(list_id, "\n".join(["nome,telefone", *lines, ""]).encode())
+    ended = await clerk.run(world, import_id)
+    assert counts(ended) == (4, 2, 0, 2)
+    _, found = await clerk.call("GET", f"/contact-imports/{import_id}/errors")
+    assert [(error["line"], error["column"], error["value"]) for error in found["errors"]] == [
+        (2, "nome", "Ana\ufffdgpj.exe"),
+        (3, "nome", "Bia\ufffd[2J"),
+    ]
+    assert "U+202E" in found["errors"][0]["message"]
+    _, members = await clerk.call("GET", f"/contact-lists/{list_id}/members")
+    assert {member["name"] for member in members["members"]} == set(names[2:])
+
+
 async def test_a_thousand_rows_three_of_them_bad(world: World, organization_id: UUID, clerk: Clerk) -> None:
     data = rows(997, first=1001) + "Sem número,,sem@example.com\nCurta,123,\n=cmd(),+551199999999,x\n".encode()
     list_id = await clerk.new_list()

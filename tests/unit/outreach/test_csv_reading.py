@@ -193,6 +193,9 @@ def test_columns_are_found_by_their_usual_names_or_by_those_given() -> None:
         (("Ana", "+5511900001001", "ana"), "EMAIL_INVALID"),
         (("Ana", "+5511900001001", "", "mais"), "ROW_MALFORMED"),
         (("A" * 1025, "+5511900001001", ""), "ROW_MALFORMED"),
+        (("Ana\u202egpj.exe", "+5511900001001", ""), "ROW_MALFORMED"),
+        (("Ana\x1b[2J", "+5511900001001", ""), "ROW_MALFORMED"),
+        (("Ana\x00", "+5511900001001", ""), "ROW_MALFORMED"),
     ],
 )
 def test_a_row_names_a_person_or_says_why_not(values: tuple[str, ...], found: Row | str) -> None:
