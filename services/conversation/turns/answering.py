@@ -196,7 +196,7 @@ class Answerer(Handler[Item]):
                 reason = reason or "NEWER_MESSAGE"
             elif newest.answered:
                 reason = reason or "PERSON_ANSWERED"
-            if not reason and await store.count_replies(tx, turn, now - REPLIES_PERIOD) >= REPLIES_MAX:
+            if not reason and await store.has_replies(tx, turn, now - REPLIES_PERIOD, REPLIES_MAX):
                 # Two that answer by themselves would go on for ever.
                 reason = "REPLIES_LIMITED"
             if not reason and not text:

@@ -77,14 +77,20 @@ async def history(tx: Tx, organization_id: UUID, conversation_id: UUID, limit: i
     return [(row.direction, row.text) for row in found][::-1]
 
 
-async def count_replies(tx: Tx, turn: Turn, since: datetime) -> int:
-    """How many automatic replies the turn's conversation was given since a time."""
+async def has_replies(tx: Tx, turn: Turn, since: datetime, count: int) -> bool:
+    """Whether the turn's conversation was given so many automatic replies since a time; no more are looked at."""
     found = await tx.execute(
-        "select count(*) from conversation.deliveries where organization_id = %(organization_id)s"
-        " and conversation_id = %(conversation_id)s and send_class = 'REPLY' and create_time >= %(since)s",
-        {"organization_id": turn.organization_id, "conversation_id": turn.conversation_id, "since": since},
+        "select count(*) from (select from conversation.deliveries where organization_id = %(organization_id)s"
+        " and conversation_id = %(conversation_id)s and send_class = 'REPLY' and create_time >= %(since)s"
+        " order by create_time desc limit %(count)s) replies",
+        {
+            "organization_id": turn.organization_id,
+            "conversation_id": turn.conversation_id,
+            "since": since,
+            "count": count,
+        },
     )
-    return int(found.scalar_one())
+    return int(found.scalar_one()) >= count
 
 
 async def tokens_used(tx: Tx, organization_id: UUID, day: date) -> int:
