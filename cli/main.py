@@ -34,6 +34,7 @@ NOUNS = {
     "key": "cli.keys:key",
     "keys": "cli.keys:app",
     "backfill": "cli.backfill:app",
+    "contacts": "cli.contacts:app",
     "events": "cli.events:app",
     "feed": "cli.feed:app",
     "sql": "cli.readings:app",
