@@ -23,6 +23,7 @@ from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
+from services.conversation.deliveries.beginning import Beginner
 from services.conversation.deliveries.due import DueSends
 from services.conversation.deliveries.handing import PROVIDER_WRITES, Handoffs
 from services.conversation.deliveries.labels import LabelHandler
@@ -105,7 +106,7 @@ def _send(process: Process, deliveries: Deliveries, reserver: Reserver, handoffs
         DeliveryServicer(db, deliveries, deliverer, vault, process.clock),
         delivery_pb.DESCRIPTOR.services_by_name["DeliveryService"].full_name,
     )
-    due = DueSends(deliveries, process.outbox(), process.clock)
+    due = DueSends(deliveries, Beginner(process.outbox(), process.ids), process.outbox(), process.clock)
     due_sends = process.consumer("due_sends")
     due_sends.on(SendDue, due.on_send_due)
     due_sends.on(SendWithdrawn, due.on_send_withdrawn)

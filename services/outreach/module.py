@@ -6,9 +6,17 @@ from chassis.process import Process
 from chassis.profiles import follow_profiles
 from chassis.redirects import follow_redirects
 from chassis.references import contact_check
-from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
+from prosa.conversation.v1.events_pb2 import (
+    ConversationCreated,
+    ConversationUpdated,
+    MessageReceived,
+    MessageSent,
+    MessageUpdated,
+    SendRefused,
+)
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.events_pb2 import ContactMergeUndone
+from prosa.ingest.v1.events_pb2 import ChannelCreated, ChannelUpdated
 from prosa.outreach.v1.campaign_service_pb2 import DESCRIPTOR as CAMPAIGN_DESCRIPTOR
 from prosa.outreach.v1.campaign_service_pb2_grpc import add_CampaignServiceServicer_to_server
 from prosa.outreach.v1.list_service_pb2 import DESCRIPTOR as LIST_DESCRIPTOR
@@ -17,6 +25,7 @@ from prosa.outreach.v1.outreach_service_pb2 import DESCRIPTOR
 from prosa.outreach.v1.outreach_service_pb2_grpc import add_OutreachServiceServicer_to_server
 from prosa.outreach.v1.send_service_pb2 import DESCRIPTOR as SEND_DESCRIPTOR
 from prosa.outreach.v1.send_service_pb2_grpc import add_SendServiceServicer_to_server
+from services.outreach.campaigns.channels import on_channel_created, on_channel_updated, on_conversation
 from services.outreach.campaigns.following import Touches
 from services.outreach.campaigns.running import CAMPAIGNS, Running
 from services.outreach.campaigns.servicer import CampaignServicer
@@ -81,7 +90,14 @@ def _run_campaigns(process: Process) -> Touches:
     process.work(queue, Running(db, outbox, clock, process.ids), batch_max=1)
     touches = Touches(outbox, queue, clock)
     follower = process.consumer("touches")
+    channel_follower = process.consumer("channels")
+    channel_follower.on(ChannelCreated, on_channel_created)
+    channel_follower.on(ChannelUpdated, on_channel_updated)
+    threads = process.consumer("channel_threads")
+    threads.on(ConversationCreated, on_conversation)
+    threads.on(ConversationUpdated, on_conversation)
     follower.on(MessageReceived, touches.on_message_received)
     follower.on(MessageSent, touches.on_message_sent)
     follower.on(MessageUpdated, touches.on_message_updated)
+    follower.on(SendRefused, touches.on_send_refused)
     return touches

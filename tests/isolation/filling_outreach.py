@@ -83,7 +83,7 @@ async def plan_campaign(world: World, acting: Act, party: Party) -> None:
         campaign_pb.CreateCampaignRequest(
             name=f"Campanha de {party.name}",
             contact_list_id=lists.contact_lists[0].contact_list_id,
-            channel_id=await instagram_channel(acting, party),
+            channel_id=await known_channel(world, acting, party),
             text=f"Oi {{name}}, aqui é da {party.name}",
             start_time=wire.to_timestamp(world.clock.now() + timedelta(days=1)),
         )
@@ -94,31 +94,19 @@ async def plan_campaign(world: World, acting: Act, party: Party) -> None:
 async def cancel_campaign(world: World, party: Party) -> None:
     """A campaign to somebody who can be written to: it waits, for nobody is at the connection's address, and ends."""
     acting = world.as_user(party.organization_id)
-    lists, campaigns = acting.stub(ListServiceStub), acting.stub(CampaignServiceStub)
+    campaigns = acting.stub(CampaignServiceStub)
     (kept,) = await world.until(
         "select source, conversation_key, channel_id::text from conversation.conversations known"
         " where organization_id = %s and conversation_key <> '' and not exists (select from outreach.suppressions held"
         " where held.organization_id = known.organization_id and held.contact_id = known.contact_id) limit 1",
         party.organization_id,
     )
-    made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Uma pessoa de {party.name}"))
-    begun = await lists.CreateContactImport(
-        list_pb.CreateContactImportRequest(
-            contact_list_id=made.contact_list_id, source=enum_number(options_pb2.Source, kept["source"])
-        )
-    )
-    part = f"external_id\n{kept['conversation_key'].partition(':')[2]}\n".encode()
-    await lists.AppendContactImportFile(
-        list_pb.AppendContactImportFileRequest(contact_import_id=begun.contact_import_id, part=part)
-    )
-    await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
-    await world.until(
-        "select 1 from outreach.contact_imports where id = %s and state = 'DONE'", begun.contact_import_id
-    )
+    name = f"Uma pessoa de {party.name}"
+    list_id = await _list_one(world, party, name, kept["source"], kept["conversation_key"])
     campaign = await campaigns.CreateCampaign(
         campaign_pb.CreateCampaignRequest(
             name=f"Cancelada de {party.name}",
-            contact_list_id=made.contact_list_id,
+            contact_list_id=list_id,
             channel_id=kept["channel_id"],
             text="Oi",
         )
@@ -128,6 +116,54 @@ async def cancel_campaign(world: World, party: Party) -> None:
         "select 1 from outreach.touches where campaign_id = %s and state = 'HANDED_OVER'", campaign.campaign_id
     )
     await campaigns.CancelCampaign(campaign_pb.CancelCampaignRequest(campaign_id=campaign.campaign_id))
+    await world.until("select 1 from outreach.channel_threads where organization_id = %s", party.organization_id)
+
+
+async def refuse_campaign(world: World, party: Party) -> None:
+    """A campaign to somebody who never wrote to the channel, which can begin no conversation."""
+    acting = world.as_user(party.organization_id)
+    campaigns = acting.stub(CampaignServiceStub)
+    name = f"Quem nunca escreveu à {party.name}"
+    list_id = await _list_one(world, party, name, "WHATSAPP", "whatsapp:+5511960000001")
+    campaign = await campaigns.CreateCampaign(
+        campaign_pb.CreateCampaignRequest(
+            name=f"Recusada de {party.name}",
+            contact_list_id=list_id,
+            channel_id=await known_channel(world, acting, party),
+            text="Oi",
+        )
+    )
+    await campaigns.StartCampaign(campaign_pb.StartCampaignRequest(campaign_id=campaign.campaign_id))
+    await world.until(
+        "select 1 from outreach.touches where campaign_id = %s and state = 'FAILED'", campaign.campaign_id
+    )
+
+
+async def known_channel(world: World, acting: Act, party: Party) -> str:
+    """The party's channel of Instagram, once outreach was told of it."""
+    channel_id = await instagram_channel(acting, party)
+    await world.until("select 1 from outreach.channels where id = %s", channel_id)
+    return channel_id
+
+
+async def _list_one(world: World, party: Party, name: str, source: str, conversation_key: str) -> str:
+    """A list of one person, from a file; its id."""
+    lists = world.as_user(party.organization_id).stub(ListServiceStub)
+    made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=name))
+    begun = await lists.CreateContactImport(
+        list_pb.CreateContactImportRequest(
+            contact_list_id=made.contact_list_id, source=enum_number(options_pb2.Source, source)
+        )
+    )
+    part = f"external_id\n{conversation_key.partition(':')[2]}\n".encode()
+    await lists.AppendContactImportFile(
+        list_pb.AppendContactImportFileRequest(contact_import_id=begun.contact_import_id, part=part)
+    )
+    await lists.StartContactImport(list_pb.StartContactImportRequest(contact_import_id=begun.contact_import_id))
+    await world.until(
+        "select 1 from outreach.contact_imports where id = %s and state = 'DONE'", begun.contact_import_id
+    )
+    return made.contact_list_id
 
 
 async def await_start(world: World, party: Party) -> None:

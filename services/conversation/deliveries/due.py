@@ -9,15 +9,14 @@ from chassis import wire
 from chassis.clock import Clock
 from chassis.db import Tx
 from chassis.enums import enum_text
-from chassis.errors import FailedPrecondition, ProsaError
+from chassis.errors import ProsaError
 from chassis.outbox import Fact, Outbox
 from chassis.subscriptions import ConsumedEvent
-from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import events_pb2
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.v1 import options_pb2
+from services.conversation.deliveries.beginning import Beginner, Recipient
 from services.conversation.deliveries.queueing import Deliveries, Draft
-from services.conversation.messages import store
 from services.conversation.messages.domain.conversation import Conversation
 from services.conversation.messages.domain.delivery import SendClass
 from services.conversation.messages.domain.message import Author
@@ -36,27 +35,28 @@ WITHDRAWN = {
 class DueSends:
     """Follows outreach."""
 
-    def __init__(self, deliveries: Deliveries, outbox: Outbox, clock: Clock) -> None:
-        self._deliveries, self._outbox, self._clock = deliveries, outbox, clock
+    def __init__(self, deliveries: Deliveries, beginner: Beginner, outbox: Outbox, clock: Clock) -> None:
+        self._deliveries, self._beginner, self._outbox, self._clock = deliveries, beginner, outbox, clock
 
     async def on_send_due(self, tx: Tx, events: Sequence[ConsumedEvent[SendDue]]) -> None:
-        """Queues each once: its id is drawn by outreach. What cannot be queued has failed, and outreach is told."""
+        """Queues each once: its id is drawn by outreach. What cannot be queued is refused, and outreach is told."""
         now = self._clock.now()
-        newest = await _newest(tx, events)
+        recipients = [_recipient(event) for event in events]
+        held = await self._beginner.hold(tx, dict.fromkeys(recipients), now)
         wanted: list[tuple[ConsumedEvent[SendDue], Conversation]] = []
-        failed: list[Fact] = []
-        for event in events:
-            conversation = newest.get(_place(event))
-            if conversation is None:
-                failed.append(_failed(event, _no_conversation()))
+        refused: list[Fact] = []
+        for event, recipient in zip(events, recipients, strict=True):
+            found = held[recipient]
+            if isinstance(found, ProsaError):
+                refused.append(_refused(event, found))
             else:
-                wanted.append((event, conversation))
+                wanted.append((event, found))
         drafts = [(conversation, _draft(event.message, now + DUE_FOR)) for event, conversation in wanted]
         outcomes = await self._deliveries.put_all(tx, drafts, now)
         for (event, _), outcome in zip(wanted, outcomes, strict=True):
             if isinstance(outcome, ProsaError):
-                failed.append(_failed(event, outcome))
-        await self._outbox.add(tx, failed, now)
+                refused.append(_refused(event, outcome))
+        await self._outbox.add(tx, refused, now)
 
     async def on_send_withdrawn(self, tx: Tx, events: Sequence[ConsumedEvent[SendWithdrawn]]) -> None:
         """Takes back what still waits."""
@@ -69,24 +69,9 @@ class DueSends:
         await self._deliveries.cancel_all(tx, wanted, "WITHDRAWN", self._clock.now())
 
 
-def _place(event: ConsumedEvent[SendDue]) -> tuple[str, str, str]:
-    return str(event.organization_id), event.message.conversation_key, event.message.channel_id
-
-
-async def _newest(tx: Tx, events: Sequence[ConsumedEvent[SendDue]]) -> dict[tuple[str, str, str], Conversation]:
-    """The newest conversation with each contact on each channel, all held until commit in the order of recording."""
-    keys = {(str(event.organization_id), event.message.conversation_key) for event in events}
-    newest: dict[tuple[str, str, str], Conversation] = {}
-    held = await store.lock_conversations_by_key(tx, keys)
-    for conversation in sorted(held, key=lambda held: (held.update_time, held.conversation_id)):
-        newest[conversation.organization_id, conversation.conversation_key, conversation.channel_id] = conversation
-    return newest
-
-
-def _no_conversation() -> FailedPrecondition:
-    return FailedPrecondition(
-        "CHANNEL_CANNOT_SEND", "The contact has no conversation on this number, and none can be begun there."
-    )
+def _recipient(event: ConsumedEvent[SendDue]) -> Recipient:
+    due = event.message
+    return Recipient(str(event.organization_id), due.conversation_key, due.channel_id, due.contact_id)
 
 
 def cause_of(due: SendDue) -> str:
@@ -109,31 +94,17 @@ def _draft(due: SendDue, latest: datetime) -> Draft:
     )
 
 
-def _failed(event: ConsumedEvent[SendDue], error: ProsaError) -> Fact:
-    """That it failed before there was a message: of the delivery, what outreach knows it by."""
+def _refused(event: ConsumedEvent[SendDue], error: ProsaError) -> Fact:
+    """That nothing was queued: there is no message that anything could be told of."""
     due = event.message
-    delivery = pb.Delivery(
-        delivery_id=due.send_id,
+    fact = events_pb2.SendRefused(
         organization_id=due.organization_id,
+        send_id=due.send_id,
         channel_id=due.channel_id,
         contact_id=due.contact_id,
-        send_class=due.send_class,
-        state=pb.MESSAGE_STATE_FAILED,
+        conversation_key=due.conversation_key,
+        cause=cause_of(due),
         reason=error.reason,
         explanation=error.message,
-        cause=cause_of(due),
-        version=1,
-    )
-    message = pb.Message(
-        message_id=due.send_id,
-        organization_id=due.organization_id,
-        direction=pb.MESSAGE_DIRECTION_OUTBOUND,
-        author=pb.MESSAGE_AUTHOR_AUTOMATION,
-        text=due.text,
-        state=pb.MESSAGE_STATE_FAILED,
-        delivery=delivery,
-    )
-    fact = events_pb2.MessageUpdated(
-        organization_id=due.organization_id, conversation_key=due.conversation_key, message=message
     )
     return Fact(event.organization_id, fact, event.correlation_id)

@@ -64,6 +64,17 @@ async def of_channels(tx: Tx, organization_id: UUID, channel_ids: Collection[UUI
     return {instance.channel_id: instance for instance in map(_instance, rows)}
 
 
+async def behind_channels(tx: Tx, channels: Collection[tuple[str, str]]) -> dict[tuple[str, str], Instance]:
+    """The instance behind each channel (organization, channel) that has one."""
+    organization_ids, channel_ids = zip(*channels, strict=True)
+    rows = await tx.execute(
+        f"{_READ} where (organization_id, channel_id) in"
+        " (select * from unnest(%(organization_ids)b::text[]::uuid[], %(channel_ids)b::text[]::uuid[]))",
+        {"organization_ids": list(organization_ids), "channel_ids": list(channel_ids)},
+    )
+    return {(str(instance.organization_id), str(instance.channel_id)): instance for instance in map(_instance, rows)}
+
+
 async def list_instances(
     tx: Tx, organization_id: UUID, state: str | None, after: tuple[str, str] | None, limit: int
 ) -> list[Instance]:

@@ -29,7 +29,7 @@ async def find_places(tx: Tx, items: Sequence[Item]) -> list[Item]:
         for item in items
         if item.unplaced and not item.contact_id and item.message is not None
     }
-    by_contact = await _of_contacts(tx, contacts) if contacts else {}
+    by_contact = await find_contacts_places(tx, contacts) if contacts else {}
     by_message = await _of_messages(tx, messages) if messages else {}
     placed: list[Item] = []
     for item in items:
@@ -42,7 +42,7 @@ async def find_places(tx: Tx, items: Sequence[Item]) -> list[Item]:
     return placed
 
 
-async def _of_contacts(tx: Tx, contacts: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
+async def find_contacts_places(tx: Tx, contacts: set[tuple[str, str, str]]) -> dict[tuple[str, str, str], str]:
     """By organization, contact and connection, the id of the conversation in which anything was said last.
 
     Read through redirects: every contact that now stands for the same person may have had one.

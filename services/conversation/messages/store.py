@@ -90,20 +90,21 @@ def week_of(moment: datetime) -> int:
     return int(moment.timestamp()) // WEEK_SECONDS
 
 
-_LOCK = f"""
+_FIND = f"""
 select {CONVERSATION_READ}
 from unnest(%(organization_ids)b::text[]::uuid[], %(provider_ids)b::text[], %(connection_ids)b::text[]::uuid[])
   as wanted (organization_id, provider_conversation_id, connection_id)
 join conversation.conversations using (organization_id, provider_conversation_id, connection_id)
 order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
   conversations.generation desc
-for update of conversations
 """
+_LOCK = f"{_FIND}for update of conversations"
 
 _INSERT_CONVERSATIONS = f"""
 insert into conversation.conversations ({CONVERSATION_NAMES})
 select {CONVERSATION_NAMES} from {recordset(CONVERSATION_COLUMNS, CONVERSATION_TYPES)}
 on conflict on constraint conversations_provider_key do nothing
+returning conversation_id::text
 """
 
 # A row that is held is found again by its natural key: the way that was taken to lock it is fresh in memory, while the
@@ -212,21 +213,30 @@ where messages.conversation_id = given.conversation_id and messages.create_time 
 
 async def lock_conversations(tx: Tx, keys: Collection[ConversationKey]) -> dict[ConversationKey, list[Conversation]]:
     """Those of the conversations that exist, the last that had each key first, their rows held until commit."""
+    found: dict[ConversationKey, list[Conversation]] = {}
+    for conversation in await _of_keys(tx, _LOCK, keys):
+        found.setdefault(conversation.key, []).append(conversation)
+    return found
+
+
+async def find_conversations(tx: Tx, keys: Collection[ConversationKey]) -> list[Conversation]:
+    """Those of the conversations that exist, held by nobody."""
+    return await _of_keys(tx, _FIND, keys)
+
+
+async def _of_keys(tx: Tx, query: str, keys: Collection[ConversationKey]) -> list[Conversation]:
     if not keys:
-        return {}
+        return []
     organization_ids, provider_ids, connection_ids = zip(*keys, strict=True)
     rows = await tx.execute(
-        _LOCK,
+        query,
         {
             "organization_ids": list(organization_ids),
             "provider_ids": list(provider_ids),
             "connection_ids": list(connection_ids),
         },
     )
-    found: dict[ConversationKey, list[Conversation]] = {}
-    for conversation in map(read_conversation, rows):
-        found.setdefault(conversation.key, []).append(conversation)
-    return found
+    return [read_conversation(row) for row in rows]
 
 
 async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
@@ -236,10 +246,15 @@ async def insert_conversations(tx: Tx, conversations: Sequence[Conversation]) ->
     """
     if not conversations:
         return
+    if len(await insert_missing_conversations(tx, conversations)) < len(conversations):
+        raise Aborted("CONVERSATION_RACED", "Somebody else heard of the conversation at the same moment. Try again.")
+
+
+async def insert_missing_conversations(tx: Tx, conversations: Sequence[Conversation]) -> set[str]:
+    """Adds those of the conversations whose key nobody has, waiting for whoever is about to; answers their ids."""
     ordered = sorted(conversations, key=lambda conversation: conversation.key)
     inserted = await tx.execute(_INSERT_CONVERSATIONS, {"rows": as_json(ordered)})
-    if inserted.rowcount < len(ordered):
-        raise Aborted("CONVERSATION_RACED", "Somebody else heard of the conversation at the same moment. Try again.")
+    return {conversation_id for (conversation_id,) in inserted}
 
 
 async def update_conversations(tx: Tx, conversations: Sequence[Conversation]) -> None:
@@ -407,15 +422,22 @@ async def list_messages(tx: Tx, organization_id: UUID, conversation_id: UUID, pa
 
 async def lock_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
     """The conversations that carry one of the conversation keys, each in its organization, held until commit."""
-    return await _lock_by(tx, "conversation_key", "text", keys)
+    return await _find_by(tx, "conversation_key", "text", keys, lock=True)
+
+
+async def find_conversations_by_key(tx: Tx, keys: Collection[tuple[str, str]]) -> list[Conversation]:
+    """The same, held by nobody."""
+    return await _find_by(tx, "conversation_key", "text", keys, lock=False)
 
 
 async def lock_conversations_by_id(tx: Tx, ids: Collection[tuple[str, str]]) -> list[Conversation]:
     """The conversations of these ids, each in its organization, held until commit."""
-    return await _lock_by(tx, "conversation_id", "uuid", ids)
+    return await _find_by(tx, "conversation_id", "uuid", ids, lock=True)
 
 
-async def _lock_by(tx: Tx, column: str, kind: str, wanted: Collection[tuple[str, str]]) -> list[Conversation]:
+async def _find_by(
+    tx: Tx, column: str, kind: str, wanted: Collection[tuple[str, str]], *, lock: bool
+) -> list[Conversation]:
     distinct = set(wanted)
     if not distinct:
         return []
@@ -428,7 +450,7 @@ async def _lock_by(tx: Tx, column: str, kind: str, wanted: Collection[tuple[str,
         join conversation.conversations using (organization_id, {column})
         order by conversations.organization_id, conversations.provider_conversation_id, conversations.connection_id,
           conversations.generation desc
-        for update of conversations
+        {"for update of conversations" if lock else ""}
         """,
         {"organization_ids": list(organization_ids), "values": list(values)},
     )

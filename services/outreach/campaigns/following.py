@@ -16,7 +16,7 @@ from chassis.queues.items import Place
 from chassis.queues.queue import Queue
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
-from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated
+from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent, MessageUpdated, SendRefused
 from services.outreach.campaigns import messages, store
 from services.outreach.campaigns.domain import CampaignState, Told, Touch, TouchState, follow
 from services.outreach.campaigns.running import tell
@@ -37,6 +37,21 @@ class Touches:
     async def on_message_sent(self, tx: Tx, events: Sequence[ConsumedEvent[MessageSent]]) -> None:
         """A delivery left."""
         await self._told(tx, [(event.organization_id, event.message.message.delivery) for event in events])
+
+    async def on_send_refused(self, tx: Tx, events: Sequence[ConsumedEvent[SendRefused]]) -> None:
+        """There was never a delivery."""
+        refused = [
+            conversation_pb.Delivery(
+                delivery_id=event.message.send_id,
+                state=conversation_pb.MESSAGE_STATE_FAILED,
+                reason=event.message.reason,
+                explanation=event.message.explanation,
+                cause=event.message.cause,
+                version=1,
+            )
+            for event in events
+        ]
+        await self._told(tx, [(event.organization_id, told) for event, told in zip(events, refused, strict=True)])
 
     async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
         """Who writes after a touch has answered it."""

@@ -99,7 +99,12 @@ def send_withdrawn(touch: Touch) -> Fact:
 
 def key_of(touch: Touch) -> str:
     """Whom it is for."""
-    return _PREFIXES[touch.source] + touch.external_id
+    return conversation_key(touch.source, touch.external_id)
+
+
+def conversation_key(source: str, external_id: str) -> str:
+    """How conversations with an address are named."""
+    return _PREFIXES[source] + external_id
 
 
 def _counts(tally: Tally) -> pb.CampaignCounts:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+from collections import Counter
 from collections.abc import Awaitable, Callable
 from typing import Any, TypeAlias
 from uuid import UUID
@@ -22,7 +23,8 @@ from chassis.queues.items import Place
 from chassis.queues.queue import Queue
 from prosa.outreach.v1 import campaign_service_pb2 as pb
 from prosa.outreach.v1 import campaign_service_pb2_grpc as pb_grpc
-from services.outreach.campaigns import messages, store
+from services.outreach.campaigns import channel_store, messages, store
+from services.outreach.campaigns.channel_store import Channel
 from services.outreach.campaigns.domain import (
     BY_HAND,
     ENDED,
@@ -34,9 +36,11 @@ from services.outreach.campaigns.domain import (
     filled,
 )
 from services.outreach.campaigns.limits import EXAMPLES_SHOWN
+from services.outreach.campaigns.messages import conversation_key
 from services.outreach.campaigns.running import tell
 from services.outreach.domain import readable
 from services.outreach.lists import list_store
+from services.outreach.lists.limits import AUDIENCE_COUNTED_MAX
 from services.outreach.sending import terms_store
 from services.outreach.sending.kill_switch import Actor
 from services.outreach.sending.terms import TERMS_VERSION
@@ -75,6 +79,7 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
         async def create(tx: Tx) -> pb.Campaign:
             if await list_store.find_list(tx, organization_id, made.contact_list_id) is None:
                 raise NotFound("CONTACT_LIST_NOT_FOUND", "The organization has no such list.")
+            await _channel(tx, organization_id, made.channel_id)
             await store.insert_campaign(tx, made)
             await tell(tx, self._outbox, made, now, always=True)
             return await _message(tx, made)
@@ -104,7 +109,8 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
         campaign_id = wire.to_uuid("campaign_id", request.campaign_id)
         async with self._db.transaction(organization_id) as tx:
             kept = await _find(tx, organization_id, campaign_id)
-            audience, suppressed = await list_store.count_members(tx, organization_id, kept.contact_list_id)
+            channel = await channel_store.find(tx, organization_id, kept.channel_id)
+            audience, left_out = await _audience(tx, kept, channel)
             members = await list_store.list_members(tx, organization_id, kept.contact_list_id, None, EXAMPLES_SHOWN)
         examples = [
             Touch(
@@ -120,8 +126,8 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
             for member in members
         ]
         preview = pb.CampaignPreview(audience_count=audience)
-        if suppressed:
-            preview.left_out.add(reason="SUPPRESSED", count=suppressed)
+        for reason, count in sorted(left_out.items()):
+            preview.left_out.add(reason=reason, count=count)
         for example in examples:
             message = messages.touch_message(example)
             # It is none yet.
@@ -142,10 +148,9 @@ class CampaignServicer(pb_grpc.CampaignServiceServicer):
                 raise FailedPrecondition(
                     "TERMS_NOT_ACCEPTED", "An owner accepts the terms first: GET /api/v1/terms, then :accept."
                 )
+            await _channel(tx, kept.organization_id, kept.channel_id)
             if kept.state is CampaignState.DRAFT:
-                audience, suppressed = await list_store.count_members(tx, kept.organization_id, kept.contact_list_id)
-                if audience == suppressed:
-                    raise FailedPrecondition("AUDIENCE_EMPTY", "Nobody of the list may be written to.")
+                await _somebody(tx, kept)
             # A pause may have come in the middle of planning, which goes on where it stood.
             kept.state = CampaignState.PLANNING
             kept.reason = ""
@@ -222,6 +227,48 @@ async def _find(tx: Tx, organization_id: UUID, campaign_id: UUID, *, lock: bool 
     if found is None:
         raise NotFound("CAMPAIGN_NOT_FOUND", "The organization has no such campaign.")
     return found
+
+
+async def _channel(tx: Tx, organization_id: UUID, channel_id: UUID) -> Channel:
+    found = await channel_store.find(tx, organization_id, channel_id)
+    if found is None:
+        raise NotFound(
+            "CHANNEL_NOT_FOUND",
+            "The organization has no such channel. One that is new is known here in a second.",
+        )
+    return found
+
+
+async def _somebody(tx: Tx, kept: Campaign) -> None:
+    """Raises FailedPrecondition AUDIENCE_EMPTY where nobody of the list may be written to."""
+    counted = 0
+    async for page in list_store.read_audience(tx, kept.organization_id, kept.contact_list_id):
+        counted += len(page)
+        if not all(member.suppressed for member in page):
+            return
+    if counted < AUDIENCE_COUNTED_MAX:
+        raise FailedPrecondition("AUDIENCE_EMPTY", "Nobody of the list may be written to.")
+
+
+async def _audience(tx: Tx, kept: Campaign, channel: Channel | None) -> tuple[int, Counter[str]]:
+    """How many contacts the list has, and how many of those that were counted would get nothing, by reason."""
+    counted, left_out = 0, Counter[str]()
+    async for page in list_store.read_audience(tx, kept.organization_id, kept.contact_list_id):
+        counted += len(page)
+        free = [member for member in page if not member.suppressed]
+        left_out["SUPPRESSED"] += len(page) - len(free)
+        if channel is None:
+            continue
+        reached = [member for member in free if member.source == channel.source]
+        left_out["ADDRESS_MISSING"] += len(free) - len(reached)
+        if not channel.begins_conversations and reached:
+            keys = [conversation_key(member.source, member.external_id) for member in reached]
+            known = await channel_store.with_thread(tx, channel, set(keys))
+            left_out["CONVERSATION_MISSING"] += sum(key not in known for key in keys)
+    listed = await list_store.find_list(tx, kept.organization_id, kept.contact_list_id)
+    if listed is not None and counted >= AUDIENCE_COUNTED_MAX:
+        counted = max(counted, listed.member_count)
+    return counted, +left_out
 
 
 async def _message(tx: Tx, kept: Campaign) -> pb.Campaign:

@@ -6,6 +6,8 @@ LISTS_MAX = 1_000
 """Of one organization."""
 MEMBERS_READ_MAX = 1_000
 """Of a list, by one statement."""
+AUDIENCE_COUNTED_MAX = 50_000
+"""Of a list, looked through for a preview: those that were added last."""
 FILE_BYTES_MAX = 256 * 1024 * 1024
 FILES_BYTES_MAX = 8 * FILE_BYTES_MAX
 """Of one organization: all files that are kept, also of imports that were only tried."""

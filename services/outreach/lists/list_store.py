@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Sequence
+from collections.abc import AsyncIterator, Collection, Sequence
 from typing import Any
 from uuid import UUID
 
 from chassis.db import Tx
 from chassis.redirects import Redirects
 from services.outreach.lists.domain import ContactList, Member
-from services.outreach.lists.limits import MEMBERS_READ_MAX
+from services.outreach.lists.limits import AUDIENCE_COUNTED_MAX, MEMBERS_READ_MAX
 from services.outreach.store import suppressed
 
 REDIRECTS = Redirects("outreach")
@@ -44,20 +44,6 @@ _IDS_OF_CONTACTS = """
 select contact_id, id from outreach.contact_list_members
 where organization_id = %(organization_id)s and contact_list_id = %(contact_list_id)s
   and contact_id = any (%(contact_ids)b::uuid[])
-"""
-
-_AUDIENCE = f"""
-with audience as (
-  select distinct on (survivor) survivor, organization_id, source, external_id from (
-    select member.*, {REDIRECTS.survivor_of("member.contact_id", "member.organization_id")} as survivor
-    from outreach.contact_list_members member
-    where member.organization_id = %(organization_id)s and member.contact_list_id = %(contact_list_id)s
-  ) member order by survivor, id desc
-)
-select count(*) as audience, count(*) filter (where
-  {suppressed("audience.organization_id", "audience.source", "audience.external_id", "audience.survivor")}
-) as suppressed
-from audience
 """
 
 _ADD = """
@@ -185,11 +171,16 @@ async def _latest(
     return {survivor: max(latest) for survivor, latest in listed.items() if latest}
 
 
-async def count_members(tx: Tx, organization_id: UUID, contact_list_id: UUID) -> tuple[int, int]:
-    """How many contacts a list has, and of how many of them a suppression holds."""
-    found = await tx.execute(_AUDIENCE, {"organization_id": organization_id, "contact_list_id": contact_list_id})
-    row = found.one()
-    return row.audience, row.suppressed
+async def read_audience(tx: Tx, organization_id: UUID, contact_list_id: UUID) -> AsyncIterator[list[Member]]:
+    """The contacts of a list page by page, those that were added last first; no more than are counted at all."""
+    before: UUID | None = None
+    for _ in range(AUDIENCE_COUNTED_MAX // MEMBERS_READ_MAX):
+        page = await list_members(tx, organization_id, contact_list_id, before, MEMBERS_READ_MAX)
+        if page:
+            yield page
+            before = page[-1].id
+        if len(page) < MEMBERS_READ_MAX:
+            return
 
 
 async def add_members(tx: Tx, organization_id: UUID, contact_list_id: UUID, members: Sequence[Member]) -> None:

@@ -19,6 +19,7 @@ from prosa.conversation.v1 import events_pb2
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.v1 import options_pb2
+from services.conversation.deliveries.beginning import Beginner
 from services.conversation.deliveries.due import DueSends
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
 from services.conversation.limits import CONVERSATION_QUEUE_MAX
@@ -80,7 +81,7 @@ class Number:
     async def take(self, *events: ConsumedEvent[SendDue] | ConsumedEvent[SendWithdrawn]) -> int:
         """Handles events of one class as one batch; answers how many statements that took."""
         outbox = Outbox("conversation", self.world.host.ids, unheard)
-        due = DueSends(Deliveries(DELIVERIES, outbox), outbox, self.world.clock)
+        due = DueSends(Deliveries(DELIVERIES, outbox), Beginner(outbox, self.world.host.ids), outbox, self.world.clock)
         handle: Any = due.on_send_due if isinstance(events[0].message, SendDue) else due.on_send_withdrawn
         async with self.world.database("conversation").transaction(self.organization_id) as tx:
             counting = Counting(tx)
@@ -146,8 +147,8 @@ async def test_a_batch_takes_as_many_statements_as_one_event(number: Number) -> 
     assert await number.states() == {("QUEUED", ""): MANY}
     queued = await number.world.announced(events_pb2.MessageQueued, number.organization_id)
     assert [fact.message.message_id for fact in queued] == [event.message.send_id for event in (*one, *many)]
-    (failed,) = await number.world.announced(events_pb2.MessageUpdated, number.organization_id)
-    assert failed.message.delivery.reason == "CHANNEL_CANNOT_SEND"
+    (refused,) = await number.world.announced(events_pb2.SendRefused, number.organization_id)
+    assert (refused.cause.partition(":")[0], refused.reason) == ("touch", "CHANNEL_CANNOT_SEND")
 
     # Told twice, they are the same.
     assert await number.take(*many) <= STATEMENTS_MAX
@@ -166,11 +167,10 @@ async def test_of_a_batch_to_one_conversation_each_counts_and_what_is_too_much_h
     events = [number.due(thread) for _ in range(CONVERSATION_QUEUE_MAX + 1)]
     await number.take(events[0], *events)
     assert await number.states() == {("QUEUED", ""): CONVERSATION_QUEUE_MAX}
-    (failed,) = await number.world.announced(events_pb2.MessageUpdated, number.organization_id)
-    assert (failed.message.message_id, failed.message.delivery.reason) == (
-        events[-1].message.send_id,
-        "CONVERSATION_QUEUE_FULL",
-    )
+    (refused,) = await number.world.announced(events_pb2.SendRefused, number.organization_id)
+    assert (refused.send_id, refused.reason) == (events[-1].message.send_id, "CONVERSATION_QUEUE_FULL")
+    # There is no message that could have been updated.
+    assert await number.world.announced(events_pb2.MessageUpdated, number.organization_id) == []
     queued = await number.world.announced(events_pb2.MessageQueued, number.organization_id)
     versions = [fact.version for fact in queued]
     assert versions == list(range(versions[0], versions[0] + CONVERSATION_QUEUE_MAX))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import AsyncIterator
 from typing import Any
 from uuid import uuid4
@@ -81,6 +82,13 @@ async def new_campaign(shop: Shop, list_id: str) -> Any:
         "select distinct channel_id::text from conversation.conversations where organization_id = %s",
         shop.harness.organization_id,
     )
+    # Outreach was told of the channel, and of whom it talks with.
+    await shop.world.until(
+        "select 1 from outreach.channels where id = %s and not exists (select from conversation.conversations known"
+        " where known.channel_id = channels.id and not exists (select from outreach.channel_threads told"
+        " where told.channel_id = known.channel_id and told.conversation_key = known.conversation_key))",
+        channel["channel_id"],
+    )
     made = {"name": "Pão de queijo", "contact_list_id": list_id, "text": TEXT, **channel}
     return await done(shop, "POST", "/campaigns", made)
 
@@ -91,6 +99,34 @@ async def ended(shop: Shop, campaign: Any) -> Any:
         "select 1 from outreach.campaigns where id = %s and state in ('DONE', 'CANCELLED')", campaign["campaign_id"]
     )
     return await done(shop, "GET", f"/campaigns/{campaign['campaign_id']}")
+
+
+async def test_a_preview_says_who_cannot_be_reached_and_why(shop: Shop) -> None:
+    ana = await shop.said("Oi", name=f"Ana {uuid4().hex}")
+    list_id, _ = await imported(shop, "Três", [f"Ana;{await phone_of(shop, ana)}", "Nova;+5511960000001"])
+    begun = await done(shop, "POST", "/contact-imports", {"contact_list_id": list_id, "source": "INSTAGRAM"})
+    path = f"/contact-imports/{begun['contact_import_id']}"
+    await done(shop, "PUT", f"{path}/file", data=b"nome;external_id\nIgor;17841400000000123\n")
+    await done(shop, "POST", f"{path}:start", {})
+    await shop.world.until(
+        "select 1 from outreach.contact_imports where id = %s and state = 'DONE'", begun["contact_import_id"]
+    )
+    campaign = await new_campaign(shop, list_id)
+    preview = await done(shop, "POST", f"/campaigns/{campaign['campaign_id']}:preview", {})
+    assert preview["audience_count"] == 3
+    assert preview["left_out"] == [
+        {"reason": "ADDRESS_MISSING", "count": 1},
+        {"reason": "CONVERSATION_MISSING", "count": 1},
+    ]
+    # It is as the preview said: of the others the campaign says so too.
+    await allow(shop)
+    await done(shop, "POST", f"/campaigns/{campaign['campaign_id']}:start", {})
+    await shop.world.until(
+        "select 1 from outreach.touches where campaign_id = %s and state = 'DELIVERED'", campaign["campaign_id"]
+    )
+    counted = await ended(shop, campaign)
+    assert counted["reason_counts"] == [{"reason": "CHANNEL_CANNOT_SEND", "count": 2}]
+    assert len(ana.left) == 1
 
 
 @pytest.mark.req("OU-04")
@@ -157,7 +193,8 @@ async def test_two_are_written_to_one_goes_on_and_one_gets_a_confirmation_and_no
     ]
 
 
-async def test_what_is_paused_comes_back_and_goes_on_under_a_delivery_of_its_own(shop: Shop) -> None:
+@pytest.mark.req("OU-11")
+async def test_what_is_paused_goes_on_once_as_it_was_planned_under_a_delivery_of_its_own(shop: Shop) -> None:
     talk = await shop.said("Oi", name=f"Caio {uuid4().hex}")
     list_id, _ = await imported(shop, "Um", [f"Caio;{await phone_of(shop, talk)}"])
     await allow(shop)
@@ -173,9 +210,13 @@ async def test_what_is_paused_comes_back_and_goes_on_under_a_delivery_of_its_own
     await shop.world.until(
         "select 1 from outreach.touches where campaign_id = %s and state = 'PLANNED'", campaign["campaign_id"]
     )
+    # What was planned is what is sent, whatever the contact is called by now; resumed twice at once, it is sent once.
+    contact_id = (await done(shop, "GET", f"/conversations/{talk.conversation_id}"))["contact_id"]
+    renamed = await done(shop, "PATCH", f"/contacts/{contact_id}", {"name": "Outro Nome"})
+    assert renamed["name"] == "Outro Nome"
     await done(shop, "POST", "/kill-switch:lift", {})
     assert talk.left == []
-    await done(shop, "POST", f"{path}:start", {})
+    await asyncio.gather(*(done(shop, "POST", f"{path}:start", {}) for _ in range(2)))
     assert (await ended(shop, campaign))["state"] == "DONE"
     await shop.world.until(
         "select 1 from outreach.touches where campaign_id = %s and state = 'DELIVERED'", campaign["campaign_id"]
@@ -230,6 +271,7 @@ async def test_what_cannot_be_a_campaign_is_refused(shop: Shop) -> None:
         ({"text": "Oi {nome_do_cliente}"}, "TEXT_INVALID"),
         ({"text": "  "}, "TEXT_INVALID"),
         ({"contact_list_id": str(uuid4())}, "CONTACT_LIST_NOT_FOUND"),
+        ({"channel_id": str(uuid4())}, "CHANNEL_NOT_FOUND"),
     ):
         made = {"name": "x", "contact_list_id": list_id, "channel_id": campaign["channel_id"], "text": "Oi"}
         assert (await owner(shop, "POST", "/campaigns", made | body))[1]["reason"] == reason
@@ -237,3 +279,9 @@ async def test_what_cannot_be_a_campaign_is_refused(shop: Shop) -> None:
     assert (status, refused["reason"]) == (400, "AUDIENCE_EMPTY")
     status, refused = await owner(shop, "POST", f"/campaigns/{uuid4()}:start", {})
     assert (status, refused["reason"]) == (404, "CAMPAIGN_NOT_FOUND")
+    # One that was made before its channel was looked for.
+    await shop.world.rows(
+        "update outreach.campaigns set channel_id = %s where id = %s returning 1", uuid4(), campaign["campaign_id"]
+    )
+    status, refused = await owner(shop, "POST", f"/campaigns/{campaign['campaign_id']}:start", {})
+    assert (status, refused["reason"]) == (404, "CHANNEL_NOT_FOUND")

@@ -15,7 +15,7 @@ from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from tests.harness import SECRET, Harness, changed, sample
-from tests.isolation import filling
+from tests.isolation import filling, filling_outreach
 from tests.world import World
 
 MADE_TRUE_IN: Mapping[str, str] = {
@@ -32,6 +32,8 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "conversation.v1.MessageUpdated": "conversation.messages",
     "conversation.v1.MessageReactionChanged": "conversation.message_reactions",
     "conversation.v1.InstanceChanged": "conversation.instances",
+    # What was refused has no row of its own: that it was heard of is all there is.
+    "conversation.v1.SendRefused": "conversation.consumed_events",
     "crm.v1.BoardCreated": "crm.boards",
     "crm.v1.DealCreated": "crm.deals",
     "crm.v1.DealMoved": "crm.stage_moves",
@@ -113,6 +115,7 @@ async def work(world: World, session: aiohttp.ClientSession) -> None:
     await filling._receive(harness, "Cedro")
     await filling._work(world, party, "Cedro")
     await listen(harness)
+    await filling_outreach.refuse_campaign(world, party)
     connections = world.as_user(harness.organization_id).stub(ConnectionServiceStub)
     connection_id = harness.connection.connection_id
     await connections.UpdateConnection(

@@ -11,6 +11,7 @@ import pytest
 
 from chassis.db import Result, Tx
 from services.outreach.lists import list_store
+from services.outreach.lists.limits import MEMBERS_READ_MAX
 from tests.integration.identity.cast import given_organization
 from tests.world import World
 
@@ -113,3 +114,21 @@ async def test_merged_contacts_show_once_on_whatever_page_they_are(world: World,
     # Of 9 and 10 the later stands for both, under the id of the earlier.
     assert names == [f"Pessoa {number}" for number in range(300, 0, -1) if number % 10 != 9]
     assert len(set(ids)) == len(ids) == 270
+
+
+async def test_an_audience_is_read_page_by_page_and_no_further_than_it_is_counted(
+    world: World, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    organization_id = await given_organization(world)
+    list_id = await long_list(world, organization_id)
+
+    async def pages() -> list[int]:
+        async with world.database("outreach").transaction(organization_id) as tx:
+            return [len(page) async for page in list_store.read_audience(tx, organization_id, list_id)]
+
+    whole = await pages()
+    # One in ten stands for two.
+    assert sum(whole) == MEMBERS * 9 // 10
+    assert max(whole) == MEMBERS_READ_MAX
+    monkeypatch.setattr("services.outreach.lists.list_store.AUDIENCE_COUNTED_MAX", 2 * MEMBERS_READ_MAX)
+    assert await pages() == [MEMBERS_READ_MAX] * 2

@@ -46,7 +46,9 @@ async def test_a_suppression_of_any_id_is_seen_by_every_other(world: World, kept
     shown = {member.contact_id: member.suppressed for member in listed.members}
     assert shown == {str(person[0]): True, str(stranger): False}
     made = await campaigns.CreateCampaign(
-        campaign_pb.CreateCampaignRequest(name="Pão", contact_list_id=list_id, channel_id=str(uuid4()), text="Oi")
+        campaign_pb.CreateCampaignRequest(
+            name="Pão", contact_list_id=list_id, channel_id=await writing.channel(), text="Oi"
+        )
     )
     preview = await campaigns.PreviewCampaign(campaign_pb.PreviewCampaignRequest(campaign_id=made.campaign_id))
     assert preview.audience_count == 2

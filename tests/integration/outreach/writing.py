@@ -16,10 +16,13 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
 from prosa.identity.v1.events_pb2 import ContactsMerged
+from prosa.ingest.v1.connection_service_pb2 import Channel as ChannelMessage
+from prosa.ingest.v1.events_pb2 import ChannelCreated
 from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
 from services.outreach.campaigns import store as campaign_store
+from services.outreach.campaigns.channels import on_channel_created
 from services.outreach.campaigns.domain import Campaign, CampaignState
 from services.outreach.campaigns.following import Touches
 from services.outreach.campaigns.running import CAMPAIGNS
@@ -108,6 +111,17 @@ class Writing:
             await self.redirects.handle(
                 tx, [ConsumedEvent(fact, uuid4(), self.organization_id, self.world.clock.now(), "")]
             )
+
+    async def channel(self) -> str:
+        """A channel that ingest told of; its id."""
+        channel_id = str(uuid4())
+        told = ChannelMessage(channel_id=channel_id, source=options_pb2.SOURCE_WHATSAPP, inbox_id=7)
+        fact = ChannelCreated(organization_id=str(self.organization_id), channel=told)
+        async with self.db.transaction(self.organization_id) as tx:
+            await on_channel_created(
+                tx, [ConsumedEvent(fact, uuid4(), self.organization_id, self.world.clock.now(), "")]
+            )
+        return channel_id
 
     async def campaign(self, *members: tuple[UUID, str]) -> UUID:
         """A campaign that is planned to contacts at their numbers; nobody hands it over."""

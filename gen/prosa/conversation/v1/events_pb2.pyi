@@ -361,6 +361,51 @@ class MessageQueued(_message.Message):
 Global___MessageQueued: _TypeAlias = MessageQueued  # noqa: Y015
 
 @_typing.final
+class SendRefused(_message.Message):
+    """What outreach said was due cannot be sent, and was not queued: there is no message of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    SEND_ID_FIELD_NUMBER: _builtins.int
+    CHANNEL_ID_FIELD_NUMBER: _builtins.int
+    CONTACT_ID_FIELD_NUMBER: _builtins.int
+    CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
+    CAUSE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    EXPLANATION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    send_id: _builtins.str
+    """As in SendDue."""
+    channel_id: _builtins.str
+    contact_id: _builtins.str
+    conversation_key: _builtins.str
+    cause: _builtins.str
+    """What it was for: "touch:<id>", "opt_out:<id>"."""
+    reason: _builtins.str
+    """"CHANNEL_CANNOT_SEND", "CONVERSATION_QUEUE_FULL", and a sentence about it."""
+    explanation: _builtins.str
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        send_id: _builtins.str = ...,
+        channel_id: _builtins.str = ...,
+        contact_id: _builtins.str = ...,
+        conversation_key: _builtins.str = ...,
+        cause: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        explanation: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cause", b"cause", "channel_id", b"channel_id", "contact_id", b"contact_id", "conversation_key", b"conversation_key", "explanation", b"explanation", "organization_id", b"organization_id", "reason", b"reason", "send_id", b"send_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SendRefused: _TypeAlias = SendRefused  # noqa: Y015
+
+@_typing.final
 class ConversationSettingsChanged(_message.Message):
     """How conversations are answered is another now; keys are no part of a fact."""
 

@@ -389,7 +389,11 @@ class CampaignPreview(_message.Message):
     audience_count: _builtins.int
     @_builtins.property
     def left_out(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReasonCount]:
-        """Who would not be written to, by reason: "SUPPRESSED", "CONSENT_MISSING", "ADDRESS_MISSING", "ERASED"."""
+        """Who would not be written to, by reason: "SUPPRESSED"; "ADDRESS_MISSING": known on another network than the
+        channel's; "CONVERSATION_MISSING": never wrote to the channel, on which nobody else can be written to without an
+        approved template; "CONSENT_MISSING", "ERASED". Of a list of more than 50,000 contacts, those that were added last
+        are looked through.
+        """
 
     @_builtins.property
     def examples(self) -> _containers.RepeatedCompositeFieldContainer[Global___Touch]:

@@ -82,7 +82,8 @@ class CampaignServiceServicer:
     """
 
     def CreateCampaign(self, request, context):
-        """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND; INVALID_ARGUMENT TEXT_INVALID.
+        """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND, CHANNEL_NOT_FOUND;
+        INVALID_ARGUMENT TEXT_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -112,8 +113,8 @@ class CampaignServiceServicer:
 
     def StartCampaign(self, request, context):
         """Plans a touch for each contact of the list, its text fixed from now on, and begins to send. Started already, it is
-        answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND; FAILED_PRECONDITION
-        TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
+        answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND,
+        CHANNEL_NOT_FOUND; FAILED_PRECONDITION TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,9 @@ class CampaignServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> CampaignServiceAsyncStub: ...
     CreateCampaign: _grpc.UnaryUnaryMultiCallable[_campaign_service_pb2.CreateCampaignRequest, _campaign_service_pb2.Campaign]
-    """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND; INVALID_ARGUMENT TEXT_INVALID."""
+    """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND, CHANNEL_NOT_FOUND;
+    INVALID_ARGUMENT TEXT_INVALID.
+    """
     GetCampaign: _grpc.UnaryUnaryMultiCallable[_campaign_service_pb2.GetCampaignRequest, _campaign_service_pb2.Campaign]
     """Answers one campaign with its counts. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND."""
     ListCampaigns: _grpc.UnaryUnaryMultiCallable[_campaign_service_pb2.ListCampaignsRequest, _campaign_service_pb2.ListCampaignsResponse]
@@ -45,8 +47,8 @@ class CampaignServiceStub:
     """
     StartCampaign: _grpc.UnaryUnaryMultiCallable[_campaign_service_pb2.StartCampaignRequest, _campaign_service_pb2.Campaign]
     """Plans a touch for each contact of the list, its text fixed from now on, and begins to send. Started already, it is
-    answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND; FAILED_PRECONDITION
-    TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
+    answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND,
+    CHANNEL_NOT_FOUND; FAILED_PRECONDITION TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
     """
     PauseCampaign: _grpc.UnaryUnaryMultiCallable[_campaign_service_pb2.PauseCampaignRequest, _campaign_service_pb2.Campaign]
     """Holds it: what was not asked of the provider yet stays here. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND;
@@ -65,7 +67,9 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateCampaign: _aio.UnaryUnaryMultiCallable[_campaign_service_pb2.CreateCampaignRequest, _campaign_service_pb2.Campaign]  # type: ignore[assignment]
-    """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND; INVALID_ARGUMENT TEXT_INVALID."""
+    """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND, CHANNEL_NOT_FOUND;
+    INVALID_ARGUMENT TEXT_INVALID.
+    """
     GetCampaign: _aio.UnaryUnaryMultiCallable[_campaign_service_pb2.GetCampaignRequest, _campaign_service_pb2.Campaign]  # type: ignore[assignment]
     """Answers one campaign with its counts. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND."""
     ListCampaigns: _aio.UnaryUnaryMultiCallable[_campaign_service_pb2.ListCampaignsRequest, _campaign_service_pb2.ListCampaignsResponse]  # type: ignore[assignment]
@@ -76,8 +80,8 @@ class CampaignServiceAsyncStub(CampaignServiceStub):
     """
     StartCampaign: _aio.UnaryUnaryMultiCallable[_campaign_service_pb2.StartCampaignRequest, _campaign_service_pb2.Campaign]  # type: ignore[assignment]
     """Plans a touch for each contact of the list, its text fixed from now on, and begins to send. Started already, it is
-    answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND; FAILED_PRECONDITION
-    TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
+    answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND,
+    CHANNEL_NOT_FOUND; FAILED_PRECONDITION TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
     """
     PauseCampaign: _aio.UnaryUnaryMultiCallable[_campaign_service_pb2.PauseCampaignRequest, _campaign_service_pb2.Campaign]  # type: ignore[assignment]
     """Holds it: what was not asked of the provider yet stays here. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND;
@@ -99,7 +103,9 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _campaign_service_pb2.CreateCampaignRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_campaign_service_pb2.Campaign, _abc.Awaitable[_campaign_service_pb2.Campaign]]:
-        """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND; INVALID_ARGUMENT TEXT_INVALID."""
+        """Makes a campaign; nothing is sent yet. Errors: NOT_FOUND CONTACT_LIST_NOT_FOUND, CHANNEL_NOT_FOUND;
+        INVALID_ARGUMENT TEXT_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def GetCampaign(
@@ -134,8 +140,8 @@ class CampaignServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_campaign_service_pb2.Campaign, _abc.Awaitable[_campaign_service_pb2.Campaign]]:
         """Plans a touch for each contact of the list, its text fixed from now on, and begins to send. Started already, it is
-        answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND; FAILED_PRECONDITION
-        TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
+        answered as it is; a paused one goes on where it stood. Errors: NOT_FOUND CAMPAIGN_NOT_FOUND,
+        CHANNEL_NOT_FOUND; FAILED_PRECONDITION TERMS_NOT_ACCEPTED, CAMPAIGN_ENDED, AUDIENCE_EMPTY; ABORTED ETAG_STALE.
         """
 
     @_abc_1.abstractmethod

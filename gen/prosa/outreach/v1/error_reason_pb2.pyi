@@ -93,6 +93,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
     together. Example: a program that begins imports and never uploads, or that only tries large files.
     """
+    ERROR_REASON_CHANNEL_NOT_FOUND: _ErrorReason.ValueType  # 31
+    """NOT_FOUND: the organization has no such channel, or it was made within the last second. Example: the id of an inbox
+    in place of the channel's.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that outreach gives for refusing a request; ErrorInfo.reason carries it without the prefix."""
@@ -167,5 +171,9 @@ ERROR_REASON_LISTS_LIMITED: ErrorReason.ValueType  # 29
 ERROR_REASON_IMPORTS_LIMITED: ErrorReason.ValueType  # 30
 """RESOURCE_EXHAUSTED: too many imports wait for their file or are being read, or the files that are kept are too large
 together. Example: a program that begins imports and never uploads, or that only tries large files.
+"""
+ERROR_REASON_CHANNEL_NOT_FOUND: ErrorReason.ValueType  # 31
+"""NOT_FOUND: the organization has no such channel, or it was made within the last second. Example: the id of an inbox
+in place of the channel's.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -62,8 +62,8 @@ class OutreachServiceServicer:
     """
 
     def CreateSuppression(self, request, context):
-        """Suppresses an address; one that is suppressed already is answered as it is. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID;
-        NOT_FOUND CONTACT_NOT_FOUND.
+        """Suppresses an address; what the staff suppressed already is answered as it is. What the contact asked for stands
+        beside it and ends by itself alone. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

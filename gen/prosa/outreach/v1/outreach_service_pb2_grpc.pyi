@@ -34,8 +34,8 @@ class OutreachServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> OutreachServiceAsyncStub: ...
     CreateSuppression: _grpc.UnaryUnaryMultiCallable[_outreach_service_pb2.CreateSuppressionRequest, _outreach_service_pb2.Suppression]
-    """Suppresses an address; one that is suppressed already is answered as it is. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID;
-    NOT_FOUND CONTACT_NOT_FOUND.
+    """Suppresses an address; what the staff suppressed already is answered as it is. What the contact asked for stands
+    beside it and ends by itself alone. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
     """
     GetSuppression: _grpc.UnaryUnaryMultiCallable[_outreach_service_pb2.GetSuppressionRequest, _outreach_service_pb2.Suppression]
     """Answers one suppression. Errors: NOT_FOUND SUPPRESSION_NOT_FOUND."""
@@ -52,8 +52,8 @@ class OutreachServiceAsyncStub(OutreachServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateSuppression: _aio.UnaryUnaryMultiCallable[_outreach_service_pb2.CreateSuppressionRequest, _outreach_service_pb2.Suppression]  # type: ignore[assignment]
-    """Suppresses an address; one that is suppressed already is answered as it is. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID;
-    NOT_FOUND CONTACT_NOT_FOUND.
+    """Suppresses an address; what the staff suppressed already is answered as it is. What the contact asked for stands
+    beside it and ends by itself alone. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
     """
     GetSuppression: _aio.UnaryUnaryMultiCallable[_outreach_service_pb2.GetSuppressionRequest, _outreach_service_pb2.Suppression]  # type: ignore[assignment]
     """Answers one suppression. Errors: NOT_FOUND SUPPRESSION_NOT_FOUND."""
@@ -73,8 +73,8 @@ class OutreachServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _outreach_service_pb2.CreateSuppressionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_outreach_service_pb2.Suppression, _abc.Awaitable[_outreach_service_pb2.Suppression]]:
-        """Suppresses an address; one that is suppressed already is answered as it is. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID;
-        NOT_FOUND CONTACT_NOT_FOUND.
+        """Suppresses an address; what the staff suppressed already is answered as it is. What the contact asked for stands
+        beside it and ends by itself alone. Errors: INVALID_ARGUMENT EXTERNAL_ID_INVALID; NOT_FOUND CONTACT_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod
