@@ -11,7 +11,7 @@ import pytest_asyncio
 
 from prosa.outreach.v1.events_pb2 import SendDue, SuppressionCreated, SuppressionLifted
 from prosa.v1 import options_pb2
-from sandbox.chatwoot.world import Person
+from sandbox.chatwoot.people import Person
 from tests.integration.main_way.answering import Shop, bearer, shop_of
 from tests.world import AGENT, World
 
