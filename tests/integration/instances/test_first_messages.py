@@ -42,7 +42,7 @@ async def started(
     organization_id = UUID(str(admin.harness.organization_id))
     owner = admin.world.as_user(organization_id)
     lists, campaigns = owner.stub(ListServiceStub), owner.stub(CampaignServiceStub)
-    made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"Lista de {external_ids[0]}"))
+    made = await lists.CreateContactList(list_pb.CreateContactListRequest(name=f"{external_ids[0]} por {channel_id}"))
     begun = await lists.CreateContactImport(
         list_pb.CreateContactImportRequest(contact_list_id=made.contact_list_id, source=source)
     )
