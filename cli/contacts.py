@@ -9,6 +9,7 @@ from uuid import uuid4
 
 import typer
 
+from chassis.enums import enum_number
 from cli.calls import CALL_SECONDS, open_calls
 from cli.choosing import Org
 from cli.failures import REFUSED, Refused, operation
@@ -114,7 +115,7 @@ class _Lists:
             pb.CreateContactImportRequest(
                 contact_list_id=contact_list_id,
                 file_name=file.name[-255:],
-                source=options_pb2.Source.Value(f"SOURCE_{source.upper()}"),
+                source=enum_number(options_pb2.Source, source.upper()),
                 request_id=str(uuid4()),
             ),
             metadata=self._metadata,

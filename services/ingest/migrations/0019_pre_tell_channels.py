@@ -7,6 +7,7 @@ from uuid import UUID, uuid5
 from alembic import op
 from google.protobuf.timestamp_pb2 import Timestamp
 
+from chassis.enums import enum_number
 from chassis.migrations import all_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1.events_pb2 import ChannelUpdated
@@ -66,7 +67,7 @@ def upgrade() -> None:
                 organization_id=organization_id,
                 connection_id=connection_id,
                 name=name,
-                source=options_pb2.Source.Value(f"SOURCE_{source}"),
+                source=enum_number(options_pb2.Source, source),
                 inbox_id=inbox_id,
                 board_id=board_id,
                 active=active,

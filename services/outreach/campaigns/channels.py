@@ -7,6 +7,7 @@ from uuid import UUID
 
 from chassis import wire
 from chassis.db import Tx
+from chassis.enums import enum_text
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1.events_pb2 import ConversationCreated, ConversationUpdated
 from prosa.ingest.v1.connection_service_pb2 import Channel as ChannelMessage
@@ -51,7 +52,7 @@ def _channel(organization_id: UUID, told: ChannelMessage, version: int) -> Chann
     return Channel(
         organization_id=organization_id,
         id=wire.to_uuid("channel_id", told.channel_id),
-        source=options_pb2.Source.Name(told.source).removeprefix("SOURCE_"),
+        source=enum_text(options_pb2.Source, told.source),
         # Of Evolution itself: an inbox of Chatwoot that shows a number has conversations of Chatwoot's.
         begins_conversations=bool(told.evolution_instance) and not told.inbox_id,
         version=version,
