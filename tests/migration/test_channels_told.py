@@ -8,7 +8,8 @@ from chassis import migrate
 from prosa.ingest.v1.events_pb2 import ChannelUpdated
 from prosa.v1 import options_pb2
 from tests.isolation.catalogue import connect, rows
-from tests.migration.conftest import Filled, NewDatabase
+from tests.isolation.filling import Filled
+from tests.migration.conftest import NewDatabase
 from tests.migration.test_migrations import down_to
 
 CHANNELS = "select *, coalesce(inbox_id, 0) as inbox from ingest.channels order by id"
