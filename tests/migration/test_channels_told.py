@@ -8,7 +8,7 @@ from chassis import migrate
 from prosa.ingest.v1.events_pb2 import ChannelUpdated
 from prosa.v1 import options_pb2
 from tests.isolation.catalogue import connect, rows
-from tests.isolation.filling import Filled
+from tests.isolation.parties import Filled
 from tests.migration.conftest import NewDatabase
 from tests.migration.test_migrations import down_to
 
