@@ -9,6 +9,7 @@ import { applyCampaignFact } from "../pages/campaigns/facts.ts";
 import { applyContactFact } from "../pages/contacts/facts.ts";
 import { applyMetricFact } from "../pages/metrics/facts.ts";
 import { applyNumberFact } from "../pages/numbers/facts.ts";
+import { applyScriptFact } from "../pages/scripts/facts.ts";
 import { applyTaskFact } from "../pages/tasks/facts.ts";
 import { applyTeamFact } from "../pages/team/facts.ts";
 import { applyConversationFact } from "../pages/conversations/facts.ts";
@@ -20,6 +21,7 @@ const APPLIED_BY = [
   applyTaskFact,
   applyBoardFact,
   applyCampaignFact,
+  applyScriptFact,
   applyTeamFact,
   applyNumberFact,
   applyKillSwitchFact,

@@ -101,6 +101,18 @@ const campaign = createRoute({
   component: lazyRouteComponent(() => import("../pages/campaigns/campaign.tsx"), "CampaignRegion"),
 });
 
+const scripts = createRoute({
+  getParentRoute: () => shell,
+  path: "/scripts",
+  component: lazyRouteComponent(() => import("../pages/scripts/page.tsx"), "ScriptsPage"),
+});
+
+const script = createRoute({
+  getParentRoute: () => scripts,
+  path: "$scriptId",
+  component: lazyRouteComponent(() => import("../pages/scripts/script.tsx"), "ScriptRegion"),
+});
+
 const metrics = createRoute({
   getParentRoute: () => shell,
   path: "/figures",
@@ -154,6 +166,7 @@ export const router = createRouter({
       board,
       tasks,
       campaigns.addChildren([campaign]),
+      scripts.addChildren([script]),
       metrics,
       numbers,
       team,

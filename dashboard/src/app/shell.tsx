@@ -1,5 +1,5 @@
 import { Link, Outlet } from "@tanstack/react-router";
-import { ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, UserRoundSearch, Users } from "lucide-react";
+import { CalendarClock, ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, UserRoundSearch, Users } from "lucide-react";
 import { lazy, Suspense } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
@@ -24,6 +24,7 @@ const PLACES = [
   { to: "/contacts", label: "nav.contacts", Icon: Contact },
   { to: "/tasks", label: "nav.tasks", Icon: UserRoundSearch },
   { to: "/campaigns", label: "nav.campaigns", Icon: Megaphone },
+  { to: "/scripts", label: "nav.scripts", Icon: CalendarClock },
   { to: "/figures", label: "nav.metrics", Icon: ChartColumn },
   { to: "/numbers", label: "nav.numbers", Icon: Smartphone },
   { to: "/team", label: "nav.team", Icon: Users },
