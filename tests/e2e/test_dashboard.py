@@ -28,6 +28,7 @@ from tests.browser import Authenticator
 from tests.e2e.answering import a_person_answers
 from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
 from tests.e2e.suite import Suite
+from tests.e2e.talking import two_numbers_have_talked
 
 ORGANIZATION = "Escola Ipê Idiomas"
 LOOK_AGAIN_SECONDS = 0.1
@@ -83,6 +84,7 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
             await _figures_are_those_of_the_rows(person, session, content)
+            await two_numbers_have_talked(person)
             await person.page.get_by_role("link", name="Conversas").click()
             await _an_owner_of_two_goes_to_the_other(person, suite, owner)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
@@ -417,6 +419,10 @@ async def _a_telephone_is_wide_enough(person: Visitor, owner: Owner, content: di
     await page.get_by_role("link", name="Board").click()
     await expect(page.locator("[data-stage]").first).to_be_visible()
     await person.looks_right("board on a telephone")
+    await page.get_by_role("link", name="Scripts").click()
+    await page.locator("[data-script]").first.click()
+    await expect(page.locator("[data-round]").first).to_be_visible()
+    await person.looks_right("script on a telephone")
     person.nothing_broke()
 
 
