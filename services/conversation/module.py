@@ -23,8 +23,6 @@ from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
-from services.conversation.deliveries.beginning import Beginner
-from services.conversation.deliveries.due import DueSends
 from services.conversation.deliveries.handing import PROVIDER_WRITES, Handoffs
 from services.conversation.deliveries.labels import LabelHandler
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
@@ -33,6 +31,8 @@ from services.conversation.deliveries.reservations import OpenReservations
 from services.conversation.deliveries.reserving import Reserver
 from services.conversation.deliveries.servicer import DeliveryServicer
 from services.conversation.deliveries.worker import Deliverer
+from services.conversation.due.beginning import Beginner
+from services.conversation.due.sends import DueSends
 from services.conversation.instances.client import Evolution
 from services.conversation.instances.queue import INSTANCES
 from services.conversation.instances.servicer import InstanceServicer

@@ -19,9 +19,9 @@ from prosa.conversation.v1 import events_pb2
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.v1 import options_pb2
-from services.conversation.deliveries.beginning import Beginner
-from services.conversation.deliveries.due import DueSends
 from services.conversation.deliveries.queueing import DELIVERIES, Deliveries
+from services.conversation.due.beginning import Beginner
+from services.conversation.due.sends import DueSends
 from services.conversation.limits import CONVERSATION_QUEUE_MAX
 from services.conversation.messages import store
 from tests.integration.conversation.messages.reports import Reported, batch, written

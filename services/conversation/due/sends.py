@@ -15,8 +15,8 @@ from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import events_pb2
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
 from prosa.v1 import options_pb2
-from services.conversation.deliveries.beginning import Beginner, Recipient
 from services.conversation.deliveries.queueing import Deliveries, Draft
+from services.conversation.due.beginning import Beginner, Recipient
 from services.conversation.messages.domain.conversation import Conversation
 from services.conversation.messages.domain.delivery import SendClass
 from services.conversation.messages.domain.message import Author
