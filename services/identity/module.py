@@ -17,6 +17,7 @@ from prosa.identity.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from prosa.identity.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from prosa.outreach.v1.events_pb2 import KillSwitchChanged
 from services.identity.access.member_servicer import MemberServicer
 from services.identity.access.passwords import Passwords
 from services.identity.access.second_factor import SecondFactor
@@ -25,6 +26,7 @@ from services.identity.access.session_servicer import SessionServicer
 from services.identity.access.sessions import Sessions
 from services.identity.access.sign_in import SignIn
 from services.identity.audit.audit import Audit
+from services.identity.audit.consumers import AuditConsumer
 from services.identity.audit.servicer import AuditServicer
 from services.identity.contacts.junk import Blocked
 from services.identity.contacts.servicer import ContactServicer
@@ -96,4 +98,5 @@ async def start(process: Process) -> None:
         AuditServicer(db),
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     )
+    process.consumer("audit").on(KillSwitchChanged, AuditConsumer(ids).on_kill_switch_changed)
     process.maintain()

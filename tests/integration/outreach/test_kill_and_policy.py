@@ -93,6 +93,19 @@ async def test_an_agent_stops_sending_and_an_admin_lets_it_go_on(world: World, o
         (True, "o fluxo repete"),
         (False, "consertado"),
     ]
+    # Both are in the audit log, with who it was and why.
+    await world.until(
+        "select 1 from identity.audit_entries where organization_id = %s having count(*) = 2", organization_id
+    )
+    status, listed = await admin.call("GET", "/audit-entries?target_type=kill_switch")
+    assert status == 200, listed
+    assert [
+        (entry["action"].rpartition(".")[2], entry["actor"]["name"], entry["reason"])
+        for entry in listed["audit_entries"][::-1]
+    ] == [
+        ("EngageKillSwitch", "ana@example.com", "o fluxo repete"),
+        ("LiftKillSwitch", "ana@example.com", "consertado"),
+    ]
 
 
 async def test_two_who_stop_sending_at_once_stop_it_once(world: World, organization_id: UUID) -> None:
