@@ -8,7 +8,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from chassis.errors import InvalidArgument
@@ -31,6 +31,7 @@ def windows(draw: st.DrawFn) -> list[Window]:
     return made
 
 
+@settings(deadline=None)
 @given(windows(), st.sampled_from(ZONES), st.integers(0, 700 * 24 * 60))
 def test_a_month_planned_day_by_day_is_the_month_planned_at_once(
     week: list[Window], zone_name: str, minutes: int
@@ -53,6 +54,7 @@ def test_a_month_planned_day_by_day_is_the_month_planned_at_once(
     assert len(complete) == 4 * sum(window.round_count for window in week)
 
 
+@settings(deadline=None)
 @given(windows(), st.sampled_from(ZONES))
 def test_rounds_of_a_window_keep_their_distance(week: list[Window], zone_name: str) -> None:
     start = datetime(2026, 6, 1, tzinfo=UTC)
