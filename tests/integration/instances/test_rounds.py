@@ -141,6 +141,19 @@ async def test_in_ten_minutes_two_numbers_have_talked_and_nobody_else_was_writte
         assert [message["text"] for message in said] == [message["text"] for message in done["messages"]][place::2]
 
 
+@pytest.mark.req("CO-05")
+async def test_a_script_is_read_back_as_it_was_made(admin: Admin, clock: SettableClock) -> None:
+    speaking = await participants(admin)
+    status, made = await make_script(admin, clock, speaking)
+    assert status == 200, made
+    _, read = await admin.call("GET", f"/api/v1/scripts/{made['script_id']}")
+    _, page = await admin.call("GET", "/api/v1/scripts")
+    for script in (read, *page["scripts"]):
+        assert script["participants"] == speaking
+        assert script["topics"] == ["o sábado", "a escala"]
+        assert script == made
+
+
 async def test_the_next_round_goes_on_where_the_one_before_was(admin: Admin, clock: SettableClock) -> None:
     speaking = await participants(admin)
     status, script = await make_script(admin, clock, speaking, round_count=2)

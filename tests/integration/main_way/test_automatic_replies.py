@@ -108,6 +108,7 @@ async def test_what_is_written_in_one_go_is_one_turn(shop: Shop) -> None:
     assert [message.text for message in fact.messages] == ["Oi", "tudo bem?", "quanto custa?"]
 
 
+@pytest.mark.req("CO-06")
 async def test_a_model_answers_as_the_persona_and_is_told_what_was_said(
     shop: Shop, model: tuple[FakeModel, str]
 ) -> None:
@@ -121,6 +122,7 @@ async def test_a_model_answers_as_the_persona_and_is_told_what_was_said(
     assert "Cordial e breve." in asked["messages"][0]["content"]
     assert asked["messages"][1:] == [{"role": "user", "content": "Abre no sábado?"}]
     assert "tools" not in asked
+    assert await shop.harness.count("conversation.deliveries") == 1
     (used,) = await shop.world.rows(
         "select token_count from conversation.model_usage where organization_id = %s", shop.harness.organization_id
     )
@@ -159,6 +161,7 @@ async def test_a_wrong_key_and_a_spent_day_bring_the_fallback(shop: Shop, model:
     assert fake.asked == []
 
 
+@pytest.mark.req("CO-25")
 async def test_a_slow_model_is_overtaken_by_the_customer(shop: Shop, model: tuple[FakeModel, str]) -> None:
     fake, url = model
     fake.faults.append("slow")
@@ -172,6 +175,37 @@ async def test_a_slow_model_is_overtaken_by_the_customer(shop: Shop, model: tupl
     assert dropped["reason"] == "NEWER_MESSAGE"
     await answered(talk)
     assert talk.left == ["Sobre “Deixa, quero domingo.”: pode vir, estamos abertos."]
+    # The reply saw both; the one that was in the making is said to nobody.
+    seen = [message["content"] for message in fake.asked[-1]["messages"] if message["role"] == "user"]
+    assert "\n".join(seen) == "Abre no sábado?\nDeixa, quero domingo."
+
+
+@pytest.mark.req("CO-24")
+async def test_what_is_written_while_a_person_has_it_is_kept_and_known_to_automation_afterwards(
+    shop: Shop, model: tuple[FakeModel, str]
+) -> None:
+    fake, url = model
+    await choose(shop, reply_mode="MODEL", model_base_url=url, model_key=KEY)
+    talk = await shop.said("Abre no sábado?")
+    await answered(talk)
+    path = f"/api/v1/conversations/{talk.conversation_id}:setHandoff"
+    assert (await talk.call(path, {"mode": "HUMAN"}))[0] == 200
+    await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "Prefiro falar com alguém."))
+    assert (await talk.call(path, {"mode": "AI"}))[0] == 200
+    await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "Pode ser você mesmo."))
+    await shop.world.until(
+        "select 1 from conversation.deliveries where conversation_id = %s and state <> 'QUEUED' having count(*) = 2",
+        UUID(talk.conversation_id),
+    )
+    # Two were answered, and what was written to the person was no turn of its own, nor part of one.
+    turns = await shop.world.rows(GATHERED, UUID(talk.conversation_id))
+    assert [turn["state"] for turn in turns] == ["ANSWERED"] * 2
+    assert sorted(len(turn["message_ids"]) for turn in turns) == [1, 1]
+    assert len(fake.asked) == 2
+    told = [message["content"] for message in fake.asked[-1]["messages"][1:]]
+    for text in ("Abre no sábado?", "Prefiro falar com alguém.", "Pode ser você mesmo."):
+        assert text in "\n".join(told)
+    assert "Prefiro falar com alguém." in [message["text"] for message in await talk.messages()]
 
 
 async def test_nothing_is_said_while_a_person_has_it_or_automation_is_off(shop: Shop) -> None:
