@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import time
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
@@ -130,3 +131,34 @@ async def test_sixty_numbers_are_looked_at_within_their_minute_and_heard_at_once
     status, listed = await admin.call("GET", f"{INSTANCES}?page_size={MANY}")
     assert status == 200
     assert [each["state"] for each in listed["instances"]] == ["OPEN"] * MANY
+
+
+@pytest.mark.req("IN-09")
+async def test_a_message_is_stored_with_all_that_was_told_of_it(admin: Admin) -> None:
+    found, number = await admin.connected()
+    admin.fake.world.person_writes(number, "+5511900004821", "Tem vaga?", "Marisa")
+    await admin.done(1)
+    admin.fake.world.person_writes(number, "+5511900004821", "Tem sim.", from_phone=True)
+    events = await admin.done(2)
+    rows = await admin.world.rows(
+        "select channel.provider_channel_id as instance, message.direction, conversation.conversation_key as remote,"
+        " message.provider_message_id as id, message.content_type as type, message.create_time as time,"
+        " message.cause_id as correlation_id from conversation.messages message"
+        " join conversation.conversations conversation using (organization_id, conversation_id)"
+        " join ingest.channels channel on channel.id = message.channel_id"
+        " where message.organization_id = %s order by message.record_time",
+        UUID(str(admin.harness.organization_id)),
+    )
+    assert rows == [
+        {
+            "instance": found["provider_instance_name"],
+            "direction": direction,
+            "remote": "whatsapp:+5511900004821",
+            "id": told["key"]["id"],
+            "type": "text",
+            "time": datetime.fromtimestamp(told["messageTimestamp"], UTC),
+            # By which every service's log is asked.
+            "correlation_id": str(event["id"]),
+        }
+        for direction, told, event in zip(("INBOUND", "OUTBOUND"), admin.fake.world.messages, events, strict=True)
+    ]

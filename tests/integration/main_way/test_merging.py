@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import Any
 from uuid import uuid4
 
+import pytest
+
 from prosa.outreach.v1 import outreach_service_pb2 as outreach_pb
 from prosa.outreach.v1.outreach_service_pb2_grpc import OutreachServiceStub
 from prosa.v1 import options_pb2
 from tests.harness import Harness, changed, sample
+from tests.integration.main_way.test_people import ensured, until_tasks
 from tests.world import AGENT
 
 KEEPERS = ("crm", "conversation", "ingest", "outreach")
@@ -141,3 +144,37 @@ async def test_a_copy_in_the_next_conversation_of_who_was_merged_is_no_second_me
     assert (second["state"], str(second["contact_id"])) == ("PROCESSED", survivor["contact_id"])
     assert second["message_id"] == first["message_id"]
     assert await harness.count("conversation.messages") == 1
+
+
+@pytest.mark.req("CR-08")
+async def test_a_task_shows_both_contacts_and_people_accept_or_reject_it(harness: Harness) -> None:
+    pairs = []
+    for number, email in enumerate(("recepcao@oficina-aurora.example", "caixa@padaria-lua.example")):
+        pair = [
+            await ensured(harness, f"+5511900008{number}{place}0", email=email, name=name)
+            for place, name in enumerate(("Ana", "Rui"))
+        ]
+        pairs.append({answer["contact_id"] for answer in pair})
+    await until_tasks(harness, 2)
+    _, listed = await harness.get("/api/v1/reconciliation-tasks", state="OPEN")
+    tasks = {frozenset({task["contact_id"], *task["candidate_contact_ids"]}): task for task in listed["tasks"]}
+    assert set(tasks) == {frozenset(pair) for pair in pairs}
+    accepted, rejected = (tasks[frozenset(pair)] for pair in pairs)
+    # What speaks for each stands beside them.
+    _, conflict = await harness.get(f"/api/v1/identity-conflicts/{accepted['identity_conflict_id']}")
+    assert {each["contact"]["contact_id"] for each in conflict["candidates"]} == pairs[0]
+
+    path = "/api/v1/reconciliation-tasks/{}:{}"
+    survivor, other = accepted["contact_id"], next(iter(pairs[0] - {accepted["contact_id"]}))
+    body = {"surviving_contact_id": survivor, "merge": True}
+    done = await as_person(harness, path.format(accepted["reconciliation_task_id"], "accept"), body)
+    assert (done["state"], done["merged"], done["surviving_contact_id"]) == ("ACCEPTED", True, survivor)
+    _, shown = await harness.get(f"/api/v1/contacts/{other}")
+    assert shown["contact_id"] == survivor
+    done = await as_person(harness, path.format(rejected["reconciliation_task_id"], "reject"), {})
+    assert done["state"] == "REJECTED"
+    for contact_id in pairs[1]:
+        _, shown = await harness.get(f"/api/v1/contacts/{contact_id}")
+        assert shown["contact_id"] == contact_id
+    _, listed = await harness.get("/api/v1/reconciliation-tasks", state="OPEN")
+    assert listed["tasks"] == []
