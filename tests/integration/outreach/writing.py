@@ -113,9 +113,9 @@ class Writing:
             )
 
     async def channel(self) -> str:
-        """A channel that ingest told of; its id."""
+        """A number behind Evolution that ingest told of; its channel's id."""
         channel_id = str(uuid4())
-        told = ChannelMessage(channel_id=channel_id, source=options_pb2.SOURCE_WHATSAPP, inbox_id=7)
+        told = ChannelMessage(channel_id=channel_id, source=options_pb2.SOURCE_WHATSAPP, evolution_instance="prosa-1")
         fact = ChannelCreated(organization_id=str(self.organization_id), channel=told)
         async with self.db.transaction(self.organization_id) as tx:
             await on_channel_created(
