@@ -2,26 +2,26 @@
 
 from __future__ import annotations
 
-import json
-from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated
+from uuid import uuid4
 
 import typer
 
 from cli.calls import CALL_SECONDS, Calls, all_pages, open_calls
 from cli.choosing import Org, choose
-from cli.failures import RED, REFUSED, Refused, operation
+from cli.failures import REFUSED, Refused, operation
 from cli.home import demo_organizations
 from cli.output import Json, answer, print_json, print_rows
+from cli.rollout import ROLLOUT_SECONDS, Evidence, Reason, rollout_stub, show_report
+from prosa.conversation.v1 import script_service_pb2 as scripts
+from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
-
-_MARKS = {1: "ok  ", 4: "skip"}
-"""How items of a report begin, by their state; all others have failed."""
-DOCTOR_SECONDS = 20.0
-"""The service itself gives up after ten."""
+from prosa.ingest.v1 import rollout_service_pb2 as rollout
 
 app = typer.Typer(help="Organizations: the businesses that use this installation.", no_args_is_help=True)
+automation = typer.Typer(help="Whether anything is said by itself for an organization.", no_args_is_help=True)
+app.add_typer(automation, name="automation")
 
 
 async def find_organization(calls: Calls, wanted: str) -> access.Organization:
@@ -124,45 +124,71 @@ async def list_(as_json: Json = False) -> None:
 
 @app.command("doctor")
 @operation
-async def doctor(
-    org: Org,
-    evidence: Annotated[str, typer.Option(help="A folder to write what was seen into, as a file of JSON.")] = "",
-    as_json: Json = False,
-) -> None:
+async def doctor(org: Org, evidence: Evidence = "", as_json: Json = False) -> None:
     """Check everything that must be so before an organization goes live: 0 when all passed, 1 when something failed."""
-    from google.protobuf.json_format import MessageToDict
-
-    from prosa.ingest.v1 import rollout_service_pb2 as rollout
-    from prosa.ingest.v1.rollout_service_pb2_grpc import RolloutServiceStub
-
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
-        report = await calls.stub(RolloutServiceStub, "ingest").RunDoctor(
+        report = await rollout_stub(calls).RunDoctor(
             rollout.RunDoctorRequest(),
             metadata=calls.organization(organization.organization_id),
-            timeout=DOCTOR_SECONDS,
+            timeout=ROLLOUT_SECONDS,
         )
-    document = MessageToDict(report, preserving_proto_field_name=True, always_print_fields_with_no_presence=True)
-    document["organization_name"] = organization.name
-    lines = [f"{organization.name}  {organization.organization_id}"]
-    for item in report.items:
-        lines.append(f"  {_MARKS.get(item.state, 'FAIL')}  {item.name}: {item.detail}")
-        if item.advice:
-            lines.append(f"        {item.advice}")
-    lines.append("All passed." if report.passed else "Not ready to go live.")
-    if evidence:
-        lines.append(f"Evidence: {_write_evidence(evidence, report.rollout_report_id, document)}")
-    answer(document, lines, as_json=as_json)
-    if not report.passed:
-        raise typer.Exit(RED)
+    show_report(report, organization.name, evidence, as_json=as_json)
 
 
-def _write_evidence(folder: str, report_id: str, document: dict[str, Any]) -> Path:
-    """Writes a report under a name of its own. Raises Refused where the folder cannot be written."""
-    file = Path(folder) / f"doctor-{report_id}.json"
-    try:
-        file.parent.mkdir(parents=True, exist_ok=True)
-        file.write_text(json.dumps(document, ensure_ascii=False, indent=2) + "\n", encoding="utf-8")
-    except OSError as error:
-        raise Refused(f"--evidence {folder}: {error.strerror}.", exit_code=REFUSED) from error
-    return file
+@app.command("activate")
+@operation
+async def activate(org: Org, reason: Reason = "", evidence: Evidence = "", as_json: Json = False) -> None:
+    """Go live: check everything, and switch automation on if nothing failed. 1, and no change, where something did."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        report = await rollout_stub(calls).Activate(
+            rollout.ActivateRequest(reason=reason, request_id=str(uuid4())),
+            metadata=calls.organization(organization.organization_id),
+            timeout=ROLLOUT_SECONDS,
+        )
+    show_report(report, organization.name, evidence, as_json=as_json)
+
+
+@app.command("rollback")
+@operation
+async def rollback(org: Org, reason: Reason = "", evidence: Evidence = "", as_json: Json = False) -> None:
+    """Go back: automation off, what waited taken back, messages still coming in. 1 where something is left to do."""
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        report = await rollout_stub(calls).RollBack(
+            rollout.RollBackRequest(reason=reason, request_id=str(uuid4())),
+            metadata=calls.organization(organization.organization_id),
+            timeout=ROLLOUT_SECONDS,
+        )
+    show_report(report, organization.name, evidence, as_json=as_json)
+
+
+@automation.command("on")
+@operation
+async def automation_on(org: Org, reason: Reason = "", as_json: Json = False) -> None:
+    """Let replies, rounds and turns go on by themselves again, without any check."""
+    await _automate(org, reason, enabled=True, as_json=as_json)
+
+
+@automation.command("off")
+@operation
+async def automation_off(org: Org, reason: Reason = "", as_json: Json = False) -> None:
+    """Let nothing be said automatically, and hand no turn on; messages go on coming in."""
+    await _automate(org, reason, enabled=False, as_json=as_json)
+
+
+async def _automate(org: str, reason: str, *, enabled: bool, as_json: bool) -> None:
+    async with open_calls() as calls:
+        organization = await find_organization(calls, org)
+        settings = await calls.stub(ScriptServiceStub, "conversation").UpdateConversationSettings(
+            scripts.UpdateConversationSettingsRequest(automation_enabled=enabled, reason=reason),
+            metadata=calls.organization(organization.organization_id),
+            timeout=CALL_SECONDS,
+        )
+    content = {
+        "organization_id": organization.organization_id,
+        "automation_enabled": settings.automation_enabled,
+        "update_time": settings.update_time.ToJsonString() if settings.HasField("update_time") else None,
+    }
+    answer(content, [f"Automation is {'on' if enabled else 'off'}: {organization.name}"], as_json=as_json)

@@ -63,3 +63,5 @@ HISTORY_MAX = 20
 """How many of a conversation's newest messages a model is told."""
 TURN_SLOTS = 8
 """How many turns one process answers at once: a model takes its time."""
+CANCEL_BATCH_MAX = 500
+"""How many automatic deliveries are taken back in one transaction, so that its locks are short."""

@@ -17,6 +17,7 @@ from prosa.identity.v1.audit_service_pb2_grpc import add_AuditServiceServicer_to
 from prosa.identity.v1.contact_service_pb2_grpc import add_ContactServiceServicer_to_server
 from prosa.identity.v1.member_service_pb2_grpc import add_MemberServiceServicer_to_server
 from prosa.identity.v1.session_service_pb2_grpc import add_SessionServiceServicer_to_server
+from prosa.ingest.v1.events_pb2 import RolloutChanged
 from prosa.outreach.v1.events_pb2 import KillSwitchChanged
 from services.identity.access.member_servicer import MemberServicer
 from services.identity.access.passwords import Passwords
@@ -98,5 +99,7 @@ async def start(process: Process) -> None:
         AuditServicer(db),
         audit_service_pb2.DESCRIPTOR.services_by_name["AuditService"].full_name,
     )
-    process.consumer("audit").on(KillSwitchChanged, AuditConsumer(ids).on_kill_switch_changed)
+    audited, consumer = AuditConsumer(ids), process.consumer("audit")
+    consumer.on(KillSwitchChanged, audited.on_kill_switch_changed)
+    consumer.on(RolloutChanged, audited.on_rollout_changed)
     process.maintain()

@@ -12,6 +12,7 @@ from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServ
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.conversation.v1.events_pb2 import InstanceChanged
 from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
+from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
@@ -51,7 +52,9 @@ from services.ingest.processing.instance_reporting import InstanceReporter
 from services.ingest.processing.pipeline import Pipeline
 from services.ingest.processing.queue import WEBHOOKS
 from services.ingest.processing.worker import ATTEMPTS, WebhookHandler, WorkerMetrics
-from services.ingest.rollout.doctor import Doctor
+from services.ingest.rollout.automation import Automation
+from services.ingest.rollout.changing import Changing
+from services.ingest.rollout.doctor import Check, Doctor
 from services.ingest.rollout.servicer import RolloutServicer
 
 
@@ -95,14 +98,7 @@ async def start(process: Process) -> None:
         servicer,
         connection_service_pb2.DESCRIPTOR.services_by_name["ConnectionService"].full_name,
     )
-    doctor = Doctor(
-        db, process.stub(MemberServiceStub, "identity"), process.stub(CrmServiceStub, "crm"), servicer.check, clock
-    )
-    process.serve(
-        add_RolloutServiceServicer_to_server,
-        RolloutServicer(db, doctor, clock, ids),
-        rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name,
-    )
+    _serve_rollout(process, cache, servicer.check)
     process.serve(
         add_WebhookEventServiceServicer_to_server,
         WebhookEventServicer(db, clock, ids, queue),
@@ -139,6 +135,20 @@ async def start_accept(process: Process) -> None:
     _serve_acceptance(process, cache, process.queue(WEBHOOKS))
     # After days of rest the acceptor may start before the others have made the partitions it writes to.
     process.maintain()
+
+
+def _serve_rollout(process: Process, cache: ConnectionCache, check: Check) -> None:
+    db, clock, ids = process.database(), process.clock, process.ids
+    doctor = Doctor(db, process.stub(MemberServiceStub, "identity"), process.stub(CrmServiceStub, "crm"), check, clock)
+    automation = Automation(
+        process.stub(ScriptServiceStub, "conversation"), process.stub(DeliveryServiceStub, "conversation")
+    )
+    changing = Changing(db, process.outbox(), process.idempotency(), clock, ids, doctor, automation, cache)
+    process.serve(
+        add_RolloutServiceServicer_to_server,
+        RolloutServicer(db, doctor, changing, clock, ids),
+        rollout_service_pb2.DESCRIPTOR.services_by_name["RolloutService"].full_name,
+    )
 
 
 def _serve_outbound(process: Process, queue: Queue) -> None:

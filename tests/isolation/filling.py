@@ -21,6 +21,8 @@ from chassis.leases import Leases
 from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
+from prosa.conversation.v1 import script_service_pb2 as script_pb
+from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -246,8 +248,14 @@ async def _work(world: World, party: Party, name: str) -> None:
                 )
             )
         )
-    for _ in range(2):
-        await world.as_user(party.organization_id).stub(RolloutServiceStub).RunDoctor(rollout_pb.RunDoctorRequest())
+    rollout = world.as_user(party.organization_id).stub(RolloutServiceStub)
+    await rollout.RunDoctor(rollout_pb.RunDoctorRequest())
+    await rollout.RollBack(rollout_pb.RollBackRequest(reason=f"Ensaio de {name}", request_id=str(uuid4())))
+    await (
+        world.as_user(party.organization_id)
+        .stub(ScriptServiceStub)
+        .UpdateConversationSettings(script_pb.UpdateConversationSettingsRequest(automation_enabled=True))
+    )
     board = await deals.CreateBoard(
         crm_pb.CreateBoardRequest(name=f"Quadro de {name}", key=f"quadro-{name.lower()}", request_id=str(uuid4()))
     )

@@ -21,9 +21,11 @@ from prosa.v1 import options_pb2
 from services.conversation.deliveries import account_store
 from services.conversation.deliveries.account_store import ACCESS_TOKEN_COLUMN, SealedAccount
 from services.conversation.deliveries.queueing import Deliveries
-from services.conversation.deliveries.worker import Deliverer
+from services.conversation.deliveries.worker import AUTOMATIC, SWITCHED_OFF, Deliverer
+from services.conversation.limits import CANCEL_BATCH_MAX
 from services.conversation.messages import delivery_store
 from services.conversation.messages.translation import delivery_to_pb
+from services.conversation.settings import store as settings_store
 
 
 class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
@@ -85,6 +87,24 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
         if delivery.state != conversation_pb.MESSAGE_STATE_CANCELLED:
             raise FailedPrecondition("DELIVERY_UNDER_WAY", "The provider has been asked already, or it has ended.")
         return delivery
+
+    async def CancelAutomaticDeliveries(
+        self,
+        request: pb.CancelAutomaticDeliveriesRequest,
+        context: grpc.aio.ServicerContext[pb.CancelAutomaticDeliveriesRequest, pb.CancelAutomaticDeliveriesResponse],
+    ) -> pb.CancelAutomaticDeliveriesResponse:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        async with self._db.transaction(organization_id) as tx:
+            # Read as whoever sends reads it.
+            enabled = (await settings_store.find(tx, organization_id)).automation_enabled
+            limit = 0 if enabled else CANCEL_BATCH_MAX
+            waiting = await delivery_store.ids_of_queued(tx, organization_id, AUTOMATIC, limit)
+            wanted = {(organization_id, delivery_id): SWITCHED_OFF for delivery_id in waiting}
+            taken = await self._deliveries.cancel_all(tx, wanted, "AUTOMATION_OFF", now)
+            left = await delivery_store.count_queued_of(tx, organization_id, AUTOMATIC)
+        return pb.CancelAutomaticDeliveriesResponse(
+            cancelled_count=len(taken), waiting_count=left, automation_enabled=enabled
+        )
 
     async def CheckDelivery(
         self,

@@ -38,6 +38,7 @@ OF_ONE_RECIPIENT = frozenset({"QUIET_HOURS", "GAP_CONTACT"})
 """What binds one message and not its channel: the channel's others pass meanwhile."""
 AUTOMATIC = frozenset({SendClass.REPLY, SendClass.SCHEDULED})
 """What is said by itself, and not while an organization has automation switched off."""
+SWITCHED_OFF = "Automation is switched off."
 UNREADABLE = (
     "The connection's access_token cannot be read with the keys of this installation. Give the connection its "
     "access_token once more."
@@ -374,7 +375,7 @@ async def _switched_off(tx: Tx, delivery: Delivery) -> tuple[str, str] | None:
     if delivery.send_class not in AUTOMATIC:
         return None
     settings = await settings_store.find(tx, UUID(delivery.organization_id))
-    return None if settings.automation_enabled else ("AUTOMATION_OFF", "Automation is switched off.")
+    return None if settings.automation_enabled else ("AUTOMATION_OFF", SWITCHED_OFF)
 
 
 def forbids(known: Known) -> tuple[str, str] | None:

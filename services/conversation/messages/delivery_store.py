@@ -147,6 +147,29 @@ async def conversations_of_queued(tx: Tx, organization_id: UUID, wanted: Mapping
     return [row[0] for row in found]
 
 
+async def ids_of_queued(
+    tx: Tx, organization_id: UUID, send_classes: Collection[SendClass], row_limit: int
+) -> list[UUID]:
+    """What still waits of the classes, the oldest first."""
+    found = await tx.execute(
+        "select delivery_id from conversation.deliveries where organization_id = %(organization_id)s"
+        " and state = 'QUEUED' and send_class = any (%(send_classes)b::text[]) order by delivery_id"
+        " limit %(row_limit)s",
+        {"organization_id": organization_id, "send_classes": sorted(send_classes), "row_limit": row_limit},
+    )
+    return [row[0] for row in found]
+
+
+async def count_queued_of(tx: Tx, organization_id: UUID, send_classes: Collection[SendClass]) -> int:
+    """How much still waits of the classes."""
+    found = await tx.execute(
+        "select count(*) from conversation.deliveries where organization_id = %(organization_id)s"
+        " and state = 'QUEUED' and send_class = any (%(send_classes)b::text[])",
+        {"organization_id": organization_id, "send_classes": sorted(send_classes)},
+    )
+    return int(found.scalar_one())
+
+
 async def of_messages(tx: Tx, organization_id: UUID, delivery_ids: Collection[str]) -> dict[str, Delivery]:
     """The deliveries of messages, by their ids."""
     if not delivery_ids:

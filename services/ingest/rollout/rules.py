@@ -4,10 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 DOCTOR_SECONDS = 10.0
 """What did not answer by then has failed."""
+FIRST_EVENT_AGE = timedelta(hours=72)
+"""How long ago the message may be that shows that a connection works."""
+EVENT_WAIT_MAX = timedelta(seconds=30)
+"""An event that waits for longer shows that what comes in is not processed."""
 TEMPLATE_STAGES = (
     "Em Atendimento",
     "Aguardando Cliente",
@@ -129,3 +134,88 @@ def no_board() -> Item:
 def unanswered(name: str, why: str) -> Item:
     """What was asked did not answer, or refused to."""
     return Item(name, passed=False, detail=why, advice="Look at `prosa status`, then run it again.")
+
+
+def first_event(name: str, seen: Mapping[str, str] | None, receive_time: datetime | None) -> Item:
+    """A customer's message came in over the connection, and led to all that it should; ``seen`` are the ids."""
+    if seen is not None and receive_time is not None:
+        return Item(
+            f"first_event:{name}",
+            passed=True,
+            detail=f"The message of {receive_time:%Y-%m-%dT%H:%M:%SZ} led to contact, deal and conversation.",
+            evidence=seen,
+        )
+    return Item(
+        f"first_event:{name}",
+        passed=False,
+        detail=f"No signed message of the last {FIRST_EVENT_AGE // timedelta(hours=1)} h led to contact, deal and "
+        "conversation.",
+        advice="Write to one of its inboxes as a customer would, then run it again; where the message came in, "
+        "`prosa events list` says what became of it.",
+    )
+
+
+def automation(name: str, *, wanted: bool, enabled: bool, update_time: str) -> Item:
+    """Automation is as it should be, as whoever sends reads it."""
+    said = f"Automation is {'on' if enabled else 'off'}, as whoever sends reads it."
+    return Item(
+        name,
+        passed=enabled is wanted,
+        detail=said,
+        advice="" if enabled is wanted else "Somebody switched it meanwhile. Run it again.",
+        evidence={"automation_enabled": enabled, "update_time": update_time},
+    )
+
+
+def deliveries_taken_back(cancelled_count: int, waiting_count: int, *, enabled: bool) -> Item:
+    """Nothing automatic waits any more to be sent; ``enabled`` says that automation is on, so that it may leave."""
+    evidence = {"cancelled_count": cancelled_count, "waiting_count": waiting_count, "automation_enabled": enabled}
+    advice = ""
+    if enabled:
+        advice = "Automation is on, so nothing more was taken back. Run it again."
+    elif waiting_count:
+        advice = "None of them is sent while automation is off. Run it again."
+    return Item(
+        "deliveries_taken_back",
+        passed=not advice,
+        detail=f"{cancelled_count} automatic messages that waited were taken back, {waiting_count} wait still.",
+        advice=advice,
+        evidence=evidence,
+    )
+
+
+def events_accepted(
+    connections: Sequence[str], refusing: Sequence[str], waiting_since: datetime | None, now: datetime
+) -> Item:
+    """What customers write still comes in: the acceptor takes each connection's webhooks, and none waits for long."""
+    evidence = {
+        "connections": list(connections),
+        "refusing": list(refusing),
+        "waiting_since": None if waiting_since is None else waiting_since.isoformat(),
+    }
+    if refusing:
+        return Item(
+            "events_accepted",
+            passed=False,
+            detail=f"Webhooks are refused: {', '.join(refusing)}.",
+            advice="`prosa connection check` says why; a lost secret is given again by `prosa connection add-secret`.",
+            evidence=evidence,
+        )
+    if waiting_since is not None and now - waiting_since > EVENT_WAIT_MAX:
+        return Item(
+            "events_accepted",
+            passed=False,
+            detail=f"An event of {waiting_since:%Y-%m-%dT%H:%M:%SZ} waits still to be processed.",
+            advice="`prosa status` says what is away; nothing that waits is lost.",
+            evidence=evidence,
+        )
+    if not connections:
+        return Item(
+            "events_accepted", passed=True, skipped=True, detail="There is no connection to come in over.", evidence={}
+        )
+    return Item(
+        "events_accepted",
+        passed=True,
+        detail=f"The webhooks of {len(connections)} connections are accepted, and none waits.",
+        evidence=evidence,
+    )

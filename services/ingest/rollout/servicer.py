@@ -15,6 +15,7 @@ from chassis.paging import read_page
 from prosa.ingest.v1 import rollout_service_pb2 as pb
 from prosa.ingest.v1 import rollout_service_pb2_grpc as pb_grpc
 from services.ingest.rollout import messages, store
+from services.ingest.rollout.changing import Changing
 from services.ingest.rollout.doctor import Doctor
 from services.ingest.rollout.store import Report
 
@@ -24,8 +25,8 @@ DOCTOR = "DOCTOR"
 class RolloutServicer(pb_grpc.RolloutServiceServicer):
     """How an organization goes live, with the evidence."""
 
-    def __init__(self, db: Database, doctor: Doctor, clock: Clock, ids: Ids) -> None:
-        self._db, self._doctor, self._clock, self._ids = db, doctor, clock, ids
+    def __init__(self, db: Database, doctor: Doctor, changing: Changing, clock: Clock, ids: Ids) -> None:
+        self._db, self._doctor, self._changing, self._clock, self._ids = db, doctor, changing, clock, ids
 
     async def RunDoctor(
         self,
@@ -49,6 +50,29 @@ class RolloutServicer(pb_grpc.RolloutServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             await store.insert(tx, report)
         return messages.report_message(report)
+
+    async def Activate(
+        self,
+        request: pb.ActivateRequest,
+        context: grpc.aio.ServicerContext[pb.ActivateRequest, pb.RolloutReport],
+    ) -> pb.RolloutReport:
+        return await self._changing.activate(request)
+
+    async def RollBack(
+        self,
+        request: pb.RollBackRequest,
+        context: grpc.aio.ServicerContext[pb.RollBackRequest, pb.RolloutReport],
+    ) -> pb.RolloutReport:
+        return await self._changing.roll_back(request)
+
+    async def GetRollout(
+        self,
+        request: pb.GetRolloutRequest,
+        context: grpc.aio.ServicerContext[pb.GetRolloutRequest, pb.Rollout],
+    ) -> pb.Rollout:
+        organization_id = auth.organization_id()
+        async with self._db.transaction(organization_id) as tx:
+            return messages.rollout_message(await store.find_rollout(tx, organization_id))
 
     async def ListRolloutReports(
         self,

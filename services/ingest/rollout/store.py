@@ -1,19 +1,30 @@
-"""What was seen before organizations went live, kept as evidence."""
+"""How far organizations are, and what was seen before they went live or back, kept as evidence."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 from uuid import UUID
 
 from chassis.db import Tx
+from services.ingest.limits import LAST_EVENT_SCAN_MAX
+from services.ingest.rollout.state import Rollout, RolloutState
+
+_REPORT = (
+    *("organization_id", "id", "phase", "passed", "items", "principal", "principal_name", "create_time", "duration_ms"),
+    *("reason", "rollout_before", "rollout_after"),
+)
+_ROLLOUT = (
+    *("organization_id", "state", "activate_time", "roll_back_time", "reason", "principal", "principal_name"),
+    *("update_time", "version"),
+)
 
 
 @dataclass(frozen=True, slots=True)
 class Report:
-    """One run, with its items as JSON."""
+    """One run, with its items as JSON and how far the organization was and is as messages."""
 
     id: UUID
     organization_id: UUID
@@ -24,25 +35,29 @@ class Report:
     principal_name: str
     create_time: datetime
     duration_ms: int
+    reason: str = ""
+    rollout_before: bytes | None = None
+    rollout_after: bytes | None = None
+
+
+class CameIn(NamedTuple):
+    """A customer's message that came in and led to all that it should."""
+
+    connection_id: UUID
+    webhook_event_id: UUID
+    receive_time: datetime
+    contact_id: UUID
+    deal_id: UUID
+    conversation_id: UUID
+    message_id: UUID
 
 
 async def insert(tx: Tx, report: Report) -> None:
     """Keeps a report; nobody changes one."""
     await tx.execute(
-        "insert into ingest.rollout_reports (organization_id, id, phase, passed, items, principal, principal_name,"
-        " create_time, duration_ms) values (%(organization_id)s, %(id)s, %(phase)s, %(passed)s, %(items)s,"
-        " %(principal)s, %(principal_name)s, %(create_time)s, %(duration_ms)s)",
-        {
-            "organization_id": report.organization_id,
-            "id": report.id,
-            "phase": report.phase,
-            "passed": report.passed,
-            "items": report.items,
-            "principal": report.principal,
-            "principal_name": report.principal_name,
-            "create_time": report.create_time,
-            "duration_ms": report.duration_ms,
-        },
+        f"insert into ingest.rollout_reports ({', '.join(_REPORT)})"
+        f" values ({', '.join(f'%({column})s' for column in _REPORT)})",
+        asdict(report),
     )
 
 
@@ -60,3 +75,68 @@ async def list_reports(
         {"organization_id": organization_id, "phase": phase, "before": before, "limit": limit},
     )
     return found.all()
+
+
+async def find_rollout(tx: Tx, organization_id: UUID, *, lock: bool = False) -> Rollout:
+    """How far the organization is; ``lock`` keeps it so until commit, unless it has no row yet."""
+    found = await tx.execute(
+        f"select {', '.join(_ROLLOUT)} from ingest.rollouts where organization_id = %(organization_id)s"
+        + (" for update" if lock else ""),
+        {"organization_id": organization_id},
+    )
+    row = found.one_or_none()
+    if row is None:
+        return Rollout(organization_id)
+    values = {column: getattr(row, column) for column in _ROLLOUT}
+    return Rollout(**{**values, "state": RolloutState(row.state)})
+
+
+async def lock_rollout(tx: Tx, organization_id: UUID, now: datetime) -> Rollout:
+    """How far the organization is, kept so until commit: of two first changes one waits for the other."""
+    await tx.execute(
+        "insert into ingest.rollouts (organization_id, state, reason, principal, principal_name, update_time, version)"
+        " values (%(organization_id)s, 'PREPARING', '', '', '', %(now)s, 0) on conflict (organization_id) do nothing",
+        {"organization_id": organization_id, "now": now},
+    )
+    return await find_rollout(tx, organization_id, lock=True)
+
+
+async def update_rollout(tx: Tx, rollout: Rollout) -> None:
+    """Writes what ``lock_rollout`` holds."""
+    await tx.execute(
+        f"update ingest.rollouts set {', '.join(f'{column} = %({column})s' for column in _ROLLOUT[1:])}"
+        " where organization_id = %(organization_id)s",
+        asdict(rollout) | {"state": rollout.state.value},
+    )
+
+
+async def last_came_in(tx: Tx, organization_id: UUID, since: datetime) -> dict[UUID, CameIn]:
+    """By connection, the last signed event since a time that led to contact, deal, conversation and message.
+
+    Looks through LAST_EVENT_SCAN_MAX of the organization's events.
+    """
+    found = await tx.execute(
+        """
+        select distinct on (connection_id) connection_id, id, receive_time, contact_id, deal_id, conversation_id,
+          message_id
+        from (
+          select * from ingest.webhook_events where organization_id = %(organization_id)s
+          order by id desc limit %(limit)s
+        ) newest
+        where state = 'PROCESSED' and signed and receive_time >= %(since)s and contact_id is not null
+          and deal_id is not null and conversation_id is not null and message_id is not null
+        order by connection_id, id desc
+        """,
+        {"organization_id": organization_id, "since": since, "limit": LAST_EVENT_SCAN_MAX},
+    )
+    return {row[0]: CameIn(*row) for row in found}
+
+
+async def waiting_since(tx: Tx, organization_id: UUID) -> datetime | None:
+    """When the oldest of the organization's events that wait to be processed came; None where none does."""
+    found = await tx.execute(
+        "select min(receive_time) from ingest.webhook_queue where organization_id = %(organization_id)s",
+        {"organization_id": organization_id},
+    )
+    moment: datetime | None = found.scalar_one()
+    return moment

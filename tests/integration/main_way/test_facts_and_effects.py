@@ -57,6 +57,7 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "ingest.v1.ConnectionCreated": "ingest.connections",
     "ingest.v1.ConnectionUpdated": "ingest.connections",
     "ingest.v1.OutboundEndpointChanged": "ingest.outbound_endpoints",
+    "ingest.v1.RolloutChanged": "ingest.rollouts",
     "ingest.v1.WebhookEventDeadLettered": "ingest.dead_letters",
     "outreach.v1.CampaignChanged": "outreach.campaigns",
     "outreach.v1.ContactImportChanged": "outreach.contact_imports",

@@ -123,6 +123,48 @@ class CancelDeliveryRequest(_message.Message):
 Global___CancelDeliveryRequest: _TypeAlias = CancelDeliveryRequest  # noqa: Y015
 
 @_typing.final
+class CancelAutomaticDeliveriesRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAutomaticDeliveriesRequest: _TypeAlias = CancelAutomaticDeliveriesRequest  # noqa: Y015
+
+@_typing.final
+class CancelAutomaticDeliveriesResponse(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
+    WAITING_COUNT_FIELD_NUMBER: _builtins.int
+    AUTOMATION_ENABLED_FIELD_NUMBER: _builtins.int
+    cancelled_count: _builtins.int
+    waiting_count: _builtins.int
+    """How many wait still."""
+    automation_enabled: _builtins.bool
+    """Whether automation is on, as whoever sends reads it."""
+    def __init__(
+        self,
+        *,
+        cancelled_count: _builtins.int = ...,
+        waiting_count: _builtins.int = ...,
+        automation_enabled: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automation_enabled", b"automation_enabled", "cancelled_count", b"cancelled_count", "waiting_count", b"waiting_count"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CancelAutomaticDeliveriesResponse: _TypeAlias = CancelAutomaticDeliveriesResponse  # noqa: Y015
+
+@_typing.final
 class CheckDeliveryRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -51,6 +51,11 @@ class DeliveryServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelDeliveryRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Delivery.FromString,
                 _registered_method=True)
+        self.CancelAutomaticDeliveries = channel.unary_unary(
+                '/prosa.conversation.v1.DeliveryService/CancelAutomaticDeliveries',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesResponse.FromString,
+                _registered_method=True)
         self.CheckDelivery = channel.unary_unary(
                 '/prosa.conversation.v1.DeliveryService/CheckDelivery',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CheckDeliveryRequest.SerializeToString,
@@ -84,6 +89,14 @@ class DeliveryServiceServicer:
     def CancelDelivery(self, request, context):
         """Takes back what is QUEUED; one that is cancelled already is answered as it is.
         Errors: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_UNDER_WAY.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def CancelAutomaticDeliveries(self, request, context):
+        """Takes back what is QUEUED of the organization's automatic replies and scheduled messages, up to 500 of them: until
+        nothing waits, call again. While automation is on it takes nothing back, and says so.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -123,6 +136,11 @@ def add_DeliveryServiceServicer_to_server(servicer, server):
                     servicer.CancelDelivery,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelDeliveryRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Delivery.SerializeToString,
+            ),
+            'CancelAutomaticDeliveries': grpc.unary_unary_rpc_method_handler(
+                    servicer.CancelAutomaticDeliveries,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesResponse.SerializeToString,
             ),
             'CheckDelivery': grpc.unary_unary_rpc_method_handler(
                     servicer.CheckDelivery,
@@ -217,6 +235,33 @@ class DeliveryService:
             '/prosa.conversation.v1.DeliveryService/CancelDelivery',
             prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelDeliveryRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_conversation__service__pb2.Delivery.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CancelAutomaticDeliveries(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.DeliveryService/CancelAutomaticDeliveries',
+            prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_delivery__service__pb2.CancelAutomaticDeliveriesResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -42,6 +42,10 @@ class DeliveryServiceStub:
     """Takes back what is QUEUED; one that is cancelled already is answered as it is.
     Errors: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_UNDER_WAY.
     """
+    CancelAutomaticDeliveries: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.CancelAutomaticDeliveriesRequest, _delivery_service_pb2.CancelAutomaticDeliveriesResponse]
+    """Takes back what is QUEUED of the organization's automatic replies and scheduled messages, up to 500 of them: until
+    nothing waits, call again. While automation is on it takes nothing back, and says so.
+    """
     CheckDelivery: _grpc.UnaryUnaryMultiCallable[_delivery_service_pb2.CheckDeliveryRequest, _conversation_service_pb2.Delivery]
     """Looks at the provider now for what is UNCERTAIN; it is SENT where the message is found there, and stays as it is
     where nothing tells. Others are answered as they are. Errors: NOT_FOUND DELIVERY_NOT_FOUND; UNAVAILABLE
@@ -64,6 +68,10 @@ class DeliveryServiceAsyncStub(DeliveryServiceStub):
     CancelDelivery: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CancelDeliveryRequest, _conversation_service_pb2.Delivery]  # type: ignore[assignment]
     """Takes back what is QUEUED; one that is cancelled already is answered as it is.
     Errors: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_UNDER_WAY.
+    """
+    CancelAutomaticDeliveries: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CancelAutomaticDeliveriesRequest, _delivery_service_pb2.CancelAutomaticDeliveriesResponse]  # type: ignore[assignment]
+    """Takes back what is QUEUED of the organization's automatic replies and scheduled messages, up to 500 of them: until
+    nothing waits, call again. While automation is on it takes nothing back, and says so.
     """
     CheckDelivery: _aio.UnaryUnaryMultiCallable[_delivery_service_pb2.CheckDeliveryRequest, _conversation_service_pb2.Delivery]  # type: ignore[assignment]
     """Looks at the provider now for what is UNCERTAIN; it is SENT where the message is found there, and stays as it is
@@ -102,6 +110,16 @@ class DeliveryServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_conversation_service_pb2.Delivery, _abc.Awaitable[_conversation_service_pb2.Delivery]]:
         """Takes back what is QUEUED; one that is cancelled already is answered as it is.
         Errors: NOT_FOUND DELIVERY_NOT_FOUND; FAILED_PRECONDITION DELIVERY_UNDER_WAY.
+        """
+
+    @_abc_1.abstractmethod
+    def CancelAutomaticDeliveries(
+        self,
+        request: _delivery_service_pb2.CancelAutomaticDeliveriesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_delivery_service_pb2.CancelAutomaticDeliveriesResponse, _abc.Awaitable[_delivery_service_pb2.CancelAutomaticDeliveriesResponse]]:
+        """Takes back what is QUEUED of the organization's automatic replies and scheduled messages, up to 500 of them: until
+        nothing waits, call again. While automation is on it takes nothing back, and says so.
         """
 
     @_abc_1.abstractmethod

@@ -137,6 +137,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_INSTANCES_TOO_MANY: _ErrorReason.ValueType  # 44
     """RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
+    ERROR_REASON_ROLLOUT_CHANGED: _ErrorReason.ValueType  # 49
+    """ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
+    Activate.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -258,4 +262,8 @@ PROSA_PUBLIC_URL. Example: CreateInstance behind a proxy that was never named.
 """
 ERROR_REASON_INSTANCES_TOO_MANY: ErrorReason.ValueType  # 44
 """RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
+ERROR_REASON_ROLLOUT_CHANGED: ErrorReason.ValueType  # 49
+"""ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
+Activate.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -9,6 +9,7 @@ from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
 from prosa.ingest.v1 import connection_service_pb2 as _connection_service_pb2
 from prosa.ingest.v1 import outbound_service_pb2 as _outbound_service_pb2
+from prosa.ingest.v1 import rollout_service_pb2 as _rollout_service_pb2
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -212,3 +213,39 @@ class OutboundEndpointChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___OutboundEndpointChanged: _TypeAlias = OutboundEndpointChanged  # noqa: Y015
+
+@_typing.final
+class RolloutChanged(_message.Message):
+    """An organization went live, or back."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
+    PREVIOUS_ROLLOUT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def rollout(self) -> _rollout_service_pb2.Rollout:
+        """As it is now, with who did it and why."""
+
+    @_builtins.property
+    def previous_rollout(self) -> _rollout_service_pb2.Rollout:
+        """As it was."""
+
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        rollout: _rollout_service_pb2.Rollout | None = ...,
+        previous_rollout: _rollout_service_pb2.Rollout | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["previous_rollout", b"previous_rollout", "rollout", b"rollout"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["organization_id", b"organization_id", "previous_rollout", b"previous_rollout", "rollout", b"rollout", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RolloutChanged: _TypeAlias = RolloutChanged  # noqa: Y015

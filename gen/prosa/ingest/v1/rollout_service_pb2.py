@@ -22,36 +22,57 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from buf.validate import validate_pb2 as buf_dot_validate_dot_validate__pb2
 from google.api import annotations_pb2 as google_dot_api_dot_annotations__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prosa/ingest/v1/rollout_service.proto\x12\x0fprosa.ingest.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\x94\x02\n\rRolloutReport\x12\x19\n\x11rollout_report_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.prosa.ingest.v1.RolloutPhase\x12\x0e\n\x06passed\x18\x04 \x01(\x08\x12+\n\x05items\x18\x05 \x03(\x0b\x32\x1c.prosa.ingest.v1.RolloutItem\x12\x1e\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x05\"\x92\x01\n\x0bRolloutItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.prosa.ingest.v1.ItemState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\x12\x15\n\revidence_json\x18\x05 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x05\"\x12\n\x10RunDoctorRequest\"p\n\x19ListRolloutReportsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.prosa.ingest.v1.RolloutPhase\"n\n\x1aListRolloutReportsResponse\x12\x37\n\x0frollout_reports\x18\x01 \x03(\x0b\x32\x1e.prosa.ingest.v1.RolloutReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*G\n\x0cRolloutPhase\x12\x1d\n\x19ROLLOUT_PHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14ROLLOUT_PHASE_DOCTOR\x10\x01*m\n\tItemState\x12\x1a\n\x16ITEM_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_STATE_PASSED\x10\x01\x12\x15\n\x11ITEM_STATE_FAILED\x10\x02\x12\x16\n\x12ITEM_STATE_SKIPPED\x10\x04\x32\xc8\x02\n\x0eRolloutService\x12\x8b\x01\n\tRunDoctor\x12!.prosa.ingest.v1.RunDoctorRequest\x1a\x1e.prosa.ingest.v1.RolloutReport\";\xa2\xbb\x18\x16\x08\x03\x12\rrollout.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/rollout:doctor:\x01*\x12\xa7\x01\n\x12ListRolloutReports\x12*.prosa.ingest.v1.ListRolloutReportsRequest\x1a+.prosa.ingest.v1.ListRolloutReportsResponse\"8\xa2\xbb\x18\x15\x08\x01\x12\x0crollout.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rollout-reportsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n%prosa/ingest/v1/rollout_service.proto\x12\x0fprosa.ingest.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xa6\x02\n\x07Rollout\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12,\n\x05state\x18\x02 \x01(\x0e\x32\x1d.prosa.ingest.v1.RolloutState\x12\x31\n\ractivate_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x32\n\x0eroll_back_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0e\n\x06reason\x18\x05 \x01(\t\x12\x1e\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0bupdate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"\xf7\x02\n\rRolloutReport\x12\x19\n\x11rollout_report_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.prosa.ingest.v1.RolloutPhase\x12\x0e\n\x06passed\x18\x04 \x01(\x08\x12+\n\x05items\x18\x05 \x03(\x0b\x32\x1c.prosa.ingest.v1.RolloutItem\x12\x1e\n\x05\x61\x63tor\x18\x06 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63reate_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x64uration_ms\x18\x08 \x01(\x05\x12(\n\x06\x62\x65\x66ore\x18\t \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\'\n\x05\x61\x66ter\x18\n \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\x0e\n\x06reason\x18\x0b \x01(\t\"\x92\x01\n\x0bRolloutItem\x12\x0c\n\x04name\x18\x01 \x01(\t\x12)\n\x05state\x18\x02 \x01(\x0e\x32\x1a.prosa.ingest.v1.ItemState\x12\x0e\n\x06\x64\x65tail\x18\x03 \x01(\t\x12\x0e\n\x06\x61\x64vice\x18\x04 \x01(\t\x12\x15\n\revidence_json\x18\x05 \x01(\t\x12\x13\n\x0b\x64uration_ms\x18\x06 \x01(\x05\"\x12\n\x10RunDoctorRequest\"?\n\x0f\x41\x63tivateRequest\x12\x18\n\x06reason\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"?\n\x0fRollBackRequest\x12\x18\n\x06reason\x18\x01 \x01(\tB\x08\xbaH\x05r\x03\x18\xf4\x03\x12\x12\n\nrequest_id\x18\x02 \x01(\t\"\x13\n\x11GetRolloutRequest\"p\n\x19ListRolloutReportsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12,\n\x05phase\x18\x03 \x01(\x0e\x32\x1d.prosa.ingest.v1.RolloutPhase\"n\n\x1aListRolloutReportsResponse\x12\x37\n\x0frollout_reports\x18\x01 \x03(\x0b\x32\x1e.prosa.ingest.v1.RolloutReport\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*\x80\x01\n\x0cRolloutPhase\x12\x1d\n\x19ROLLOUT_PHASE_UNSPECIFIED\x10\x00\x12\x18\n\x14ROLLOUT_PHASE_DOCTOR\x10\x01\x12\x1a\n\x16ROLLOUT_PHASE_ACTIVATE\x10\x02\x12\x1b\n\x17ROLLOUT_PHASE_ROLL_BACK\x10\x03*\x81\x01\n\x0cRolloutState\x12\x1d\n\x19ROLLOUT_STATE_UNSPECIFIED\x10\x00\x12\x1b\n\x17ROLLOUT_STATE_PREPARING\x10\x01\x12\x16\n\x12ROLLOUT_STATE_LIVE\x10\x02\x12\x1d\n\x19ROLLOUT_STATE_ROLLED_BACK\x10\x03*m\n\tItemState\x12\x1a\n\x16ITEM_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11ITEM_STATE_PASSED\x10\x01\x12\x15\n\x11ITEM_STATE_FAILED\x10\x02\x12\x16\n\x12ITEM_STATE_SKIPPED\x10\x04\x32\xe2\x05\n\x0eRolloutService\x12\x8b\x01\n\tRunDoctor\x12!.prosa.ingest.v1.RunDoctorRequest\x1a\x1e.prosa.ingest.v1.RolloutReport\";\xa2\xbb\x18\x16\x08\x03\x12\rrollout.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1b\"\x16/api/v1/rollout:doctor:\x01*\x12\x8b\x01\n\x08\x41\x63tivate\x12 .prosa.ingest.v1.ActivateRequest\x1a\x1e.prosa.ingest.v1.RolloutReport\"=\xa2\xbb\x18\x16\x08\x03\x12\rrollout.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/rollout:activate:\x01*\x12\x8b\x01\n\x08RollBack\x12 .prosa.ingest.v1.RollBackRequest\x1a\x1e.prosa.ingest.v1.RolloutReport\"=\xa2\xbb\x18\x16\x08\x03\x12\rrollout.write\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x1d\"\x18/api/v1/rollout:rollBack:\x01*\x12|\n\nGetRollout\x12\".prosa.ingest.v1.GetRolloutRequest\x1a\x18.prosa.ingest.v1.Rollout\"0\xa2\xbb\x18\x15\x08\x01\x12\x0crollout.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/rollout\x12\xa7\x01\n\x12ListRolloutReports\x12*.prosa.ingest.v1.ListRolloutReportsRequest\x1a+.prosa.ingest.v1.ListRolloutReportsResponse\"8\xa2\xbb\x18\x15\x08\x01\x12\x0crollout.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x19\x12\x17/api/v1/rollout-reportsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.ingest.v1.rollout_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_ACTIVATEREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_ACTIVATEREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
+  _globals['_ROLLBACKREQUEST'].fields_by_name['reason']._loaded_options = None
+  _globals['_ROLLBACKREQUEST'].fields_by_name['reason']._serialized_options = b'\272H\005r\003\030\364\003'
   _globals['_ROLLOUTSERVICE'].methods_by_name['RunDoctor']._loaded_options = None
   _globals['_ROLLOUTSERVICE'].methods_by_name['RunDoctor']._serialized_options = b'\242\273\030\026\010\003\022\rrollout.write\032\003cli\202\323\344\223\002\033\"\026/api/v1/rollout:doctor:\001*'
+  _globals['_ROLLOUTSERVICE'].methods_by_name['Activate']._loaded_options = None
+  _globals['_ROLLOUTSERVICE'].methods_by_name['Activate']._serialized_options = b'\242\273\030\026\010\003\022\rrollout.write\032\003cli\202\323\344\223\002\035\"\030/api/v1/rollout:activate:\001*'
+  _globals['_ROLLOUTSERVICE'].methods_by_name['RollBack']._loaded_options = None
+  _globals['_ROLLOUTSERVICE'].methods_by_name['RollBack']._serialized_options = b'\242\273\030\026\010\003\022\rrollout.write\032\003cli\202\323\344\223\002\035\"\030/api/v1/rollout:rollBack:\001*'
+  _globals['_ROLLOUTSERVICE'].methods_by_name['GetRollout']._loaded_options = None
+  _globals['_ROLLOUTSERVICE'].methods_by_name['GetRollout']._serialized_options = b'\242\273\030\025\010\001\022\014rollout.read\032\003cli\202\323\344\223\002\021\022\017/api/v1/rollout'
   _globals['_ROLLOUTSERVICE'].methods_by_name['ListRolloutReports']._loaded_options = None
   _globals['_ROLLOUTSERVICE'].methods_by_name['ListRolloutReports']._serialized_options = b'\242\273\030\025\010\001\022\014rollout.read\032\003cli\202\323\344\223\002\031\022\027/api/v1/rollout-reports'
-  _globals['_ROLLOUTPHASE']._serialized_start=819
-  _globals['_ROLLOUTPHASE']._serialized_end=890
-  _globals['_ITEMSTATE']._serialized_start=892
-  _globals['_ITEMSTATE']._serialized_end=1001
-  _globals['_ROLLOUTREPORT']._serialized_start=146
-  _globals['_ROLLOUTREPORT']._serialized_end=422
-  _globals['_ROLLOUTITEM']._serialized_start=425
-  _globals['_ROLLOUTITEM']._serialized_end=571
-  _globals['_RUNDOCTORREQUEST']._serialized_start=573
-  _globals['_RUNDOCTORREQUEST']._serialized_end=591
-  _globals['_LISTROLLOUTREPORTSREQUEST']._serialized_start=593
-  _globals['_LISTROLLOUTREPORTSREQUEST']._serialized_end=705
-  _globals['_LISTROLLOUTREPORTSRESPONSE']._serialized_start=707
-  _globals['_LISTROLLOUTREPORTSRESPONSE']._serialized_end=817
-  _globals['_ROLLOUTSERVICE']._serialized_start=1004
-  _globals['_ROLLOUTSERVICE']._serialized_end=1332
+  _globals['_ROLLOUTPHASE']._serialized_start=1396
+  _globals['_ROLLOUTPHASE']._serialized_end=1524
+  _globals['_ROLLOUTSTATE']._serialized_start=1527
+  _globals['_ROLLOUTSTATE']._serialized_end=1656
+  _globals['_ITEMSTATE']._serialized_start=1658
+  _globals['_ITEMSTATE']._serialized_end=1767
+  _globals['_ROLLOUT']._serialized_start=175
+  _globals['_ROLLOUT']._serialized_end=469
+  _globals['_ROLLOUTREPORT']._serialized_start=472
+  _globals['_ROLLOUTREPORT']._serialized_end=847
+  _globals['_ROLLOUTITEM']._serialized_start=850
+  _globals['_ROLLOUTITEM']._serialized_end=996
+  _globals['_RUNDOCTORREQUEST']._serialized_start=998
+  _globals['_RUNDOCTORREQUEST']._serialized_end=1016
+  _globals['_ACTIVATEREQUEST']._serialized_start=1018
+  _globals['_ACTIVATEREQUEST']._serialized_end=1081
+  _globals['_ROLLBACKREQUEST']._serialized_start=1083
+  _globals['_ROLLBACKREQUEST']._serialized_end=1146
+  _globals['_GETROLLOUTREQUEST']._serialized_start=1148
+  _globals['_GETROLLOUTREQUEST']._serialized_end=1167
+  _globals['_LISTROLLOUTREPORTSREQUEST']._serialized_start=1169
+  _globals['_LISTROLLOUTREPORTSREQUEST']._serialized_end=1281
+  _globals['_LISTROLLOUTREPORTSRESPONSE']._serialized_start=1283
+  _globals['_LISTROLLOUTREPORTSRESPONSE']._serialized_end=1393
+  _globals['_ROLLOUTSERVICE']._serialized_start=1770
+  _globals['_ROLLOUTSERVICE']._serialized_end=2508
 # @@protoc_insertion_point(module_scope)

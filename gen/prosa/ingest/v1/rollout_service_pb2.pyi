@@ -30,6 +30,10 @@ class _RolloutPhaseEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutP
     ROLLOUT_PHASE_UNSPECIFIED: _RolloutPhase.ValueType  # 0
     ROLLOUT_PHASE_DOCTOR: _RolloutPhase.ValueType  # 1
     """Before going live."""
+    ROLLOUT_PHASE_ACTIVATE: _RolloutPhase.ValueType  # 2
+    """Going live."""
+    ROLLOUT_PHASE_ROLL_BACK: _RolloutPhase.ValueType  # 3
+    """Going back."""
 
 class RolloutPhase(_RolloutPhase, metaclass=_RolloutPhaseEnumTypeWrapper):
     """Which step a report is of."""
@@ -37,7 +41,35 @@ class RolloutPhase(_RolloutPhase, metaclass=_RolloutPhaseEnumTypeWrapper):
 ROLLOUT_PHASE_UNSPECIFIED: RolloutPhase.ValueType  # 0
 ROLLOUT_PHASE_DOCTOR: RolloutPhase.ValueType  # 1
 """Before going live."""
+ROLLOUT_PHASE_ACTIVATE: RolloutPhase.ValueType  # 2
+"""Going live."""
+ROLLOUT_PHASE_ROLL_BACK: RolloutPhase.ValueType  # 3
+"""Going back."""
 Global___RolloutPhase: _TypeAlias = RolloutPhase  # noqa: Y015
+
+class _RolloutState:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutState.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    ROLLOUT_STATE_UNSPECIFIED: _RolloutState.ValueType  # 0
+    ROLLOUT_STATE_PREPARING: _RolloutState.ValueType  # 1
+    """It has not gone live yet."""
+    ROLLOUT_STATE_LIVE: _RolloutState.ValueType  # 2
+    ROLLOUT_STATE_ROLLED_BACK: _RolloutState.ValueType  # 3
+    """Automation is off; messages come in."""
+
+class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper):
+    """How far an organization is."""
+
+ROLLOUT_STATE_UNSPECIFIED: RolloutState.ValueType  # 0
+ROLLOUT_STATE_PREPARING: RolloutState.ValueType  # 1
+"""It has not gone live yet."""
+ROLLOUT_STATE_LIVE: RolloutState.ValueType  # 2
+ROLLOUT_STATE_ROLLED_BACK: RolloutState.ValueType  # 3
+"""Automation is off; messages come in."""
+Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
 
 class _ItemState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
@@ -62,6 +94,59 @@ ITEM_STATE_SKIPPED: ItemState.ValueType  # 4
 Global___ItemState: _TypeAlias = ItemState  # noqa: Y015
 
 @_typing.final
+class Rollout(_message.Message):
+    """Whether an organization is live, since when and by whom."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    STATE_FIELD_NUMBER: _builtins.int
+    ACTIVATE_TIME_FIELD_NUMBER: _builtins.int
+    ROLL_BACK_TIME_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    UPDATE_TIME_FIELD_NUMBER: _builtins.int
+    ETAG_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    state: Global___RolloutState.ValueType
+    reason: _builtins.str
+    """Why, as it was last changed."""
+    etag: _builtins.str
+    @_builtins.property
+    def activate_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last went live; absent where it never did."""
+
+    @_builtins.property
+    def roll_back_time(self) -> _timestamp_pb2.Timestamp:
+        """When it last went back; absent where it never did."""
+
+    @_builtins.property
+    def actor(self) -> _options_pb2.Actor:
+        """Who changed it last."""
+
+    @_builtins.property
+    def update_time(self) -> _timestamp_pb2.Timestamp: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        state: Global___RolloutState.ValueType = ...,
+        activate_time: _timestamp_pb2.Timestamp | None = ...,
+        roll_back_time: _timestamp_pb2.Timestamp | None = ...,
+        reason: _builtins.str = ...,
+        actor: _options_pb2.Actor | None = ...,
+        update_time: _timestamp_pb2.Timestamp | None = ...,
+        etag: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "actor", b"actor", "roll_back_time", b"roll_back_time", "update_time", b"update_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["activate_time", b"activate_time", "actor", b"actor", "etag", b"etag", "organization_id", b"organization_id", "reason", b"reason", "roll_back_time", b"roll_back_time", "state", b"state", "update_time", b"update_time"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rollout: _TypeAlias = Rollout  # noqa: Y015
+
+@_typing.final
 class RolloutReport(_message.Message):
     """What was seen and done in one step."""
 
@@ -75,18 +160,29 @@ class RolloutReport(_message.Message):
     ACTOR_FIELD_NUMBER: _builtins.int
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
+    BEFORE_FIELD_NUMBER: _builtins.int
+    AFTER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
     rollout_report_id: _builtins.str
     organization_id: _builtins.str
     phase: Global___RolloutPhase.ValueType
     passed: _builtins.bool
     """True when no item failed."""
     duration_ms: _builtins.int
+    reason: _builtins.str
+    """Why, as it was given."""
     @_builtins.property
     def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___RolloutItem]: ...
     @_builtins.property
     def actor(self) -> _options_pb2.Actor: ...
     @_builtins.property
     def create_time(self) -> _timestamp_pb2.Timestamp: ...
+    @_builtins.property
+    def before(self) -> Global___Rollout:
+        """How far the organization was and is; absent in reports of RunDoctor, which changes nothing."""
+
+    @_builtins.property
+    def after(self) -> Global___Rollout: ...
     def __init__(
         self,
         *,
@@ -98,10 +194,13 @@ class RolloutReport(_message.Message):
         actor: _options_pb2.Actor | None = ...,
         create_time: _timestamp_pb2.Timestamp | None = ...,
         duration_ms: _builtins.int = ...,
+        before: Global___Rollout | None = ...,
+        after: Global___Rollout | None = ...,
+        reason: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "create_time", b"create_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "create_time", b"create_time", "duration_ms", b"duration_ms", "items", b"items", "organization_id", b"organization_id", "passed", b"passed", "phase", b"phase", "rollout_report_id", b"rollout_report_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "after", b"after", "before", b"before", "create_time", b"create_time", "duration_ms", b"duration_ms", "items", b"items", "organization_id", b"organization_id", "passed", b"passed", "phase", b"phase", "reason", b"reason", "rollout_report_id", b"rollout_report_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -120,7 +219,10 @@ class RolloutItem(_message.Message):
     EVIDENCE_JSON_FIELD_NUMBER: _builtins.int
     DURATION_MS_FIELD_NUMBER: _builtins.int
     name: _builtins.str
-    """"administrators", "connection:<name>", "board_stages:<board's key>"."""
+    """Before: "administrators", "connection:<name>", "board_stages:<board's key>"; going live also
+    "first_event:<connection's name>", "automation_on"; going back "automation_off", "deliveries_taken_back",
+    "events_accepted".
+    """
     state: Global___ItemState.ValueType
     detail: _builtins.str
     """What was seen, in one sentence."""
@@ -161,6 +263,67 @@ class RunDoctorRequest(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RunDoctorRequest: _TypeAlias = RunDoctorRequest  # noqa: Y015
+
+@_typing.final
+class ActivateRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the report."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ActivateRequest: _TypeAlias = ActivateRequest  # noqa: Y015
+
+@_typing.final
+class RollBackRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    REASON_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why; kept with the report."""
+    request_id: _builtins.str
+    def __init__(
+        self,
+        *,
+        reason: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "request_id", b"request_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RollBackRequest: _TypeAlias = RollBackRequest  # noqa: Y015
+
+@_typing.final
+class GetRolloutRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetRolloutRequest: _TypeAlias = GetRolloutRequest  # noqa: Y015
 
 @_typing.final
 class ListRolloutReportsRequest(_message.Message):

@@ -41,6 +41,21 @@ class RolloutServiceStub:
                 request_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RunDoctorRequest.SerializeToString,
                 response_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
                 _registered_method=True)
+        self.Activate = channel.unary_unary(
+                '/prosa.ingest.v1.RolloutService/Activate',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.ActivateRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
+                _registered_method=True)
+        self.RollBack = channel.unary_unary(
+                '/prosa.ingest.v1.RolloutService/RollBack',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RollBackRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
+                _registered_method=True)
+        self.GetRollout = channel.unary_unary(
+                '/prosa.ingest.v1.RolloutService/GetRollout',
+                request_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.GetRolloutRequest.SerializeToString,
+                response_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.Rollout.FromString,
+                _registered_method=True)
         self.ListRolloutReports = channel.unary_unary(
                 '/prosa.ingest.v1.RolloutService/ListRolloutReports',
                 request_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.ListRolloutReportsRequest.SerializeToString,
@@ -61,6 +76,32 @@ class RolloutServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Activate(self, request, context):
+        """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
+        to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
+        nothing is changed, and each item says what to do. Live already: checks anew, and changes nothing. 20 s at most.
+        Errors: ABORTED ROLLOUT_CHANGED.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RollBack(self, request, context):
+        """Goes back: when this returns with its items passed, no automatic reply and no scheduled message begins to leave any
+        more and those that waited are taken back, while messages go on coming in. Nobody else is touched. Gone back
+        already: does what is still to be done, and checks anew. 20 s at most.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetRollout(self, request, context):
+        """Answers how far the organization is; PREPARING until it first goes live or back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def ListRolloutReports(self, request, context):
         """Lists reports, newest first: the evidence.
         """
@@ -75,6 +116,21 @@ def add_RolloutServiceServicer_to_server(servicer, server):
                     servicer.RunDoctor,
                     request_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RunDoctorRequest.FromString,
                     response_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.SerializeToString,
+            ),
+            'Activate': grpc.unary_unary_rpc_method_handler(
+                    servicer.Activate,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.ActivateRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.SerializeToString,
+            ),
+            'RollBack': grpc.unary_unary_rpc_method_handler(
+                    servicer.RollBack,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RollBackRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.SerializeToString,
+            ),
+            'GetRollout': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetRollout,
+                    request_deserializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.GetRolloutRequest.FromString,
+                    response_serializer=prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.Rollout.SerializeToString,
             ),
             'ListRolloutReports': grpc.unary_unary_rpc_method_handler(
                     servicer.ListRolloutReports,
@@ -111,6 +167,87 @@ class RolloutService:
             '/prosa.ingest.v1.RolloutService/RunDoctor',
             prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RunDoctorRequest.SerializeToString,
             prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Activate(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.RolloutService/Activate',
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.ActivateRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RollBack(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.RolloutService/RollBack',
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RollBackRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.RolloutReport.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetRollout(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.ingest.v1.RolloutService/GetRollout',
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.GetRolloutRequest.SerializeToString,
+            prosa_dot_ingest_dot_v1_dot_rollout__service__pb2.Rollout.FromString,
             options,
             channel_credentials,
             insecure,

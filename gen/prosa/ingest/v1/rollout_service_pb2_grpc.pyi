@@ -39,6 +39,19 @@ class RolloutServiceStub:
     """Checks everything that must be so before going live, and changes nothing; each item says what was seen and what to
     do. 10 s at most: what did not answer by then has failed.
     """
+    Activate: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.ActivateRequest, _rollout_service_pb2.RolloutReport]
+    """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
+    to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
+    nothing is changed, and each item says what to do. Live already: checks anew, and changes nothing. 20 s at most.
+    Errors: ABORTED ROLLOUT_CHANGED.
+    """
+    RollBack: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.RollBackRequest, _rollout_service_pb2.RolloutReport]
+    """Goes back: when this returns with its items passed, no automatic reply and no scheduled message begins to leave any
+    more and those that waited are taken back, while messages go on coming in. Nobody else is touched. Gone back
+    already: does what is still to be done, and checks anew. 20 s at most.
+    """
+    GetRollout: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutRequest, _rollout_service_pb2.Rollout]
+    """Answers how far the organization is; PREPARING until it first goes live or back."""
     ListRolloutReports: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.ListRolloutReportsRequest, _rollout_service_pb2.ListRolloutReportsResponse]
     """Lists reports, newest first: the evidence."""
 
@@ -53,6 +66,19 @@ class RolloutServiceAsyncStub(RolloutServiceStub):
     """Checks everything that must be so before going live, and changes nothing; each item says what was seen and what to
     do. 10 s at most: what did not answer by then has failed.
     """
+    Activate: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ActivateRequest, _rollout_service_pb2.RolloutReport]  # type: ignore[assignment]
+    """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
+    to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
+    nothing is changed, and each item says what to do. Live already: checks anew, and changes nothing. 20 s at most.
+    Errors: ABORTED ROLLOUT_CHANGED.
+    """
+    RollBack: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.RollBackRequest, _rollout_service_pb2.RolloutReport]  # type: ignore[assignment]
+    """Goes back: when this returns with its items passed, no automatic reply and no scheduled message begins to leave any
+    more and those that waited are taken back, while messages go on coming in. Nobody else is touched. Gone back
+    already: does what is still to be done, and checks anew. 20 s at most.
+    """
+    GetRollout: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.GetRolloutRequest, _rollout_service_pb2.Rollout]  # type: ignore[assignment]
+    """Answers how far the organization is; PREPARING until it first goes live or back."""
     ListRolloutReports: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.ListRolloutReportsRequest, _rollout_service_pb2.ListRolloutReportsResponse]  # type: ignore[assignment]
     """Lists reports, newest first: the evidence."""
 
@@ -70,6 +96,37 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         """Checks everything that must be so before going live, and changes nothing; each item says what was seen and what to
         do. 10 s at most: what did not answer by then has failed.
         """
+
+    @_abc_1.abstractmethod
+    def Activate(
+        self,
+        request: _rollout_service_pb2.ActivateRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_service_pb2.RolloutReport, _abc.Awaitable[_rollout_service_pb2.RolloutReport]]:
+        """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
+        to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
+        nothing is changed, and each item says what to do. Live already: checks anew, and changes nothing. 20 s at most.
+        Errors: ABORTED ROLLOUT_CHANGED.
+        """
+
+    @_abc_1.abstractmethod
+    def RollBack(
+        self,
+        request: _rollout_service_pb2.RollBackRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_service_pb2.RolloutReport, _abc.Awaitable[_rollout_service_pb2.RolloutReport]]:
+        """Goes back: when this returns with its items passed, no automatic reply and no scheduled message begins to leave any
+        more and those that waited are taken back, while messages go on coming in. Nobody else is touched. Gone back
+        already: does what is still to be done, and checks anew. 20 s at most.
+        """
+
+    @_abc_1.abstractmethod
+    def GetRollout(
+        self,
+        request: _rollout_service_pb2.GetRolloutRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_rollout_service_pb2.Rollout, _abc.Awaitable[_rollout_service_pb2.Rollout]]:
+        """Answers how far the organization is; PREPARING until it first goes live or back."""
 
     @_abc_1.abstractmethod
     def ListRolloutReports(

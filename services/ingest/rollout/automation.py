@@ -1,0 +1,61 @@
+"""Switches an organization's automation on and off, where conversation keeps it, and takes back what waits."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+from uuid import UUID
+
+import grpc.aio
+
+from chassis import rpc
+from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
+from prosa.conversation.v1 import script_service_pb2 as script_pb
+from services.ingest.rollout import rules
+from services.ingest.rollout.rules import Item
+
+if TYPE_CHECKING:
+    from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceAsyncStub
+    from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceAsyncStub
+
+ON, OFF, TAKEN_BACK = "automation_on", "automation_off", "deliveries_taken_back"
+CANCEL_CALLS_MAX = 40
+"""Of one going back, each taking back some hundreds; what is left then is said, and none of it leaves."""
+
+
+class Automation:
+    """What conversation is asked for; each call for one organization."""
+
+    def __init__(self, scripts: ScriptServiceAsyncStub, deliveries: DeliveryServiceAsyncStub) -> None:
+        self._scripts, self._deliveries = scripts, deliveries
+
+    async def switch(self, organization_id: UUID, *, on: bool, reason: str) -> Item:
+        """Switches it, and looks how it is then; an item that failed where conversation does not answer."""
+        name, metadata = ON if on else OFF, rpc.for_organization(organization_id)
+        try:
+            await self._scripts.UpdateConversationSettings(
+                script_pb.UpdateConversationSettingsRequest(automation_enabled=on, reason=reason), metadata=metadata
+            )
+            seen = await self._scripts.GetConversationSettings(
+                script_pb.GetConversationSettingsRequest(), metadata=metadata
+            )
+        except grpc.aio.AioRpcError as error:
+            return rules.unanswered(name, rpc.error_of(error).message)
+        return rules.automation(
+            name, wanted=on, enabled=seen.automation_enabled, update_time=seen.update_time.ToJsonString()
+        )
+
+    async def take_back(self, organization_id: UUID) -> Item:
+        """Takes back all that waits and would be sent by itself."""
+        cancelled, waiting, enabled = 0, 0, False
+        try:
+            for _ in range(CANCEL_CALLS_MAX):
+                answer = await self._deliveries.CancelAutomaticDeliveries(
+                    delivery_pb.CancelAutomaticDeliveriesRequest(), metadata=rpc.for_organization(organization_id)
+                )
+                cancelled, waiting = cancelled + answer.cancelled_count, answer.waiting_count
+                enabled = answer.automation_enabled
+                if waiting == 0 or enabled:
+                    break
+        except grpc.aio.AioRpcError as error:
+            return rules.unanswered(TAKEN_BACK, rpc.error_of(error).message)
+        return rules.deliveries_taken_back(cancelled, waiting, enabled=enabled)

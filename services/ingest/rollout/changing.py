@@ -1,0 +1,194 @@
+"""Going live and going back: what was seen and done is kept with how far the organization was before and after.
+
+Going back is written down before automation is switched off, and going live after it was switched on: whichever of two
+that cross comes first, the organization is back and its automation off in the end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime, timedelta
+from typing import TypeAlias
+from uuid import UUID
+
+import structlog
+
+from chassis import auth
+from chassis.clock import Clock
+from chassis.db import Database, Tx
+from chassis.errors import Aborted
+from chassis.idempotency import IdempotencyStore
+from chassis.ids import Ids
+from chassis.outbox import Outbox
+from prosa.ingest.v1 import rollout_service_pb2 as pb
+from services.ingest.connections import store as connections
+from services.ingest.connections.cache import ConnectionCache
+from services.ingest.rollout import messages, rules, store
+from services.ingest.rollout.automation import Automation
+from services.ingest.rollout.doctor import CONNECTIONS_MAX, Doctor
+from services.ingest.rollout.rules import Item
+from services.ingest.rollout.state import By, Rollout
+from services.ingest.rollout.store import Report
+
+ACTIVATE, ROLL_BACK = "ACTIVATE", "ROLL_BACK"
+Record: TypeAlias = Callable[[Tx], Awaitable[pb.RolloutReport]]
+
+logger = structlog.get_logger(__name__)
+
+
+class Changing:
+    """Takes organizations live and back; each call for the caller's own."""
+
+    def __init__(
+        self,
+        db: Database,
+        outbox: Outbox,
+        idempotency: IdempotencyStore,
+        clock: Clock,
+        ids: Ids,
+        doctor: Doctor,
+        automation: Automation,
+        cache: ConnectionCache,
+    ) -> None:
+        self._db, self._outbox, self._idempotency, self._clock, self._ids = db, outbox, idempotency, clock, ids
+        self._doctor, self._automation, self._cache = doctor, automation, cache
+
+    async def activate(self, request: pb.ActivateRequest) -> pb.RolloutReport:
+        """Raises as Activate says."""
+        organization_id, begun = auth.organization_id(), self._clock.now()
+        async with self._db.transaction(organization_id) as tx:
+            kept = await self._idempotency.recall(tx, organization_id, "Activate", request, pb.RolloutReport)
+            began_as = await store.find_rollout(tx, organization_id)
+        if kept is not None:
+            return kept
+        items = [*await self._doctor.run(organization_id), *await self._first_events(organization_id, begun)]
+        ready = all(item.passed for item in items)
+        if ready:
+            items.append(await self._automation.switch(organization_id, on=True, reason=request.reason))
+        passed = all(item.passed for item in items)
+
+        async def record(tx: Tx) -> pb.RolloutReport:
+            before = after = await store.lock_rollout(tx, organization_id, self._clock.now())
+            if ready and before.overtaken(began_as):
+                raise Aborted(
+                    "ROLLOUT_CHANGED", "Somebody took the organization back meanwhile. Look why, then run it again."
+                )
+            if passed:
+                after = before.activated(self._by(request.reason))
+                await self._write(tx, before, after)
+            return await self._keep(tx, ACTIVATE, items, (before, after), request.reason, begun)
+
+        try:
+            return await self._once(request, record)
+        except Aborted:
+            await self._automation.switch(organization_id, on=False, reason=request.reason)
+            raise
+
+    async def roll_back(self, request: pb.RollBackRequest) -> pb.RolloutReport:
+        """Raises nothing of its own: what could not be done is an item of the report."""
+        organization_id, begun = auth.organization_id(), self._clock.now()
+        async with self._db.transaction(organization_id) as tx:
+            kept = await self._idempotency.recall(tx, organization_id, "RollBack", request, pb.RolloutReport)
+            if kept is None:
+                before = await store.lock_rollout(tx, organization_id, begun)
+                after = before.rolled_back(self._by(request.reason))
+                await self._write(tx, before, after)
+        if kept is not None:
+            return kept
+        items = [await self._automation.switch(organization_id, on=False, reason=request.reason)]
+        items.append(await self._automation.take_back(organization_id))
+        items.append(await self._accepted(organization_id))
+
+        async def record(tx: Tx) -> pb.RolloutReport:
+            return await self._keep(tx, ROLL_BACK, items, (before, after), request.reason, begun)
+
+        return await self._once(request, record)
+
+    async def _once(self, request: pb.ActivateRequest | pb.RollBackRequest, record: Record) -> pb.RolloutReport:
+        organization_id = auth.organization_id()
+        return await self._idempotency.once(
+            self._db, organization_id, request, pb.RolloutReport, self._clock.now(), record
+        )
+
+    def _by(self, reason: str) -> By:
+        caller = auth.caller()
+        return By(caller.principal, caller.name, reason, self._clock.now())
+
+    async def _write(self, tx: Tx, before: Rollout, after: Rollout) -> None:
+        if after is before:
+            return
+        await store.update_rollout(tx, after)
+        await self._outbox.add(tx, [messages.rollout_changed(before, after)], self._clock.now())
+        logger.info(
+            "rollout_changed",
+            organization_id=str(after.organization_id),
+            state=after.state.value,
+            principal=after.principal,
+            reason=after.reason,
+        )
+
+    async def _keep(
+        self, tx: Tx, phase: str, items: Sequence[Item], rollouts: tuple[Rollout, Rollout], reason: str, begun: datetime
+    ) -> pb.RolloutReport:
+        caller = auth.caller()
+        before, after = (messages.rollout_message(rollout).SerializeToString() for rollout in rollouts)
+        report = Report(
+            id=self._ids.new(),
+            organization_id=auth.organization_id(),
+            phase=phase,
+            passed=all(item.passed for item in items),
+            items=messages.kept_items(items),
+            principal=caller.principal,
+            principal_name=caller.name,
+            create_time=begun,
+            duration_ms=(self._clock.now() - begun) // timedelta(milliseconds=1),
+            reason=reason,
+            rollout_before=before,
+            rollout_after=after,
+        )
+        await store.insert(tx, report)
+        return messages.report_message(report)
+
+    async def _first_events(self, organization_id: UUID, now: datetime) -> list[Item]:
+        """Whether a customer's message has come the whole way, for each connection that is not at rest."""
+        async with self._db.transaction(organization_id) as tx:
+            found = await _at_work(tx, organization_id)
+            came_in = await store.last_came_in(tx, organization_id, now - rules.FIRST_EVENT_AGE)
+        items = []
+        for connection in found:
+            event = came_in.get(connection.id)
+            if event is None:
+                items.append(rules.first_event(connection.name, None, None))
+                continue
+            seen = {name: str(value) for name, value in event._asdict().items() if name.endswith("_id")}
+            items.append(rules.first_event(connection.name, seen, event.receive_time))
+        return items
+
+    async def _accepted(self, organization_id: UUID) -> Item:
+        """Whether the acceptor takes what comes in, by what it knows itself, and whether that is worked off."""
+        async with self._db.transaction(organization_id) as tx:
+            found = await _at_work(tx, organization_id)
+            waiting_since = await store.waiting_since(tx, organization_id)
+        known = await self._cache.by_keys({connection.connection_key for connection in found})
+        now = self._clock.now()
+        refusing = []
+        for connection in found:
+            accepting = known.get(connection.connection_key)
+            if (
+                accepting is None
+                or accepting.unreadable
+                or not (accepting.secrets or now < accepting.unsigned_end_time)
+            ):
+                refusing.append(connection.name)
+        return rules.events_accepted([connection.name for connection in found], refusing, waiting_since, now)
+
+
+async def _at_work(tx: Tx, organization_id: UUID) -> list[connections.Connection]:
+    """The connections with an active channel, the oldest first."""
+    found = await connections.list_connections(tx, organization_id, None, CONNECTIONS_MAX)
+    channels = await connections.channels_of(tx, organization_id, [connection.id for connection in found])
+    return [
+        connection
+        for connection in reversed(found)
+        if any(channel.active for channel in channels.get(connection.id, ()))
+    ]

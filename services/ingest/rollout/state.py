@@ -1,0 +1,67 @@
+"""How far an organization is: what going live and going back change. No I/O, no clock, no protobuf."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from typing import NamedTuple
+from uuid import UUID
+
+
+class RolloutState(StrEnum):
+    """How far it is."""
+
+    PREPARING = "PREPARING"
+    LIVE = "LIVE"
+    ROLLED_BACK = "ROLLED_BACK"
+
+
+class By(NamedTuple):
+    """Who changes it, why and when."""
+
+    principal: str
+    name: str
+    reason: str
+    time: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Rollout:
+    """A row of ``rollouts``; as it is here while the organization went neither live nor back."""
+
+    organization_id: UUID
+    state: RolloutState = RolloutState.PREPARING
+    activate_time: datetime | None = None
+    roll_back_time: datetime | None = None
+    reason: str = ""
+    principal: str = ""
+    principal_name: str = ""
+    update_time: datetime | None = None
+    version: int = 0
+
+    def activated(self, by: By) -> Rollout:
+        """Live; itself where it is."""
+        if self.state is RolloutState.LIVE:
+            return self
+        return replace(self._changed(by), state=RolloutState.LIVE, activate_time=by.time)
+
+    def rolled_back(self, by: By) -> Rollout:
+        """Back; itself where it is."""
+        if self.state is RolloutState.ROLLED_BACK:
+            return self
+        return replace(self._changed(by), state=RolloutState.ROLLED_BACK, roll_back_time=by.time)
+
+    def overtaken(self, began_as: Rollout) -> bool:
+        """Whether it went back since it was as ``began_as`` says: whoever wanted it live then was overtaken."""
+        return self.version != began_as.version and self.state is RolloutState.ROLLED_BACK
+
+    def _changed(self, by: By) -> Rollout:
+        return replace(
+            self,
+            reason=by.reason,
+            principal=by.principal,
+            principal_name=by.name,
+            update_time=by.time,
+            version=self.version + 1,
+        )
