@@ -103,7 +103,10 @@ class DeliveryServicer(pb_grpc.DeliveryServiceServicer):
             taken = await self._deliveries.cancel_all(tx, wanted, "AUTOMATION_OFF", now)
             left = await delivery_store.count_queued_of(tx, organization_id, AUTOMATIC)
         return pb.CancelAutomaticDeliveriesResponse(
-            cancelled_count=len(taken), waiting_count=left, automation_enabled=enabled
+            organization_id=str(organization_id),
+            cancelled_count=len(taken),
+            waiting_count=left,
+            automation_enabled=enabled,
         )
 
     async def CheckDelivery(

@@ -141,9 +141,12 @@ Global___CancelAutomaticDeliveriesRequest: _TypeAlias = CancelAutomaticDeliverie
 class CancelAutomaticDeliveriesResponse(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     CANCELLED_COUNT_FIELD_NUMBER: _builtins.int
     WAITING_COUNT_FIELD_NUMBER: _builtins.int
     AUTOMATION_ENABLED_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    """Whose they were."""
     cancelled_count: _builtins.int
     waiting_count: _builtins.int
     """How many wait still."""
@@ -152,13 +155,14 @@ class CancelAutomaticDeliveriesResponse(_message.Message):
     def __init__(
         self,
         *,
+        organization_id: _builtins.str = ...,
         cancelled_count: _builtins.int = ...,
         waiting_count: _builtins.int = ...,
         automation_enabled: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["automation_enabled", b"automation_enabled", "cancelled_count", b"cancelled_count", "waiting_count", b"waiting_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["automation_enabled", b"automation_enabled", "cancelled_count", b"cancelled_count", "organization_id", b"organization_id", "waiting_count", b"waiting_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
