@@ -51,7 +51,7 @@ class AuditConsumer:
     async def on_rollout_changed(self, tx: Tx, events: Sequence[ConsumedEvent[RolloutChanged]]) -> None:
         """Who took an organization live or back, and why; seldomer still."""
         for event in events:
-            rollout = event.message.rollout
+            rollout, before = event.message.rollout, event.message.previous_rollout
             entry = Entry(
                 event.organization_id,
                 self._ids.new(),
