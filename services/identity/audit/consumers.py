@@ -63,9 +63,7 @@ class AuditConsumer:
                 str(event.organization_id),
                 "",
                 event.correlation_id,
-                json_format.MessageToJson(
-                    event.message.previous_rollout, preserving_proto_field_name=True, indent=None
-                ),
+                json_format.MessageToJson(before, preserving_proto_field_name=True, indent=None),
                 json_format.MessageToJson(rollout, preserving_proto_field_name=True, indent=None),
                 rollout.reason,
             )

@@ -6,8 +6,8 @@ from alembic import op
 
 from chassis.migrations import organization_table, owner
 
-revision = "ingest_0019"
-down_revision = "ingest_0018"
+revision = "ingest_0020"
+down_revision = "ingest_0019"
 branch_labels = None
 depends_on = None
 
