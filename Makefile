@@ -81,6 +81,7 @@ lint: install ## Check form, types, layers and contracts.
 	$(BIN)/python tools/cases.py --check --strict
 	$(BIN)/python -m tools.settings --check
 	$(BIN)/python -m tools.contracts --check
+	$(BIN)/python -m tools.slo --check
 ifneq ($(DASHBOARD),no)
 	$(BIN)/python -m tools.dashboard lint
 endif
@@ -90,10 +91,11 @@ format: install ## Bring code and contracts into form.
 	$(BIN)/ruff format .
 	$(BIN)/buf format --write protos
 
-generate: install ## Make gen/ and docs/contracts/reference from protos/, and docs/settings.md from the settings.
+generate: install ## Make gen/ and docs/contracts/reference from protos/, docs/settings.md from the settings, alerts from deploy/slo.yaml.
 	PATH="$(CURDIR)/$(BIN):$$PATH" tools/generate.sh
 	$(BIN)/python -m tools.settings
 	$(BIN)/python -m tools.contracts
+	$(BIN)/python -m tools.slo
 
 chart: install ## Look at the chart and the Dockerfile: rendered, and held against the schemas of several Kubernetes.
 	@$(BIN)/python tools/install.py requirements-deploy.lock

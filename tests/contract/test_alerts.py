@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import configparser
+import copy
 import re
 import shutil
 import subprocess
@@ -20,12 +21,14 @@ from gateway.listening.connections import Connections
 from gateway.metrics import HttpMetrics, WebhookMetrics
 from services.ingest.acceptance.acceptor import AcceptorMetrics
 from services.ingest.processing.worker import WorkerMetrics
+from tools import slo
 
 ROOT = Path(__file__).parents[2]
 ALERTS = ROOT / "deploy/alerts"
 RULES = [
     rule for group in yaml.safe_load((ALERTS / "prosa.rules.yaml").read_text())["groups"] for rule in group["rules"]
 ]
+DOCUMENT = yaml.safe_load(slo.SOURCE.read_text(encoding="utf-8"))
 SAMPLE_SUFFIXES = re.compile(r"_(total|count|sum|bucket)$")
 OF_PROMETHEUS = {"job", "instance", "process"}
 """What the scrape and the page of `prosa up` add to every sample."""
@@ -73,6 +76,41 @@ def test_an_alert_names_what_to_do_and_how_soon(rule: Any) -> None:
     assert rule["annotations"]["runbook"] in anchors
     assert rule["annotations"]["summary"].endswith((".", "?"))
     assert rule["labels"]["severity"] in {"page", "ticket"}
+
+
+def test_the_rules_are_what_the_one_place_for_numbers_makes() -> None:
+    stale = [path for path, text in slo.made(DOCUMENT).items() if path.read_text(encoding="utf-8") != text]
+    assert stale == []
+    webhooks = next(rule for rule in RULES if rule["alert"] == "ProsaWebhooksFail")
+    assert "[15m]" in webhooks["expr"]
+    assert webhooks["expr"].rstrip().endswith("> 0.02")
+
+
+def test_another_number_there_is_another_one_in_every_rule_that_uses_it() -> None:
+    document = copy.deepcopy(DOCUMENT)
+    document["thresholds"]["webhook_failures"] |= {"share": 0.07, "window": "1h"}
+    rules = yaml.safe_load(slo.made(document)[slo.RULES])["groups"][0]["rules"]
+    webhooks = next(rule for rule in rules if rule["alert"] == "ProsaWebhooksFail")
+    assert webhooks["expr"].count("[1h]") == 2
+    assert webhooks["expr"].rstrip().endswith("> 0.07")
+    assert "webhooks of the last hour were" in webhooks["annotations"]["summary"]
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        ({"window": "15 minutes"}, "is no window"),
+        ({"severity": "loud"}, "severity is one of"),
+        ({"of": "webhook_delays"}, "there is no threshold"),
+        ({"expr": "up > 0"}, "threshold and <threshold> go together"),
+    ],
+)
+def test_an_alert_that_cannot_be_is_named(change: dict[str, str], said: str) -> None:
+    document = copy.deepcopy(DOCUMENT)
+    alert = next(alert for alert in document["prometheus"] if alert["alert"] == "ProsaWebhooksRefused")
+    alert |= change
+    with pytest.raises(ValueError, match=said):
+        slo.made(document)
 
 
 def test_every_alert_is_tried_firing_and_silent() -> None:
