@@ -74,9 +74,9 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _a_customer_is_seen_at_once(person, session, content)
             assert await _doctor(suite) == (0, [])
             await _nothing_is_missed_while_the_gateway_is_away(person, suite, session, content)
-            await a_person_answers(person, suite, session, content)
             await _contacts_are_found_by_phone(person)
             await _two_contacts_become_one_and_two_again(person)
+            await a_person_answers(person, suite, session, content)
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
                 await _all_sending_is_stopped_and_goes_on(person, other)

@@ -63,6 +63,12 @@ test("a message that the list knows already is not counted once more", () => {
   expect(shownNow).toMatchObject({ unread_count: 3, last_message_preview: "Tem vaga?" });
 });
 
+test("the last conversation that was fetched is not lost when it moves and stays the last", () => {
+  put(conversationKeys.list({}), [conversation("b", 5), conversation("a", 1)], "more");
+  tell("MessageReceived", { conversation_id: "a", message: message("new", 2) });
+  expect(shown<Conversation>(conversationKeys.list({})).map((item) => item.conversation_id)).toEqual(["b", "a"]);
+});
+
 test("a conversation that begins while others write stands where its time belongs", () => {
   put(conversationKeys.list({}), [conversation("b", 5), conversation("a", 1)], "more");
   tell("ConversationCreated", { conversation: conversation("c", 3) });

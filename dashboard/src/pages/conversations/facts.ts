@@ -86,7 +86,10 @@ function place(paged: Paged<Conversation>, conversation: Conversation): Paged<Co
   const known = paged.pages.flatMap((page) => page.items).find(same);
   if (known && (known.last_message_time ?? "") >= time) return changeItem(paged, same, () => conversation);
   // Facts of conversations that write at the same moment come in any order.
-  return insertItem(known ? dropItem(paged, same) : paged, conversation, (other) => (other.last_message_time ?? "") <= time);
+  const others = known ? dropItem(paged, same) : paged;
+  const placed = insertItem(others, conversation, (other) => (other.last_message_time ?? "") <= time);
+  // The last of what was fetched stays so while it is older than all the others.
+  return known && placed === others ? changeItem(paged, same, () => conversation) : placed;
 }
 
 function patchConversation(
