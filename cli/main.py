@@ -35,6 +35,7 @@ NOUNS = {
     "keys": "cli.keys:app",
     "backfill": "cli.backfill:app",
     "contacts": "cli.contacts:app",
+    "alerts": "cli.alerts:alerts",
     "events": "cli.events:app",
     "feed": "cli.feed:app",
     "sql": "cli.readings:app",

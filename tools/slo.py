@@ -1,4 +1,4 @@
-"""Writes what follows from deploy/slo.yaml: Prometheus' rules, and a page.
+"""Writes what follows from deploy/slo.yaml: Prometheus' rules, the product's own thresholds, and a page.
 
 `--check` only compares. What an alert needs and does not say, or says and nothing uses, is an error that names it.
 """
@@ -16,6 +16,7 @@ import yaml  # type: ignore[import-untyped]  # no stubs are published with it
 ROOT = Path(__file__).resolve().parents[1]
 SOURCE = ROOT / "deploy" / "slo.yaml"
 RULES = ROOT / "deploy" / "alerts" / "prosa.rules.yaml"
+THRESHOLDS = ROOT / "services" / "ingest" / "health" / "thresholds.py"
 PAGE = ROOT / "docs" / "slo.md"
 MADE = "Made by `make generate` from deploy/slo.yaml; do not edit."
 UNITS = {"s": "second", "m": "minute", "h": "hour", "d": "day"}
@@ -43,7 +44,8 @@ def made(document: Mapping[str, Any]) -> dict[Path, str]:
     alerts = [_resolved(alert, thresholds) for alert in document["prometheus"]]
     return {
         RULES: _rules(alerts),
-        PAGE: _page(document["objectives"], alerts),
+        THRESHOLDS: _constants(thresholds),
+        PAGE: _page(document["objectives"], thresholds, alerts),
     }
 
 
@@ -53,6 +55,12 @@ def words(window: str, *, alone: bool = False) -> str:
     if count == 1:
         return f"1 {UNITS[unit]}" if alone else UNITS[unit]
     return f"{count} {UNITS[unit]}s"
+
+
+def seconds(window: str) -> int:
+    """A window's length."""
+    count, unit = _parts(window)
+    return count * {"s": 1, "m": 60, "h": 3_600, "d": 86_400}[unit]
 
 
 def _parts(window: str) -> tuple[int, str]:
@@ -121,7 +129,34 @@ def _rule(alert: Mapping[str, Any]) -> Iterator[str]:
     yield ""
 
 
-def _page(objectives: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str, Any]]) -> str:
+def _constants(thresholds: Mapping[str, Any]) -> str:
+    lines = [
+        '"""What Prosa itself alerts on, for each organization.',
+        "",
+        MADE,
+        '"""',
+        "",
+        "from __future__ import annotations",
+        "",
+        "from datetime import timedelta",
+    ]
+    for name, threshold in thresholds.items():
+        prefix = name.upper()
+        lines += [
+            "",
+            f"{prefix}_SHARE = {threshold['share']}",
+            f'"""{threshold["says"]}; more than this share opens an alert."""',
+            f"{prefix}_WINDOW = timedelta(seconds={seconds(threshold['window'])})",
+            f"{prefix}_EVENTS_MIN = {threshold['events_min']}",
+            f"{prefix}_FAILURES_MIN = {threshold['failures_min']}",
+            '"""With fewer events, or fewer failures, none opens."""',
+        ]
+    return "\n".join(lines) + "\n"
+
+
+def _page(
+    objectives: Sequence[Mapping[str, Any]], thresholds: Mapping[str, Any], alerts: Sequence[Mapping[str, Any]]
+) -> str:
     lines = [
         "# Objectives and alerts",
         "",
@@ -134,6 +169,18 @@ def _page(objectives: Sequence[Mapping[str, Any]], alerts: Sequence[Mapping[str,
         *(
             f"| {item['says']} ({item['demand']}) | {_percent(item['target'])} | {words(item['window'], alone=True)} |"
             for item in objectives
+        ),
+        "",
+        "## Of one organization: `prosa alerts`",
+        "",
+        "Opens once, with at least so many events and failures in the window; resolved when the share is not above it.",
+        "",
+        "| what | more than | in | events | failures |",
+        "| --- | --- | --- | --- | --- |",
+        *(
+            f"| {item['says']} ({item['demand']}) | {_percent(item['share'])} | {words(item['window'], alone=True)}"
+            f" | {item['events_min']} | {item['failures_min']} |"
+            for item in thresholds.values()
         ),
         "",
         "## Of the installation: Prometheus",

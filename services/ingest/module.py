@@ -17,12 +17,14 @@ from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.ingest.v1 import (
+    alert_service_pb2,
     connection_service_pb2,
     ingest_service_pb2,
     outbound_service_pb2,
     rollout_service_pb2,
     webhook_event_service_pb2,
 )
+from prosa.ingest.v1.alert_service_pb2_grpc import add_AlertServiceServicer_to_server
 from prosa.ingest.v1.connection_service_pb2_grpc import add_ConnectionServiceServicer_to_server
 from prosa.ingest.v1.ingest_service_pb2_grpc import add_IngestServiceServicer_to_server
 from prosa.ingest.v1.outbound_service_pb2_grpc import add_OutboundServiceServicer_to_server
@@ -39,6 +41,9 @@ from services.ingest.connections.linking import Linker
 from services.ingest.connections.servicer import ConnectionServicer, draw_connection_key
 from services.ingest.feed.positions import SOURCES, WRITER, FeedReader, FeedWriter
 from services.ingest.feed.servicer import FeedServicer
+from services.ingest.health.counting import HEALTH, HealthCounts
+from services.ingest.health.servicer import AlertServicer
+from services.ingest.health.watching import HealthHandler
 from services.ingest.instances.beginning import Beginner, Draws, Teller
 from services.ingest.instances.numbers import OwnNumbers
 from services.ingest.instances.queue import INSTANCES
@@ -109,11 +114,19 @@ async def start(process: Process) -> None:
         FeedServicer(db, reader),
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
     )
+    health = process.queue(HEALTH)
+    process.serve(
+        add_AlertServiceServicer_to_server,
+        AlertServicer(db),
+        alert_service_pb2.DESCRIPTOR.services_by_name["AlertService"].full_name,
+    )
+    process.work(health, HealthHandler(process.outbox(), clock, ids), slots=1)
     handler = WebhookHandler(
         cache=cache,
         pipeline=_pipeline(process),
         instances=InstanceReporter(process.stub(InstanceServiceStub, "conversation")),
         outbox=process.outbox(),
+        health=HealthCounts(health).note,
         clock=clock,
         metrics=WorkerMetrics(process.metrics.registry),
     )

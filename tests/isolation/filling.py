@@ -208,6 +208,7 @@ async def _receive(harness: Harness, name: str) -> None:
         assert event["state"] == "PROCESSED", event
     event = await harness.deliver(f'{{"unreadable": "{name}"'.encode(), secret=secret)
     assert event["state"] == "DEAD_LETTER", event
+    await _alert(harness, name, secret)
     # With a reason that stays, also when the dead letter is replayed.
     event = await harness.deliver(sample("conversation_typing_on.agent"), secret=secret)
     assert event["state"] == "IGNORED", event
@@ -423,7 +424,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
     )
     await begin_number(world, party, f"Número que espera de {party.name}")
     for queue in (
-        *("ingest.outbound_queue", "ingest.account_queue", "ingest.instance_queue"),
+        *("ingest.outbound_queue", "ingest.account_queue", "ingest.instance_queue", "ingest.health_queue"),
         *("conversation.delivery_queue", "conversation.provider_write_queue", "conversation.instance_queue"),
         "outreach.import_queue",
         *("conversation.script_queue", "conversation.round_queue", "conversation.turn_queue"),
@@ -454,3 +455,23 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
         secret=party.webhook_secret,
     )
     assert status == 200, answer
+
+
+async def _alert(harness: Harness, name: str, secret: str) -> None:
+    """So much fails that an alert opens; what came is made old, so that it is resolved; then something fails anew."""
+    world, organization_id = harness.world, harness.organization_id
+    alerts = "select 1 from ingest.alerts where organization_id = %s and state = %s"
+    for place in range(3):
+        await harness.deliver(f'{{"broken {place}": "{name}"'.encode(), secret=secret)
+    await world.until(alerts, organization_id, "OPEN")
+    await world.rows(
+        "update ingest.health_windows set start_time = start_time - interval '1 hour' where organization_id = %s"
+        " returning 1",
+        organization_id,
+    )
+    await world.rows(
+        "update ingest.health_queue set next_attempt_time = now() where organization_id = %s returning 1",
+        organization_id,
+    )
+    await world.until(alerts, organization_id, "RESOLVED")
+    await harness.deliver(f'{{"broken again": "{name}"'.encode(), secret=secret)

@@ -94,6 +94,7 @@ DEFINER_FUNCTIONS = {
     **queue_functions("ingest.webhook_queue"),
     **queue_functions("ingest.outbound_queue", timed=True),
     **queue_functions("ingest.account_queue"),
+    **queue_functions("ingest.health_queue", timed=True),
     **queue_functions("conversation.delivery_queue", timed=True),
     **queue_functions("conversation.script_queue", timed=True),
     **queue_functions("conversation.round_queue", timed=True),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections import Counter as Counts
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from functools import partial
+from typing import TypeAlias
 from uuid import UUID
 
 import structlog
@@ -37,6 +38,8 @@ _OUTCOMES: Mapping[int, str] = {
     number: text.lower() for number, text in short_names(identity_pb.ResolutionOutcome.DESCRIPTOR).items()
 }
 """How a contact was found, as an event's detail tells it."""
+HealthNote: TypeAlias = Callable[[Tx, Sequence[Outcome], datetime], Awaitable[None]]
+"""Counts what became of events, in the transaction that says so."""
 
 logger = structlog.get_logger(__name__)
 
@@ -70,6 +73,7 @@ class WebhookHandler(Handler[Pending]):
         pipeline: Pipeline,
         instances: InstanceReporter,
         outbox: Outbox,
+        health: HealthNote,
         clock: Clock,
         metrics: WorkerMetrics,
     ) -> None:
@@ -77,6 +81,7 @@ class WebhookHandler(Handler[Pending]):
         self._pipeline = pipeline
         self._instances = instances
         self._outbox = outbox
+        self._note = health
         self._clock = clock
         self._metrics = metrics
 
@@ -104,6 +109,7 @@ class WebhookHandler(Handler[Pending]):
         """Marks the events, and tells of them once that is committed."""
         now = self._clock.now()
         await mark(tx, self._outbox, outcomes, now)
+        await self._note(tx, outcomes, now)
         tx.after_commit(partial(self._tell, outcomes, now))
 
     def _read(

@@ -52,6 +52,8 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "identity.v1.OrganizationCreated": "identity.organizations",
     "identity.v1.OrganizationUpdated": "identity.organizations",
     "identity.v1.PrincipalRevoked": "identity.revocations",
+    "ingest.v1.AlertOpened": "ingest.alerts",
+    "ingest.v1.AlertResolved": "ingest.alerts",
     "ingest.v1.ChannelCreated": "ingest.channels",
     "ingest.v1.ChannelUpdated": "ingest.channels",
     "ingest.v1.ConnectionCreated": "ingest.connections",

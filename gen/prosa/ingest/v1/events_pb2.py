@@ -22,30 +22,35 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from prosa.ingest.v1 import alert_service_pb2 as prosa_dot_ingest_dot_v1_dot_alert__service__pb2
 from prosa.ingest.v1 import connection_service_pb2 as prosa_dot_ingest_dot_v1_dot_connection__service__pb2
 from prosa.ingest.v1 import outbound_service_pb2 as prosa_dot_ingest_dot_v1_dot_outbound__service__pb2
 from prosa.ingest.v1 import rollout_service_pb2 as prosa_dot_ingest_dot_v1_dot_rollout__service__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprosa/ingest/v1/events.proto\x12\x0fprosa.ingest.v1\x1a(prosa/ingest/v1/connection_service.proto\x1a&prosa/ingest/v1/outbound_service.proto\x1a%prosa/ingest/v1/rollout_service.proto\"\x9b\x01\n\x18WebhookEventDeadLettered\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x18\n\x10webhook_event_id\x18\x02 \x01(\t\x12\x15\n\rconnection_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x15\n\rattempt_count\x18\x06 \x01(\x05\"Q\n\x11\x43onnectionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"T\n\x0e\x43hannelCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Channel\"z\n\x11\x43onnectionUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x63hanged_fields\x18\x04 \x03(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\"}\n\x0e\x43hannelUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Channel\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x92\x01\n\x17OutboundEndpointChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12<\n\x11outbound_endpoint\x18\x02 \x01(\x0b\x32!.prosa.ingest.v1.OutboundEndpoint\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x99\x01\n\x0eRolloutChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07rollout\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\x32\n\x10previous_rollout\x18\x03 \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\x0f\n\x07version\x18\x04 \x01(\x03\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1cprosa/ingest/v1/events.proto\x12\x0fprosa.ingest.v1\x1a#prosa/ingest/v1/alert_service.proto\x1a(prosa/ingest/v1/connection_service.proto\x1a&prosa/ingest/v1/outbound_service.proto\x1a%prosa/ingest/v1/rollout_service.proto\"\x9b\x01\n\x18WebhookEventDeadLettered\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x18\n\x10webhook_event_id\x18\x02 \x01(\t\x12\x15\n\rconnection_id\x18\x03 \x01(\t\x12\x0e\n\x06reason\x18\x04 \x01(\t\x12\x0e\n\x06\x64\x65tail\x18\x05 \x01(\t\x12\x15\n\rattempt_count\x18\x06 \x01(\x05\"Q\n\x11\x43onnectionCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\"T\n\x0e\x43hannelCreated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Channel\"z\n\x11\x43onnectionUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12\x15\n\rconnection_id\x18\x02 \x01(\t\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\x16\n\x0e\x63hanged_fields\x18\x04 \x03(\t\x12\x0f\n\x07version\x18\x05 \x01(\x03\"}\n\x0e\x43hannelUpdated\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07\x63hannel\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Channel\x12\x16\n\x0e\x63hanged_fields\x18\x03 \x03(\t\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x92\x01\n\x17OutboundEndpointChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12<\n\x11outbound_endpoint\x18\x02 \x01(\x0b\x32!.prosa.ingest.v1.OutboundEndpoint\x12\x0f\n\x07\x64\x65leted\x18\x03 \x01(\x08\x12\x0f\n\x07version\x18\x04 \x01(\x03\"\x99\x01\n\x0eRolloutChanged\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12)\n\x07rollout\x18\x02 \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\x32\n\x10previous_rollout\x18\x03 \x01(\x0b\x32\x18.prosa.ingest.v1.Rollout\x12\x0f\n\x07version\x18\x04 \x01(\x03\"^\n\x0b\x41lertOpened\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12%\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x16.prosa.ingest.v1.Alert\x12\x0f\n\x07version\x18\x03 \x01(\x03\"`\n\rAlertResolved\x12\x17\n\x0forganization_id\x18\x01 \x01(\t\x12%\n\x05\x61lert\x18\x02 \x01(\x0b\x32\x16.prosa.ingest.v1.Alert\x12\x0f\n\x07version\x18\x03 \x01(\x03\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.ingest.v1.events_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_WEBHOOKEVENTDEADLETTERED']._serialized_start=171
-  _globals['_WEBHOOKEVENTDEADLETTERED']._serialized_end=326
-  _globals['_CONNECTIONCREATED']._serialized_start=328
-  _globals['_CONNECTIONCREATED']._serialized_end=409
-  _globals['_CHANNELCREATED']._serialized_start=411
-  _globals['_CHANNELCREATED']._serialized_end=495
-  _globals['_CONNECTIONUPDATED']._serialized_start=497
-  _globals['_CONNECTIONUPDATED']._serialized_end=619
-  _globals['_CHANNELUPDATED']._serialized_start=621
-  _globals['_CHANNELUPDATED']._serialized_end=746
-  _globals['_OUTBOUNDENDPOINTCHANGED']._serialized_start=749
-  _globals['_OUTBOUNDENDPOINTCHANGED']._serialized_end=895
-  _globals['_ROLLOUTCHANGED']._serialized_start=898
-  _globals['_ROLLOUTCHANGED']._serialized_end=1051
+  _globals['_WEBHOOKEVENTDEADLETTERED']._serialized_start=208
+  _globals['_WEBHOOKEVENTDEADLETTERED']._serialized_end=363
+  _globals['_CONNECTIONCREATED']._serialized_start=365
+  _globals['_CONNECTIONCREATED']._serialized_end=446
+  _globals['_CHANNELCREATED']._serialized_start=448
+  _globals['_CHANNELCREATED']._serialized_end=532
+  _globals['_CONNECTIONUPDATED']._serialized_start=534
+  _globals['_CONNECTIONUPDATED']._serialized_end=656
+  _globals['_CHANNELUPDATED']._serialized_start=658
+  _globals['_CHANNELUPDATED']._serialized_end=783
+  _globals['_OUTBOUNDENDPOINTCHANGED']._serialized_start=786
+  _globals['_OUTBOUNDENDPOINTCHANGED']._serialized_end=932
+  _globals['_ROLLOUTCHANGED']._serialized_start=935
+  _globals['_ROLLOUTCHANGED']._serialized_end=1088
+  _globals['_ALERTOPENED']._serialized_start=1090
+  _globals['_ALERTOPENED']._serialized_end=1184
+  _globals['_ALERTRESOLVED']._serialized_start=1186
+  _globals['_ALERTRESOLVED']._serialized_end=1282
 # @@protoc_insertion_point(module_scope)

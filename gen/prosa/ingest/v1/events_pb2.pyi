@@ -7,6 +7,7 @@ from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
+from prosa.ingest.v1 import alert_service_pb2 as _alert_service_pb2
 from prosa.ingest.v1 import connection_service_pb2 as _connection_service_pb2
 from prosa.ingest.v1 import outbound_service_pb2 as _outbound_service_pb2
 from prosa.ingest.v1 import rollout_service_pb2 as _rollout_service_pb2
@@ -249,3 +250,59 @@ class RolloutChanged(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___RolloutChanged: _TypeAlias = RolloutChanged  # noqa: Y015
+
+@_typing.final
+class AlertOpened(_message.Message):
+    """Something of the organization's is not well."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def alert(self) -> _alert_service_pb2.Alert: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        alert: _alert_service_pb2.Alert | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlertOpened: _TypeAlias = AlertOpened  # noqa: Y015
+
+@_typing.final
+class AlertResolved(_message.Message):
+    """It is well again."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
+    ALERT_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    organization_id: _builtins.str
+    version: _builtins.int
+    @_builtins.property
+    def alert(self) -> _alert_service_pb2.Alert: ...
+    def __init__(
+        self,
+        *,
+        organization_id: _builtins.str = ...,
+        alert: _alert_service_pb2.Alert | None = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert", b"alert", "organization_id", b"organization_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AlertResolved: _TypeAlias = AlertResolved  # noqa: Y015
