@@ -458,7 +458,7 @@ async def _leave_waiting(world: World, harness: Harness, party: Party) -> None:
 
 
 async def _alert(harness: Harness, name: str, secret: str) -> None:
-    """So much fails that an alert opens; what came is made old, so that it is resolved; then something fails anew."""
+    """So much fails that an alert opens; what came is made old, so that it is resolved; then another one opens."""
     world, organization_id = harness.world, harness.organization_id
     alerts = "select 1 from ingest.alerts where organization_id = %s and state = %s"
     for place in range(3):
@@ -474,4 +474,6 @@ async def _alert(harness: Harness, name: str, secret: str) -> None:
         organization_id,
     )
     await world.until(alerts, organization_id, "RESOLVED")
-    await harness.deliver(f'{{"broken again": "{name}"'.encode(), secret=secret)
+    for place in range(5):
+        await harness.deliver(f'{{"broken again {place}": "{name}"'.encode(), secret=secret)
+    await world.until(alerts, organization_id, "OPEN")
