@@ -33,9 +33,6 @@ def pytest_configure() -> None:
     """What the whole run needs of its process, before any test begins."""
     # Many tests at an ordinary user's 1024 files would end in the middle of anything.
     open_files.raise_open_files()
-    # How long one example takes says how busy the machine is.
-    hypothesis.settings.register_profile("here", deadline=None)
-    hypothesis.settings.load_profile("here")
     # Tests spawn beside closed channels of gRPC: a child that came to collect one would hang the run for good.
     collect_nothing_in_forks()
     # How long an example takes says what else the machine does; a test of speed is for the bench.

@@ -41,6 +41,8 @@ CHATWOOT_ANSWER_BYTES_MAX = 4 * 1024 * 1024
 
 LAST_EVENT_SCAN_MAX = 10_000
 """How many of an organization's newest webhook events are looked through for one of a given connection."""
+COMPLETE_SCAN_MAX = 1_000
+"""How many of a connection's newest webhook events are looked through for one that led to all that it should."""
 TAKEN_IN_SCAN_MAX = 10_000
 """How many of a connection's kept webhook events are looked through for a message of its account."""
 

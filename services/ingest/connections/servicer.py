@@ -32,7 +32,6 @@ from services.ingest.connections.cache import SECRET_COLUMN
 from services.ingest.connections.check import Checked, Checks, Declared, Kept
 from services.ingest.connections.secrets import open_secrets, readable_secrets
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, ChannelFilter, Connection, SealedSecret
-from services.ingest.limits import LAST_EVENT_SCAN_MAX
 from services.ingest.providers import PROVIDERS, by_number
 from services.ingest.providers.provider import Provider
 
@@ -323,7 +322,6 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
                 if channel.active
             ),
             last_event_time=last_event_time,
-            events_scanned=LAST_EVENT_SCAN_MAX,
         )
         # The provider is asked outside of the transaction: it may take seconds.
         with self._checks.begun(organization_id):

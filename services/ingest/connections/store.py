@@ -328,12 +328,23 @@ async def channels_of(tx: Tx, organization_id: UUID, connection_ids: Sequence[UU
 
 
 async def last_event_time(tx: Tx, organization_id: UUID, connection_id: UUID) -> datetime | None:
-    """When the connection's last webhook event arrived, looking through LAST_EVENT_SCAN_MAX of the organization's."""
+    """When the connection's last webhook event arrived.
+
+    Looks through LAST_EVENT_SCAN_MAX of the organization's, and where it is not among them, through TAKEN_IN_SCAN_MAX
+    of its own that are kept.
+    """
     found = await tx.execute(
-        "select max(receive_time) from (select connection_id, receive_time from ingest.webhook_events"
+        "select coalesce((select max(receive_time) from (select connection_id, receive_time from ingest.webhook_events"
         " where organization_id = %(organization_id)s order by id desc limit %(limit)s) newest"
-        " where connection_id = %(connection_id)s",
-        {"organization_id": organization_id, "connection_id": connection_id, "limit": LAST_EVENT_SCAN_MAX},
+        " where connection_id = %(connection_id)s), (select max(receive_time) from (select receive_time"
+        " from ingest.delivery_keys where organization_id = %(organization_id)s and connection_id = %(connection_id)s"
+        " limit %(own_limit)s) own))",
+        {
+            "organization_id": organization_id,
+            "connection_id": connection_id,
+            "limit": LAST_EVENT_SCAN_MAX,
+            "own_limit": TAKEN_IN_SCAN_MAX,
+        },
     )
     moment: datetime | None = found.scalar_one()
     return moment

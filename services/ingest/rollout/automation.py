@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import TYPE_CHECKING
 from uuid import UUID
 
@@ -28,34 +29,58 @@ class Automation:
     def __init__(self, scripts: ScriptServiceAsyncStub, deliveries: DeliveryServiceAsyncStub) -> None:
         self._scripts, self._deliveries = scripts, deliveries
 
+    async def look(self, organization_id: UUID, *, advice: str) -> Item:
+        """Whether it is on, and nothing else; an item that failed where it is off, with this advice, or unknown."""
+        try:
+            async with asyncio.timeout(rules.LOOK_SECONDS):
+                return await self._seen(organization_id, on=True, advice=advice)
+        except grpc.aio.AioRpcError as error:
+            return rules.unanswered(ON, rpc.error_of(error).message)
+        except TimeoutError:
+            return rules.late(ON, rules.LOOK_SECONDS)
+
     async def switch(self, organization_id: UUID, *, on: bool, reason: str) -> Item:
         """Switches it, and looks how it is then; an item that failed where conversation does not answer."""
-        name, metadata = ON if on else OFF, rpc.for_organization(organization_id)
+        name = ON if on else OFF
         try:
-            await self._scripts.UpdateConversationSettings(
-                script_pb.UpdateConversationSettingsRequest(automation_enabled=on, reason=reason), metadata=metadata
-            )
-            seen = await self._scripts.GetConversationSettings(
-                script_pb.GetConversationSettingsRequest(), metadata=metadata
-            )
+            async with asyncio.timeout(rules.SWITCH_SECONDS):
+                await self._scripts.UpdateConversationSettings(
+                    script_pb.UpdateConversationSettingsRequest(automation_enabled=on, reason=reason),
+                    metadata=rpc.for_organization(organization_id),
+                )
+                return await self._seen(organization_id, on=on, advice="Somebody switched it meanwhile. Run it again.")
         except grpc.aio.AioRpcError as error:
             return rules.unanswered(name, rpc.error_of(error).message)
-        return rules.automation(
-            name, wanted=on, enabled=seen.automation_enabled, update_time=seen.update_time.ToJsonString()
-        )
+        except TimeoutError:
+            return rules.late(name, rules.SWITCH_SECONDS)
 
     async def take_back(self, organization_id: UUID) -> Item:
         """Takes back all that waits and would be sent by itself."""
         cancelled, waiting, enabled = 0, 0, False
         try:
-            for _ in range(CANCEL_CALLS_MAX):
-                answer = await self._deliveries.CancelAutomaticDeliveries(
-                    delivery_pb.CancelAutomaticDeliveriesRequest(), metadata=rpc.for_organization(organization_id)
-                )
-                cancelled, waiting = cancelled + answer.cancelled_count, answer.waiting_count
-                enabled = answer.automation_enabled
-                if waiting == 0 or enabled:
-                    break
+            async with asyncio.timeout(rules.TAKE_BACK_SECONDS):
+                for _ in range(CANCEL_CALLS_MAX):
+                    answer = await self._deliveries.CancelAutomaticDeliveries(
+                        delivery_pb.CancelAutomaticDeliveriesRequest(), metadata=rpc.for_organization(organization_id)
+                    )
+                    cancelled, waiting = cancelled + answer.cancelled_count, answer.waiting_count
+                    enabled = answer.automation_enabled
+                    if waiting == 0 or enabled:
+                        break
         except grpc.aio.AioRpcError as error:
             return rules.unanswered(TAKEN_BACK, rpc.error_of(error).message)
+        except TimeoutError:
+            return rules.late(TAKEN_BACK, rules.TAKE_BACK_SECONDS)
         return rules.deliveries_taken_back(cancelled, waiting, enabled=enabled)
+
+    async def _seen(self, organization_id: UUID, *, on: bool, advice: str) -> Item:
+        seen = await self._scripts.GetConversationSettings(
+            script_pb.GetConversationSettingsRequest(), metadata=rpc.for_organization(organization_id)
+        )
+        return rules.automation(
+            ON if on else OFF,
+            wanted=on,
+            enabled=seen.automation_enabled,
+            update_time=seen.update_time.ToJsonString(),
+            advice=advice,
+        )

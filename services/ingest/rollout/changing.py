@@ -1,11 +1,14 @@
 """Going live and going back: what was seen and done is kept with how far the organization was before and after.
 
 Going back is written down before automation is switched off, and going live after it was switched on: whichever of two
-that cross comes first, the organization is back and its automation off in the end.
+that cross comes first, the organization is back and its automation off in the end. Who switched it on and could not
+write that down, for whatever reason, switches it off again.
 """
 
 from __future__ import annotations
 
+import asyncio
+import time
 from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime, timedelta
 from typing import TypeAlias
@@ -13,7 +16,7 @@ from uuid import UUID
 
 import structlog
 
-from chassis import auth
+from chassis import auth, context
 from chassis.clock import Clock
 from chassis.db import Database, Tx
 from chassis.errors import Aborted
@@ -24,13 +27,20 @@ from prosa.ingest.v1 import rollout_service_pb2 as pb
 from services.ingest.connections import store as connections
 from services.ingest.connections.cache import ConnectionCache
 from services.ingest.rollout import messages, rules, store
-from services.ingest.rollout.automation import Automation
-from services.ingest.rollout.doctor import CONNECTIONS_MAX, Doctor
+from services.ingest.rollout.automation import ON, Automation
+from services.ingest.rollout.doctor import Doctor
 from services.ingest.rollout.rules import Item
-from services.ingest.rollout.state import By, Rollout
+from services.ingest.rollout.state import By, Rollout, RolloutState
 from services.ingest.rollout.store import Report
 
 ACTIVATE, ROLL_BACK = "ACTIVATE", "ROLL_BACK"
+PAGE = 100
+"""Of an organization's connections, all of which are looked at."""
+UNDO_SECONDS = 5.0
+"""For switching automation off again, however little time the call had left."""
+SWITCHED_OFF = (
+    "The organization is live, and somebody switched its automation off: `prosa org automation on` switches it on."
+)
 Record: TypeAlias = Callable[[Tx], Awaitable[pb.RolloutReport]]
 
 logger = structlog.get_logger(__name__)
@@ -52,6 +62,7 @@ class Changing:
     ) -> None:
         self._db, self._outbox, self._idempotency, self._clock, self._ids = db, outbox, idempotency, clock, ids
         self._doctor, self._automation, self._cache = doctor, automation, cache
+        self._undoing: set[asyncio.Task[None]] = set()
 
     async def activate(self, request: pb.ActivateRequest) -> pb.RolloutReport:
         """Raises as Activate says."""
@@ -62,27 +73,71 @@ class Changing:
         if kept is not None:
             return kept
         items = [*await self._doctor.run(organization_id), *await self._first_events(organization_id, begun)]
-        ready = all(item.passed for item in items)
-        if ready:
-            items.append(await self._automation.switch(organization_id, on=True, reason=request.reason))
-        passed = all(item.passed for item in items)
+        if began_as.state is RolloutState.LIVE:
+            items.append(await self._automation.look(organization_id, advice=SWITCHED_OFF))
+        elif all(item.passed for item in items):
+            return await self._go_live(request, began_as, items, begun)
+        return await self._activated(request, began_as, items, begun)
+
+    async def _go_live(
+        self, request: pb.ActivateRequest, began_as: Rollout, items: Sequence[Item], begun: datetime
+    ) -> pb.RolloutReport:
+        """Automation is on when this returns a report that passed; where it was off and nobody is live, off again."""
+        organization_id = began_as.organization_id
+        seen = await self._automation.look(organization_id, advice="")
+        if seen.evidence.get("automation_enabled") is not False:
+            # On already, so that it is not ours to switch off again; or nobody knows, and nothing is switched.
+            return await self._activated(request, began_as, [*items, seen], begun)
+        report = None
+        try:
+            switched = await self._automation.switch(organization_id, on=True, reason=request.reason)
+            report = await self._activated(request, began_as, [*items, switched], begun)
+        finally:
+            if report is None or report.after.state != pb.ROLLOUT_STATE_LIVE:
+                await self._undo(organization_id, request.reason)
+        return report
+
+    async def _activated(
+        self, request: pb.ActivateRequest, began_as: Rollout, items: Sequence[Item], begun: datetime
+    ) -> pb.RolloutReport:
+        """Writes down that the organization is live, if all items passed, and keeps them."""
+        organization_id = began_as.organization_id
 
         async def record(tx: Tx) -> pb.RolloutReport:
             before = after = await store.lock_rollout(tx, organization_id, self._clock.now())
-            if ready and before.overtaken(began_as):
+            if before.overtaken(began_as) and all(item.passed for item in items if item.name != ON):
                 raise Aborted(
                     "ROLLOUT_CHANGED", "Somebody took the organization back meanwhile. Look why, then run it again."
                 )
-            if passed:
+            if all(item.passed for item in items):
                 after = before.activated(self._by(request.reason))
                 await self._write(tx, before, after)
             return await self._keep(tx, ACTIVATE, items, (before, after), request.reason, begun)
 
+        return await self._once(request, record)
+
+    async def _undo(self, organization_id: UUID, reason: str) -> None:
+        """Switches automation off again, also where the caller has gone or has no time left."""
+        undoing = asyncio.ensure_future(self._switch_off(organization_id, reason))
+        self._undoing.add(undoing)
+        undoing.add_done_callback(self._undoing.discard)
+        await asyncio.shield(undoing)
+
+    async def _switch_off(self, organization_id: UUID, reason: str) -> None:
+        """Unless the organization is live all the same: by somebody else, or since only our answer was lost."""
+        context.deadline.set(time.monotonic() + UNDO_SECONDS)
         try:
-            return await self._once(request, record)
-        except Aborted:
-            await self._automation.switch(organization_id, on=False, reason=request.reason)
-            raise
+            async with self._db.transaction(organization_id) as tx:
+                state = (await store.find_rollout(tx, organization_id)).state
+        except Exception as error:
+            # Whatever it is: it must not leave automation on.
+            logger.warning("rollout_unknown", organization_id=str(organization_id), error=repr(error))
+            state = RolloutState.PREPARING
+        if state is RolloutState.LIVE:
+            return
+        item = await self._automation.switch(organization_id, on=False, reason=reason)
+        log = logger.info if item.passed else logger.error
+        log("activation_undone", organization_id=str(organization_id), passed=item.passed, detail=item.detail)
 
     async def roll_back(self, request: pb.RollBackRequest) -> pb.RolloutReport:
         """Raises nothing of its own: what could not be done is an item of the report."""
@@ -153,7 +208,9 @@ class Changing:
         """Whether a customer's message has come the whole way, for each connection that is not at rest."""
         async with self._db.transaction(organization_id) as tx:
             found = await _at_work(tx, organization_id)
-            came_in = await store.last_came_in(tx, organization_id, now - rules.FIRST_EVENT_AGE)
+            came_in = await store.last_came_in(
+                tx, organization_id, [connection.id for connection in found], now - rules.FIRST_EVENT_AGE
+            )
         items = []
         for connection in found:
             event = came_in.get(connection.id)
@@ -184,11 +241,15 @@ class Changing:
 
 
 async def _at_work(tx: Tx, organization_id: UUID) -> list[connections.Connection]:
-    """The connections with an active channel, the oldest first."""
-    found = await connections.list_connections(tx, organization_id, None, CONNECTIONS_MAX)
-    channels = await connections.channels_of(tx, organization_id, [connection.id for connection in found])
-    return [
-        connection
-        for connection in reversed(found)
-        if any(channel.active for channel in channels.get(connection.id, ()))
-    ]
+    """All connections with an active channel, the oldest first."""
+    at_work: list[connections.Connection] = []
+    before = None
+    while True:
+        found = await connections.list_connections(tx, organization_id, before, PAGE)
+        channels = await connections.channels_of(tx, organization_id, [connection.id for connection in found])
+        at_work += (
+            connection for connection in found if any(channel.active for channel in channels.get(connection.id, ()))
+        )
+        if len(found) < PAGE:
+            return at_work[::-1]
+        before = found[-1].id

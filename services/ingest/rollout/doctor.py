@@ -64,7 +64,7 @@ class Doctor:
                     items.append(await self._timed(name, self._connection(organization_id, connection)))
                 items += await self._boards(organization_id, named)
         except TimeoutError:
-            items.append(rules.unanswered("time", f"Not all was answered within {rules.DOCTOR_SECONDS:.0f} s."))
+            items.append(rules.late("time", rules.DOCTOR_SECONDS))
         if not any(item.name.startswith("connection:") and not item.skipped for item in items):
             items.append(rules.no_connection())
         return items

@@ -7,8 +7,14 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any
 
-DOCTOR_SECONDS = 10.0
-"""What did not answer by then has failed."""
+DOCTOR_SECONDS = 6.0
+"""What did not answer by then has failed. With what follows it stays well below what a call over HTTP may take."""
+LOOK_SECONDS = 1.0
+"""For looking whether automation is on."""
+SWITCH_SECONDS = 2.0
+"""For switching it, and looking how it is then."""
+TAKE_BACK_SECONDS = 4.0
+"""For taking back what waits; what is left then is taken back by whoever goes back once more."""
 FIRST_EVENT_AGE = timedelta(hours=72)
 """How long ago the message may be that shows that a connection works."""
 EVENT_WAIT_MAX = timedelta(seconds=30)
@@ -136,6 +142,11 @@ def unanswered(name: str, why: str) -> Item:
     return Item(name, passed=False, detail=why, advice="Look at `prosa status`, then run it again.")
 
 
+def late(name: str, seconds: float) -> Item:
+    """What was asked has not ended in its time."""
+    return unanswered(name, f"Not all was answered within {seconds:.0f} s.")
+
+
 def first_event(name: str, seen: Mapping[str, str] | None, receive_time: datetime | None) -> Item:
     """A customer's message came in over the connection, and led to all that it should; ``seen`` are the ids."""
     if seen is not None and receive_time is not None:
@@ -155,14 +166,14 @@ def first_event(name: str, seen: Mapping[str, str] | None, receive_time: datetim
     )
 
 
-def automation(name: str, *, wanted: bool, enabled: bool, update_time: str) -> Item:
-    """Automation is as it should be, as whoever sends reads it."""
+def automation(name: str, *, wanted: bool, enabled: bool, update_time: str, advice: str) -> Item:
+    """Automation is as it should be, as whoever sends reads it; ``advice`` where it is not."""
     said = f"Automation is {'on' if enabled else 'off'}, as whoever sends reads it."
     return Item(
         name,
         passed=enabled is wanted,
         detail=said,
-        advice="" if enabled is wanted else "Somebody switched it meanwhile. Run it again.",
+        advice="" if enabled is wanted else advice,
         evidence={"automation_enabled": enabled, "update_time": update_time},
     )
 

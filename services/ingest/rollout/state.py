@@ -47,13 +47,12 @@ class Rollout:
         return replace(self._changed(by), state=RolloutState.LIVE, activate_time=by.time)
 
     def rolled_back(self, by: By) -> Rollout:
-        """Back; itself where it is."""
-        if self.state is RolloutState.ROLLED_BACK:
-            return self
-        return replace(self._changed(by), state=RolloutState.ROLLED_BACK, roll_back_time=by.time)
+        """Back; where it is, a change all the same, which whoever wants it live meanwhile is overtaken by."""
+        since = self.roll_back_time if self.state is RolloutState.ROLLED_BACK else by.time
+        return replace(self._changed(by), state=RolloutState.ROLLED_BACK, roll_back_time=since)
 
     def overtaken(self, began_as: Rollout) -> bool:
-        """Whether it went back since it was as ``began_as`` says: whoever wanted it live then was overtaken."""
+        """Whether it was taken back since it was as ``began_as`` says: whoever wanted it live then was overtaken."""
         return self.version != began_as.version and self.state is RolloutState.ROLLED_BACK
 
     def _changed(self, by: By) -> Rollout:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 from uuid import UUID
 
 from chassis.db import Tx
-from services.ingest.limits import LAST_EVENT_SCAN_MAX
+from services.ingest.limits import COMPLETE_SCAN_MAX, LAST_EVENT_SCAN_MAX
 from services.ingest.rollout.state import Rollout, RolloutState
 
 _REPORT = (
@@ -19,6 +19,12 @@ _REPORT = (
 _ROLLOUT = (
     *("organization_id", "state", "activate_time", "roll_back_time", "reason", "principal", "principal_name"),
     *("update_time", "version"),
+)
+
+_CAME_IN = ("connection_id", "id", "receive_time", "contact_id", "deal_id", "conversation_id", "message_id")
+_COMPLETE = (
+    "event.state = 'PROCESSED' and event.signed and event.contact_id is not null and event.deal_id is not null"
+    " and event.conversation_id is not null and event.message_id is not null"
 )
 
 
@@ -110,26 +116,38 @@ async def update_rollout(tx: Tx, rollout: Rollout) -> None:
     )
 
 
-async def last_came_in(tx: Tx, organization_id: UUID, since: datetime) -> dict[UUID, CameIn]:
+async def last_came_in(
+    tx: Tx, organization_id: UUID, connection_ids: Sequence[UUID], since: datetime
+) -> dict[UUID, CameIn]:
     """By connection, the last signed event since a time that led to contact, deal, conversation and message.
 
-    Looks through LAST_EVENT_SCAN_MAX of the organization's events.
+    Looks through LAST_EVENT_SCAN_MAX of the organization's events, where busy connections are found, and then through
+    COMPLETE_SCAN_MAX of each other connection's own: what comes in over others hides none.
     """
-    found = await tx.execute(
-        """
-        select distinct on (connection_id) connection_id, id, receive_time, contact_id, deal_id, conversation_id,
-          message_id
-        from (
-          select * from ingest.webhook_events where organization_id = %(organization_id)s
-          order by id desc limit %(limit)s
-        ) newest
-        where state = 'PROCESSED' and signed and receive_time >= %(since)s and contact_id is not null
-          and deal_id is not null and conversation_id is not null and message_id is not null
-        order by connection_id, id desc
-        """,
-        {"organization_id": organization_id, "since": since, "limit": LAST_EVENT_SCAN_MAX},
+    wanted = {"organization_id": organization_id, "since": since, "connection_ids": list(connection_ids)}
+    newest = await tx.execute(
+        f"select distinct on (connection_id) {', '.join(_CAME_IN)} from ("
+        "  select * from ingest.webhook_events where organization_id = %(organization_id)s"
+        "  order by id desc limit %(limit)s"
+        f") event where connection_id = any(%(connection_ids)b::uuid[]) and receive_time >= %(since)s and {_COMPLETE}"
+        " order by connection_id, id desc",
+        wanted | {"limit": LAST_EVENT_SCAN_MAX},
     )
-    return {row[0]: CameIn(*row) for row in found}
+    found = {row[0]: CameIn(*row) for row in newest}
+    own = await tx.execute(
+        f"select {', '.join(f'came_in.{column}' for column in _CAME_IN)}"
+        " from unnest(%(connection_ids)b::uuid[]) as quiet (connection_id) cross join lateral ("
+        "  select event.* from ("
+        "    select webhook_event_id, receive_time from ingest.delivery_keys"
+        "    where connection_id = quiet.connection_id and organization_id = %(organization_id)s"
+        "      and receive_time >= %(since)s order by receive_time desc limit %(limit)s"
+        "  ) kept join ingest.webhook_events event"
+        "    on event.id = kept.webhook_event_id and event.receive_time = kept.receive_time"
+        f"  where event.organization_id = %(organization_id)s and {_COMPLETE} order by event.receive_time desc limit 1"
+        ") came_in",
+        wanted | {"connection_ids": [one for one in connection_ids if one not in found], "limit": COMPLETE_SCAN_MAX},
+    )
+    return found | {row[0]: CameIn(*row) for row in own}
 
 
 async def waiting_since(tx: Tx, organization_id: UUID) -> datetime | None:

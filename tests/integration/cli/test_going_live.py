@@ -161,6 +161,16 @@ async def test_it_goes_live_only_when_nothing_is_missing_and_keeps_what_was_seen
         " and deal_id is not null and message_id is not null",
         organization_id,
     )
+    # A quiet connection's message counts, however much has come in over others since.
+    async with await world.admin() as admin:
+        await admin.execute(
+            b"insert into ingest.webhook_events select (jsonb_populate_record(null::ingest.webhook_events,"
+            b" to_jsonb(known) || jsonb_build_object("
+            b" 'id', 'ffffffff-0000-7000-8000-' || lpad(to_hex(number), 12, '0'), 'connection_id', %s::text))).*"
+            b" from (select * from ingest.webhook_events where organization_id = %s limit 1) known,"
+            b" generate_series(1, 10000) number",
+            [str(uuid4()), organization_id],
+        )
     folder = tmp_path / "evidence"
     live = await run(operator, shop, "activate", "--reason", "primeira onda", "--evidence", str(folder), "--json")
     assert live.code == 0, live.out
@@ -195,6 +205,14 @@ async def test_it_goes_live_only_when_nothing_is_missing_and_keeps_what_was_seen
     assert (entry.actor.principal, entry.target_id) == ("service:cli", str(organization_id))
     assert json.loads(entry.after_json)["state"] == "ROLLOUT_STATE_LIVE"
 
+    # Who switched automation off by hand finds it off: that is said, and not changed.
+    await switch_off(shop)
+    off = await run(operator, shop, "activate", "--json")
+    assert (off.code, states(off)["automation_on"]) == (1, "FAILED")
+    assert "prosa org automation on" in off.document["items"][-1]["advice"]
+    assert off.document["before"] == off.document["after"] == kept["after"]
+    assert not await automated(shop)
+
 
 async def test_it_goes_back_with_what_waited_and_goes_on_receiving_and_others_do_not_notice(
     operator: Operator, shop: Shop, neighbour: Shop, tmp_path: Path
@@ -224,10 +242,24 @@ async def test_it_goes_back_with_what_waited_and_goes_on_receiving_and_others_do
         organization_id,
         UUID(later.message_id),
     )
+    # Once more, among more connections than one look takes: a change all the same, and it is back since the first.
+    async with await world.admin() as admin:
+        await admin.execute(
+            b"insert into ingest.connections select (jsonb_populate_record(null::ingest.connections, to_jsonb(known) ||"
+            b" jsonb_build_object("
+            b" 'id', 'ffffffff-0000-7000-8000-' || lpad(to_hex(number), 12, '0'),"
+            b" 'name', 'Reserva ' || number, 'connection_key', known.connection_key || number))).*"
+            b" from (select * from ingest.connections where organization_id = %s) known,"
+            b" generate_series(1, 100) number",
+            [organization_id],
+        )
     again = await run(operator, shop, "rollback", "--json")
     assert again.code == 0, again.out
-    assert again.document["before"] == again.document["after"]
-    assert len(await world.announced(RolloutChanged, organization_id)) == 1
+    before, after = again.document["before"], again.document["after"]
+    assert (before["state"], after["state"]) == ("ROLLOUT_STATE_ROLLED_BACK", "ROLLOUT_STATE_ROLLED_BACK")
+    assert (before["etag"] != after["etag"], before["roll_back_time"] == after["roll_back_time"]) == (True, True)
+    assert json.loads(again.document["items"][2]["evidence_json"])["connections"] == ["Chatwoot"]
+    assert len(await world.announced(RolloutChanged, organization_id)) == 2
     assert len(await world.announced(TurnGathered, organization_id)) == told
     assert talk.left == []
 
@@ -256,7 +288,8 @@ async def test_while_automation_is_off_events_are_taken_and_linked_and_handed_to
     assert [turn["conversation_id"] for turn in turns] == [talk.conversation_id]
 
 
-async def test_whoever_takes_back_meanwhile_wins(shop: Shop) -> None:
+async def made_ready(shop: Shop) -> Any:
+    """All that going live asks for, with automation off; answers who takes the organization live and back."""
     world, organization_id = shop.world, shop.harness.organization_id
     await prepare(shop)
     await shop.said()
@@ -266,7 +299,15 @@ async def test_whoever_takes_back_meanwhile_wins(shop: Shop) -> None:
         organization_id,
     )
     await switch_off(shop)
-    stub = world.as_user(organization_id).stub(RolloutServiceStub)
+    return world.as_user(organization_id).stub(RolloutServiceStub)
+
+
+@pytest.mark.parametrize("gone_back", [False, True])
+async def test_whoever_takes_back_meanwhile_wins(shop: Shop, gone_back: bool) -> None:
+    world, organization_id = shop.world, shop.harness.organization_id
+    stub = await made_ready(shop)
+    if gone_back:
+        await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))
     async with await world.admin() as blocker:
         await blocker.execute("begin")
         await blocker.execute(
@@ -285,3 +326,24 @@ async def test_whoever_takes_back_meanwhile_wins(shop: Shop) -> None:
     assert (await back).after.state == pb.ROLLOUT_STATE_ROLLED_BACK
     assert not await automated(shop)
     assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ROLLED_BACK
+
+
+async def test_what_could_not_be_written_down_is_undone(shop: Shop) -> None:
+    world, organization_id = shop.world, shop.harness.organization_id
+    stub = await made_ready(shop)
+    await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))
+    async with await world.admin() as blocker:
+        await blocker.execute("begin")
+        await blocker.execute(b"select 1 from ingest.rollouts where organization_id = %s for update", [organization_id])
+        activation = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+        # Automation is on, and that the organization is live is about to be written.
+        await world.until_waiting_on_locks(1)
+        assert await automated(shop)
+        activation.cancel()
+        await world.until(
+            "select 1 from conversation.conversation_settings where organization_id = %s and not automation_enabled",
+            organization_id,
+        )
+        await blocker.execute("commit")
+    assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ROLLED_BACK
+    assert not await automated(shop)

@@ -118,7 +118,7 @@ class Rollout(_message.Message):
 
     @_builtins.property
     def roll_back_time(self) -> _timestamp_pb2.Timestamp:
-        """When it last went back; absent where it never did."""
+        """When it last went back, and not when somebody took it back once more; absent where it never did."""
 
     @_builtins.property
     def actor(self) -> _options_pb2.Actor:

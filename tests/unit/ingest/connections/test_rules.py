@@ -146,7 +146,7 @@ def test_the_first_id_of_a_moment_sorts_before_all_made_in_it() -> None:
 def checked(webhooks: tuple[Webhook, ...] | Failure, *secrets: str) -> dict[str, tuple[bool, str]]:
     """What a check says of the webhooks that Chatwoot shows."""
     end_time = datetime(2026, 12, 24, tzinfo=UTC)
-    kept = Kept(7, "", "", "/webhooks/chatwoot/k", secrets, end_time, (), last_event_time=None, events_scanned=10)
+    kept = Kept(7, "", "", "/webhooks/chatwoot/k", secrets, end_time, (), last_event_time=None)
     nothing = Failure("not asked")
     items = evaluate(kept, Seen(nothing, nothing, nothing, webhooks))
     return {item.name: (item.passed, item.detail) for item in items}

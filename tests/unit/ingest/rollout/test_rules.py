@@ -4,7 +4,12 @@ from __future__ import annotations
 
 import pytest
 
+from gateway.limits import API_CALL_TIMEOUT_SECONDS
 from services.ingest.rollout.rules import (
+    DOCTOR_SECONDS,
+    LOOK_SECONDS,
+    SWITCH_SECONDS,
+    TAKE_BACK_SECONDS,
     TEMPLATE_STAGES,
     Administrator,
     Stage,
@@ -65,3 +70,13 @@ def test_nothing_there_and_nobody_answering_have_failed() -> None:
 def test_the_templates_stages_are_those_of_the_template() -> None:
     template = (ROOT / "deploy" / "n8n" / "template-v2.json").read_text(encoding="utf-8")
     assert [label for label in TEMPLATE_STAGES if label not in template] == []
+
+
+def test_whoever_calls_over_http_gets_the_report_even_where_nothing_answers() -> None:
+    """A second is left for what is read and written around it; the contract says the same numbers."""
+    going_live, going_back = DOCTOR_SECONDS + LOOK_SECONDS + SWITCH_SECONDS, SWITCH_SECONDS + TAKE_BACK_SECONDS
+    assert max(going_live, going_back) <= API_CALL_TIMEOUT_SECONDS - 1
+    contract = (ROOT / "protos/prosa/ingest/v1/rollout_service.proto").read_text(encoding="utf-8")
+    assert f"do. {DOCTOR_SECONDS:.0f} s at most" in contract
+    assert f"nothing. {going_live:.0f} s at most: {DOCTOR_SECONDS:.0f} for" in contract
+    assert f"{going_back:.0f} s at most: {SWITCH_SECONDS:.0f} for automation, {TAKE_BACK_SECONDS:.0f} for" in contract
