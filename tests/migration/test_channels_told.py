@@ -23,8 +23,8 @@ async def test_every_channel_of_before_is_told_of_once_as_it_is(new_database: Ne
     url = await new_database(filled.name)
     await asyncio.to_thread(down_to, url, "ingest", "ingest_0018")
     with connect(url) as admin:
+        # The outbox keeps its own for longer than the stream: what lies there was told, and may be forgotten already.
         admin.execute("delete from ingest.outbox_queue")
-        admin.execute("delete from ingest.outbox")
     for _ in range(2):
         await asyncio.to_thread(migrate.migrate_up, url)
     with connect(url) as admin:

@@ -24,9 +24,6 @@ select organization_id::text, id::text, connection_id::text, name, source, coale
   coalesce(board_id::text, ''), active, evolution_instance, create_time, version
 from ingest.channels order by id
 """
-TOLD = """
-select payload from ingest.outbox where type in ('prosa.ingest.v1.ChannelCreated', 'prosa.ingest.v1.ChannelUpdated')
-"""
 TELL = """
 with told as (
   insert into ingest.outbox (event_id, organization_id, type, payload, event_time, correlation_id, trace_parent)
@@ -38,12 +35,14 @@ select position, organization_id, event_time from told
 
 
 def upgrade() -> None:
-    """Leaves one fact of each, of no changed field; of whom the outbox tells still, whoever follows is told by that."""
+    """Leaves one fact of each, of no changed field.
+
+    Also of whom the outbox has facts still: it keeps them for longer than the stream, and who is told twice of one
+    version is told once.
+    """
     run = op.get_bind().exec_driver_sql
     with all_rows(run, SERVICE, "channels", "outbox", "outbox_queue"):
-        # Both facts have the channel in the same field.
-        told = {ChannelUpdated.FromString(bytes(payload)).channel.channel_id for (payload,) in run(TOLD).all()}
-        known = [row for row in run(KNOWN).all() if row[1] not in told]
+        known = run(KNOWN).all()
         if known:
             run("select ingest.make_partitions(now(), 'outbox')")
         for row in known:
