@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from uuid import UUID
@@ -239,8 +239,7 @@ class _Capacity:
 
     def take(self, conversation: Conversation) -> None:
         """Counts one message more. Raises as ``Deliveries.put`` does."""
-        account = self._accounts.get(UUID(conversation.connection_id))
-        if account is None or not account.complete or account.provider not in SENDERS:
+        if not _sends(self._accounts.get(UUID(conversation.connection_id))):
             raise cannot_send()
         if not conversation.conversation_key:
             raise FailedPrecondition(
@@ -254,6 +253,16 @@ class _Capacity:
                 "or cancel some.",
             )
         self._waiting[conversation.conversation_id] = waiting + 1
+
+
+def _sends(account: SealedAccount | None) -> bool:
+    return account is not None and account.complete and account.provider in SENDERS
+
+
+async def able_to_send(tx: Tx, connections: Collection[tuple[UUID, UUID]]) -> set[UUID]:
+    """Which of organizations' connections have something to send with; at least one is asked about."""
+    accounts = await account_store.find_all(tx, connections)
+    return {connection_id for connection_id, account in accounts.items() if _sends(account)}
 
 
 def cannot_send() -> FailedPrecondition:

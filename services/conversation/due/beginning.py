@@ -13,6 +13,7 @@ from chassis.db import Tx
 from chassis.errors import FailedPrecondition
 from chassis.ids import Ids
 from chassis.outbox import Outbox
+from services.conversation.deliveries.queueing import able_to_send, cannot_send
 from services.conversation.instances import store as instance_store
 from services.conversation.messages import place_store, store
 from services.conversation.messages.domain.conversation import Conversation, ConversationKey, Source
@@ -20,6 +21,8 @@ from services.conversation.messages.domain.record import Change
 from services.conversation.messages.translation import facts_of
 
 _WHATSAPP = "whatsapp:"
+_WRITABLE = (f"{_WHATSAPP}+", f"{_WHATSAPP}lid:")
+"""What Evolution can write to first; who is known by a business-scoped id alone must write before."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +56,7 @@ class Beginner:
         )
         threads = {_thread(conversation) for conversation in known}
         missing = [recipient for recipient in recipients if recipient.thread not in threads]
-        begun = await self._drafts(tx, missing, now) if missing else {}
+        begun, refused = await self._drafts(tx, missing, now) if missing else ({}, {})
         keys = {draft.key for draft in begun.values()}
         found = [*known, *(await store.find_conversations(tx, keys))]
         held = await store.lock_conversations_by_id(
@@ -69,25 +72,41 @@ class Beginner:
             newest[_thread(conversation)] = placed[conversation.key] = conversation
         answers: dict[Recipient, Conversation | FailedPrecondition] = {}
         for recipient in recipients:
+            if recipient in refused:
+                answers[recipient] = refused[recipient]
+                continue
             draft = begun.get(recipient)
             there = newest.get(recipient.thread) if draft is None else placed[draft.key]
-            answers[recipient] = there or _cannot_begin()
+            if there is None:
+                answers[recipient] = _cannot_begin()
+            else:
+                answers[recipient] = there if _reaches(there, recipient) else _other_address()
         return answers
 
-    async def _drafts(self, tx: Tx, missing: Sequence[Recipient], now: datetime) -> dict[Recipient, Conversation]:
-        """The conversation of each who can be written to first, as it would be made; the contact may have one."""
+    async def _drafts(
+        self, tx: Tx, missing: Sequence[Recipient], now: datetime
+    ) -> tuple[dict[Recipient, Conversation], dict[Recipient, FailedPrecondition]]:
+        """The conversation of each who can be written to first, as it would be made; the contact may have one.
+
+        Of numbers that have nothing to send with, why none is begun.
+        """
         numbers = await instance_store.behind_channels(
             tx, {(recipient.organization_id, recipient.channel_id) for recipient in missing}
         )
-        reached = [
+        writable = [
             (recipient, number)
             for recipient in missing
             if recipient.contact_id
-            and recipient.conversation_key.startswith(_WHATSAPP)
+            and recipient.conversation_key.startswith(_WRITABLE)
             and (number := numbers.get((recipient.organization_id, recipient.channel_id))) is not None
         ]
+        if not writable:
+            return {}, {}
+        able = await able_to_send(tx, {(number.organization_id, number.connection_id) for _, number in writable})
+        reached = [(each, number) for each, number in writable if number.connection_id in able]
+        refused = {each: cannot_send() for each, number in writable if number.connection_id not in able}
         if not reached:
-            return {}
+            return {}, refused
         places = await place_store.find_contacts_places(
             tx,
             {(each.organization_id, each.contact_id, str(number.connection_id)) for each, number in reached},
@@ -114,7 +133,7 @@ class Beginner:
                 conversation_key=each.conversation_key,
                 contact_phone=external_id if external_id.startswith("+") else "",
             )
-        return drafts
+        return drafts, refused
 
     async def _insert(self, tx: Tx, drafts: Sequence[Conversation], now: datetime) -> list[Conversation]:
         """Makes conversations; what somebody else made at the same moment is theirs."""
@@ -132,6 +151,23 @@ class Beginner:
 
 def _thread(conversation: Conversation) -> tuple[str, str, str]:
     return conversation.organization_id, conversation.conversation_key, conversation.channel_id
+
+
+def _reaches(conversation: Conversation, recipient: Recipient) -> bool:
+    """Whether what is sent in a conversation goes to the recipient's address; where none is known, nothing is sent."""
+    known = conversation.conversation_key
+    return known in ("", recipient.conversation_key) or (
+        not known.startswith(f"{_WHATSAPP}+")
+        and f"{_WHATSAPP}{conversation.contact_phone}" == recipient.conversation_key
+    )
+
+
+def _other_address() -> FailedPrecondition:
+    return FailedPrecondition(
+        "CHANNEL_CANNOT_SEND",
+        "The contact's conversation on this number is with another address of theirs, and nothing may go there that is"
+        " meant for this one: let the list name the address that they write from.",
+    )
 
 
 def _cannot_begin() -> FailedPrecondition:

@@ -23,7 +23,7 @@ from services.conversation.personas.persona import etag_fresh, no_persona
 from services.conversation.scripts import messages, round_store, store
 from services.conversation.scripts.between import both_behind_evolution, instances_of, key_with
 from services.conversation.scripts.planning import Planner
-from services.conversation.scripts.script import Script, fitting, invalid, no_script
+from services.conversation.scripts.script import Script, ScriptState, fitting, invalid, no_script
 
 _NEVER_CONNECTED = "is not known yet: connect the channel's number with a phone first"
 
@@ -108,7 +108,10 @@ class Scripts:
             if after == before:
                 return await _message(tx, before)
             fitting(after)
-            await _check(tx, after)
+            begins = after.state is ScriptState.ACTIVE and before.state is not ScriptState.ACTIVE
+            # A number that was paired with another phone meanwhile keeps nobody from pausing, or from another name.
+            if begins or after.participants != before.participants:
+                await _check(tx, after)
             after = replace(after, version=before.version + 1)
             await store.update(tx, after)
             return await self._changed(tx, after)

@@ -120,3 +120,40 @@ async def test_who_is_on_another_network_cannot_be_written_to_and_no_message_is_
     [refused] = await admin.world.announced(SendRefused, organization_id)
     assert (refused.send_id, refused.explanation) == (str(touch["id"]), touch["explanation"])
     assert await admin.world.announced(MessageUpdated, organization_id) == []
+
+
+async def test_what_is_meant_for_one_phone_of_a_contact_never_leaves_to_another(admin: Admin) -> None:
+    made, instance = await admin.connected()
+    await allow(admin)
+    admin.fake.world.person_writes(instance, PHONE, "Tem vaga?", "Marisa")
+    await admin.done(1)
+    [kept] = await admin.world.rows(
+        "select contact_id::text from conversation.conversations where organization_id = %s",
+        UUID(str(admin.harness.organization_id)),
+    )
+    person = {"source": "WHATSAPP", "external_id": NEW_PHONE, "name": "Ana"}
+    other = (await admin.harness.send("/api/v1/contacts:ensure", person))[1]["contact_id"]
+    status, merged = await admin.call(
+        "POST", f"/api/v1/contacts/{kept['contact_id']}:merge", {"losing_contact_id": other}
+    )
+    assert status == 200, merged
+    await admin.world.until("select 1 from conversation.contact_redirects where contact_id = %s", other)
+    [touch] = await until(admin, await started(admin, made["channel_id"], NEW_PHONE), "FAILED", 1)
+    assert touch["reason"] == "CHANNEL_CANNOT_SEND"
+    assert "another address" in touch["explanation"]
+    assert admin.fake.world.sent == []
+
+
+@pytest.mark.parametrize("sendable", [True, False], ids=["by a business-scoped id", "with nothing to send with"])
+async def test_nothing_is_begun_where_nothing_can_be_sent(admin: Admin, sendable: bool) -> None:
+    made, _ = await admin.connected()
+    await allow(admin)
+    if not sendable:
+        await admin.world.rows(
+            "update conversation.provider_accounts set base_url = '' where organization_id = %s returning 1",
+            UUID(str(admin.harness.organization_id)),
+        )
+    campaign_id = await started(admin, made["channel_id"], "bsuid:BR.1234567890123" if sendable else NEW_PHONE)
+    [touch] = await until(admin, campaign_id, "FAILED", 1)
+    assert touch["reason"] == "CHANNEL_CANNOT_SEND"
+    assert await admin.world.announced(ConversationCreated, admin.harness.organization_id) == []

@@ -235,3 +235,21 @@ async def test_the_demos_numbers_talk_soon_after_each_start(admin: Admin, clock:
     _, page = await admin.call("GET", "/api/v1/scripts")
     assert [script["name"] for script in page["scripts"]] == [NAME]
     await calls.close()
+
+
+async def test_a_script_whose_number_was_paired_with_another_phone_can_be_paused_and_not_go_on(
+    admin: Admin, clock: SettableClock
+) -> None:
+    status, script = await make_script(admin, clock, await participants(admin))
+    assert status == 200, script
+    await admin.world.rows(
+        "update conversation.instances set phone = '+5511960007009' where organization_id = %s and phone = %s"
+        " returning 1",
+        *(UUID(str(admin.harness.organization_id)), PHONES[0]),
+    )
+    path = f"/api/v1/scripts/{script['script_id']}"
+    status, paused = await admin.call("PATCH", path, {"state": "PAUSED"})
+    assert (status, paused.get("state")) == (200, "PAUSED"), paused
+    assert (await admin.call("PATCH", path, {"name": "Outro nome"}))[0] == 200
+    status, refused = await admin.call("PATCH", path, {"state": "ACTIVE"})
+    assert (status, refused["reason"]) == (400, "SCRIPT_INVALID"), refused
