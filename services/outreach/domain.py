@@ -56,6 +56,16 @@ class Suppression:
     """None while it holds."""
 
 
+@dataclass(frozen=True, slots=True)
+class Speaker:
+    """Whose words a message has."""
+
+    contact_id: UUID | None
+    """Who has the address now; None while it is nobody's."""
+    since: datetime | None = None
+    """When a merge gave the address to the contact; None where it was theirs all along."""
+
+
 def readable(reason: str) -> str:
     """The words without control characters (PostgreSQL refuses NUL), in one line."""
     return " ".join("".join(sign if sign.isprintable() else " " for sign in reason).split())

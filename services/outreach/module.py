@@ -15,7 +15,7 @@ from prosa.conversation.v1.events_pb2 import (
     SendRefused,
 )
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
-from prosa.identity.v1.events_pb2 import ContactMergeUndone
+from prosa.identity.v1.events_pb2 import ContactMergeUndone, ContactsMerged
 from prosa.ingest.v1.events_pb2 import ChannelCreated, ChannelUpdated
 from prosa.outreach.v1.campaign_service_pb2 import DESCRIPTOR as CAMPAIGN_DESCRIPTOR
 from prosa.outreach.v1.campaign_service_pb2_grpc import add_CampaignServiceServicer_to_server
@@ -72,6 +72,7 @@ async def start(process: Process) -> None:
     touches = _run_campaigns(process)
     opt_outs = OptOuts(process.outbox(), touches, process.clock, process.ids)
     process.consumer("opt_outs").on(MessageReceived, opt_outs.on_message_received)
+    process.consumer("merged_addresses").on(ContactsMerged, opt_outs.on_contacts_merged)
     process.consumer("opt_outs_of_undone_merges").on(ContactMergeUndone, opt_outs.on_contact_merge_undone)
     follow_redirects(process)
     process.run("quotas", rebuilder.run)
@@ -99,5 +100,6 @@ def _run_campaigns(process: Process) -> Touches:
     follower.on(MessageReceived, touches.on_message_received)
     follower.on(MessageSent, touches.on_message_sent)
     follower.on(MessageUpdated, touches.on_message_updated)
-    follower.on(SendRefused, touches.on_send_refused)
+    # A name of its own begins at the stream's start: where the release before has read on, there may be some already.
+    process.consumer("send_refusals").on(SendRefused, touches.on_send_refused)
     return touches

@@ -11,7 +11,7 @@ from uuid import UUID
 from chassis.canonical import split_key
 from chassis.db import Tx
 from chassis.redirects import Redirects
-from services.outreach.domain import Lifting, Origin, Suppression
+from services.outreach.domain import Lifting, Origin, Speaker, Suppression
 
 REDIRECTS = Redirects("outreach")
 _WRITTEN = (
@@ -21,10 +21,17 @@ _KEPT = f"{_WRITTEN}, confirm_time"
 _HOLDING = f"{_KEPT}, null::timestamptz as lift_time, '' as lift_reason, '' as principal, '' as principal_name"
 _LIFTED = f"{_KEPT}, lift_time, lift_reason, principal, principal_name"
 
+# An address has one row here, and what has another origin beside it; reading the one table reads both.
+_TABLES = ("suppressions", "suppressions_beside")
 _INSERT = f"""
-insert into outreach.suppressions ({_WRITTEN})
-values (%(organization_id)s, %(id)s, %(source)s, %(external_id)s, %(contact_id)s, %(reason)s, %(create_time)s,
-  %(origin)s, %(message_id)s, %(evidence)s, %(ask_time)s)
+insert into outreach.{{table}} ({_WRITTEN})
+select %(organization_id)s::uuid, %(id)s::uuid, %(source)s, %(external_id)s, %(contact_id)s::uuid, %(reason)s,
+  %(create_time)s::timestamptz, %(origin)s, %(message_id)s, %(evidence)s, %(ask_time)s::timestamptz
+where not exists (
+  select from outreach.suppressions held
+  where held.organization_id = %(organization_id)s and held.source = %(source)s and held.external_id = %(external_id)s
+    and held.origin = %(origin)s
+)
 on conflict do nothing
 returning id
 """
@@ -83,11 +90,23 @@ with moved as {_ADDRESSES}, ended as (
 ), again as (
   delete from outreach.lifted_suppressions lifted using ended
   where lifted.organization_id = %(organization_id)s and lifted.id = ended.id returning lifted.*, ended.of_loser
+), newest as (
+  select distinct on (source, external_id) * from again
+  where not exists (
+    select from outreach.suppressions held
+    where (held.organization_id, held.source, held.external_id, held.origin)
+      = (again.organization_id, again.source, again.external_id, again.origin)
+  )
+  order by source, external_id, create_time desc, id
+), first as (
+  insert into outreach.suppressions ({_KEPT}) select {_OF_EACH} from newest
+  on conflict do nothing returning {_HOLDING}
+), beside as (
+  insert into outreach.suppressions_beside ({_KEPT})
+  select {_OF_EACH} from newest where id not in (select id from first)
+  on conflict do nothing returning {_HOLDING}
 )
-insert into outreach.suppressions ({_KEPT})
-select {_OF_EACH} from again
-on conflict do nothing
-returning {_HOLDING}
+select * from first union all select * from beside
 """
 
 
@@ -110,23 +129,25 @@ async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
 
     Answers whether it did.
     """
-    inserted = await tx.execute(
-        _INSERT,
-        {
-            "organization_id": suppression.organization_id,
-            "id": suppression.id,
-            "source": suppression.source,
-            "external_id": suppression.external_id,
-            "contact_id": suppression.contact_id,
-            "reason": suppression.reason,
-            "create_time": suppression.create_time,
-            "origin": suppression.origin.value,
-            "message_id": suppression.message_id,
-            "evidence": suppression.evidence,
-            "ask_time": suppression.ask_time,
-        },
-    )
-    return inserted.first() is not None
+    values = {
+        "organization_id": suppression.organization_id,
+        "id": suppression.id,
+        "source": suppression.source,
+        "external_id": suppression.external_id,
+        "contact_id": suppression.contact_id,
+        "reason": suppression.reason,
+        "create_time": suppression.create_time,
+        "origin": suppression.origin.value,
+        "message_id": suppression.message_id,
+        "evidence": suppression.evidence,
+        "ask_time": suppression.ask_time,
+    }
+    # Two statements: the second sees whom the first has waited for.
+    for table in _TABLES:
+        inserted = await tx.execute(_INSERT.format(table=table), values)
+        if inserted.first() is not None:
+            return True
+    return False
 
 
 async def ask_again(tx: Tx, again: Suppression) -> None:
@@ -185,21 +206,30 @@ async def lift_own(
     organization_id: UUID,
     source: str,
     external_id: str,
-    contact_id: UUID | None,
+    speaker: Speaker,
     asked: datetime,
     lifting: Lifting,
 ) -> list[Suppression]:
     """Ends what a contact asked for until a time, of the address and of what was asked for under the contact's id.
 
-    What others decided holds on, and so does what the contact wrote later, and what somebody asked for before they
-    were merged with the contact: whoever speaks for both is known to be one of them alone.
+    What others decided holds on, and so does what the contact wrote later. Where a merge gave the address to the
+    contact, what was first asked for elsewhere before it holds on too: whoever speaks is known to be one of two alone.
     """
     condition = (
         "origin = 'CONTACT' and ((source = %(source)s and external_id = %(external_id)s)"
-        " or contact_id = %(contact_id)s::uuid)"
+        " or (contact_id = %(contact_id)s::uuid"
+        # Providers tell whole seconds. Who asks again asks as before: the first time counts.
+        " and (%(since)s::timestamptz is null"
+        " or least(ask_time, create_time) >= date_trunc('second', %(since)s::timestamptz))))"
         " and coalesce(ask_time, create_time) <= %(asked)s"
     )
-    values = {"source": source, "external_id": external_id, "contact_id": contact_id, "asked": asked}
+    values = {
+        "source": source,
+        "external_id": external_id,
+        "contact_id": speaker.contact_id,
+        "since": speaker.since,
+        "asked": asked,
+    }
     return await _lift(tx, organization_id, condition, values, lifting)
 
 

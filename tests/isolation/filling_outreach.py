@@ -117,6 +117,14 @@ async def cancel_campaign(world: World, party: Party) -> None:
     )
     await campaigns.CancelCampaign(campaign_pb.CancelCampaignRequest(campaign_id=campaign.campaign_id))
     await world.until("select 1 from outreach.channel_threads where organization_id = %s", party.organization_id)
+    await world.until("select 1 from outreach.merged_addresses where organization_id = %s", party.organization_id)
+    # What a contact asked for whom the staff had suppressed.
+    await world.rows(
+        "insert into outreach.suppressions_beside (organization_id, id, source, external_id, contact_id, reason,"
+        " create_time, origin) select organization_id, %s, source, external_id, contact_id, reason, create_time,"
+        " 'CONTACT' from outreach.suppressions where organization_id = %s limit 1 returning 1",
+        *(uuid4(), party.organization_id),
+    )
 
 
 async def refuse_campaign(world: World, party: Party) -> None:

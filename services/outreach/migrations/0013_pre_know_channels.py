@@ -6,8 +6,8 @@ from alembic import op
 
 from chassis import migrations
 
-revision = "outreach_0014"
-down_revision = "outreach_0013"
+revision = "outreach_0013"
+down_revision = "outreach_0012"
 branch_labels = None
 depends_on = None
 

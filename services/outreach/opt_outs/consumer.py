@@ -15,13 +15,14 @@ from chassis.outbox import Fact, Outbox
 from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1.events_pb2 import MessageReceived
-from prosa.identity.v1.events_pb2 import ContactMergeUndone
+from prosa.identity.v1.events_pb2 import ContactMergeUndone, ContactsMerged
 from prosa.outreach.v1 import events_pb2
 from prosa.v1 import options_pb2
 from services.outreach import store
 from services.outreach.campaigns.following import Touches
-from services.outreach.domain import Lifting, Origin, Suppression, readable
+from services.outreach.domain import Lifting, Origin, Speaker, Suppression, readable
 from services.outreach.messages import suppression_created, suppression_lifted
+from services.outreach.opt_outs import merge_store
 from services.outreach.opt_outs.words import Wish, read_wish
 
 CONFIRM_WITHIN = timedelta(hours=24)
@@ -49,16 +50,22 @@ class OptOuts:
             if found is None:
                 continue
             wish, words = found
+            named = wire.to_optional_uuid("contact_id", event.message.contact_id)
+            speaker = await merge_store.find_speaker(tx, event.organization_id, event.message.conversation_key, named)
             if wish is Wish.LEAVE:
-                await self._suppress(tx, event, words)
-                if event.message.contact_id:
-                    contact_id = wire.to_uuid("contact_id", event.message.contact_id)
-                    left.setdefault(event.organization_id, set()).add(contact_id)
+                await self._suppress(tx, event, speaker.contact_id, words)
+                if speaker.contact_id is not None:
+                    left.setdefault(event.organization_id, set()).add(speaker.contact_id)
             else:
-                await self._lift(tx, event, words)
+                await self._lift(tx, event, speaker, words)
         # Campaigns are held in one order by everybody, however the messages came.
         for organization_id, contact_ids in sorted(left.items()):
             await self._touches.leave_alone(tx, organization_id, contact_ids)
+
+    async def on_contacts_merged(self, tx: Tx, events: Sequence[ConsumedEvent[ContactsMerged]]) -> None:
+        """Whose addresses became another contact's, and when."""
+        for event in events:
+            await merge_store.keep_merge(tx, event.organization_id, event.message.contact_merge, undone=False)
 
     async def on_contact_merge_undone(self, tx: Tx, events: Sequence[ConsumedEvent[ContactMergeUndone]]) -> None:
         """Who was one of two is left alone as if they had never been one."""
@@ -66,6 +73,8 @@ class OptOuts:
         facts: list[Fact] = []
         for event in events:
             merge = event.message.contact_merge
+            # First: what is heard from now on is whose it was before the merge, and the rest is given back below.
+            await merge_store.keep_merge(tx, event.organization_id, merge, undone=True)
             again = await store.undo_merge(
                 tx,
                 event.organization_id,
@@ -76,11 +85,12 @@ class OptOuts:
             facts.extend(suppression_created(kept, event.correlation_id) for kept in again)
         await self._outbox.add(tx, facts, now)
 
-    async def _suppress(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
+    async def _suppress(
+        self, tx: Tx, event: ConsumedEvent[MessageReceived], contact_id: UUID | None, words: str
+    ) -> None:
         message, now = event.message, self._clock.now()
         asked = _written(message, now)
         source, external_id = split_key(message.conversation_key)
-        contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
         known = contact_id is not None and await store.contact_asked(tx, event.organization_id, contact_id)
         suppression = Suppression(
             organization_id=event.organization_id,
@@ -113,7 +123,7 @@ class OptOuts:
             send_class=options_pb2.SEND_CLASS_CONFIRMATION,
             channel_id=message.channel_id,
             source=message.source,
-            contact_id=message.contact_id,
+            contact_id=str(suppression.contact_id or ""),
             conversation_key=message.conversation_key,
             text=CONFIRMATIONS["en" if locale.startswith("en") else "pt"],
             suppression_id=str(suppression.id),
@@ -121,13 +131,12 @@ class OptOuts:
         )
         return Fact(event.organization_id, fact, event.correlation_id)
 
-    async def _lift(self, tx: Tx, event: ConsumedEvent[MessageReceived], words: str) -> None:
+    async def _lift(self, tx: Tx, event: ConsumedEvent[MessageReceived], speaker: Speaker, words: str) -> None:
         message, now = event.message, self._clock.now()
         source, external_id = split_key(message.conversation_key)
-        contact_id = wire.to_optional_uuid("contact_id", message.contact_id)
         lifting = Lifting(now, words[:EVIDENCE_LENGTH_MAX], key=message.conversation_key)
         ended = await store.lift_own(
-            tx, event.organization_id, source.value, external_id, contact_id, _written(message, now), lifting
+            tx, event.organization_id, source.value, external_id, speaker, _written(message, now), lifting
         )
         await self._outbox.add(tx, [suppression_lifted(kept, event.correlation_id) for kept in ended], now)
 

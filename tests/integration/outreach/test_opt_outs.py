@@ -7,6 +7,7 @@ from uuid import uuid4
 
 import pytest
 
+from prosa.outreach.v1 import outreach_service_pb2 as pb
 from prosa.outreach.v1.events_pb2 import SuppressionLifted
 from tests.integration.identity.cast import given_organization
 from tests.integration.outreach.writing import Writing
@@ -70,3 +71,85 @@ async def test_of_what_was_kept_before_times_were_the_time_of_keeping_counts(wri
         assert len(await writing.held()) == 1
     await writing.heard(writing.said("VOLTAR", PHONE, None, timedelta()))
     assert not await writing.held()
+
+
+async def test_words_stand_beside_each_other_and_the_release_before_writes_on(writing: Writing) -> None:
+    staff = await writing.suppress(PHONE)
+    await writing.heard(writing.said("SAIR", PHONE, None, HOUR))
+    await writing.heard(writing.said("PARAR", PHONE, None, MINUTE))
+    assert {(one.origin, one.reason) for one in await writing.held()} == {
+        (pb.SUPPRESSION_ORIGIN_STAFF, "Pediu"),
+        (pb.SUPPRESSION_ORIGIN_CONTACT, "SAIR"),
+    }
+    assert (await writing.suppress(PHONE)).suppression_id == staff.suppression_id
+    # As it is written there.
+    for phone, written in ((PHONE, 0), (OTHER_PHONE, 1)):
+        made = await writing.world.rows(
+            "insert into outreach.suppressions (organization_id, id, source, external_id, reason, create_time, origin)"
+            " values (%s, %s, 'WHATSAPP', %s, 'SAIR', now(), 'CONTACT')"
+            " on conflict (organization_id, source, external_id) do nothing returning id",
+            *(writing.organization_id, uuid4(), phone),
+        )
+        assert len(made) == written
+    assert len(await writing.held()) == 3
+    await writing.lift(staff)
+    assert [one.origin for one in await writing.held()] == [pb.SUPPRESSION_ORIGIN_CONTACT] * 2
+    # Beside nobody any more, it is still the only one of its origin.
+    await writing.heard(writing.said("SAIR", PHONE, None, MINUTE))
+    assert len(await writing.held()) == 2
+    for phone in (PHONE, OTHER_PHONE):
+        await writing.heard(writing.said("VOLTAR", phone, None, timedelta()))
+    assert not await writing.held()
+
+
+async def test_who_was_merged_ends_nothing_that_the_other_asked_for_before(writing: Writing) -> None:
+    survivor, loser = uuid4(), uuid4()
+    await writing.heard(writing.said("SAIR", PHONE, survivor, HOUR))
+    await writing.world.rows(
+        "update outreach.suppressions set create_time = ask_time where organization_id = %s returning 1",
+        writing.organization_id,
+    )
+    await writing.moved(survivor, loser, OTHER_PHONE)
+    # In a conversation that began after the merge, the message names the survivor.
+    await writing.heard(writing.said("VOLTAR", OTHER_PHONE, survivor, timedelta()))
+    (held,) = await writing.held()
+    # Asked for again it was asked for before all the same.
+    await writing.heard(writing.said("SAIR", PHONE, survivor, timedelta()))
+    await writing.heard(writing.said("VOLTAR", OTHER_PHONE, survivor, timedelta()))
+    assert [one.suppression_id for one in await writing.held()] == [held.suppression_id]
+    await writing.heard(writing.said("VOLTAR", PHONE, survivor, timedelta()))
+    assert not await writing.held()
+    # As one, each speaks for both.
+    await writing.heard(writing.said("SAIR", PHONE, survivor, timedelta()))
+    await writing.heard(writing.said("VOLTAR", OTHER_PHONE, survivor, timedelta()))
+    assert not await writing.held()
+
+
+async def test_what_was_said_as_one_and_is_heard_after_that_was_undone_is_of_whom_the_address_is(
+    writing: Writing,
+) -> None:
+    survivor, loser = uuid4(), uuid4()
+    merge = await writing.moved(survivor, loser, OTHER_PHONE)
+    await writing.heard(writing.said("SAIR", PHONE, survivor, timedelta()))
+    late = [writing.said(words, OTHER_PHONE, survivor, timedelta()) for words in ("VOLTAR", "SAIR")]
+    await writing.undone(merge)
+    for one in late:
+        await writing.heard(one)
+    assert {(one.external_id, one.contact_id) for one in await writing.held()} == {
+        (PHONE, str(survivor)),
+        (OTHER_PHONE, str(loser)),
+    }
+
+
+async def test_what_holds_again_with_a_merge_undone_stands_beside_what_the_staff_decided(writing: Writing) -> None:
+    survivor, loser = uuid4(), uuid4()
+    merge = await writing.moved(survivor, loser, OTHER_PHONE)
+    await writing.heard(writing.said("SAIR", OTHER_PHONE, survivor, timedelta()))
+    await writing.heard(writing.said("VOLTAR", PHONE, survivor, timedelta()))
+    assert not await writing.held()
+    await writing.suppress(OTHER_PHONE)
+    await writing.undone(merge)
+    assert {(one.origin, one.contact_id) for one in await writing.held()} == {
+        (pb.SUPPRESSION_ORIGIN_STAFF, ""),
+        (pb.SUPPRESSION_ORIGIN_CONTACT, str(loser)),
+    }

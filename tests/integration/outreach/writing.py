@@ -15,7 +15,7 @@ from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1.events_pb2 import MessageReceived, MessageSent
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
-from prosa.identity.v1.events_pb2 import ContactsMerged
+from prosa.identity.v1.events_pb2 import ContactMergeUndone, ContactsMerged
 from prosa.ingest.v1.connection_service_pb2 import Channel as ChannelMessage
 from prosa.ingest.v1.events_pb2 import ChannelCreated
 from prosa.outreach.v1 import outreach_service_pb2 as pb
@@ -111,6 +111,29 @@ class Writing:
             await self.redirects.handle(
                 tx, [ConsumedEvent(fact, uuid4(), self.organization_id, self.world.clock.now(), "")]
             )
+
+    async def moved(self, survivor: UUID, loser: UUID, *phones: str) -> contact_pb.ContactMerge:
+        """Identity made two contacts one now, and opt-outs are told which addresses that gave to the survivor."""
+        merge = contact_pb.ContactMerge(
+            contact_merge_id=str(uuid4()),
+            organization_id=str(self.organization_id),
+            surviving_contact_id=str(survivor),
+            losing_contact_id=str(loser),
+            moved_identities=[contact_pb.ContactIdentity(conversation_key=f"whatsapp:{phone}") for phone in phones],
+        )
+        merge.create_time.FromDatetime(self.world.clock.now())
+        fact = ContactsMerged(organization_id=str(self.organization_id), contact_merge=merge)
+        event = ConsumedEvent(fact, uuid4(), self.organization_id, self.world.clock.now(), "")
+        async with self.db.transaction(self.organization_id) as tx:
+            await self.opt_outs.on_contacts_merged(tx, [event])
+        return merge
+
+    async def undone(self, merge: contact_pb.ContactMerge) -> None:
+        """Opt-outs are told that a merge was undone."""
+        fact = ContactMergeUndone(organization_id=str(self.organization_id), contact_merge=merge)
+        event = ConsumedEvent(fact, uuid4(), self.organization_id, self.world.clock.now(), "")
+        async with self.db.transaction(self.organization_id) as tx:
+            await self.opt_outs.on_contact_merge_undone(tx, [event])
 
     async def channel(self) -> str:
         """A number behind Evolution that ingest told of; its channel's id."""
