@@ -120,6 +120,13 @@ async def test_who_is_on_another_network_cannot_be_written_to_and_no_message_is_
     [refused] = await admin.world.announced(SendRefused, organization_id)
     assert (refused.send_id, refused.explanation) == (str(touch["id"]), touch["explanation"])
     assert await admin.world.announced(MessageUpdated, organization_id) == []
+    # By a consumer that no release before had: one that has read on would never be sent what lies behind it.
+    [told] = await admin.world.rows(
+        "select told.consumer from outreach.consumed_events told join conversation.outbox fact using (event_id)"
+        " where fact.organization_id = %s and fact.type = 'prosa.conversation.v1.SendRefused'",
+        UUID(str(organization_id)),
+    )
+    assert told["consumer"] == "send_refusals"
 
 
 async def test_what_is_meant_for_one_phone_of_a_contact_never_leaves_to_another(admin: Admin) -> None:
