@@ -39,6 +39,8 @@ from prosa.v1 import options_pb2
 
 ANSWER_SECONDS = 0.02
 """What a server keeps of the caller's deadline for itself, to say how it ended."""
+WAIT_FIELD = "wait_seconds"
+"""In a request: how long its caller waits for news where there is none yet."""
 DEADLINE_SECONDS_MAX = 60.0
 """What a call without a deadline gets."""
 
@@ -109,7 +111,11 @@ class ServerInterceptor(grpc.aio.ServerInterceptor):
                 remaining = self._enter(method, request, call_context)
                 with span(method.name):
                     async with asyncio.timeout(remaining):
-                        return await handle(request, call_context)
+                        answer = await handle(request, call_context)
+                if getattr(request, WAIT_FIELD, 0) and not cast("Any", method.permission).anonymous:
+                    # Who was revoked while waiting for news reads none.
+                    self._check_revoked(auth.caller())
+                return answer
             except asyncio.CancelledError:
                 # The client has gone, or the process stops: nobody waits for an answer.
                 code = grpc.StatusCode.CANCELLED

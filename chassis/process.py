@@ -94,6 +94,7 @@ class Host:
         self._runners: list[web.AppRunner] = []
         self._inner: web.AppRunner | None = None
         self._preparing: list[Job] = []
+        self._draining: list[Callable[[], None]] = []
         self._closing: list[Job] = []
         self._failed: asyncio.Future[BaseException] | None = None
         self._stopping = False
@@ -171,6 +172,8 @@ class Host:
     async def _stop(self) -> None:
         await self._health.enter_graceful_shutdown()
         drain: float | None = self.settings.drain_seconds
+        for end in self._draining:
+            end()
         for runner in reversed(self._runners):
             await runner.cleanup()
         if hasattr(self, "_server"):
@@ -257,6 +260,10 @@ class Host:
     def prepare(self, job: Job) -> None:
         """Does something once, before anything is served."""
         self._preparing.append(job)
+
+    def on_drain(self, end: Callable[[], None]) -> None:
+        """Ends what calls under way wait for when the process begins to stop, before its servers wait for the calls."""
+        self._draining.append(end)
 
     def on_stop(self, close: Job) -> None:
         """Closes something when the process stops, after its servers and jobs."""
@@ -377,6 +384,10 @@ class Process:
     async def serve_http(self, runner: web.AppRunner, open_site: OpenSite, host: str, port: int) -> int:
         """Serves HTTP on the sockets that this process inherited, else on its own; answers the port."""
         return await self._host.serve_http(runner, open_site, host, port)
+
+    def on_drain(self, end: Callable[[], None]) -> None:
+        """Ends what calls under way wait for when the process begins to stop, before its servers wait for the calls."""
+        self._host.on_drain(end)
 
     def on_stop(self, close: Job) -> None:
         """Closes something when the process stops, after its servers and jobs."""

@@ -111,9 +111,11 @@ class Waker:
     Best effort: they look by themselves too, now and then.
     """
 
-    def __init__(self, nats: Nats, subject: str) -> None:
+    def __init__(self, nats: Nats, subject: str, payload: Callable[[], bytes] = bytes) -> None:
+        """``payload`` answers what there is to say besides, at the moment when it is told."""
         self._nats = nats
         self._subject = subject
+        self._payload = payload
         self._telling: asyncio.Task[None] | None = None
         self._owed = False
 
@@ -127,7 +129,7 @@ class Waker:
         try:
             while self._owed:
                 self._owed = False
-                await self._nats.publish(self._subject, b"")
+                await self._nats.publish(self._subject, self._payload())
         except (NatsError, OSError) as error:
             logger.info("nobody_woken", subject=self._subject, error=repr(error))
         finally:

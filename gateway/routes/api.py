@@ -13,6 +13,7 @@ from aiohttp import web
 from google.protobuf.message import Message
 
 from chassis.errors import Unauthenticated
+from chassis.interceptors import WAIT_FIELD
 from chassis.transcoding.contracts import service_of
 from chassis.transcoding.plans import Plans
 from gateway.bodies import Bodies
@@ -31,8 +32,6 @@ from prosa.v1 import options_pb2
 Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 Channels = Mapping[str, grpc.aio.Channel]
 """A channel to each service, by the service's name."""
-WAIT_FIELD = "wait_seconds"
-"""In a request: how long its caller waits for news where there is none yet."""
 
 
 def add_api_routes(

@@ -109,9 +109,11 @@ async def start(process: Process) -> None:
         WebhookEventServicer(db, clock, ids, queue),
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["WebhookEventService"].full_name,
     )
+    feed = FeedServicer(db, reader)
+    process.on_drain(feed.end_waits)
     process.serve(
         add_EventServiceServicer_to_server,
-        FeedServicer(db, reader),
+        feed,
         webhook_event_service_pb2.DESCRIPTOR.services_by_name["EventService"].full_name,
     )
     health = process.queue(HEALTH)

@@ -15,12 +15,14 @@ from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceServicer
 from services.ingest.feed import positions as feed
 from services.ingest.feed import store as feed_store
+from services.ingest.feed.waits import Waits
 
 READ_MAX = 500
 POLL_SECONDS = 1.0
+"""A stream looks so often where nobody woke it."""
+WAIT_POLL_SECONDS = 5.0
+"""A caller who waits, of whom there may be many, looks so often."""
 HEARTBEAT_SECONDS = 15.0
-WAITING_MAX = 1_000
-"""How many callers of a process may wait for a fact at once; one more is answered as it is."""
 FROM_NOW = -1
 
 
@@ -30,11 +32,18 @@ class FeedServicer(EventServiceServicer):
     def __init__(self, db: Database, reader: feed.FeedReader) -> None:
         self._db = db
         self._reader = reader
+        self._waits = Waits()
+        self._ending = False
+
+    def end_waits(self) -> None:
+        """Answers everybody who waits for a fact, and lets nobody wait any more: the process stops."""
+        self._ending = True
+        self._reader.grown()
 
     async def Subscribe(self, request: pb.SubscribeRequest, context: Any) -> AsyncIterator[pb.FeedEvent]:
         organization_id = auth.organization_id()
         position = await self._begin(organization_id, request.after_position)
-        grown = self._reader.waiter()
+        grown = self._reader.waiter(organization_id)
         loop = asyncio.get_running_loop()
         last_sent = loop.time()
         try:
@@ -57,29 +66,38 @@ class FeedServicer(EventServiceServicer):
                 if not page.more:
                     await _wait(grown, POLL_SECONDS)
         finally:
-            self._reader.forget(grown)
+            self._reader.forget(organization_id, grown)
 
     async def ListFeedEvents(self, request: pb.ListFeedEventsRequest, context: Any) -> pb.ListFeedEventsResponse:
         organization_id = auth.organization_id()
         size = read_size(request.page_size)
         position = await self._begin(organization_id, max(0, request.after_position))
+        page = await self._read(organization_id, position, request.types, size)
+        if not page.facts and request.wait_seconds:
+            with self._waits.place(organization_id):
+                page = await self._wait_for(organization_id, page.position, request, size)
+        return pb.ListFeedEventsResponse(
+            events=[_to_pb(row, organization_id) for row in page.facts], next_position=page.position
+        )
+
+    async def _wait_for(
+        self, organization_id: UUID, position: int, request: pb.ListFeedEventsRequest, size: int
+    ) -> feed_store.Page:
+        """The next facts, or none where none came in time."""
         loop = asyncio.get_running_loop()
-        end = loop.time() + (request.wait_seconds if self._reader.waiting_count < WAITING_MAX else 0)
-        grown = self._reader.waiter()
+        end = loop.time() + request.wait_seconds
+        grown = self._reader.waiter(organization_id)
         try:
             while True:
                 grown.clear()
                 page = await self._read(organization_id, position, request.types, size)
                 left = end - loop.time()
-                if page.facts or left <= 0:
-                    break
+                if page.facts or left <= 0 or self._ending:
+                    return page
                 position = page.position
-                await _wait(grown, min(POLL_SECONDS, left))
+                await _wait(grown, min(WAIT_POLL_SECONDS, left))
         finally:
-            self._reader.forget(grown)
-        return pb.ListFeedEventsResponse(
-            events=[_to_pb(row, organization_id) for row in page.facts], next_position=page.position
-        )
+            self._reader.forget(organization_id, grown)
 
     async def _read(self, organization_id: UUID, position: int, types: Sequence[str], size: int) -> feed_store.Page:
         """The next facts, past all of other types: whoever asks takes a page without facts for the end of the feed."""

@@ -141,6 +141,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
     Activate.
     """
+    ERROR_REASON_FEED_WAITS_LIMITED: _ErrorReason.ValueType  # 50
+    """RESOURCE_EXHAUSTED: as many callers wait for a fact as may, of the organization or of all. Example: a flow that begins
+    a new wait each second and never ends the ones before.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that ingest gives for refusing a request; ErrorInfo.reason carries it without the prefix. Why a single
@@ -265,5 +269,9 @@ ERROR_REASON_INSTANCES_TOO_MANY: ErrorReason.ValueType  # 44
 ERROR_REASON_ROLLOUT_CHANGED: ErrorReason.ValueType  # 49
 """ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
 Activate.
+"""
+ERROR_REASON_FEED_WAITS_LIMITED: ErrorReason.ValueType  # 50
+"""RESOURCE_EXHAUSTED: as many callers wait for a fact as may, of the organization or of all. Example: a flow that begins
+a new wait each second and never ends the ones before.
 """
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

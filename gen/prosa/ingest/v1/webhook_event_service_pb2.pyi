@@ -420,7 +420,7 @@ class ListFeedEventsRequest(_message.Message):
     after_position: _builtins.int
     page_size: _builtins.int
     wait_seconds: _builtins.int
-    """How long to wait for a fact where there is none yet; 0 answers at once. Where too many wait already nobody waits longer."""
+    """How long to wait for a fact where there is none yet; 0 answers at once. 20 callers of an organization may wait at once."""
     @_builtins.property
     def types(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]: ...
     def __init__(

@@ -274,7 +274,7 @@ class EventServiceServicer:
         """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
         fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
         there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
-        Errors: OUT_OF_RANGE POSITION_EXPIRED.
+        Errors: OUT_OF_RANGE POSITION_EXPIRED; RESOURCE_EXHAUSTED FEED_WAITS_LIMITED.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

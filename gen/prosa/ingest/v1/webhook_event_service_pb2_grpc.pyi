@@ -121,7 +121,7 @@ class EventServiceStub:
     """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
     fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
     there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
-    Errors: OUT_OF_RANGE POSITION_EXPIRED.
+    Errors: OUT_OF_RANGE POSITION_EXPIRED; RESOURCE_EXHAUSTED FEED_WAITS_LIMITED.
     """
 
 @_typing.type_check_only
@@ -138,7 +138,7 @@ class EventServiceAsyncStub(EventServiceStub):
     """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
     fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
     there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
-    Errors: OUT_OF_RANGE POSITION_EXPIRED.
+    Errors: OUT_OF_RANGE POSITION_EXPIRED; RESOURCE_EXHAUSTED FEED_WAITS_LIMITED.
     """
 
 class EventServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -164,7 +164,7 @@ class EventServiceServicer(metaclass=_abc_1.ABCMeta):
         """Lists facts by position, oldest first: for who asks now and then instead of watching. Over HTTP each also shows its
         fact as JSON, under "data". Types are full names, or their last part. Who asks with wait_seconds is answered as soon as
         there is a fact: a reader that asks again from next_position misses nothing and asks seldom.
-        Errors: OUT_OF_RANGE POSITION_EXPIRED.
+        Errors: OUT_OF_RANGE POSITION_EXPIRED; RESOURCE_EXHAUSTED FEED_WAITS_LIMITED.
         """
 
 def add_EventServiceServicer_to_server(servicer: EventServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncGenerator, AsyncIterator
+from collections.abc import AsyncGenerator, AsyncIterator, Sequence
 from pathlib import Path
 from typing import Any, cast
 from uuid import UUID, uuid4
@@ -12,14 +12,16 @@ import grpc.aio
 import pytest
 import pytest_asyncio
 
-from chassis import auth
+from chassis import auth, streams
 from chassis.clock import SystemClock
+from chassis.db import Tx
 from chassis.process import Host, Process
 from embedded.servers import EmbeddedServers
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
 from prosa.ingest.v1.webhook_event_service_pb2_grpc import EventServiceStub, add_EventServiceServicer_to_server
-from services.ingest.feed.positions import FeedReader
+from services.ingest.feed.positions import FeedReader, FeedWriter
 from services.ingest.feed.servicer import FeedServicer
+from services.ingest.feed.waits import WAITING_PER_ORGANIZATION_MAX
 from tests.world import PATIENCE_SECONDS, World, error_info, settings_for
 
 COMMON, RARE = "prosa.conversation.v1.MessageReceived", "prosa.crm.v1.BoardCreated"
@@ -27,16 +29,40 @@ NOW = SystemClock().now()
 WAIT_SECONDS = PATIENCE_SECONDS
 
 
+class Watched(FeedReader):
+    """Says when somebody begins to wait."""
+
+    def __init__(self, nats: streams.Client) -> None:
+        super().__init__(nats)
+        self.begun = asyncio.Semaphore(0)
+
+    def waiter(self, organization_id: UUID) -> asyncio.Event:
+        self.begun.release()
+        return super().waiter(organization_id)
+
+
 class Feed:
     """A feed that nobody writes but the test."""
 
-    reader: FeedReader
+    reader: Watched
 
     async def start(self, process: Process) -> None:
         """What a host calls."""
-        self.reader = FeedReader(process.nats)
+        self.reader = Watched(process.nats)
+        servicer = FeedServicer(process.database(), self.reader)
+        process.on_drain(servicer.end_waits)
         name = pb.DESCRIPTOR.services_by_name["EventService"].full_name
-        process.serve(add_EventServiceServicer_to_server, FeedServicer(process.database(), self.reader), name)
+        process.serve(add_EventServiceServicer_to_server, servicer, name)
+
+    async def waiting(self, stub: Any, count: int = 1) -> list[asyncio.Future[pb.ListFeedEventsResponse]]:
+        """So many callers who wait for a fact, when all of them do."""
+        self.reader.begun = asyncio.Semaphore(0)
+        request = pb.ListFeedEventsRequest(wait_seconds=20)
+        calls = [asyncio.ensure_future(stub.ListFeedEvents(request)) for _ in range(count)]
+        async with asyncio.timeout(WAIT_SECONDS):
+            for _ in range(count):
+                await self.reader.begun.acquire()
+        return calls
 
 
 FEED = Feed()
@@ -97,7 +123,7 @@ async def test_a_reader_who_leaves_at_the_first_word_leaves_nothing_behind(world
         await stream.aclose()
     finally:
         auth.set_caller(None)
-    assert FEED.reader._waiting == set()
+    assert FEED.reader._waiting == {}
 
 
 async def test_who_is_revoked_reads_no_further(world: World, organization_id: UUID) -> None:
@@ -139,3 +165,83 @@ async def test_a_position_behind_the_end_of_the_feed_is_refused_and_the_end_itse
     await written(world, uuid4(), COMMON)
     answer = await stub.ListFeedEvents(pb.ListFeedEventsRequest(after_position=last))
     assert (len(answer.events), answer.next_position) == (0, last)
+
+
+async def test_one_organization_leaves_the_others_their_places_to_wait(world: World, organization_id: UUID) -> None:
+    stub = world.as_service("cli", organization_id).stub(EventServiceStub)
+    calls = await FEED.waiting(stub, WAITING_PER_ORGANIZATION_MAX)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await stub.ListFeedEvents(pb.ListFeedEventsRequest(wait_seconds=20))
+    assert refused.value.code() == grpc.StatusCode.RESOURCE_EXHAUSTED
+    assert error_info(refused.value).reason == "FEED_WAITS_LIMITED"
+    # Who does not wait, and who waits for another organization's, are no part of that.
+    assert not (await stub.ListFeedEvents(pb.ListFeedEventsRequest())).events
+    other = uuid4()
+    [theirs] = await FEED.waiting(world.as_service("cli", other).stub(EventServiceStub))
+    [position] = await written(world, other, COMMON)
+    FEED.reader.grown(other.bytes)
+    assert [event.position for event in (await theirs).events] == [position]
+    # All are answered by the one fact, and the places are free again.
+    [position] = await written(world, organization_id, COMMON)
+    FEED.reader.grown(organization_id.bytes)
+    answers = await asyncio.gather(*calls)
+    assert {event.position for answer in answers for event in answer.events} == {position}
+    assert FEED.reader._waiting == {}
+
+
+async def test_a_fact_wakes_nobody_of_another_organization(world: World) -> None:
+    reader, organizations = FeedReader(FEED.reader._nats), [uuid4(), uuid4(), uuid4()]
+    events = [reader.waiter(one) for one in organizations]
+    reader.grown(organizations[0].bytes + organizations[2].bytes)
+    assert [event.is_set() for event in events] == [True, False, True]
+    reader.grown()
+    assert [event.is_set() for event in events] == [True, True, True]
+
+
+async def test_who_waits_is_woken_by_the_writer_of_the_fact(world: World) -> None:
+    nats = FEED.reader._nats
+    reader, one, other = FeedReader(nats), uuid4(), uuid4()
+    await reader.watch()
+    await nats.flush()
+    woken, left = reader.waiter(one), reader.waiter(other)
+
+    async def follow(_tx: Tx, _facts: Sequence[streams.StreamMessage]) -> None:
+        return None
+
+    writer = FeedWriter(world.clock, nats, follow)
+    fact = streams.StreamMessage(1, 1, 1, uuid4(), one, COMMON, b"", NOW, "", "", None)
+    async with world.database("ingest").transaction(one) as tx:
+        await writer.append(tx, [fact])
+    async with asyncio.timeout(WAIT_SECONDS):
+        await woken.wait()
+    assert not left.is_set()
+
+
+async def test_who_is_revoked_while_waiting_reads_nothing(world: World, organization_id: UUID) -> None:
+    principal = f"key:{uuid4()}"
+    token, _ = world.host.signer("identity").person_token(
+        kind="key", principal=principal, organization_id=organization_id, scopes=[auth.ALL_SCOPES]
+    )
+    [waiting] = await FEED.waiting(world.with_token(token).stub(EventServiceStub))
+    world.host.revocations.update([(principal, world.clock.now().timestamp())], complete=True)
+    await written(world, organization_id, COMMON)
+    FEED.reader.grown(organization_id.bytes)
+    with pytest.raises(grpc.aio.AioRpcError) as ended:
+        await waiting
+    assert error_info(ended.value).reason == "TOKEN_REVOKED"
+
+
+async def test_who_waits_is_answered_when_the_process_stops(world: World, organization_id: UUID) -> None:
+    host, feed = Host(world.settings), Feed()
+    await host.start({"ingest": feed.start})
+    host.revocations.update([], complete=True)
+    stopping = World(world.database_url, world.settings, host, host.clock)
+    try:
+        [waiting] = await feed.waiting(stopping.as_service("cli", organization_id).stub(EventServiceStub))
+        stop = asyncio.ensure_future(host.stop())
+        async with asyncio.timeout(10):
+            assert not (await waiting).events
+        await stop
+    finally:
+        await stopping.close()
+        await host.stop()
