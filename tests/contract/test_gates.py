@@ -29,6 +29,7 @@ GATES = (
     "tools/cases.py --check --strict",
     "tools.settings --check",
     "tools.contracts --check",
+    "tools.slo --check",
     "tools.dashboard lint",
     "tools.dashboard test",
 )
@@ -47,7 +48,7 @@ def test_one_command_asks_for_types_form_layers_contracts_and_every_test() -> No
     for gate in GATES:
         assert [command for command in commands if command.endswith(gate)], gate
     # The whole suite: nothing is chosen, and nothing left out.
-    assert re.search(r"python -m pytest -n \d+$", commands[-1]), commands[-1]
+    assert re.search(r"python -m pytest -n \d+ --dist worksteal$", commands[-1]), commands[-1]
     assert not [command for command in commands if command.startswith("-") or "|| true" in command]
     # Every package of Python is read by mypy.
     packages = {path.parent.name for path in ROOT.glob("*/__init__.py")} | {"services", "tests"}

@@ -17,12 +17,15 @@ def commands() -> Iterator[tuple[str, Any]]:
     """Every command with the words that lead to it."""
     root = get_command(app)
     for noun in NOUNS:
-        command = root.get_command(None, noun)  # type: ignore[attr-defined]
-        subcommands = getattr(command, "commands", {})
-        if not subcommands:
-            yield noun, command
-        for name, subcommand in subcommands.items():
-            yield f"{noun} {name}", subcommand
+        yield from _below(noun, root.get_command(None, noun))  # type: ignore[attr-defined]
+
+
+def _below(words: str, command: Any) -> Iterator[tuple[str, Any]]:
+    subcommands = getattr(command, "commands", {})
+    if not subcommands:
+        yield words, command
+    for name, subcommand in subcommands.items():
+        yield from _below(f"{words} {name}", subcommand)
 
 
 def test_the_help_names_every_noun() -> None:
