@@ -110,9 +110,12 @@ class Redirects:
         )
 
     def one_with_of(self, column: str, organization: str) -> str:
-        """SQL for a table of every ``contact_id`` that is one with the contact of a column, who stands for it first."""
+        """SQL for a table of every ``contact_id`` that is one with the contact of a column, who stands for it first.
+
+        Who stands for it is looked up before the rest (``offset 0``), which is then found by its index.
+        """
         return (
-            f"(select one.contact_id from (select {self.survivor_of(column, organization)} as survivor) stands"
+            f"(select one.contact_id from (select {self.survivor_of(column, organization)} as survivor offset 0) stands"
             " cross join lateral (select stands.survivor as contact_id"
             f" union all select led.contact_id from {self._table} led"
             f" where led.organization_id = {organization} and led.surviving_contact_id = stands.survivor) one)"

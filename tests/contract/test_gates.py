@@ -38,7 +38,13 @@ DONE = ("Implemented", "Tested", "Documented", "Reviewed", "Deployed to test", "
 
 def planned(target: str) -> list[str]:
     """The commands that make would run, one after the other; the first that fails ends it."""
-    told = subprocess.run(["make", "-n", target], cwd=ROOT, capture_output=True, text=True, check=True).stdout
+    # The tests may themselves run below make, which hands down what it was called with.
+    environment = {
+        name: value for name, value in os.environ.items() if name not in ("MAKEFLAGS", "MAKELEVEL", "MFLAGS")
+    }
+    told = subprocess.run(
+        ["make", "-n", target], cwd=ROOT, env=environment, capture_output=True, text=True, check=True
+    ).stdout
     return told.replace(f"{BIN}/", "").replace(".venv/bin/", "").splitlines()
 
 

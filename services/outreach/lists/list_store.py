@@ -25,14 +25,15 @@ returning id
 
 _FIND = f"select {_COLUMNS} from outreach.contact_lists where organization_id = %(organization_id)s"
 
-# The page is taken first; all else is asked of its rows alone.
+# The page is taken first; all else is asked of its rows alone, each by key. A survivor who stood in the conditions as
+# the look-up that it is would have all redirects read for every member.
 _MEMBERS = f"""
 with page as (
   select * from outreach.contact_list_members
   where organization_id = %(organization_id)s and contact_list_id = %(contact_list_id)s
     and id < coalesce(%(before)s, 'ffffffff-ffff-ffff-ffff-ffffffffffff'::uuid)
   order by id desc limit %(row_limit)s
-), shown as (
+), shown as materialized (
   select page.*, {REDIRECTS.survivor_of("page.contact_id", "page.organization_id")} as survivor from page
 )
 select id, survivor, source, external_id, name, add_time,

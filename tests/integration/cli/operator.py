@@ -28,6 +28,7 @@ class Said:
     @property
     def document(self) -> Any:
         """Standard output as the one JSON document that it must be."""
+        assert self.out, f"nothing but an error ({self.code}): {self.err}"
         return json.loads(self.out)
 
 

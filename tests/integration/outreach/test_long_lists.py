@@ -16,7 +16,7 @@ from tests.integration.identity.cast import given_organization
 from tests.world import World
 
 TARGETS = ("identity", "outreach")
-MEMBERS, PAGE = 4_000, 50
+MEMBERS, PAGE = 20_000, 50
 LOOKED_AT_PER_MEMBER = 40
 """Rows, and pages of tables and indexes, for one member shown: some look-ups by key, each a few pages deep."""
 
