@@ -1,5 +1,6 @@
 import { QueryClient, QueryClientProvider } from "@tanstack/react-query";
-import { fireEvent, render, screen } from "@testing-library/react";
+import { fireEvent, render, type RenderResult, screen } from "@testing-library/react";
+import type { ReactElement } from "react";
 import { afterEach, beforeEach, expect, test, vi } from "vitest";
 import { setSession } from "../../api/session.ts";
 import type { Conversation, Session } from "../../api/types.ts";
@@ -25,18 +26,22 @@ afterEach(() => {
   vi.unstubAllGlobals();
 });
 
-function had(mode: "AI" | "HUMAN"): Conversation {
-  const handoff = { mode, source: "ui", time: "2026-11-29T10:00:00Z", reason: "", actor: { principal: "user:ana", name: "Ana" } };
+function had(mode: "AI" | "HUMAN", time = "2026-11-29T10:00:00Z"): Conversation {
+  const handoff = { mode, source: "ui", time, reason: "", actor: { principal: "user:ana", name: "Ana" } };
   return { conversation_id: "c", handoff } as Conversation;
 }
 
-function show(conversation: Conversation): void {
-  client.setQueryData(conversationKeys.one("c"), conversation);
-  render(
+function bar(conversation: Conversation): ReactElement {
+  return (
     <QueryClientProvider client={client}>
       <HandoffBar conversation={conversation} />
-    </QueryClientProvider>,
+    </QueryClientProvider>
   );
+}
+
+function show(conversation: Conversation): RenderResult {
+  client.setQueryData(conversationKeys.one("c"), conversation);
+  return render(bar(conversation));
 }
 
 test("a click whose answer was lost is the same intent when it is made again", async () => {
@@ -50,6 +55,18 @@ test("a click whose answer was lost is the same intent when it is made again", a
   });
   expect(asked.map((call) => call.mode)).toEqual(["HUMAN", "HUMAN"]);
   expect(asked[0]?.request_id).toBe(asked[1]?.request_id);
+});
+
+test("what was taken, with its answer lost, and then given back by somebody is taken anew", async () => {
+  answers = [() => Response.error(), () => Response.json(had("HUMAN"))];
+  const { rerender } = show(had("AI"));
+  fireEvent.click(screen.getByRole("button", { name: "Take over" }));
+  await screen.findByRole("alert");
+  rerender(bar(had("HUMAN", "2026-11-29T10:00:01Z")));
+  rerender(bar(had("AI", "2026-11-29T10:00:09Z")));
+  fireEvent.click(screen.getByRole("button", { name: "Take over" }));
+  await vi.waitFor(() => expect(asked).toHaveLength(2));
+  expect(asked[0]?.request_id).not.toBe(asked[1]?.request_id);
 });
 
 test("two clicks ask once, and giving back is an intent of its own each time", async () => {

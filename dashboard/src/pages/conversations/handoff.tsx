@@ -18,7 +18,7 @@ type Mode = "AI" | "HUMAN";
 export function HandoffBar({ conversation }: { conversation: Conversation }) {
   const session = useSession();
   const now = useNow();
-  const hand = useHandoff(conversation.conversation_id);
+  const hand = useHandoff(conversation);
   const mode: Mode = conversation.handoff?.mode === "HUMAN" ? "HUMAN" : "AI";
   return (
     <div className="flex flex-wrap items-center gap-x-3 gap-y-1 border-b border-line bg-card px-4 py-1.5 text-sm" data-handoff={mode}>
@@ -56,13 +56,16 @@ export function whoHasIt({ handoff }: Conversation, session: Session | null | un
   return text("handoff.theirs", { name: text("board.somebody"), time });
 }
 
-function useHandoff(conversationId: string) {
+function useHandoff({ conversation_id: conversationId, handoff }: Conversation) {
   const client = useQueryClient();
-  const intent = useRef<{ mode: Mode; requestId: string }>(undefined);
+  const intent = useRef<{ mode: Mode; since: string | undefined; requestId: string }>(undefined);
   return useMutation({
     mutationFn: async (mode: Mode) => {
-      // Asked again after a broken connection it is the same intent.
-      if (intent.current?.mode !== mode) intent.current = { mode, requestId: newRequestId() };
+      // Asked again after a broken connection it is the same intent, unless it changed hands since.
+      const since = handoff?.time ?? undefined;
+      if (intent.current?.mode !== mode || intent.current.since !== since) {
+        intent.current = { mode, since, requestId: newRequestId() };
+      }
       const conversation = await taken<Conversation>(
         api.POST("/api/v1/conversations/{conversation_id}:setHandoff", {
           params: { path: { conversation_id: conversationId } },

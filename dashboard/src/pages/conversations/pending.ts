@@ -56,6 +56,12 @@ export function seePending(message: Message): void {
   else if (seen) changePending(seen.requestId, { seenAs: message.message_id });
 }
 
+/** Takes back that a fact showed something else as a message: the server's answer says whose it is. */
+export function unseePending(message: Message, requestId: string): void {
+  const mistaken = kept.find((pending) => pending.seenAs === message.message_id && pending.requestId !== requestId);
+  if (mistaken) changePending(mistaken.requestId, { seenAs: undefined });
+}
+
 /** What of a conversation is to be shown after its messages, oldest first. */
 export function usePending(conversationId: string): Pending[] {
   const all = useSyncExternalStore(

@@ -223,3 +223,17 @@ test("an answer that comes after the person has gone shows nothing", async () =>
   await pass();
   expect(shown()).toEqual([]);
 });
+
+test("of two equal texts the one that never arrived is not taken for the one that did", async () => {
+  const later = Promise.withResolvers<Response>();
+  answers = [broken, () => later.promise, broken, broken, broken];
+  send(client, "c", "Oi");
+  send(client, "c", "Oi");
+  await pass();
+  // The fact shows the second, and the first is the one that waits longest.
+  tell("MessageQueued", message("m", "Oi"));
+  later.resolve(Response.json(message("m", "Oi")));
+  await pass(20_000);
+  expect(pending()).toMatchObject([{ text: "Oi", state: "UNREACHED" }]);
+  expect(shown()).toHaveLength(1);
+});

@@ -4,7 +4,7 @@ import { CallFailed } from "../../api/problems.ts";
 import { newRequestId } from "../../api/request-id.ts";
 import type { Message } from "../../api/types.ts";
 import { addTakenMessage } from "./facts.ts";
-import { addPending, changePending, dropPending, type Pending, pendingOf } from "./pending.ts";
+import { addPending, changePending, dropPending, type Pending, pendingOf, unseePending } from "./pending.ts";
 
 /** How long to wait before what got no answer is asked for again, under the same id. */
 const WAITS_MS = [1_000, 3_000, 10_000] as const;
@@ -40,6 +40,8 @@ async function ask(client: QueryClient, requestId: string): Promise<void> {
     try {
       const message = await post(pending);
       if (!pendingOf(requestId)) return;
+      // Of two equal texts the fact may have shown the other one.
+      unseePending(message, requestId);
       addTakenMessage(client, message);
       dropPending(requestId);
       return;

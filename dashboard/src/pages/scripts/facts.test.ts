@@ -61,3 +61,11 @@ test("a script that is paused is paused where it is listed, and a new one is lis
 test("facts of other kinds are left to others", () => {
   expect(applyScriptFact(client, { type: "prosa.crm.v1.DealMoved", position: 1, data: {} })).toBe(false);
 });
+
+test("a round that waits says why where it is listed", () => {
+  client.setQueryData<Paged<Round>>(scriptKeys.rounds("s"), paged([round("1", "PLANNED")]));
+  tell("RoundChanged", { round: { ...round("1", "PLANNED"), reason: "NUMBER_NOT_CONNECTED" } });
+  expect(itemsOf(client.getQueryData<Paged<Round>>(scriptKeys.rounds("s"))).map((each) => each.reason)).toEqual([
+    "NUMBER_NOT_CONNECTED",
+  ]);
+});

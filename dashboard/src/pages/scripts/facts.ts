@@ -25,17 +25,17 @@ export function putScript(client: QueryClient, script: Script): void {
   client.setQueryData<Script>(scriptKeys.one(script.script_id), (known) => known && script);
 }
 
-/** A round that is only planned stands in no list: there are too many of them, and the script says when the next is. */
+/** A round that is only planned joins no list: there are too many of them, and the script says when the next is. */
 export function putRound(client: QueryClient, round: Round): void {
-  if (round.state === "PLANNED") return;
+  const planned = round.state === "PLANNED";
   const same = (other: Round): boolean => other.round_id === round.round_id;
   client.setQueryData<Paged<Round>>(scriptKeys.rounds(round.script_id), (paged) => {
     if (!paged) return paged;
     const changed = changeItem(paged, same, () => round);
-    return changed === paged ? raiseItem(paged, same, round) : changed;
+    return changed === paged && !planned ? raiseItem(paged, same, round) : changed;
   });
   client.setQueryData<Round>(scriptKeys.round(round.round_id), (known) => known && round);
-  if (round.sent_count > 0) return;
+  if (planned || round.sent_count > 0) return;
   // It has begun, or is skipped: another one is the next now.
   void client.invalidateQueries({ queryKey: scriptKeys.list });
   void client.invalidateQueries({ queryKey: scriptKeys.one(round.script_id) });
