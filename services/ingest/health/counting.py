@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from datetime import datetime
-from uuid import UUID
 
 from chassis.db import Tx
 from chassis.queues.items import Dead, Place
@@ -36,11 +35,8 @@ class HealthCounts:
             for known in organization_ids
         ]
         await store.add(tx, rows, now.replace(second=0, microsecond=0), ended[0].item.lane)
-        for row in rows:
-            if row.failed_count:
-                await self._look(tx, row.organization_id, now)
-
-    async def _look(self, tx: Tx, organization_id: UUID, now: datetime) -> None:
-        # Anew, so that one that is being looked at just now, and does not see this failure, is looked at again.
-        await self._queue.remove(tx, [organization_id])
-        await self._queue.put(tx, [Place(organization_id, organization_id, str(organization_id))], now)
+        failing = [row.organization_id for row in rows if row.failed_count]
+        if failing:
+            # Anew, so that one that is being looked at just now, and does not see this failure, is looked at again.
+            await self._queue.remove(tx, failing)
+            await self._queue.put(tx, [Place(known, known, str(known)) for known in failing], now)
