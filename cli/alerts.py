@@ -6,6 +6,7 @@ from typing import Annotated, Any
 
 import typer
 
+from chassis.enums import enum_text
 from cli.calls import all_pages, open_calls
 from cli.choosing import Org
 from cli.failures import RED, operation
@@ -48,8 +49,8 @@ def alert_row(alert: pb.Alert) -> dict[str, Any]:
     """An alert as it is printed."""
     return {
         "alert_id": alert.alert_id,
-        "kind": pb.AlertKind.Name(alert.kind).removeprefix("ALERT_KIND_"),
-        "state": pb.AlertState.Name(alert.state).removeprefix("ALERT_STATE_"),
+        "kind": enum_text(pb.AlertKind, alert.kind),
+        "state": enum_text(pb.AlertState, alert.state),
         "open_time": alert.open_time.ToJsonString(),
         "resolve_time": alert.resolve_time.ToJsonString() if alert.HasField("resolve_time") else None,
         "event_count": alert.event_count,

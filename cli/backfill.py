@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import sys
 from dataclasses import dataclass, field
 from typing import Annotated, Any
 
@@ -13,7 +12,7 @@ from cli.calls import open_calls
 from cli.choosing import Org
 from cli.failures import Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer, number_of
+from cli.output import Json, answer, end_progress, number_of, print_note, print_progress
 from prosa.identity.v1 import contact_service_pb2 as pb
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.v1 import options_pb2
@@ -99,10 +98,10 @@ async def whatsapp(
                     reason="NOT_FINISHED",
                 )
         except asyncio.CancelledError:
-            _end_line()
-            _say(f"Stopped after {number_of(totals.examined, 'contact')}. {_kept(dry_run=dry_run)}")
+            end_progress()
+            print_note(f"Stopped after {number_of(totals.examined, 'contact')}. {_kept(dry_run=dry_run)}")
             raise
-        _end_line()
+        end_progress()
     content = {
         "organization_id": organization.organization_id,
         "dry_run": dry_run,
@@ -158,20 +157,4 @@ def _kept(*, dry_run: bool) -> str:
 def _progress(totals: Totals) -> None:
     """One line on standard error: rewritten in a terminal, one a batch elsewhere."""
     told = ", ".join(f"{name.replace('_', ' ')} {count}" for name, count in totals.standings.items())
-    line = f"{totals.examined} examined: {told}"
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r{line}")
-        sys.stderr.flush()
-    else:
-        _say(line)
-
-
-def _end_line() -> None:
-    """What comes next begins a line of its own."""
-    if sys.stderr.isatty():
-        _say("")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"{line}\n")
-    sys.stderr.flush()
+    print_progress(f"{totals.examined} examined: {told}")

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import os
+import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 from uuid import uuid4
@@ -14,7 +16,7 @@ from cli.calls import CALL_SECONDS, open_calls
 from cli.choosing import Org
 from cli.failures import REFUSED, Refused, operation
 from cli.organizations import find_organization
-from cli.output import Json, answer, number_of, print_note, shown
+from cli.output import Json, answer, end_progress, number_of, print_note, print_progress, shown
 from prosa.outreach.v1 import list_service_pb2 as pb
 from prosa.outreach.v1.list_service_pb2_grpc import ListServiceStub
 from prosa.v1 import options_pb2
@@ -123,6 +125,7 @@ class _Lists:
         )
         offset = 0
         with file.open("rb") as opened:
+            size = os.fstat(opened.fileno()).st_size
             while part := await asyncio.to_thread(opened.read, PART_BYTES):
                 begun = await self._stub.AppendContactImportFile(
                     pb.AppendContactImportFileRequest(
@@ -131,7 +134,9 @@ class _Lists:
                     metadata=self._metadata,
                     timeout=CALL_SECONDS,
                 )
+                _progress(offset, offset + len(part), size, "bytes uploaded")
                 offset += len(part)
+        end_progress()
         return begun
 
     async def run(self, contact_import_id: str, *, dry_run: bool) -> pb.ContactImport:
@@ -141,8 +146,11 @@ class _Lists:
             metadata=self._metadata,
             timeout=CALL_SECONDS,
         )
+        told = 0
         try:
             while kept.state == pb.IMPORT_STATE_RUNNING:
+                _progress(told, kept.processed_count, kept.row_count, "rows read")
+                told = kept.processed_count
                 await asyncio.sleep(LOOK_SECONDS)
                 kept = await self._stub.GetContactImport(
                     pb.GetContactImportRequest(contact_import_id=contact_import_id),
@@ -152,6 +160,8 @@ class _Lists:
         except asyncio.CancelledError:
             print_note(f"It goes on by itself: GET /api/v1/contact-imports/{contact_import_id}")
             raise
+        finally:
+            end_progress()
         return kept
 
     async def errors(self, contact_import_id: str) -> list[pb.ImportError]:
@@ -165,6 +175,12 @@ class _Lists:
                 break
             request.page_token = page.next_page_token
         return found
+
+
+def _progress(before: int, done: int, whole: int, of_what: str) -> None:
+    """How far it is, of a whole that is known (not 0): in a terminal as it goes, elsewhere each tenth."""
+    if whole and (sys.stderr.isatty() or before * 10 // whole != done * 10 // whole):
+        print_progress(f"{done} of {whole} {of_what}")
 
 
 def _report(name: str, ended: pb.ContactImport, errors: list[pb.ImportError]) -> list[str]:

@@ -46,6 +46,21 @@ def print_note(text: str) -> None:
     sys.stderr.flush()
 
 
+def print_progress(text: str) -> None:
+    """How far a long command is, on standard error: one line that is written anew in a terminal, one each elsewhere."""
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r{shown(text)}\033[K")
+        sys.stderr.flush()
+    else:
+        print_note(text)
+
+
+def end_progress() -> None:
+    """What comes next begins a line of its own."""
+    if sys.stderr.isatty():
+        print_note("")
+
+
 def shown(text: str) -> str:
     """The text as a terminal may have it: names are written by strangers, and commands to the terminal are no name."""
     return _CONTROL.sub("\N{REPLACEMENT CHARACTER}", text)

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 from google.protobuf.json_format import MessageToDict
 
+from chassis.enums import enum_text
 from cli.calls import Calls
 from cli.failures import RED, REFUSED, Refused
 from cli.output import answer
@@ -59,11 +60,11 @@ def show_report(report: pb.RolloutReport, organization_name: str, evidence: str,
 
 
 def _state(rollout: pb.Rollout) -> str:
-    return pb.RolloutState.Name(rollout.state).removeprefix("ROLLOUT_STATE_")
+    return enum_text(pb.RolloutState, rollout.state)
 
 
 def _write(folder: str, report: pb.RolloutReport, document: dict[str, Any]) -> Path:
-    phase = pb.RolloutPhase.Name(report.phase).removeprefix("ROLLOUT_PHASE_").lower().replace("_", "")
+    phase = enum_text(pb.RolloutPhase, report.phase).lower().replace("_", "")
     file = Path(folder) / f"{phase}-{report.rollout_report_id}.json"
     try:
         file.parent.mkdir(parents=True, exist_ok=True)

@@ -35,6 +35,8 @@ async def test_a_thousand_rows_of_which_three_are_bad_and_once_more(
 
     first = await operator.prosa(*words, "--json")
     assert first.code == 0
+    size = file.stat().st_size
+    assert f"{size} of {size} bytes uploaded" in first.err
     assert [first.document[what] for what in ("rows", "created", "existing", "at_fault")] == [1000, 997, 0, 3]
     assert [(error["line"], error["reason"]) for error in first.document["errors"]] == [
         (3, "IDENTITY_MISSING"),
