@@ -18,10 +18,12 @@ from prosa.conversation.v1 import script_service_pb2 as pb
 from services.conversation.personas import store as persona_store
 from services.conversation.personas.persona import etag_fresh, no_persona
 from services.conversation.settings import messages, store
-from services.conversation.settings.settings import ConversationSettings, fitting
+from services.conversation.settings.settings import ConversationSettings, fitting, not_overtaken
 
 MODEL_KEY_COLUMN = "conversation_settings.model_key"
-_NOT_TOLD = {"update_time", "version"}
+_NOT_TOLD = {"update_time", "version", "rollout_version"}
+ROLLS_OUT = "service:ingest"
+"""Who takes organizations live and back."""
 
 logger = structlog.get_logger(__name__)
 
@@ -51,6 +53,12 @@ class Settings:
         """Raises as UpdateConversationSettings says."""
         caller, organization_id, now = auth.caller(), auth.organization_id(), self._clock.now()
         changes = messages.changes(request)
+        if request.rollout_version and caller.principal != ROLLS_OUT:
+            raise InvalidArgument(
+                "REQUEST_INVALID",
+                "rollout_version is given by Prosa itself, as it takes an organization live or back. Leave it out.",
+                violations=[FieldViolation("rollout_version", "must be left out")],
+            )
         if "model_base_url" in changes:
             changes["model_base_url"] = self._address(request.model_base_url)
         key = request.model_key.strip()
@@ -68,7 +76,8 @@ class Settings:
         async def update(tx: Tx) -> pb.ConversationSettings:
             before = await store.lock(tx, ConversationSettings(organization_id, update_time=now))
             etag_fresh(before.version, request.etag)
-            after = replace(before, **changes)
+            not_overtaken(before, request.rollout_version)
+            after = replace(before, **changes, rollout_version=request.rollout_version or before.rollout_version)
             fitting(before, after, key_given=bool(key))
             # Also one that stays: it must not end meanwhile.
             named = [] if after.persona_id is None else [after.persona_id]
@@ -76,6 +85,9 @@ class Settings:
                 raise no_persona()
             changed = _changed(before, after)
             if not changed:
+                if after != before:
+                    # Nothing is another, but what belongs to earlier changes comes too late from now on.
+                    await store.update(tx, after)
                 return messages.settings_message(before)
             after = replace(after, update_time=now, version=before.version + 1)
             await store.update(tx, after)

@@ -8,7 +8,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit
 from uuid import UUID
 
-from chassis.errors import FailedPrecondition, InvalidArgument, NotFound
+from chassis.errors import Aborted, FailedPrecondition, InvalidArgument, NotFound
 
 
 class ReplyMode(StrEnum):
@@ -36,6 +36,8 @@ class ConversationSettings:
     update_time: datetime | None = None
     """None while it is what everybody begins with."""
     version: int = 0
+    rollout_version: int = 0
+    """Of the newest going live or back that switched automation."""
 
 
 def fitting(before: ConversationSettings, after: ConversationSettings, *, key_given: bool) -> None:
@@ -60,6 +62,12 @@ def fitting(before: ConversationSettings, after: ConversationSettings, *, key_gi
         )
     if after.reply_mode is ReplyMode.MODEL and after.model_key_sealed is None:
         raise FailedPrecondition("MODEL_KEY_NEEDED", "A model answers only with a key of its server. Send model_key.")
+
+
+def not_overtaken(before: ConversationSettings, rollout_version: int) -> None:
+    """Raises Aborted ETAG_STALE where a later going live or back has switched automation; 0 is a change of its own."""
+    if rollout_version and rollout_version < before.rollout_version:
+        raise Aborted("ETAG_STALE", "The organization was taken live or back meanwhile. Look how it is, then decide.")
 
 
 def _server(url: str) -> tuple[str, str, int | None]:

@@ -39,13 +39,18 @@ class Automation:
         except TimeoutError:
             return rules.late(ON, rules.LOOK_SECONDS)
 
-    async def switch(self, organization_id: UUID, *, on: bool, reason: str) -> Item:
-        """Switches it, and looks how it is then; an item that failed where conversation does not answer."""
+    async def switch(self, organization_id: UUID, *, on: bool, reason: str, version: int) -> Item:
+        """Switches it, and looks how it is then; an item that failed where conversation does not answer.
+
+        ``version`` is of the rollout that wants it: one that came after it is not undone by it.
+        """
         name = ON if on else OFF
         try:
             async with asyncio.timeout(rules.SWITCH_SECONDS):
                 await self._scripts.UpdateConversationSettings(
-                    script_pb.UpdateConversationSettingsRequest(automation_enabled=on, reason=reason),
+                    script_pb.UpdateConversationSettingsRequest(
+                        automation_enabled=on, reason=reason, rollout_version=version
+                    ),
                     metadata=rpc.for_organization(organization_id),
                 )
                 return await self._seen(organization_id, on=on, advice="Somebody switched it meanwhile. Run it again.")

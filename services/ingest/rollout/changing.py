@@ -1,8 +1,9 @@
 """Going live and going back: what was seen and done is kept with how far the organization was before and after.
 
-Going back is written down before automation is switched off, and going live after it was switched on: whichever of two
-that cross comes first, the organization is back and its automation off in the end. Who switched it on and could not
-write that down, for whatever reason, switches it off again.
+What is wanted is written down before automation is switched: ACTIVATING, then on, then LIVE; ROLLED_BACK, then off. Each
+of these is a version, which conversation is told with the switch and refuses where it has seen a later one. So of
+several that cross the last to be written down wins, whatever of the others comes late, and what a crash cuts off is
+ACTIVATING until it is finished or taken back.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ import structlog
 from chassis import auth, context
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import Aborted
+from chassis.errors import Aborted, ProsaError
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -27,7 +28,7 @@ from prosa.ingest.v1 import rollout_service_pb2 as pb
 from services.ingest.connections import store as connections
 from services.ingest.connections.cache import ConnectionCache
 from services.ingest.rollout import messages, rules, store
-from services.ingest.rollout.automation import ON, Automation
+from services.ingest.rollout.automation import Automation
 from services.ingest.rollout.doctor import Doctor
 from services.ingest.rollout.rules import Item
 from services.ingest.rollout.state import By, Rollout, RolloutState
@@ -62,7 +63,7 @@ class Changing:
     ) -> None:
         self._db, self._outbox, self._idempotency, self._clock, self._ids = db, outbox, idempotency, clock, ids
         self._doctor, self._automation, self._cache = doctor, automation, cache
-        self._undoing: set[asyncio.Task[None]] = set()
+        self._undoing: set[asyncio.Task[bool]] = set()
 
     async def activate(self, request: pb.ActivateRequest) -> pb.RolloutReport:
         """Raises as Activate says."""
@@ -73,71 +74,105 @@ class Changing:
         if kept is not None:
             return kept
         items = [*await self._doctor.run(organization_id), *await self._first_events(organization_id, begun)]
+        if began_as.state is not RolloutState.LIVE and all(item.passed for item in items):
+            return await self._go_live(request, began_as, items, begun)
         if began_as.state is RolloutState.LIVE:
             items.append(await self._automation.look(organization_id, advice=SWITCHED_OFF))
-        elif all(item.passed for item in items):
-            return await self._go_live(request, began_as, items, begun)
-        return await self._activated(request, began_as, items, begun)
+        return await self._checked(request, began_as, items, begun)
+
+    async def _checked(
+        self, request: pb.ActivateRequest, began_as: Rollout, items: Sequence[Item], begun: datetime
+    ) -> pb.RolloutReport:
+        """Keeps what was seen, and changes nothing: the organization is live, or not all passed."""
+
+        async def record(tx: Tx) -> pb.RolloutReport:
+            found = await store.lock_rollout(tx, began_as.organization_id, self._clock.now())
+            if found.overtaken(began_as) and all(item.passed for item in items):
+                raise _changed()
+            return await self._keep(tx, ACTIVATE, items, (found, found), request.reason, begun)
+
+        return await self._once(request, record)
 
     async def _go_live(
         self, request: pb.ActivateRequest, began_as: Rollout, items: Sequence[Item], begun: datetime
     ) -> pb.RolloutReport:
-        """Automation is on when this returns a report that passed; where it was off and nobody is live, off again."""
-        organization_id = began_as.organization_id
+        """Automation is on when this returns a report that passed; given up where it could not be switched on."""
+        organization_id, by = began_as.organization_id, self._by(request.reason)
         seen = await self._automation.look(organization_id, advice="")
-        if seen.evidence.get("automation_enabled") is not False:
-            # On already, so that it is not ours to switch off again; or nobody knows, and nothing is switched.
-            return await self._activated(request, began_as, [*items, seen], begun)
-        report = None
+        if "automation_enabled" not in seen.evidence:
+            # Nobody knows how it is, so nothing is begun.
+            return await self._checked(request, began_as, [*items, seen], begun)
+        async with self._db.transaction(organization_id) as tx:
+            before = await store.lock_rollout(tx, organization_id, begun)
+            if before.overtaken(began_as) or before.state is RolloutState.LIVE:
+                raise _changed()
+            activating = before.activating(by)
+            await store.update_rollout(tx, activating)
+        # What was on before is not ours to switch off, unless somebody began before us and was cut off.
+        was_on = bool(seen.evidence["automation_enabled"]) and before.state is not RolloutState.ACTIVATING
         try:
-            switched = await self._automation.switch(organization_id, on=True, reason=request.reason)
-            report = await self._activated(request, began_as, [*items, switched], begun)
-        finally:
-            if report is None or report.after.state != pb.ROLLOUT_STATE_LIVE:
-                await self._undo(organization_id, request.reason)
-        return report
+            switched = await self._automation.switch(
+                organization_id, on=True, reason=request.reason, version=activating.version
+            )
+            if switched.passed:
+                return await self._activated(request, (before, activating), [*items, switched], begun)
+        except BaseException:
+            await self._give_up(before, activating, request.reason, was_on=was_on)
+            raise
+        if not await self._give_up(before, activating, request.reason, was_on=was_on):
+            raise _changed()
+        return await self._checked(request, activating, [*items, switched], begun)
 
     async def _activated(
-        self, request: pb.ActivateRequest, began_as: Rollout, items: Sequence[Item], begun: datetime
+        self, request: pb.ActivateRequest, rollouts: tuple[Rollout, Rollout], items: Sequence[Item], begun: datetime
     ) -> pb.RolloutReport:
-        """Writes down that the organization is live, if all items passed, and keeps them."""
-        organization_id = began_as.organization_id
+        """Writes down that the organization is live, unless somebody has changed it since it was ``activating``."""
+        before, activating = rollouts
 
         async def record(tx: Tx) -> pb.RolloutReport:
-            before = after = await store.lock_rollout(tx, organization_id, self._clock.now())
-            if before.overtaken(began_as) and all(item.passed for item in items if item.name != ON):
-                raise Aborted(
-                    "ROLLOUT_CHANGED", "Somebody took the organization back meanwhile. Look why, then run it again."
-                )
-            if all(item.passed for item in items):
-                after = before.activated(self._by(request.reason))
-                await self._write(tx, before, after)
+            found = await store.lock_rollout(tx, activating.organization_id, self._clock.now())
+            if not found.still(activating):
+                raise _changed()
+            after = found.activated(self._by(request.reason))
+            await self._write(tx, before, after)
             return await self._keep(tx, ACTIVATE, items, (before, after), request.reason, begun)
 
         return await self._once(request, record)
 
-    async def _undo(self, organization_id: UUID, reason: str) -> None:
-        """Switches automation off again, also where the caller has gone or has no time left."""
-        undoing = asyncio.ensure_future(self._switch_off(organization_id, reason))
+    async def _give_up(self, before: Rollout, activating: Rollout, reason: str, *, was_on: bool) -> bool:
+        """Switches automation off again, also where the caller has gone or has no time left; False as ``_undo`` says."""
+        undoing = asyncio.ensure_future(self._undo(before, activating, reason, was_on=was_on))
         self._undoing.add(undoing)
         undoing.add_done_callback(self._undoing.discard)
-        await asyncio.shield(undoing)
+        return await asyncio.shield(undoing)
 
-    async def _switch_off(self, organization_id: UUID, reason: str) -> None:
-        """Unless the organization is live all the same: by somebody else, or since only our answer was lost."""
+    async def _undo(self, before: Rollout, activating: Rollout, reason: str, *, was_on: bool) -> bool:
+        """False where somebody has changed it meanwhile; where it fails, it is ACTIVATING until somebody does."""
         context.deadline.set(time.monotonic() + UNDO_SECONDS)
+        organization_id = activating.organization_id
         try:
-            async with self._db.transaction(organization_id) as tx:
-                state = (await store.find_rollout(tx, organization_id)).state
-        except Exception as error:
-            # Whatever it is: it must not leave automation on.
-            logger.warning("rollout_unknown", organization_id=str(organization_id), error=repr(error))
-            state = RolloutState.PREPARING
-        if state is RolloutState.LIVE:
-            return
-        item = await self._automation.switch(organization_id, on=False, reason=reason)
-        log = logger.info if item.passed else logger.error
-        log("activation_undone", organization_id=str(organization_id), passed=item.passed, detail=item.detail)
+            undoing = await self._advance(activating, activating.activating(self._by(reason)))
+            if undoing is None:
+                return False
+            if not was_on:
+                item = await self._automation.switch(organization_id, on=False, reason=reason, version=undoing.version)
+                if not item.passed:
+                    logger.error("activation_not_undone", organization_id=str(organization_id), detail=item.detail)
+                    return True
+            if await self._advance(undoing, undoing.given_up(before)) is not None:
+                logger.info("activation_undone", organization_id=str(organization_id))
+        except ProsaError as error:
+            logger.error("activation_not_undone", organization_id=str(organization_id), detail=str(error))
+        return True
+
+    async def _advance(self, known: Rollout, wanted: Rollout) -> Rollout | None:
+        """Writes ``wanted`` where it is still as it was ``known``; None where it is not."""
+        async with self._db.transaction(known.organization_id) as tx:
+            found = await store.lock_rollout(tx, known.organization_id, self._clock.now())
+            if not found.still(known):
+                return None
+            await store.update_rollout(tx, wanted)
+        return wanted
 
     async def roll_back(self, request: pb.RollBackRequest) -> pb.RolloutReport:
         """Raises nothing of its own: what could not be done is an item of the report."""
@@ -150,7 +185,9 @@ class Changing:
                 await self._write(tx, before, after)
         if kept is not None:
             return kept
-        items = [await self._automation.switch(organization_id, on=False, reason=request.reason)]
+        items = [
+            await self._automation.switch(organization_id, on=False, reason=request.reason, version=after.version)
+        ]
         items.append(await self._automation.take_back(organization_id))
         items.append(await self._accepted(organization_id))
 
@@ -170,8 +207,6 @@ class Changing:
         return By(caller.principal, caller.name, reason, self._clock.now())
 
     async def _write(self, tx: Tx, before: Rollout, after: Rollout) -> None:
-        if after is before:
-            return
         await store.update_rollout(tx, after)
         await self._outbox.add(tx, [messages.rollout_changed(before, after)], self._clock.now())
         logger.info(
@@ -238,6 +273,13 @@ class Changing:
             ):
                 refusing.append(connection.name)
         return rules.events_accepted([connection.name for connection in found], refusing, waiting_since, now)
+
+
+def _changed() -> Aborted:
+    return Aborted(
+        "ROLLOUT_CHANGED",
+        "Somebody took the organization back, or live, meanwhile. Look how it is now and why, then run it again.",
+    )
 
 
 async def _at_work(tx: Tx, organization_id: UUID) -> list[connections.Connection]:

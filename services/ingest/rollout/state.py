@@ -13,6 +13,8 @@ class RolloutState(StrEnum):
     """How far it is."""
 
     PREPARING = "PREPARING"
+    ACTIVATING = "ACTIVATING"
+    """Going live was begun: automation may be on or off."""
     LIVE = "LIVE"
     ROLLED_BACK = "ROLLED_BACK"
 
@@ -40,11 +42,18 @@ class Rollout:
     update_time: datetime | None = None
     version: int = 0
 
+    def activating(self, by: By) -> Rollout:
+        """On its way to live, whoever else was on the way before."""
+        return replace(self._changed(by), state=RolloutState.ACTIVATING)
+
     def activated(self, by: By) -> Rollout:
-        """Live; itself where it is."""
-        if self.state is RolloutState.LIVE:
-            return self
+        """Live."""
         return replace(self._changed(by), state=RolloutState.LIVE, activate_time=by.time)
+
+    def given_up(self, before: Rollout) -> Rollout:
+        """As it was ``before`` somebody wanted it live, who has switched automation off again."""
+        state = RolloutState.PREPARING if before.roll_back_time is None else RolloutState.ROLLED_BACK
+        return replace(before, state=state, version=self.version + 1)
 
     def rolled_back(self, by: By) -> Rollout:
         """Back; where it is, a change all the same, which whoever wants it live meanwhile is overtaken by."""
@@ -54,6 +63,10 @@ class Rollout:
     def overtaken(self, began_as: Rollout) -> bool:
         """Whether it was taken back since it was as ``began_as`` says: whoever wanted it live then was overtaken."""
         return self.version != began_as.version and self.state is RolloutState.ROLLED_BACK
+
+    def still(self, activating: Rollout) -> bool:
+        """Whether nobody has changed it since it was ``activating``."""
+        return self.version == activating.version
 
     def _changed(self, by: By) -> Rollout:
         return replace(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Any
 from uuid import UUID, uuid4
@@ -28,7 +29,9 @@ from prosa.ingest.v1.events_pb2 import RolloutChanged
 from prosa.ingest.v1.rollout_service_pb2_grpc import RolloutServiceStub
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
-from services.ingest.rollout.rules import TEMPLATE_STAGES
+from services.ingest.rollout.automation import Automation
+from services.ingest.rollout.changing import Changing
+from services.ingest.rollout.rules import TEMPLATE_STAGES, Item
 from tests.browser import Authenticator
 from tests.harness import sample
 from tests.integration.cli.operator import Operator, Said
@@ -302,24 +305,31 @@ async def made_ready(shop: Shop) -> Any:
     return world.as_user(organization_id).stub(RolloutServiceStub)
 
 
-@pytest.mark.parametrize("gone_back", [False, True])
-async def test_whoever_takes_back_meanwhile_wins(shop: Shop, gone_back: bool) -> None:
-    world, organization_id = shop.world, shop.harness.organization_id
-    stub = await made_ready(shop)
-    if gone_back:
-        await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))
-    async with await world.admin() as blocker:
+@asynccontextmanager
+async def held_settings(shop: Shop) -> AsyncIterator[None]:
+    """Nobody switches the organization's automation until the end."""
+    async with await shop.world.admin() as blocker:
         await blocker.execute("begin")
         await blocker.execute(
             b"select 1 from conversation.conversation_settings where organization_id = %s for update",
-            [organization_id],
+            [shop.harness.organization_id],
         )
+        yield
+        await blocker.execute("commit")
+
+
+@pytest.mark.parametrize("gone_back", [False, True])
+async def test_whoever_takes_back_meanwhile_wins(shop: Shop, gone_back: bool) -> None:
+    world = shop.world
+    stub = await made_ready(shop)
+    if gone_back:
+        await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))
+    async with held_settings(shop):
         activation = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
         # It has seen that all is well, and is about to switch automation on.
         await world.until_waiting_on_locks(1)
         back = asyncio.ensure_future(stub.RollBack(pb.RollBackRequest(request_id=str(uuid4()))))
         await world.until_waiting_on_locks(2)
-        await blocker.execute("commit")
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await activation
     assert error_info(refused.value).reason == "ROLLOUT_CHANGED"
@@ -333,17 +343,97 @@ async def test_what_could_not_be_written_down_is_undone(shop: Shop) -> None:
     stub = await made_ready(shop)
     await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))
     async with await world.admin() as blocker:
-        await blocker.execute("begin")
-        await blocker.execute(b"select 1 from ingest.rollouts where organization_id = %s for update", [organization_id])
-        activation = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+        async with held_settings(shop):
+            activation = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+            # That it is on its way stands written, and automation is about to be switched on.
+            await world.until_waiting_on_locks(1)
+            assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ACTIVATING
+            await blocker.execute("begin")
+            await blocker.execute(
+                b"select 1 from ingest.rollouts where organization_id = %s for update", [organization_id]
+            )
         # Automation is on, and that the organization is live is about to be written.
         await world.until_waiting_on_locks(1)
         assert await automated(shop)
         activation.cancel()
-        await world.until(
-            "select 1 from conversation.conversation_settings where organization_id = %s and not automation_enabled",
-            organization_id,
-        )
         await blocker.execute("commit")
-    assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ROLLED_BACK
+    await world.until(
+        "select 1 from ingest.rollouts where organization_id = %s and state = 'ROLLED_BACK'", organization_id
+    )
     assert not await automated(shop)
+
+
+async def test_what_a_crash_cuts_off_the_same_request_finishes(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
+    world, organization_id = shop.world, shop.harness.organization_id
+    stub = await made_ready(shop)
+    request = pb.ActivateRequest(request_id=str(uuid4()))
+
+    async def crash(*_: object, **__: object) -> bool:
+        raise ConnectionError
+
+    with monkeypatch.context() as crashing:
+        # Automation is on, and nothing that comes after it happens.
+        crashing.setattr(Changing, "_activated", crash)
+        crashing.setattr(Changing, "_give_up", crash)
+        with pytest.raises(grpc.aio.AioRpcError):
+            await stub.Activate(request)
+    assert await automated(shop)
+    assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ACTIVATING
+    report = await stub.Activate(request)
+    assert report.passed
+    assert (report.before.state, report.after.state) == (pb.ROLLOUT_STATE_ACTIVATING, pb.ROLLOUT_STATE_LIVE)
+    assert await automated(shop)
+    assert await stub.Activate(request) == report
+    [fact] = await world.announced(RolloutChanged, organization_id)
+    assert fact.rollout.state == pb.ROLLOUT_STATE_LIVE
+
+
+async def test_of_two_that_go_live_at_once_one_does(shop: Shop) -> None:
+    world = shop.world
+    stub = await made_ready(shop)
+    async with held_settings(shop):
+        first = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+        await world.until_waiting_on_locks(1)
+        second = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+        await world.until_waiting_on_locks(2)
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await first
+    assert error_info(refused.value).reason == "ROLLOUT_CHANGED"
+    assert (await second).after.state == pb.ROLLOUT_STATE_LIVE
+    assert await automated(shop)
+    assert len(await world.announced(RolloutChanged, shop.harness.organization_id)) == 1
+
+
+async def test_what_is_late_switches_nothing_on_after_somebody_took_it_back(
+    shop: Shop, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stub = await made_ready(shop)
+    about_to, go_on, switch = asyncio.Event(), asyncio.Event(), Automation.switch
+
+    async def late(self: Automation, organization_id: UUID, *, on: bool, reason: str, version: int) -> Item:
+        if on:
+            about_to.set()
+            await go_on.wait()
+        return await switch(self, organization_id, on=on, reason=reason, version=version)
+
+    async def crash(*_: object, **__: object) -> bool:
+        raise ConnectionError
+
+    monkeypatch.setattr(Automation, "switch", late)
+    monkeypatch.setattr(Changing, "_give_up", crash)
+    activation = asyncio.ensure_future(stub.Activate(pb.ActivateRequest(request_id=str(uuid4()))))
+    await about_to.wait()
+    assert (await stub.RollBack(pb.RollBackRequest(request_id=str(uuid4())))).passed
+    go_on.set()
+    with pytest.raises(grpc.aio.AioRpcError):
+        await activation
+    assert not await automated(shop)
+    assert (await stub.GetRollout(pb.GetRolloutRequest())).state == pb.ROLLOUT_STATE_ROLLED_BACK
+
+
+async def test_only_prosa_itself_says_which_change_a_switch_belongs_to(shop: Shop) -> None:
+    with pytest.raises(grpc.aio.AioRpcError) as refused:
+        await settings(shop).UpdateConversationSettings(
+            script_pb.UpdateConversationSettingsRequest(automation_enabled=False, rollout_version=2**40)
+        )
+    assert error_info(refused.value).reason == "REQUEST_INVALID"

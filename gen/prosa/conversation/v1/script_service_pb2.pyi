@@ -1234,6 +1234,7 @@ class UpdateConversationSettingsRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
     REQUEST_ID_FIELD_NUMBER: _builtins.int
+    ROLLOUT_VERSION_FIELD_NUMBER: _builtins.int
     automation_enabled: _builtins.bool
     reply_mode: Global___ReplyMode.ValueType
     persona_id: _builtins.str
@@ -1251,6 +1252,10 @@ class UpdateConversationSettingsRequest(_message.Message):
     """The etag that it must still have; empty: whatever it has."""
     request_id: _builtins.str
     """UUID chosen by the caller."""
+    rollout_version: _builtins.int
+    """Given by ingest alone, as it takes an organization live or back: which change of that this belongs to. What belongs
+    to an earlier one than was seen is refused with ETAG_STALE.
+    """
     def __init__(
         self,
         *,
@@ -1266,10 +1271,11 @@ class UpdateConversationSettingsRequest(_message.Message):
         reason: _builtins.str = ...,
         etag: _builtins.str = ...,
         request_id: _builtins.str = ...,
+        rollout_version: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_automation_enabled", b"_automation_enabled", "_debounce_max_seconds", b"_debounce_max_seconds", "_debounce_seconds", b"_debounce_seconds", "_model_base_url", b"_model_base_url", "_model_day_token_limit", b"_model_day_token_limit", "_model_name", b"_model_name", "_persona_id", b"_persona_id", "automation_enabled", b"automation_enabled", "debounce_max_seconds", b"debounce_max_seconds", "debounce_seconds", b"debounce_seconds", "model_base_url", b"model_base_url", "model_day_token_limit", b"model_day_token_limit", "model_name", b"model_name", "persona_id", b"persona_id"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_automation_enabled", b"_automation_enabled", "_debounce_max_seconds", b"_debounce_max_seconds", "_debounce_seconds", b"_debounce_seconds", "_model_base_url", b"_model_base_url", "_model_day_token_limit", b"_model_day_token_limit", "_model_name", b"_model_name", "_persona_id", b"_persona_id", "automation_enabled", b"automation_enabled", "debounce_max_seconds", b"debounce_max_seconds", "debounce_seconds", b"debounce_seconds", "etag", b"etag", "model_base_url", b"model_base_url", "model_day_token_limit", b"model_day_token_limit", "model_key", b"model_key", "model_name", b"model_name", "persona_id", b"persona_id", "reason", b"reason", "reply_mode", b"reply_mode", "request_id", b"request_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_automation_enabled", b"_automation_enabled", "_debounce_max_seconds", b"_debounce_max_seconds", "_debounce_seconds", b"_debounce_seconds", "_model_base_url", b"_model_base_url", "_model_day_token_limit", b"_model_day_token_limit", "_model_name", b"_model_name", "_persona_id", b"_persona_id", "automation_enabled", b"automation_enabled", "debounce_max_seconds", b"debounce_max_seconds", "debounce_seconds", b"debounce_seconds", "etag", b"etag", "model_base_url", b"model_base_url", "model_day_token_limit", b"model_day_token_limit", "model_key", b"model_key", "model_name", b"model_name", "persona_id", b"persona_id", "reason", b"reason", "reply_mode", b"reply_mode", "request_id", b"request_id", "rollout_version", b"rollout_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__automation_enabled: _TypeAlias = _typing.Literal["automation_enabled"]  # noqa: Y015
     _WhichOneofArgType__automation_enabled: _TypeAlias = _typing.Literal["_automation_enabled", b"_automation_enabled"]  # noqa: Y015

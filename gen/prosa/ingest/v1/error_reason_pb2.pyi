@@ -138,8 +138,8 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_INSTANCES_TOO_MANY: _ErrorReason.ValueType  # 44
     """RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
     ERROR_REASON_ROLLOUT_CHANGED: _ErrorReason.ValueType  # 49
-    """ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
-    Activate.
+    """ABORTED: somebody took the organization back, or live, while it was about to go live; what they wanted holds. Example:
+    RollBack during Activate.
     """
     ERROR_REASON_FEED_WAITS_LIMITED: _ErrorReason.ValueType  # 50
     """RESOURCE_EXHAUSTED: as many callers wait for a fact as may, of the organization or of all. Example: a flow that begins
@@ -267,8 +267,8 @@ PROSA_PUBLIC_URL. Example: CreateInstance behind a proxy that was never named.
 ERROR_REASON_INSTANCES_TOO_MANY: ErrorReason.ValueType  # 44
 """RESOURCE_EXHAUSTED: the organization has 100 instances already. Example: a script in a loop."""
 ERROR_REASON_ROLLOUT_CHANGED: ErrorReason.ValueType  # 49
-"""ABORTED: somebody took the organization back while it was about to go live; it stays back. Example: RollBack during
-Activate.
+"""ABORTED: somebody took the organization back, or live, while it was about to go live; what they wanted holds. Example:
+RollBack during Activate.
 """
 ERROR_REASON_FEED_WAITS_LIMITED: ErrorReason.ValueType  # 50
 """RESOURCE_EXHAUSTED: as many callers wait for a fact as may, of the organization or of all. Example: a flow that begins

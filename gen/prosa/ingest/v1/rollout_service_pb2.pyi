@@ -59,6 +59,8 @@ class _RolloutStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RolloutS
     ROLLOUT_STATE_LIVE: _RolloutState.ValueType  # 2
     ROLLOUT_STATE_ROLLED_BACK: _RolloutState.ValueType  # 3
     """Automation is off; messages come in."""
+    ROLLOUT_STATE_ACTIVATING: _RolloutState.ValueType  # 4
+    """Going live was begun and has not ended: automation may be on or off. Activate finishes it, RollBack ends it."""
 
 class RolloutState(_RolloutState, metaclass=_RolloutStateEnumTypeWrapper):
     """How far an organization is."""
@@ -69,6 +71,8 @@ ROLLOUT_STATE_PREPARING: RolloutState.ValueType  # 1
 ROLLOUT_STATE_LIVE: RolloutState.ValueType  # 2
 ROLLOUT_STATE_ROLLED_BACK: RolloutState.ValueType  # 3
 """Automation is off; messages come in."""
+ROLLOUT_STATE_ACTIVATING: RolloutState.ValueType  # 4
+"""Going live was begun and has not ended: automation may be on or off. Activate finishes it, RollBack ends it."""
 Global___RolloutState: _TypeAlias = RolloutState  # noqa: Y015
 
 class _ItemState:

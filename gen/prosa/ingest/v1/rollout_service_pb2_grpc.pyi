@@ -43,7 +43,9 @@ class RolloutServiceStub:
     """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
     to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
     nothing is changed, and each item says what to do. Live already: checks anew, also that automation is on, and changes
-    nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation.
+    nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation. What is begun is written down first, as
+    ACTIVATING: where this did not end, the same call finishes it. Of two at once the later one goes live, and the other
+    ends with ROLLOUT_CHANGED, as it does where somebody took the organization back.
     Errors: ABORTED ROLLOUT_CHANGED.
     """
     RollBack: _grpc.UnaryUnaryMultiCallable[_rollout_service_pb2.RollBackRequest, _rollout_service_pb2.RolloutReport]
@@ -72,7 +74,9 @@ class RolloutServiceAsyncStub(RolloutServiceStub):
     """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
     to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
     nothing is changed, and each item says what to do. Live already: checks anew, also that automation is on, and changes
-    nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation.
+    nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation. What is begun is written down first, as
+    ACTIVATING: where this did not end, the same call finishes it. Of two at once the later one goes live, and the other
+    ends with ROLLOUT_CHANGED, as it does where somebody took the organization back.
     Errors: ABORTED ROLLOUT_CHANGED.
     """
     RollBack: _aio.UnaryUnaryMultiCallable[_rollout_service_pb2.RollBackRequest, _rollout_service_pb2.RolloutReport]  # type: ignore[assignment]
@@ -110,7 +114,9 @@ class RolloutServiceServicer(metaclass=_abc_1.ABCMeta):
         """Goes live: checks all that RunDoctor checks, and that a customer's message has come in over each connection and led
         to contact, deal and conversation; if nothing failed, automation is on when this returns. Where something failed
         nothing is changed, and each item says what to do. Live already: checks anew, also that automation is on, and changes
-        nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation.
+        nothing. 9 s at most: 6 for what RunDoctor checks, 3 for automation. What is begun is written down first, as
+        ACTIVATING: where this did not end, the same call finishes it. Of two at once the later one goes live, and the other
+        ends with ROLLOUT_CHANGED, as it does where somebody took the organization back.
         Errors: ABORTED ROLLOUT_CHANGED.
         """
 
