@@ -11,7 +11,8 @@ from services.conversation.settings.settings import ConversationSettings, ReplyM
 
 COLUMNS = (
     *("automation_enabled", "reply_mode", "persona_id", "debounce_seconds", "debounce_max_seconds"),
-    *("model_base_url", "model_name", "model_key_sealed", "model_day_token_limit", "update_time", "version", "rollout_version"),
+    *("model_base_url", "model_name", "model_key_sealed", "model_day_token_limit", "update_time", "version"),
+    "rollout_version",
 )
 
 # The first change of settings waits for another first change, and then finds its row.

@@ -1,7 +1,7 @@
 """Going live and going back: what was seen and done is kept with how far the organization was before and after.
 
-What is wanted is written down before automation is switched: ACTIVATING, then on, then LIVE; ROLLED_BACK, then off. Each
-of these is a version, which conversation is told with the switch and refuses where it has seen a later one. So of
+What is wanted is written down before automation is switched: ACTIVATING, then on, then LIVE; ROLLED_BACK, then off.
+Each of these is a version, which conversation is told with the switch and refuses where it has seen a later one. So of
 several that cross the last to be written down wins, whatever of the others comes late, and what a crash cuts off is
 ACTIVATING until it is finished or taken back.
 """
@@ -140,7 +140,7 @@ class Changing:
         return await self._once(request, record)
 
     async def _give_up(self, before: Rollout, activating: Rollout, reason: str, *, was_on: bool) -> bool:
-        """Switches automation off again, also where the caller has gone or has no time left; False as ``_undo`` says."""
+        """Switches automation off again, also where the caller is gone or has no time left; False as `_undo` says."""
         undoing = asyncio.ensure_future(self._undo(before, activating, reason, was_on=was_on))
         self._undoing.add(undoing)
         undoing.add_done_callback(self._undoing.discard)
@@ -161,8 +161,8 @@ class Changing:
                     return True
             if await self._advance(undoing, undoing.given_up(before)) is not None:
                 logger.info("activation_undone", organization_id=str(organization_id))
-        except ProsaError as error:
-            logger.error("activation_not_undone", organization_id=str(organization_id), detail=str(error))
+        except ProsaError:
+            logger.exception("activation_not_undone", organization_id=str(organization_id))
         return True
 
     async def _advance(self, known: Rollout, wanted: Rollout) -> Rollout | None:
@@ -185,9 +185,7 @@ class Changing:
                 await self._write(tx, before, after)
         if kept is not None:
             return kept
-        items = [
-            await self._automation.switch(organization_id, on=False, reason=request.reason, version=after.version)
-        ]
+        items = [await self._automation.switch(organization_id, on=False, reason=request.reason, version=after.version)]
         items.append(await self._automation.take_back(organization_id))
         items.append(await self._accepted(organization_id))
 
