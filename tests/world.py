@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import functools
 import importlib
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
@@ -14,6 +15,7 @@ import grpc
 import grpc.aio
 import psycopg
 import psycopg_pool
+from argon2 import PasswordHasher
 from google.protobuf.message import Message
 from grpc_status import rpc_status
 from pydantic import SecretStr
@@ -34,6 +36,9 @@ ROLE_PASSWORD = "only-for-tests"
 PATIENCE_SECONDS = 60.0
 """How long a test waits for what must come. It measures nothing: a machine with other work is slow, and not wrong."""
 ADMIN_CONNECTIONS = 4
+QUICK_HASHER = PasswordHasher(time_cost=1, memory_cost=8, parallelism=1)
+"""Hashes as the product does, in microseconds: every organization of a test has an owner with a password, and at the
+product's cost most of a test would be that."""
 
 Stub = TypeVar("Stub")
 Fact = TypeVar("Fact", bound=Message)
@@ -280,6 +285,9 @@ async def start_world(
         package = "gateway" if target == "gateway" else f"services.{target.partition('-')[0]}"
         module = importlib.import_module(f"{package}.module")
         chosen[target] = module.start_accept if target == "ingest-accept" else module.start
+        if target == "identity":
+            hashing = importlib.import_module("services.identity.access.passwords")
+            chosen[target] = functools.partial(module.start, passwords=hashing.Passwords(QUICK_HASHER))
     host = Host(settings, clock=clock or SystemClock())
     await host.start(chosen)
     host.revocations.update([], complete=True)

@@ -34,8 +34,11 @@ from services.identity.contacts.servicer import ContactServicer
 from services.identity.settings import IdentitySettings
 
 
-async def start(process: Process) -> None:
-    """Serves contacts, access, sessions and members, and relays what they announce."""
+async def start(process: Process, passwords: Passwords | None = None) -> None:
+    """Serves contacts, access, sessions and members, and relays what they announce.
+
+    ``passwords``: what hashes and checks them; without one, at the cost that argon2's authors recommend.
+    """
     db, outbox, idempotency = process.database(), process.outbox(), process.idempotency()
     clock, ids = process.clock, process.ids
     settings = IdentitySettings.within(process.settings)
@@ -43,7 +46,7 @@ async def start(process: Process) -> None:
     contacts = ContactServicer(
         db, outbox, idempotency, clock, ids, Blocked(settings.blocked_identifiers.split(",")), audit
     )
-    passwords = Passwords()
+    passwords = passwords or Passwords()
     vault = process.vault()
     sign_in, second_factor = SignIn(db, clock, passwords), SecondFactor(db, clock, vault, os.urandom)
     sessions = Sessions(db, outbox, clock, ids, process.signer, os.urandom, audit)
