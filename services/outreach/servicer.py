@@ -53,15 +53,12 @@ class OutreachServicer(pb_grpc.OutreachServiceServicer):
             await self._check_contact(organization_id, suppression.contact_id)
 
         async def create(tx: Tx) -> pb.Suppression:
-            if await store.insert_suppression(tx, suppression):
-                await self._outbox.add(tx, [suppression_created(suppression)], now)
-                return suppression_message(suppression)
+            await store.lock_addresses(tx, organization_id, [(suppression.source, suppression.external_id)])
             # Whoever was first keeps their reason: it says since when and why nothing may be sent.
-            found = await store.find_address(
-                tx, organization_id, suppression.source, suppression.external_id, suppression.origin
-            )
-            assert found is not None, "an address that could not be inserted is there"
-            return suppression_message(found)
+            first = await store.insert_suppression(tx, suppression)
+            if first is None:
+                await self._outbox.add(tx, [suppression_created(suppression)], now)
+            return suppression_message(first or suppression)
 
         return await self._idempotency.once(self._db, organization_id, request, pb.Suppression, now, create)
 

@@ -42,10 +42,21 @@ where organization_id = %(organization_id)s and source = %(source)s and external
   and origin = 'CONTACT'
 """
 
-_FIND_ADDRESS = f"""
+# Several addresses are locked in one order by everybody.
+_LOCK = """
+select pg_advisory_xact_lock(key) from (
+  select distinct hashtextextended(
+    concat_ws(':', 'outreach.suppressions', %(organization_id)s::uuid, source, external_id), 0
+  ) as key
+  from unnest(%(sources)b::text[], %(external_ids)b::text[]) as address (source, external_id) order by key
+) wanted
+"""
+
+_FIND_OWN = f"""
 select {_HOLDING} from outreach.suppressions
 where organization_id = %(organization_id)s and source = %(source)s and external_id = %(external_id)s
-order by origin = %(origin)s desc limit 1
+  and origin = %(origin)s
+for update
 """
 
 _EVERY = f"""
@@ -124,10 +135,22 @@ def suppressed(organization: str, source: str, external_id: str, contact_id: str
 )"""
 
 
-async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
-    """Writes a suppression unless its address has one of its origin, waiting for whoever writes the same.
+async def lock_addresses(tx: Tx, organization_id: UUID, addresses: Collection[tuple[str, str]]) -> None:
+    """Of whoever else suppresses one of these, sources with external ids, one waits for the other until commit."""
+    await tx.execute(
+        _LOCK,
+        {
+            "organization_id": organization_id,
+            "sources": [source for source, _ in addresses],
+            "external_ids": [external_id for _, external_id in addresses],
+        },
+    )
 
-    Answers whether it did.
+
+async def insert_suppression(tx: Tx, suppression: Suppression) -> Suppression | None:
+    """Writes a suppression unless its address, which is locked, has one of its origin.
+
+    Answers that one, which nobody ends until commit; None where this one was written.
     """
     values = {
         "organization_id": suppression.organization_id,
@@ -142,12 +165,15 @@ async def insert_suppression(tx: Tx, suppression: Suppression) -> bool:
         "evidence": suppression.evidence,
         "ask_time": suppression.ask_time,
     }
+    if (own := (await tx.execute(_FIND_OWN, values)).first()) is not None:
+        return _suppression(own)
     # Two statements: the second sees whom the first has waited for.
     for table in _TABLES:
         inserted = await tx.execute(_INSERT.format(table=table), values)
         if inserted.first() is not None:
-            return True
-    return False
+            return None
+    # By whom the lock does not hold up: an undone merge, or the release before.
+    return _suppression((await tx.execute(_FIND_OWN, values)).one())
 
 
 async def ask_again(tx: Tx, again: Suppression) -> None:
@@ -161,23 +187,6 @@ async def ask_again(tx: Tx, again: Suppression) -> None:
             "ask_time": again.ask_time,
         },
     )
-
-
-async def find_address(
-    tx: Tx, organization_id: UUID, source: str, external_id: str, origin: Origin
-) -> Suppression | None:
-    """The suppression of an address in its canonical form, while it holds: the one of an origin before all others."""
-    found = await tx.execute(
-        _FIND_ADDRESS,
-        {
-            "organization_id": organization_id,
-            "source": source,
-            "external_id": external_id,
-            "origin": origin.value,
-        },
-    )
-    row = found.one_or_none()
-    return None if row is None else _suppression(row)
 
 
 async def find_suppression(tx: Tx, organization_id: UUID, suppression_id: UUID) -> Suppression | None:

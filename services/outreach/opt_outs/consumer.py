@@ -45,11 +45,9 @@ class OptOuts:
     async def on_message_received(self, tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
         """The last word counts, by when it was written: what is told late ends nothing that is newer."""
         left: dict[UUID, set[UUID]] = {}
-        for event in events:
-            found = _wish(event.message)
-            if found is None:
-                continue
-            wish, words = found
+        wishes = [(event, *found) for event in events if (found := _wish(event.message)) is not None]
+        await _lock(tx, [event for event, wish, _ in wishes if wish is Wish.LEAVE])
+        for event, wish, words in wishes:
             named = wire.to_optional_uuid("contact_id", event.message.contact_id)
             speaker = await merge_store.find_speaker(tx, event.organization_id, event.message.conversation_key, named)
             if wish is Wish.LEAVE:
@@ -105,7 +103,7 @@ class OptOuts:
             evidence=words[:EVIDENCE_LENGTH_MAX],
             ask_time=asked,
         )
-        if not await store.insert_suppression(tx, suppression):
+        if await store.insert_suppression(tx, suppression) is not None:
             # They asked before: one answer was given, and nothing more is said.
             await store.ask_again(tx, suppression)
             return
@@ -139,6 +137,16 @@ class OptOuts:
             tx, event.organization_id, source.value, external_id, speaker, _written(message, now), lifting
         )
         await self._outbox.add(tx, [suppression_lifted(kept, event.correlation_id) for kept in ended], now)
+
+
+async def _lock(tx: Tx, events: Sequence[ConsumedEvent[MessageReceived]]) -> None:
+    """Locks the addresses at which somebody wants to be left alone, the organizations in one order."""
+    addresses: dict[UUID, set[tuple[str, str]]] = {}
+    for event in events:
+        source, external_id = split_key(event.message.conversation_key)
+        addresses.setdefault(event.organization_id, set()).add((source.value, external_id))
+    for organization_id, asked in sorted(addresses.items()):
+        await store.lock_addresses(tx, organization_id, sorted(asked))
 
 
 def confirmation_id(suppression_id: UUID) -> UUID:

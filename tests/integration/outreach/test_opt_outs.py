@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from datetime import timedelta
 from uuid import uuid4
 
 import pytest
 
 from prosa.outreach.v1 import outreach_service_pb2 as pb
-from prosa.outreach.v1.events_pb2 import SuppressionLifted
+from prosa.outreach.v1.events_pb2 import SendDue, SuppressionLifted
 from tests.integration.identity.cast import given_organization
 from tests.integration.outreach.writing import Writing
 from tests.world import World
@@ -153,3 +154,26 @@ async def test_what_holds_again_with_a_merge_undone_stands_beside_what_the_staff
         (pb.SUPPRESSION_ORIGIN_STAFF, ""),
         (pb.SUPPRESSION_ORIGIN_CONTACT, str(loser)),
     }
+
+
+async def test_two_wishes_of_one_moment_are_one_suppression_and_one_confirmation(writing: Writing) -> None:
+    staff = await writing.suppress("+5511900000031")
+    async with writing.db.transaction(writing.organization_id) as tx:
+        await writing.opt_outs.on_message_received(tx, [writing.said("SAIR", "+5511900000031")])
+        # Without the staff's the address itself is free again, beside which the first wish is being written.
+        await writing.lift(staff)
+        second = asyncio.ensure_future(writing.heard(writing.said("SAIR", "+5511900000031")))
+        await writing.world.until_waiting_on_locks(1)
+    await second
+    assert [kept.origin for kept in await writing.held()] == [pb.SUPPRESSION_ORIGIN_CONTACT]
+    assert len(await writing.world.announced(SendDue, writing.organization_id)) == 1
+
+
+async def test_what_ends_in_the_moment_in_which_it_is_wanted_again_is_made_anew(writing: Writing) -> None:
+    first = await writing.suppress("+5511900000032")
+    async with await writing.world.admin() as ending, ending.transaction():
+        await ending.execute("delete from outreach.suppressions where id = %s", [first.suppression_id])
+        again = asyncio.ensure_future(writing.suppress("+5511900000032"))
+        await writing.world.until_waiting_on_locks(1)
+    assert (await again).suppression_id != first.suppression_id
+    assert list(await writing.held()) == [await again]
