@@ -11,6 +11,8 @@ from uuid import UUID
 from chassis.errors import InvalidArgument, ProsaError
 
 DETAIL_LENGTH_MAX = 1_000
+LONGEST_WAIT = timedelta(seconds=8)
+"""Of items that are tried once."""
 
 
 class Place(NamedTuple):
@@ -97,6 +99,11 @@ class Attempts:
     def maximum(self) -> int:
         """One more than there are waits."""
         return len(self.waits) + 1
+
+    @property
+    def longest(self) -> timedelta:
+        """The longest wait."""
+        return max(self.waits, default=LONGEST_WAIT)
 
     def failed(self, item: ItemT, now: datetime, error: ProsaError) -> Retry[ItemT] | Dead[ItemT]:
         """What becomes of an item that failed with this."""

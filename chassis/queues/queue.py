@@ -43,6 +43,9 @@ class Queue:
     time_column: str = "put_time"
     own_dead_letters: bool = False
     bare_leases: bool = False
+    shared: bool = False
+    """Of its workers' slots no organization holds more than its share, see ``share_slots``: for who calls servers that
+    organizations name, and takes one item at a time."""
     wake: Effect = lambda: None
     """Tells the queue's workers that there is something to do; `Process.queue` sets it."""
 
@@ -102,15 +105,23 @@ class Queue:
         return removed.rowcount
 
     async def claim(
-        self, tx: Tx, lanes: Collection[int], busy_keys: Collection[str], now: datetime, limit: int
+        self,
+        tx: Tx,
+        lanes: Collection[int],
+        busy_keys: Collection[str],
+        now: datetime,
+        limit: int,
+        busy_organizations: Collection[UUID] = (),
     ) -> list[Item]:
         """What the holder of the lanes may work on, in order, of keys that it does not work on yet.
 
+        Nothing of ``busy_organizations``, where the queue is shared.
         The rest of the transaction sees the organizations of what was found.
         """
-        found = await tx.execute(
-            self._claim, {"lanes": sorted(lanes), "busy": list(busy_keys), "now": now, "limit": limit}
-        )
+        parameters = {"lanes": sorted(lanes), "busy": list(busy_keys), "now": now, "limit": limit}
+        if self.shared:
+            parameters["organizations"] = list(busy_organizations)
+        found = await tx.execute(self._claim, parameters)
         return [Item(*row) for row in found]
 
     async def next_time(self, tx: Tx, now: datetime) -> datetime | None:
@@ -194,9 +205,10 @@ class Queue:
 
     @cached_property
     def _claim(self) -> str:
+        look, others = ("shared", "%(organizations)b::uuid[],") if self.shared else ("pending", "")
         return f"""
             with pending as materialized (
-              select * from {self.label}_pending(%(lanes)b::smallint[], %(busy)b::text[], %(now)s, %(limit)s)
+              select * from {self.label}_{look}(%(lanes)b::smallint[], %(busy)b::text[], {others} %(now)s, %(limit)s)
             ), {SCOPED}
             select pending_sequence, pending_lane, pending_key, pending_item_id, pending_put_time,
               pending_organization_id, pending_attempt_count

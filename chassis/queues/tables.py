@@ -75,14 +75,8 @@ def queue_functions(
 ) -> str:
     """The functions alone, for a table that was there before and calls two of its columns by names of its own."""
     table = f"{service}.{checked(name)}"
-    if timed:
-        due, place = "and queued.due_time <= as_of", "queued.due_time, queued.sequence"
-        earlier = "(held.due_time, held.sequence) <= (queued.due_time, queued.sequence)"
-        waiting, since = "where due_time <= as_of", "due_time"
-    else:
-        due, place = "", "queued.sequence"
-        earlier = "held.sequence <= queued.sequence"
-        waiting, since = "", time_column
+    waiting, since = ("where due_time <= as_of", "due_time") if timed else ("", time_column)
+    look = _pending(service, name, timed=timed, item_column=item_column, time_column=time_column)
     pending, depth = f"{name}_pending(smallint[], text[], timestamptz, int)", f"{name}_waiting(timestamptz)"
     return f"""
     {_next_time(service, name) if timed else ""}
@@ -90,19 +84,7 @@ def queue_functions(
     -- later ones of its own key, and nothing else; of a key that is being worked on nothing is answered.
     create function {service}.{name}_pending(
         wanted_lanes smallint[], busy_keys text[], as_of timestamptz, row_limit int)
-      returns table (pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,
-        pending_put_time timestamptz, pending_organization_id uuid, pending_attempt_count int)
-      language sql stable security definer set search_path = pg_catalog as
-      $$ select queued.sequence, queued.lane, queued.ordering_key, queued.{item_column}, queued.{time_column},
-           queued.organization_id, queued.attempt_count
-         from {table} queued
-         where queued.lane = any (wanted_lanes) {due}
-           and queued.ordering_key <> all (busy_keys)
-           and not exists (
-             select from {table} held
-             where held.next_attempt_time > as_of and held.ordering_key = queued.ordering_key
-               and {earlier})
-         order by {place} limit row_limit $$;
+      {look}
     {own_function(service, pending)}
 
     -- How many items are due, and since when the first of them has been.
@@ -112,6 +94,54 @@ def queue_functions(
       $$ select count(*), min({since}) from {table} {waiting} $$;
     {own_function(service, depth)}
     """
+
+
+def share_slots(service: str, name: str, *, timed: bool = False) -> str:
+    """The function by which a `Queue` that is ``shared`` is looked into, for a migration after that of the queue."""
+    signature = f"{name}_shared(smallint[], text[], uuid[], timestamptz, int)"
+    return f"""
+    -- As {name}_pending, but nothing of some organizations: those that hold their share of the slots.
+    create function {service}.{name}_shared(
+        wanted_lanes smallint[], busy_keys text[], busy_organizations uuid[], as_of timestamptz, row_limit int)
+      {_pending(service, checked(name), "and queued.organization_id <> all (busy_organizations)", timed=timed)}
+    {own_function(service, signature)}
+    """
+
+
+def unshare_slots(service: str, name: str) -> str:
+    """Takes ``share_slots`` back."""
+    return f"drop function {service}.{checked(name)}_shared(smallint[], text[], uuid[], timestamptz, int);"
+
+
+def _pending(
+    service: str,
+    name: str,
+    condition: str = "",
+    *,
+    timed: bool,
+    item_column: str = "item_id",
+    time_column: str = "put_time",
+) -> str:
+    table = f"{service}.{name}"
+    if timed:
+        due, place = "and queued.due_time <= as_of", "queued.due_time, queued.sequence"
+        earlier = "(held.due_time, held.sequence) <= (queued.due_time, queued.sequence)"
+    else:
+        due, place = "", "queued.sequence"
+        earlier = "held.sequence <= queued.sequence"
+    return f"""returns table (pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,
+        pending_put_time timestamptz, pending_organization_id uuid, pending_attempt_count int)
+      language sql stable security definer set search_path = pg_catalog as
+      $$ select queued.sequence, queued.lane, queued.ordering_key, queued.{item_column}, queued.{time_column},
+           queued.organization_id, queued.attempt_count
+         from {table} queued
+         where queued.lane = any (wanted_lanes) {due} {condition}
+           and queued.ordering_key <> all (busy_keys)
+           and not exists (
+             select from {table} held
+             where held.next_attempt_time > as_of and held.ordering_key = queued.ordering_key
+               and {earlier})
+         order by {place} limit row_limit $$;"""
 
 
 def _next_time(service: str, name: str) -> str:

@@ -8,6 +8,7 @@ from collections import Counter as Counts
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime, timedelta
 from typing import Any, Generic, cast
+from uuid import UUID
 
 import structlog
 
@@ -33,6 +34,8 @@ from chassis.telemetry import Metrics
 BATCH_MAX = 100
 SLOTS = 2
 """How many batches a crowded worker has under way at once, each of keys of its own."""
+SHARE_PART = 2
+"""Of a shared queue's slots that no other organization holds, an organization holds no more than this part, and one."""
 CALM_PART = 4
 """A worker that finds no more than this part of a batch goes back to one slot: two small batches cost nearly twice
 what one does."""
@@ -111,6 +114,8 @@ class Worker(Generic[ItemT]):
         self._lanes = lanes or Lanes(queue, db, leases, self._wake_slots)
         self._claiming = asyncio.Lock()
         self._busy_keys: set[str] = set()
+        self._slots_of: Counts[UUID] = Counts()
+        """By organization, how many slots work for it."""
         self._woken = [asyncio.Event() for _ in range(slots)]
         self._calm = asyncio.Event()
         """Set while nothing is under way and nothing was found to do."""
@@ -184,6 +189,11 @@ class Worker(Generic[ItemT]):
                 logger.warning("worker_waits", queue=self._queue.label, reason=error.reason)
                 await asyncio.sleep(AWAY_SECONDS)
                 continue
+            except Exception:
+                # Whatever fails in one look: the others' work goes on, and so does this slot.
+                logger.exception("slot_failed", queue=self._queue.label)
+                await asyncio.sleep(AWAY_SECONDS)
+                continue
             if settled == 0:
                 if not slot and not self._busy_keys and not woken.is_set() and self._lanes.held():
                     self._calm.set()
@@ -207,6 +217,7 @@ class Worker(Generic[ItemT]):
         finally:
             self._lanes.end(lanes)
             self._busy_keys -= keys
+            self._slots_of.subtract({item.organization_id for item in items})
         # What came for these keys meanwhile may be another slot's to take; who found nothing wakes nobody.
         self._wake_slots()
         return settled
@@ -229,25 +240,85 @@ class Worker(Generic[ItemT]):
             try:
                 fences = self._lanes.fences(lanes)
                 async with self._db.transaction() as tx:
-                    claimed = await self._queue.claim(tx, lanes, self._busy_keys, self._clock.now(), self._batch_max)
+                    claimed = await self._queue.claim(
+                        tx, lanes, self._busy_keys, self._clock.now(), self._batch_max, self._at_their_share()
+                    )
                     items = await self._handler.load(tx, claimed) if claimed else []
                 busy = {item.lane for item in items}
                 self._lanes.begin(busy)
                 self._busy_keys |= {item.key for item in items}
+                self._slots_of.update({item.organization_id for item in items})
             finally:
                 self._lanes.end(lanes)
             names = self._lanes.fences(busy)
             return items, {name: fences[name] for name in names}
 
+    def _at_their_share(self) -> list[UUID]:
+        """The organizations that take no further slot of a shared queue: others must find one."""
+        if not self._queue.shared:
+            return []
+        self._slots_of = +self._slots_of
+        held = self._slots_of.total()
+        return [
+            organization_id
+            for organization_id, own in self._slots_of.items()
+            if own >= max(1, (self._slots - (held - own)) // SHARE_PART)
+        ]
+
     async def _settle(self, items: Sequence[ItemT], fences: Mapping[str, int]) -> int:
         outcomes: Sequence[Outcome[ItemT]] = await self._work(items, fences)
         if not outcomes:
             return 0
+        try:
+            return await self._record(outcomes, fences)
+        except (LeaseLost, *SAYS_NOTHING):
+            raise
+        except Exception as error:
+            if len(outcomes) == 1:
+                return await self._record_failed(outcomes[0], fences, error)
+            logger.exception("outcomes_not_recorded", queue=self._queue.label)
+        # One after the other, so that the one that cannot be written spoils no other.
+        settled, held = 0, set[str]()
+        for outcome in outcomes:
+            if outcome.item.key in held:
+                continue
+            try:
+                settled += await self._record([outcome], fences)
+            except (LeaseLost, *SAYS_NOTHING):
+                raise
+            except Exception as error:
+                settled += await self._record_failed(outcome, fences, error)
+                held.add(outcome.item.key)
+        return settled
+
+    async def _record(self, outcomes: Sequence[Outcome[ItemT]], fences: Mapping[str, int], *, told: bool = True) -> int:
+        """Writes outcomes with what follows from them; with the handler not ``told``, without."""
         async with self._db.transaction(*{outcome.item.organization_id for outcome in outcomes}) as tx:
-            outcomes = await self._handler.record(tx, outcomes) or outcomes
+            if told:
+                outcomes = await self._handler.record(tx, outcomes) or outcomes
             await self._queue.settle(tx, outcomes, self._leases, fences, self._clock.now())
         self._count(outcomes)
         return len(outcomes)
+
+    async def _record_failed(self, outcome: Outcome[ItemT], fences: Mapping[str, int], error: Exception) -> int:
+        """What could not be written is tried again as what failed is, and given up as the handler says of that.
+
+        Where the handler cannot write that either, the item stays and is tried for ever: the row that it names waits
+        for it, and whoever mends the handler finds it.
+        """
+        logger.error("outcome_not_recorded", queue=self._queue.label, exc_info=error)
+        item, now = outcome.item, self._clock.now()
+        refused = FailedPrecondition("ITEM_REFUSED", f"What became of it cannot be kept: {type(error).__name__}.")
+        failed = self._attempts.failed(item, now, refused)
+        if isinstance(failed, Dead):
+            try:
+                return await self._record([failed], fences)
+            except (LeaseLost, *SAYS_NOTHING):
+                raise
+            except Exception:
+                logger.exception("dead_letter_not_recorded", queue=self._queue.label)
+            failed = Retry(item, now + self._attempts.longest, str(refused), counted=False, reason=refused.reason)
+        return await self._record([failed], fences, told=False)
 
     async def _work(self, items: Sequence[ItemT], fences: Mapping[str, int]) -> list[Outcome[ItemT]]:
         async def fence(tx: Tx) -> None:

@@ -8,7 +8,7 @@ TEXT_LENGTH_MAX = 4_096
 CONVERSATION_QUEUE_MAX = 50
 """How many messages of one conversation may wait to be sent."""
 DELIVERY_SLOTS = 16
-"""How many channels one process sends through at once; each sends one message at a time."""
+"""How many channels one process sends through at once, one message each; of one organization half at most."""
 WRITE_SLOTS = 4
 """How many conversations' labels one process writes at once."""
 SEND_SECONDS = 15.0

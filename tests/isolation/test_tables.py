@@ -48,16 +48,22 @@ TECHNICAL_TABLES = {
 POSITIONS = "TABLE(pending_position bigint, pending_organization_id uuid, pending_event_time timestamp with time zone)"
 
 
-def queue_functions(queue: str, *, timed: bool = False) -> dict[str, str]:
+def queue_functions(queue: str, *, timed: bool = False, shared: bool = False) -> dict[str, str]:
     """What may look into a queue: which items are due, and what must be known to hand them out. A key is an id too."""
     next_time = {f"{queue}_next": "timestamp with time zone"} if timed else {}
-    return next_time | {
-        f"{queue}_pending": (
-            "TABLE(pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,"
-            " pending_put_time timestamp with time zone, pending_organization_id uuid, pending_attempt_count integer)"
-        ),
-        f"{queue}_waiting": "TABLE(waiting_count bigint, oldest_due_time timestamp with time zone)",
-    }
+    pending = (
+        "TABLE(pending_sequence bigint, pending_lane smallint, pending_key text, pending_item_id uuid,"
+        " pending_put_time timestamp with time zone, pending_organization_id uuid, pending_attempt_count integer)"
+    )
+    share = {f"{queue}_shared": pending} if shared else {}
+    return (
+        next_time
+        | share
+        | {
+            f"{queue}_pending": pending,
+            f"{queue}_waiting": "TABLE(waiting_count bigint, oldest_due_time timestamp with time zone)",
+        }
+    )
 
 
 DEFINER_FUNCTIONS = {
@@ -92,16 +98,16 @@ DEFINER_FUNCTIONS = {
     "ingest.webhooks_pending": "TABLE(pending_sequence bigint, pending_event_id uuid, pending_organization_id uuid)",
     "ingest.webhooks_waiting": "TABLE(waiting_count bigint, oldest_receive_time timestamp with time zone)",
     **queue_functions("ingest.webhook_queue"),
-    **queue_functions("ingest.outbound_queue", timed=True),
+    **queue_functions("ingest.outbound_queue", timed=True, shared=True),
     **queue_functions("ingest.account_queue"),
     **queue_functions("ingest.health_queue", timed=True),
-    **queue_functions("conversation.delivery_queue", timed=True),
+    **queue_functions("conversation.delivery_queue", timed=True, shared=True),
     **queue_functions("conversation.script_queue", timed=True),
     **queue_functions("conversation.round_queue", timed=True),
-    **queue_functions("conversation.turn_queue", timed=True),
-    **queue_functions("conversation.provider_write_queue"),
+    **queue_functions("conversation.turn_queue", timed=True, shared=True),
+    **queue_functions("conversation.provider_write_queue", shared=True),
     **queue_functions("ingest.instance_queue"),
-    **queue_functions("conversation.instance_queue", timed=True),
+    **queue_functions("conversation.instance_queue", timed=True, shared=True),
     "ingest.feed_first_position": "bigint",
     "conversation.ensure_message_month": "void",
     **queue_functions("outreach.import_queue"),

@@ -21,7 +21,7 @@ from services.conversation.messages.domain.conversation import Conversation, Han
 from services.conversation.messages.domain.delivery import SendClass
 from services.conversation.messages.translation import conversation_to_pb, handoff_fact
 
-PROVIDER_WRITES = Queue("provider_write_queue", "conversation")
+PROVIDER_WRITES = Queue("provider_write_queue", "conversation", shared=True)
 """One item for each conversation whose label at the provider may not be as it should, whose id it has."""
 MODES = {pb.HANDOFF_MODE_AI: HandoffMode.AI, pb.HANDOFF_MODE_HUMAN: HandoffMode.HUMAN}
 TAKEN = "A person has the conversation, so no automatic reply is sent."

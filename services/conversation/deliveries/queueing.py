@@ -22,7 +22,7 @@ from services.conversation.messages.domain.message import Author, Direction, Mes
 from services.conversation.messages.translation import delivery_fact, queued_fact
 from services.conversation.providers import SENDERS
 
-DELIVERIES = Queue("delivery_queue", "conversation", timed=True)
+DELIVERIES = Queue("delivery_queue", "conversation", timed=True, shared=True)
 """One item for each delivery that is not settled, whose id it has; its key is the channel."""
 
 

@@ -21,7 +21,7 @@ from services.conversation.settings import store as settings_store
 from services.conversation.turns import store
 from services.conversation.turns.turn import LATE, Turn
 
-TURNS = Queue("turn_queue", "conversation", timed=True)
+TURNS = Queue("turn_queue", "conversation", timed=True, shared=True)
 """One item for each turn that is open or being answered, whose id it has; its key is the conversation."""
 
 

@@ -20,7 +20,7 @@ from chassis.leases import Leases
 from chassis.queues.items import Attempts, Done, Item, Outcome, Place
 from chassis.queues.lanes import Lanes
 from chassis.queues.queue import Queue
-from chassis.queues.tables import create_queue, drop_queue
+from chassis.queues.tables import create_queue, drop_queue, share_slots, unshare_slots
 from chassis.queues.worker import Fence, Handler, Worker
 from chassis.telemetry import Metrics
 from tests.world import PATIENCE_SECONDS
@@ -42,11 +42,13 @@ class Yard:
     organization_id: UUID = field(default_factory=uuid4)
     clock: SettableClock = field(default_factory=lambda: SettableClock(START))
 
-    async def put(self, key: str, count: int = 1, due_time: datetime | None = None) -> list[UUID]:
+    async def put(
+        self, key: str, count: int = 1, due_time: datetime | None = None, organization_id: UUID | None = None
+    ) -> list[UUID]:
         """Puts items of a key; answers their ids, in order."""
-        ids = [uuid4() for _ in range(count)]
-        async with self.db.transaction(self.organization_id) as tx:
-            places = [Place(item_id, self.organization_id, key, due_time) for item_id in ids]
+        ids, owner = [uuid4() for _ in range(count)], organization_id or self.organization_id
+        async with self.db.transaction(owner) as tx:
+            places = [Place(item_id, owner, key, due_time) for item_id in ids]
             assert await self.queue.put(tx, places, self.clock.now()) == count
         return ids
 
@@ -157,14 +159,20 @@ class Noted(Handler[Item]):
 
 
 @asynccontextmanager
-async def open_yard(database_url: str, db: Database, *, timed: bool = False) -> AsyncIterator[Yard]:
+async def open_yard(
+    database_url: str, db: Database, *, timed: bool = False, shared: bool = False
+) -> AsyncIterator[Yard]:
     """A queue that is gone with the block."""
     name = f"parcel_{uuid4().hex[:8]}"
     url = make_url(database_url).set(drivername="postgresql").render_as_string(hide_password=False)
     async with await psycopg.AsyncConnection.connect(url, autocommit=True) as admin:
-        yard = Yard(Queue(name, SCHEMA, timed=timed), db, admin)
+        yard = Yard(Queue(name, SCHEMA, timed=timed, shared=shared), db, admin)
         await yard.rows(create_queue(SCHEMA, name, timed=timed))
+        if shared:
+            await yard.rows(share_slots(SCHEMA, name, timed=timed))
         try:
             yield yard
         finally:
+            if shared:
+                await yard.rows(unshare_slots(SCHEMA, name))
             await yard.rows(drop_queue(SCHEMA, name))
