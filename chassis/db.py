@@ -432,6 +432,12 @@ def translate(error: BaseException) -> ProsaError | None:
     return None
 
 
-def constraint_of(error: psycopg.Error) -> str | None:
-    """The name of the constraint a statement ran against, if that is what failed."""
-    return error.diag.constraint_name
+@contextlib.contextmanager
+def refused_by(constraint: str, refusal: ProsaError) -> Iterator[None]:
+    """Raises ``refusal`` where a statement inside runs against the constraint of this name, and nothing else so."""
+    try:
+        yield
+    except psycopg.IntegrityError as error:
+        if error.diag.constraint_name != constraint:
+            raise
+        raise refusal from error

@@ -7,9 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import IntegrityError
 
-from chassis.db import Tx, constraint_of
+from chassis.db import Tx, refused_by
 from chassis.errors import AlreadyExists
 from services.crm.domain import Board, DealState, Stage, is_uuid
 
@@ -115,7 +114,8 @@ async def list_boards(tx: Tx, organization_id: UUID, after: UUID, row_limit: int
 
 async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
     """Writes boards with their stages. Raises AlreadyExists BOARD_KEY_TAKEN."""
-    try:
+    taken = AlreadyExists("BOARD_KEY_TAKEN", "Another board has this key. Choose a different one.")
+    with refused_by("boards_live_key", taken):
         await tx.execute(
             _INSERT_BOARDS,
             {
@@ -128,10 +128,6 @@ async def insert_boards(tx: Tx, boards: Sequence[Board]) -> None:
                 "create_times": [board.create_time for board in boards],
             },
         )
-    except IntegrityError as error:
-        if constraint_of(error) == "boards_live_key":
-            raise AlreadyExists("BOARD_KEY_TAKEN", "Another board has this key. Choose a different one.") from error
-        raise
     places = [(board, stage) for board in boards for stage in board.stages]
     await tx.execute(
         _INSERT_STAGES,

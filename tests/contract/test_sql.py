@@ -80,6 +80,16 @@ def test_the_chassis_speaks_sql_where_it_owns_a_table() -> None:
     assert {path for path in speaking if not path.startswith(("chassis/queues/", "chassis/tables/"))} <= OWN_TABLES
 
 
+def test_services_leave_constraints_to_the_chassis() -> None:
+    reading = ("IntegrityError", "UniqueViolation", "constraint_name", "sqlstate")
+    found = [
+        str(path.relative_to(ROOT))
+        for path in sorted((ROOT / "services").rglob("*.py"))
+        if any(word in path.read_text(encoding="utf-8") for word in reading)
+    ]
+    assert not found, "What runs against a constraint is refused by chassis.db.refused_by."
+
+
 @pytest.mark.parametrize(
     "code",
     [

@@ -7,9 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import IntegrityError
 
-from chassis.db import Tx, constraint_of
+from chassis.db import Tx, refused_by
 from chassis.errors import AlreadyExists
 from services.conversation.personas.persona import Persona, ReplyTemplate
 
@@ -97,14 +96,9 @@ async def _write(tx: Tx, statement: str, persona: Persona) -> None:
     values["reply_templates"] = orjson.dumps(
         [[template.intent, template.phrases, template.texts] for template in persona.reply_templates]
     ).decode()
-    try:
+    taken = AlreadyExists("NAME_TAKEN", f'Another persona is called "{persona.name}". Choose another name.')
+    with refused_by("personas_name", taken):
         await tx.execute(statement, values)
-    except IntegrityError as error:
-        if constraint_of(error) == "personas_name":
-            raise AlreadyExists(
-                "NAME_TAKEN", f'Another persona is called "{persona.name}". Choose another name.'
-            ) from error
-        raise
 
 
 def _persona(row: Any) -> Persona:

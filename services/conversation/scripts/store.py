@@ -9,9 +9,8 @@ from typing import Any
 from uuid import UUID
 
 import orjson
-from psycopg import IntegrityError
 
-from chassis.db import Tx, constraint_of
+from chassis.db import Tx, refused_by
 from chassis.errors import AlreadyExists
 from services.conversation.scripts.script import CatchUp, Participant, Script, ScriptState
 from services.conversation.scripts.week import Window
@@ -126,14 +125,9 @@ async def _write(tx: Tx, statement: str, script: Script) -> None:
     values["participants"] = orjson.dumps([astuple(participant) for participant in script.participants]).decode()
     values["topics"] = orjson.dumps(script.topics).decode()
     values["windows"] = orjson.dumps([astuple(window) for window in script.windows]).decode()
-    try:
+    taken = AlreadyExists("NAME_TAKEN", f'Another script is called "{script.name}". Choose another name.')
+    with refused_by("scripts_name", taken):
         await tx.execute(statement, values)
-    except IntegrityError as error:
-        if constraint_of(error) == "scripts_name":
-            raise AlreadyExists(
-                "NAME_TAKEN", f'Another script is called "{script.name}". Choose another name.'
-            ) from error
-        raise
 
 
 def _script(row: Any) -> Script:

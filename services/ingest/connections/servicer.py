@@ -16,7 +16,7 @@ from chassis.canonical import Source
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, InvalidArgument, NotFound, ProsaError
+from chassis.errors import InvalidArgument, NotFound, ProsaError
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -99,8 +99,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         )
 
         async def create(tx: Tx) -> pb.Connection:
-            if not await store.insert_connection(tx, connection):
-                raise _name_taken(connection)
+            await store.insert_connection(tx, connection)
             sealed = self._seal(organization_id, SECRET_COLUMN, secret)
             if sealed is not None:
                 await store.insert_secret(
@@ -161,8 +160,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
             if fields:
                 if "account_id" in fields:
                     await self._leave_account(tx, before)
-                if not await store.update_connection(tx, after):
-                    raise _name_taken(after)
+                await store.update_connection(tx, after)
                 named = [field.removesuffix("_sealed") for field in fields]
                 await self._outbox.add(tx, [messages.connection_updated(after, named)], now)
                 await self._accounts.put(tx, after, now)
@@ -395,13 +393,6 @@ def _time(request: pb.CreateConnectionRequest | pb.UpdateConnectionRequest, name
 
 def _no_connection() -> ProsaError:
     return NotFound("CONNECTION_NOT_FOUND", "The organization has no such connection.")
-
-
-def _name_taken(connection: Connection) -> ProsaError:
-    return AlreadyExists(
-        "CONNECTION_NAME_TAKEN",
-        f'The organization has another connection named "{connection.name}". Choose another name.',
-    )
 
 
 def _provider(number: ingest_service_pb2.Provider.ValueType) -> Provider:

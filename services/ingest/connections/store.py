@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from psycopg import IntegrityError
-
-from chassis.db import Tx, constraint_of
+from chassis.db import Tx, refused_by
+from chassis.errors import AlreadyExists
 from services.ingest.limits import LAST_EVENT_SCAN_MAX, TAKEN_IN_SCAN_MAX
 
 ACCESS_TOKEN_COLUMN = "connections.access_token"  # noqa: S105 - the name of a column
@@ -91,60 +90,39 @@ _CHANNEL = (
 )
 
 
-async def insert_connection(tx: Tx, connection: Connection) -> bool:
-    """Writes a connection; False when its organization has another of that name."""
-    inserted = await tx.execute(
+async def insert_connection(tx: Tx, connection: Connection) -> None:
+    """Writes a new one. Raises AlreadyExists CONNECTION_NAME_TAKEN."""
+    await _write(
+        tx,
         "insert into ingest.connections (id, organization_id, provider, name, connection_key, account_id, base_url,"
         " access_token_sealed, legacy_static_secret_end_time, unsigned_end_time, create_time)"
         " values (%(id)s, %(organization_id)s, %(provider)s, %(name)s, %(connection_key)s, %(account_id)s,"
         " %(base_url)s, %(access_token_sealed)s, %(legacy_static_secret_end_time)s, %(unsigned_end_time)s,"
-        " %(create_time)s)"
-        " on conflict on constraint connections_name do nothing returning 1",
-        {
-            "id": connection.id,
-            "organization_id": connection.organization_id,
-            "provider": connection.provider,
-            "name": connection.name,
-            "connection_key": connection.connection_key,
-            "account_id": connection.account_id,
-            "base_url": connection.base_url,
-            "access_token_sealed": connection.access_token_sealed,
-            "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
-            "unsigned_end_time": connection.unsigned_end_time,
-            "create_time": connection.create_time,
-        },
+        " %(create_time)s)",
+        connection,
     )
-    return inserted.first() is not None
 
 
-async def update_connection(tx: Tx, connection: Connection) -> bool:
-    """Writes what may change of a connection; False when its organization has another of that name."""
-    try:
-        await tx.execute(
-            "update ingest.connections set name = %(name)s, account_id = %(account_id)s, base_url = %(base_url)s,"
-            " access_token_sealed = %(access_token_sealed)s,"
-            " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, proved_server = %(proved_server)s,"
-            " unsigned_end_time = %(unsigned_end_time)s,"
-            " version = %(version)s"
-            " where organization_id = %(organization_id)s and id = %(id)s",
-            {
-                "id": connection.id,
-                "organization_id": connection.organization_id,
-                "name": connection.name,
-                "account_id": connection.account_id,
-                "base_url": connection.base_url,
-                "access_token_sealed": connection.access_token_sealed,
-                "legacy_static_secret_end_time": connection.legacy_static_secret_end_time,
-                "proved_server": connection.proved_server,
-                "unsigned_end_time": connection.unsigned_end_time,
-                "version": connection.version,
-            },
-        )
-    except IntegrityError as error:
-        if constraint_of(error) == "connections_name":
-            return False
-        raise
-    return True
+async def update_connection(tx: Tx, connection: Connection) -> None:
+    """Writes what may change of one that is locked. Raises AlreadyExists CONNECTION_NAME_TAKEN."""
+    await _write(
+        tx,
+        "update ingest.connections set name = %(name)s, account_id = %(account_id)s, base_url = %(base_url)s,"
+        " access_token_sealed = %(access_token_sealed)s,"
+        " legacy_static_secret_end_time = %(legacy_static_secret_end_time)s, proved_server = %(proved_server)s,"
+        " unsigned_end_time = %(unsigned_end_time)s, version = %(version)s"
+        " where organization_id = %(organization_id)s and id = %(id)s",
+        connection,
+    )
+
+
+async def _write(tx: Tx, statement: str, connection: Connection) -> None:
+    taken = AlreadyExists(
+        "CONNECTION_NAME_TAKEN",
+        f'The organization has another connection named "{connection.name}". Choose another name.',
+    )
+    with refused_by("connections_name", taken):
+        await tx.execute(statement, {field.name: getattr(connection, field.name) for field in fields(connection)})
 
 
 async def prove_account(tx: Tx, connection: Connection, server: str) -> bool:

@@ -16,7 +16,7 @@ from chassis import auth, rpc, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import AlreadyExists, FailedPrecondition, InvalidArgument, ResourceExhausted
+from chassis.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -149,11 +149,7 @@ class Beginner:
                 raise ResourceExhausted(
                     "INSTANCES_TOO_MANY", f"An organization has at most {INSTANCES_MAX} numbers through Evolution."
                 )
-            if not await connection_store.insert_connection(tx, connection):
-                raise AlreadyExists(
-                    "CONNECTION_NAME_TAKEN",
-                    f'The organization has another connection named "{name}". Choose another name.',
-                )
+            await connection_store.insert_connection(tx, connection)
             sealed = self._seal(organization_id, SECRET_COLUMN, self._draws.secret())
             secret = SealedSecret(self._ids.new(), sealed)
             await connection_store.insert_secret(tx, organization_id, connection.id, secret, now)

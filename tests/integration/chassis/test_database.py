@@ -16,8 +16,8 @@ import pytest_asyncio
 from sqlalchemy.engine import make_url
 
 from chassis import db, pool
-from chassis.db import Database, TransactionMisused
-from chassis.errors import Unavailable
+from chassis.db import Database, TransactionMisused, refused_by
+from chassis.errors import AlreadyExists, Unavailable
 from chassis.process import Process
 from tests.integration.chassis.pooling import GONE_SECONDS_MAX, SIZE, pid_of
 from tests.world import World, role_url
@@ -411,6 +411,23 @@ async def test_a_timeout_that_would_not_be_kept_is_refused(database: Database) -
     async with database.transaction() as tx:
         with pytest.raises(psycopg.NotSupportedError, match="without a timeout"):
             [notice async for notice in tx._connection.notifies(timeout=0.1)]
+
+
+async def test_a_constraint_becomes_the_error_that_is_said_for_it_and_no_other_does(
+    world: World, database: Database
+) -> None:
+    organization_id = uuid4()
+    with pytest.raises(AlreadyExists, match="taken") as refused:  # noqa: PT012 the transaction's end is part of it
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            with refused_by("boards_live_key", AlreadyExists("BOARD_KEY_TAKEN", "It is taken.")):
+                await add_board(tx, organization_id)
+    assert isinstance(refused.value.__cause__, psycopg.errors.UniqueViolation)
+    with pytest.raises(psycopg.errors.UniqueViolation):  # noqa: PT012
+        async with database.transaction(organization_id) as tx:
+            await add_board(tx, organization_id)
+            with refused_by("boards_pkey", AlreadyExists("BOARD_TAKEN", "It is taken.")):
+                await add_board(tx, organization_id)
 
 
 async def test_who_is_cancelled_while_connecting_leaves_no_connection() -> None:
