@@ -16,27 +16,22 @@ from uuid import UUID
 
 import structlog
 from nats.aio.client import Client as Nats
-from nats.errors import Error as NatsError
 from nats.js.errors import NotFoundError
 
 from chassis import context
 from chassis.bisect import bisect
 from chassis.clock import Clock
 from chassis.db import Database, Tx
-from chassis.errors import Aborted, PermissionDenied, ProsaError, Unauthenticated, Unavailable
+from chassis.errors import Aborted, PermissionDenied, Unauthenticated, Unavailable
 from chassis.installation import Refusals, StreamMark, StreamRefused, read_installation_id
 from chassis.leases import LeaseLost, Leases
 from chassis.outbox import arrival_subject, stream_name
 from chassis.streams import StreamMessage, read_batch, until_connected
 from chassis.subscriptions import AnyHandler, Event, Handler, Subscriptions
 from chassis.telemetry import Metrics
+from chassis.turns import INSPECT_SECONDS, POLL_SECONDS, take_turns, until_next
 
 BATCH_MAX = 200
-POLL_SECONDS = 1.0
-PACE_SECONDS = 0.25
-"""A busy consumer looks no more often than this: many facts then share a transaction. An idle one looks at once."""
-INSPECT_SECONDS = 5.0
-"""How often an idle consumer looks whether a stream was made anew."""
 ATTEMPTS_MAX = 5
 RETRY_SECONDS = 0.5
 SAYS_NOTHING = (Unavailable, LeaseLost, Unauthenticated, PermissionDenied)
@@ -109,17 +104,14 @@ class Consumer:
         ]
         lease = f"consumer.{self._name}"
         try:
-            while True:
-                try:
-                    async with self._leases.held(lease) as fences:
-                        self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(1)
-                        await self._consume_forever(fences)
-                except (ProsaError, NatsError, TimeoutError, OSError) as error:
-                    logger.warning("consumer_interrupted", consumer=self._name, error=repr(error))
-                    await asyncio.sleep(self._poll_seconds)
-                finally:
-                    self.refusals.forget()
-                    self._metrics.lease_held.labels(f"{self._schema}.{lease}").set(0)
+            await take_turns(
+                self._leases,
+                lease,
+                self._consume_forever,
+                refusals=self.refusals,
+                held=self._metrics.lease_held.labels(f"{self._schema}.{lease}"),
+                poll_seconds=self._poll_seconds,
+            )
         finally:
             for subscription in subscriptions:
                 if self._nats.is_connected:
@@ -156,12 +148,7 @@ class Consumer:
                 await self._inspect(fences)
                 inspected = now
             if not pending:
-                try:
-                    async with asyncio.timeout(self._poll_seconds):
-                        await self._woken.wait()
-                except TimeoutError:
-                    continue
-                await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
+                await until_next(self._woken, looked, self._poll_seconds)
 
     async def _inspect(self, fences: Mapping[str, int]) -> None:
         """Looks whose the streams are, and which of ours were made anew."""

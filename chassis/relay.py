@@ -13,6 +13,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,6 @@ from nats.js.api import DiscardPolicy, RetentionPolicy, StorageType, StreamConfi
 from nats.js.errors import NotFoundError
 
 from chassis.db import SCOPED, Database, Tx
-from chassis.errors import ProsaError
 from chassis.installation import Refusals, StreamMark, StreamRefused, mark, read_installation_id
 from chassis.leases import Leases
 from chassis.migrations import OUTBOX_DAYS
@@ -44,13 +44,9 @@ from chassis.streams import (
     until_connected,
 )
 from chassis.telemetry import Metrics
+from chassis.turns import INSPECT_SECONDS, POLL_SECONDS, take_turns, until_next
 
 BATCH_MAX = 500
-POLL_SECONDS = 1.0
-PACE_SECONDS = 0.25
-"""A busy relay looks no more often than this: many facts then share the trips they cost. An idle one looks at once."""
-INSPECT_SECONDS = 5.0
-"""How often an idle relay looks whether the stream is still the one it knows."""
 PUBLISH_SECONDS = 5.0
 DUPLICATE_WINDOW_SECONDS = 120
 
@@ -98,17 +94,14 @@ class Relay:
         js = self._nats.jetstream(timeout=PUBLISH_SECONDS)
         subscription = await self._nats.subscribe(wake_subject(self._schema), cb=self._on_wake)
         try:
-            while True:
-                try:
-                    async with self._leases.held("relay") as fences:
-                        self._metrics.lease_held.labels(f"{self._schema}.relay").set(1)
-                        await self._publish_forever(js, fences)
-                except (ProsaError, NatsError, TimeoutError, OSError) as error:
-                    logger.warning("relay_interrupted", service=self._schema, error=repr(error))
-                    await asyncio.sleep(self._poll_seconds)
-                finally:
-                    self.refusals.forget()
-                    self._metrics.lease_held.labels(f"{self._schema}.relay").set(0)
+            await take_turns(
+                self._leases,
+                "relay",
+                partial(self._publish_forever, js),
+                refusals=self.refusals,
+                held=self._metrics.lease_held.labels(f"{self._schema}.relay"),
+                poll_seconds=self._poll_seconds,
+            )
         finally:
             if self._nats.is_connected:
                 await subscription.unsubscribe()
@@ -128,12 +121,7 @@ class Relay:
                 place = await self._admitted(js, fences)
                 inspected = asyncio.get_running_loop().time()
             if published < BATCH_MAX:
-                try:
-                    async with asyncio.timeout(self._poll_seconds):
-                        await self._woken.wait()
-                except TimeoutError:
-                    continue
-                await asyncio.sleep(looked + PACE_SECONDS - asyncio.get_running_loop().time())
+                await until_next(self._woken, looked, self._poll_seconds)
 
     async def _admitted(self, js: JetStreamContext, fences: Mapping[str, int]) -> _Place:
         """Where our stream stands; waits for as long as another installation's is in its place."""

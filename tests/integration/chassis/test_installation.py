@@ -17,10 +17,9 @@ import pytest_asyncio
 import structlog
 from nats.aio.client import Client as Nats
 
-from chassis import consumer, relay, streams
+from chassis import consumer, relay, streams, turns
 from chassis.clock import SystemClock
 from chassis.outbox import subject
-from chassis.relay import Relay
 from embedded.servers import EmbeddedServers
 from tests.conftest import TEMPLATE, clear_streams, create_database
 from tests.integration.chassis.installations import (
@@ -401,10 +400,10 @@ async def test_facts_that_wait_while_nats_is_away_are_told_though_the_outage_beg
     ours: Installation, servers: EmbeddedServers, client: Nats, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     log, away = Recorder(), await nats.connect(servers.nats_url)
-    monkeypatch.setattr(relay, "logger", log)
+    monkeypatch.setattr(turns, "logger", log)
 
     async def interrupted() -> bool:
-        return bool(log.named("relay_interrupted"))
+        return bool(log.named("stream_work_interrupted"))
 
     async def told() -> bool:
         return bool(ours.metrics.outbox_lag.labels(PUBLISHER)._value.get() == 3)
@@ -417,23 +416,29 @@ async def test_facts_that_wait_while_nats_is_away_are_told_though_the_outage_beg
         await until(told)
 
 
-async def test_nothing_is_held_while_nats_stores(
-    ours: Installation, client: Nats, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    storing, stored = asyncio.Event(), asyncio.Event()
-    send = Relay._send
+class SlowClient(streams.Client):
+    """Stores a fact only when it may."""
 
-    async def slowly(*arguments: Any) -> int:
-        storing.set()
-        await stored.wait()
-        return await send(*arguments)
+    def __init__(self) -> None:
+        super().__init__()
+        self.storing, self.may_store = asyncio.Event(), asyncio.Event()
 
-    monkeypatch.setattr(Relay, "_send", slowly)
-    async with ours.relaying():
+    async def publish(self, to: str, *arguments: Any, **options: Any) -> None:
+        if to == subject(FACT):
+            self.storing.set()
+            await self.may_store.wait()
+        await super().publish(to, *arguments, **options)
+
+
+async def test_nothing_is_held_while_nats_stores(ours: Installation, servers: EmbeddedServers, client: Nats) -> None:
+    slow = SlowClient()
+    await slow.connect(servers.nats_url)
+    async with replace(ours, nats=slow).relaying():
         await ours.announce(uuid4())
         async with asyncio.timeout(WAIT_SECONDS):
-            await storing.wait()
+            await slow.storing.wait()
         # What upkeep does to make or drop a partition.
         await ours.rows(f"begin; lock table {PUBLISHER}.outbox in access exclusive mode nowait; rollback")
-        stored.set()
+        slow.may_store.set()
         await until(lambda: _holds(client, 1))
+    await slow.close()

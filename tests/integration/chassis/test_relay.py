@@ -11,7 +11,7 @@ import pytest
 import pytest_asyncio
 from nats.aio.client import Client as Nats
 
-from chassis import relay
+from chassis import turns
 from chassis.clock import SystemClock
 from chassis.ids import Uuid7Ids
 from chassis.installation import StreamMark
@@ -89,7 +89,7 @@ class Interruptions:
         self.came = asyncio.Event()
 
     def warning(self, event: str, **_: object) -> None:
-        if event == "relay_interrupted":
+        if event == "stream_work_interrupted":
             self.came.set()
 
     def info(self, _event: str, **_: object) -> None:
@@ -107,7 +107,7 @@ async def test_a_fact_that_the_stream_refuses_is_overtaken_by_none_that_came_aft
         config = (await stream(client)).config
         config.max_msg_size = STREAM_MESSAGE_BYTES
         await client.jetstream().update_stream(config)
-        monkeypatch.setattr(relay, "logger", interruptions)
+        monkeypatch.setattr(turns, "logger", interruptions)
         rest = await announce_sizes(ours, SMALL_BYTES, LARGE_BYTES, SMALL_BYTES)
         async with asyncio.timeout(WAIT_SECONDS):
             await interruptions.came.wait()
