@@ -51,6 +51,46 @@ class Draft:
     answers_message_id: str | None = None
     """A newer one of the contact makes it out of date."""
 
+    def in_conversation(self, conversation: Conversation, now: datetime) -> Sent:
+        """What comes of it, once it is queued."""
+        message = Message(
+            message_id=str(self.delivery_id),
+            organization_id=conversation.organization_id,
+            conversation_id=conversation.conversation_id,
+            channel_id=conversation.channel_id,
+            provider_message_id="",
+            create_time=now,
+            record_time=now,
+            cause_id="",
+            direction=Direction.OUTBOUND,
+            author=self.author,
+            state=MessageState.QUEUED,
+            text=self.text,
+            content_type="text",
+            author_name=self.author_name,
+            sent_here=True,
+        )
+        delivery = Delivery(
+            organization_id=conversation.organization_id,
+            delivery_id=message.message_id,
+            conversation_id=conversation.conversation_id,
+            connection_id=conversation.connection_id,
+            channel_id=conversation.channel_id,
+            contact_id=conversation.contact_id,
+            message_time=now,
+            send_class=self.send_class,
+            cause=self.cause,
+            actor_principal=self.actor_principal,
+            actor_name=self.actor_name,
+            state=MessageState.QUEUED,
+            create_time=now,
+            end_time=self.end_time,
+            suppression_id=None if self.suppression_id is None else str(self.suppression_id),
+            internal=self.internal,
+            answers_message_id=self.answers_message_id,
+        )
+        return Sent(message, delivery)
+
 
 class Deliveries:
     """What is to be sent, and what is not to be any more."""
@@ -98,7 +138,7 @@ class Deliveries:
             except ProsaError as error:
                 outcomes.append(error)
                 continue
-            sent = known[place] = _sent(conversation, draft, now)
+            sent = known[place] = draft.in_conversation(conversation, now)
             outcomes.append(sent)
             conversation.last_send_time = now
             make_last(conversation, sent.message)
@@ -271,43 +311,3 @@ def cannot_send() -> FailedPrecondition:
         "CHANNEL_CANNOT_SEND",
         "The channel has nothing to send with. Give its connection a base_url and an access_token.",
     )
-
-
-def _sent(conversation: Conversation, draft: Draft, now: datetime) -> Sent:
-    message = Message(
-        message_id=str(draft.delivery_id),
-        organization_id=conversation.organization_id,
-        conversation_id=conversation.conversation_id,
-        channel_id=conversation.channel_id,
-        provider_message_id="",
-        create_time=now,
-        record_time=now,
-        cause_id="",
-        direction=Direction.OUTBOUND,
-        author=draft.author,
-        state=MessageState.QUEUED,
-        text=draft.text,
-        content_type="text",
-        author_name=draft.author_name,
-        sent_here=True,
-    )
-    delivery = Delivery(
-        organization_id=conversation.organization_id,
-        delivery_id=message.message_id,
-        conversation_id=conversation.conversation_id,
-        connection_id=conversation.connection_id,
-        channel_id=conversation.channel_id,
-        contact_id=conversation.contact_id,
-        message_time=now,
-        send_class=draft.send_class,
-        cause=draft.cause,
-        actor_principal=draft.actor_principal,
-        actor_name=draft.actor_name,
-        state=MessageState.QUEUED,
-        create_time=now,
-        end_time=draft.end_time,
-        suppression_id=None if draft.suppression_id is None else str(draft.suppression_id),
-        internal=draft.internal,
-        answers_message_id=draft.answers_message_id,
-    )
-    return Sent(message, delivery)

@@ -24,8 +24,8 @@ from services.conversation.messages.domain.conversation import (
     Conversation,
     HandoffMode,
 )
-from services.conversation.messages.domain.delivery import Delivery, SendClass
-from services.conversation.messages.domain.message import Author, Direction, MessageState
+from services.conversation.messages.domain.delivery import SendClass
+from services.conversation.messages.domain.message import Author, Direction
 from services.conversation.messages.translation import message_to_pb
 
 KILLED = frozenset({"KILLED", "KILLED_GLOBALLY"})
@@ -96,7 +96,7 @@ class Replies:
         try:
             decision = await self._reserver.ask(
                 conversation,
-                _asked(conversation, draft, now),
+                draft.in_conversation(conversation, now).delivery,
                 None if last_inbound is None else last_inbound[1],
                 dry=True,
             )
@@ -127,25 +127,6 @@ def _text(given: str) -> str:
     if not text.strip():
         raise InvalidArgument("MESSAGE_EMPTY", f"Give a text of 1 to {TEXT_LENGTH_MAX} letters.")
     return text
-
-
-def _asked(conversation: Conversation, draft: Draft, now: datetime) -> Delivery:
-    return Delivery(
-        organization_id=conversation.organization_id,
-        delivery_id=str(draft.delivery_id),
-        conversation_id=conversation.conversation_id,
-        connection_id=conversation.connection_id,
-        channel_id=conversation.channel_id,
-        contact_id=conversation.contact_id,
-        message_time=now,
-        send_class=draft.send_class,
-        cause=draft.cause,
-        actor_principal=draft.actor_principal,
-        actor_name=draft.actor_name,
-        state=MessageState.QUEUED,
-        create_time=now,
-        end_time=draft.end_time,
-    )
 
 
 def _refuse(decision: Decision) -> None:
