@@ -1,16 +1,14 @@
 import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useNavigate, useSearch } from "@tanstack/react-router";
-import { itemsOf } from "../../api/pages.ts";
 import type { Conversation } from "../../api/types.ts";
 import { shortTime } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
 import { Choice } from "../../ui/choice.tsx";
-import { More } from "../../ui/more.tsx";
-import { Scroller } from "../../ui/scroller.tsx";
+import { PagedList, ROW } from "../../ui/list.tsx";
 import { SourceMark } from "../../ui/source.tsx";
-import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { Empty } from "../../ui/states.tsx";
 import { useNow } from "../../ui/use-now.ts";
 import { conversationsQuery } from "./queries.ts";
 import { CONVERSATION_STATES } from "./states.ts";
@@ -21,7 +19,6 @@ export function ConversationList({ selectedId }: { selectedId: string | undefine
   const filter = useSearch({ from: "/shell/conversations" });
   const navigate = useNavigate({ from: "/conversations" });
   const query = useInfiniteQuery(conversationsQuery(filter));
-  const conversations = itemsOf(query.data);
   const narrowed = Boolean(filter.state || filter.contact_id);
   const everything = (): void => void navigate({ search: {}, replace: true });
   return (
@@ -47,28 +44,24 @@ export function ConversationList({ selectedId }: { selectedId: string | undefine
           }
         />
       </div>
-      {query.isPending ? <Loading /> : null}
-      {query.isError && !query.data ? <Failed error={query.error} onRetry={() => void query.refetch()} /> : null}
-      {query.isSuccess && conversations.length === 0 ? (
-        <Empty
-          sentence={text(narrowed ? "conversations.emptyFiltered" : "conversations.empty")}
-          action={narrowed ? <Button onClick={everything}>{text("action.clearFilters")}</Button> : undefined}
-        />
-      ) : null}
-      {conversations.length > 0 ? (
-        <Scroller label={text("conversations.list")} className="min-h-0 flex-1 overflow-y-auto">
-          <ul>
-            {conversations.map((conversation) => (
-              <Row
-                key={conversation.conversation_id}
-                conversation={conversation}
-                selected={conversation.conversation_id === selectedId}
-              />
-            ))}
-          </ul>
-          <More query={query} />
-        </Scroller>
-      ) : null}
+      <PagedList
+        query={query}
+        label={text("conversations.list")}
+        empty={
+          <Empty
+            sentence={text(narrowed ? "conversations.emptyFiltered" : "conversations.empty")}
+            action={narrowed ? <Button onClick={everything}>{text("action.clearFilters")}</Button> : undefined}
+          />
+        }
+      >
+        {(conversation) => (
+          <Row
+            key={conversation.conversation_id}
+            conversation={conversation}
+            selected={conversation.conversation_id === selectedId}
+          />
+        )}
+      </PagedList>
     </>
   );
 }
@@ -82,7 +75,7 @@ function Row({ conversation, selected }: { conversation: Conversation; selected:
         params={{ conversationId: conversation.conversation_id }}
         search={(before) => before}
         aria-current={selected ? "true" : undefined}
-        className="block px-4 py-3 -outline-offset-2 hover:bg-quiet aria-[current]:bg-quiet"
+        className={ROW}
         data-conversation={conversation.conversation_id}
       >
         <span className="flex items-center gap-2">

@@ -11,10 +11,9 @@ import { fullTime } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
 import { Badge, type Tone } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
-import { More } from "../../ui/more.tsx";
+import { PagedList } from "../../ui/list.tsx";
 import { notify } from "../../ui/notices.tsx";
-import { Scroller } from "../../ui/scroller.tsx";
-import { Empty, Failed, Loading } from "../../ui/states.tsx";
+import { Empty } from "../../ui/states.tsx";
 import { CreateNumber } from "./create.tsx";
 import { QrDialog } from "./qr.tsx";
 import { numbersQuery } from "./queries.ts";
@@ -50,24 +49,21 @@ export function NumbersPage() {
         <h1 className="font-semibold">{text("numbers.title")}</h1>
         <div className="ml-auto">{instances.length > 0 ? create : null}</div>
       </div>
-      {query.isPending ? <Loading rows={3} /> : null}
-      {query.isError && !query.data ? <Failed error={query.error} onRetry={() => void query.refetch()} /> : null}
-      {query.isSuccess && instances.length === 0 ? <Empty sentence={text("numbers.empty")} action={create} /> : null}
-      {instances.length > 0 ? (
-        <Scroller label={text("numbers.title")} className="min-h-0 flex-1 overflow-y-auto">
-          <ul className="mx-auto flex max-w-3xl flex-col gap-3 p-3">
-            {instances.map((instance) => (
-              <Row
-                key={instance.instance_id}
-                instance={instance}
-                mayChange={mayChange}
-                onQr={() => setShown(instance.instance_id)}
-              />
-            ))}
-          </ul>
-          <More query={query} />
-        </Scroller>
-      ) : null}
+      <PagedList
+        query={query}
+        label={text("numbers.title")}
+        empty={<Empty sentence={text("numbers.empty")} action={create} />}
+        className="mx-auto flex max-w-3xl flex-col gap-3 p-3"
+      >
+        {(instance) => (
+          <Row
+            key={instance.instance_id}
+            instance={instance}
+            mayChange={mayChange}
+            onQr={() => setShown(instance.instance_id)}
+          />
+        )}
+      </PagedList>
       {creating ? <CreateNumber onClose={() => setCreating(false)} onCreated={setShown} /> : null}
       {shown ? (
         <QrDialog
