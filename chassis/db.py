@@ -211,6 +211,7 @@ class Database:
         service: str = "",
         application_name: str = "prosa",
         pool_size: int = POOL_SIZE,
+        pool_wait_seconds: float = POOL_WAIT_SECONDS,
         prepared: bool = False,
         draw: Callable[[], float] = random.random,
         monotonic: Callable[[], float] = time.monotonic,
@@ -225,7 +226,7 @@ class Database:
             Pool(
                 make_conninfo(target, application_name=application_name, keepalives_idle=10, tcp_user_timeout=10_000),
                 size=pool_size,
-                wait_seconds=POOL_WAIT_SECONDS,
+                wait_seconds=pool_wait_seconds,
                 lifetime=Lifetime(CONNECTION_SECONDS_MAX, CONNECTION_SPREAD, draw, monotonic),
                 options={
                     "connect_timeout": CONNECT_TIMEOUT_SECONDS,

@@ -38,8 +38,9 @@ class LeaseLost(Aborted):
 class Leases:
     """Takes, renews and checks the leases of one schema for one holder."""
 
-    def __init__(self, db: Database, schema: str, holder: UUID) -> None:
+    def __init__(self, db: Database, schema: str, holder: UUID, renew_seconds: float = RENEW_SECONDS) -> None:
         self._db = db
+        self._renew_seconds = renew_seconds
         self._table = f"{schema}.leases"
         self.holder = holder
 
@@ -153,9 +154,9 @@ class Leases:
             # Under Python 3.11 wait_for, which the driver rests on, swallows a cancellation that comes in the moment of
             # its answer (gh-86296); so the end is also told here.
             while not ended:
-                await asyncio.sleep(RENEW_SECONDS)
+                await asyncio.sleep(self._renew_seconds)
                 try:
-                    async with asyncio.timeout(RENEW_SECONDS):
+                    async with asyncio.timeout(self._renew_seconds):
                         kept = await self.renew(fences)
                 except (ProsaError, TimeoutError) as error:
                     if time.monotonic() - renewed < STEP_DOWN_SECONDS:
@@ -181,7 +182,7 @@ class Leases:
             await asyncio.gather(renewer, return_exceptions=True)
             if not lost:
                 with contextlib.suppress(ProsaError, TimeoutError):
-                    async with asyncio.timeout(RENEW_SECONDS):
+                    async with asyncio.timeout(self._renew_seconds):
                         await self.release(fences)
 
     async def _await_lease(self, name: str, poll_seconds: float) -> Mapping[str, int]:

@@ -250,10 +250,10 @@ class _Line:
 
 
 @contextmanager
-def connected(database_url: str) -> Iterator[Connection]:
+def connected(database_url: str, lock_timeout: str = LOCK_TIMEOUT) -> Iterator[Connection]:
     """A connection for migrating, with limits on waiting; statements without parameters go out as they are written."""
     url = make_url(database_url).set(drivername="postgresql+psycopg")
-    options = f"-c lock_timeout={LOCK_TIMEOUT} -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC"
+    options = f"-c lock_timeout={lock_timeout} -c statement_timeout={STATEMENT_TIMEOUT} -c timezone=UTC"
     engine = create_engine(url, connect_args={"options": options, "prepare_threshold": None})
     try:
         # A % in a statement is a %.

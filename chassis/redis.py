@@ -64,13 +64,20 @@ logger = structlog.get_logger(__name__)
 class Redis:
     """The process's client. A purpose names in metrics and log what a call was for, such as ``rate_limit``."""
 
-    def __init__(self, url: str, registry: CollectorRegistry, monotonic: Callable[[], float] = time.monotonic) -> None:
+    def __init__(
+        self,
+        url: str,
+        registry: CollectorRegistry,
+        monotonic: Callable[[], float] = time.monotonic,
+        call_seconds: float = CALL_SECONDS,
+    ) -> None:
+        self._call_seconds = call_seconds
         self._pool = BlockingConnectionPool.from_url(
             url,
             max_connections=CONNECTIONS_MAX,
-            timeout=CALL_SECONDS,
-            socket_timeout=CALL_SECONDS,
-            socket_connect_timeout=CALL_SECONDS,
+            timeout=call_seconds,
+            socket_timeout=call_seconds,
+            socket_connect_timeout=call_seconds,
             # A call that may have had its effect is not for a library to repeat.
             retry=Retry(NoBackoff(), 0),
         )
@@ -108,7 +115,7 @@ class Redis:
             raise RedisConnectionError("Redis was away a moment ago.")
         began = self._monotonic()
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 answer = await call(self._client)
         except _AWAY as error:
             if self._away_until == 0:
@@ -126,7 +133,7 @@ class Redis:
     async def check(self) -> None:
         """Raises NotReady with a sentence while Redis cannot be used."""
         try:
-            async with asyncio.timeout(CALL_SECONDS):
+            async with asyncio.timeout(self._call_seconds):
                 await self._client.ping()
         except AuthenticationError as error:
             raise NotReady(

@@ -44,8 +44,9 @@ logger = structlog.get_logger(__name__)
 class Upkeep:
     """Keeps one service's tables."""
 
-    def __init__(self, service: str, db: Database, clock: Clock) -> None:
+    def __init__(self, service: str, db: Database, clock: Clock, lock_timeout: str = LOCK_TIMEOUT) -> None:
         self._service = service
+        self._lock_timeout = lock_timeout
         self._db = db
         self._clock = clock
 
@@ -129,6 +130,6 @@ class Upkeep:
 
     async def _step(self, call: str, **parameters: Any) -> Any:
         async with self._db.transaction() as tx:
-            await tx.execute(f"set local lock_timeout = '{LOCK_TIMEOUT}'")
+            await tx.execute(f"set local lock_timeout = '{self._lock_timeout}'")
             answer = await tx.execute(f"select {self._service}.{call}", {"now": self._clock.now(), **parameters})
             return answer.scalar_one()

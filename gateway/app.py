@@ -33,7 +33,7 @@ from gateway.credentials import (
     identify,
 )
 from gateway.expectations import continue_late, refuse_unknown
-from gateway.feed import Feed
+from gateway.feed import Feed, StreamLimits
 from gateway.limits import (
     API_BODY_BYTES_MAX,
     API_BYTES_IN_FLIGHT_MAX,
@@ -41,7 +41,6 @@ from gateway.limits import (
     EXCHANGE_TIMEOUT_SECONDS,
     SHUTDOWN_SECONDS,
     STRANGER_BYTES_IN_FLIGHT_MAX,
-    STREAM_HEARTBEAT_SECONDS,
 )
 from gateway.listening.handler import HANDLER_ARGUMENTS, HttpHandler
 from gateway.listening.peers import Peers
@@ -109,8 +108,7 @@ class Dependencies:
     api_bytes_in_flight_max: int = API_BYTES_IN_FLIGHT_MAX
     api_bytes_per_caller_max: int = API_BYTES_PER_CALLER_MAX
     api_bytes_of_strangers_max: int = STRANGER_BYTES_IN_FLIGHT_MAX
-    stream_heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
-    stream_queue_events_max: int | None = None
+    stream_limits: StreamLimits = field(default_factory=StreamLimits)
     exchange: Exchange | None = None
     exchange_session: ExchangeSession | None = None
     peers: Peers = field(default_factory=Peers)
@@ -163,15 +161,10 @@ def make_app(dependencies: Dependencies) -> web.Application:
         receiver.add_routes(app)
         app[_RECEIVER] = receiver
         metrics.watch("prosa_webhooks_waiting", "Webhooks that wait for a call.", lambda: receiver.waiting)
-        queue = (
-            {}
-            if dependencies.stream_queue_events_max is None
-            else {"queue_events_max": dependencies.stream_queue_events_max}
-        )
-        feed = Feed(ingest, dependencies.tokens, plans, **queue)
+        feed = Feed(ingest, dependencies.tokens, plans, dependencies.stream_limits)
         metrics.watch("prosa_stream_clients", "Clients that watch the live stream.", lambda: feed.clients)
         LiveUpdates(
-            feed, credentials, dependencies.authorizer, dependencies.clock, dependencies.stream_heartbeat_seconds
+            feed, credentials, dependencies.authorizer, dependencies.clock, dependencies.stream_limits
         ).add_routes(app)
     if "crm" in dependencies.channels:
         legacy_deals = LegacyDeals(

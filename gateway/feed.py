@@ -26,10 +26,12 @@ from gateway.limits import (
     STREAM_CALL_TIMEOUT_SECONDS,
     STREAM_CLIENTS_MAX,
     STREAM_CLIENTS_PER_ORGANIZATION_MAX,
+    STREAM_HEARTBEAT_SECONDS,
     STREAM_QUEUE_EVENTS_MAX,
     STREAM_RECONNECT_SECONDS_MAX,
     STREAM_RECONNECT_SECONDS_MIN,
     STREAM_START_TIMEOUT_SECONDS,
+    STREAM_WRITE_TIMEOUT_SECONDS,
 )
 from gateway.problems import to_prosa_error
 from prosa.ingest.v1 import webhook_event_service_pb2 as pb
@@ -39,6 +41,18 @@ log = structlog.get_logger("gateway.feed")
 
 FROM_NOW = -1
 _HOPELESS = (grpc.StatusCode.PERMISSION_DENIED, grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.UNIMPLEMENTED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StreamLimits:
+    """How many may watch, and how long what waits."""
+
+    queue_events_max: int = STREAM_QUEUE_EVENTS_MAX
+    clients_max: int = STREAM_CLIENTS_MAX
+    clients_per_organization_max: int = STREAM_CLIENTS_PER_ORGANIZATION_MAX
+    heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS
+    write_seconds: float = STREAM_WRITE_TIMEOUT_SECONDS
+    reconnect_seconds_max: float = STREAM_RECONNECT_SECONDS_MAX
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,9 +121,15 @@ class FactWriter:
 class Stream:
     """The live stream of one organization."""
 
-    def __init__(self, subscribe: Callable[[int], Any], writer: FactWriter) -> None:
+    def __init__(
+        self,
+        subscribe: Callable[[int], Any],
+        writer: FactWriter,
+        reconnect_seconds_max: float = STREAM_RECONNECT_SECONDS_MAX,
+    ) -> None:
         self._subscribe = subscribe
         self._writer = writer
+        self._reconnect_seconds_max = reconnect_seconds_max
         self.clients: set[Client] = set()
         # How far the stream is; None until ingest has said so.
         self.position: int | None = None
@@ -161,7 +181,7 @@ class Stream:
                     self._end_all(told or position_expired())
                     self._forget_position()
             # Bounded before it is a number: after a thousand failures it would be none that a float can hold.
-            delay = min(STREAM_RECONNECT_SECONDS_MIN * 2 ** min(failures, 10), STREAM_RECONNECT_SECONDS_MAX)
+            delay = min(STREAM_RECONNECT_SECONDS_MIN * 2 ** min(failures, 10), self._reconnect_seconds_max)
             await asyncio.sleep(delay * random.uniform(0.5, 1.0))  # noqa: S311 - spreads gateways, guards nothing
 
     def _forget_position(self) -> None:
@@ -191,14 +211,12 @@ class Feed:
         channel: grpc.aio.Channel,
         tokens: ServiceTokens,
         plans: Plans,
-        *,
-        queue_events_max: int = STREAM_QUEUE_EVENTS_MAX,
-        clients_max: int = STREAM_CLIENTS_MAX,
+        limits: StreamLimits,
     ) -> None:
         self._stub = EventServiceStub(channel)
         self._tokens = tokens
         self._writer = FactWriter(plans)
-        self._queue_events_max, self._clients_max = queue_events_max, clients_max
+        self._limits = limits
         self._streams: dict[UUID, Stream] = {}
 
     @property
@@ -215,12 +233,16 @@ class Feed:
         """Lets a client watch from now on. Raises ResourceExhausted where too many do."""
         stream = self._streams.get(organization_id)
         here = 0 if stream is None else len(stream.clients)
-        if here >= STREAM_CLIENTS_PER_ORGANIZATION_MAX or self.clients >= self._clients_max:
+        if here >= self._limits.clients_per_organization_max or self.clients >= self._limits.clients_max:
             raise ResourceExhausted("STREAM_LIMIT_REACHED", "Too many live streams are open; close some.")
         if stream is None:
-            stream = Stream(lambda position: self._subscribe(organization_id, position), self._writer)
+            stream = Stream(
+                lambda position: self._subscribe(organization_id, position),
+                self._writer,
+                self._limits.reconnect_seconds_max,
+            )
             self._streams[organization_id] = stream
-        client = Client(self._queue_events_max)
+        client = Client(self._limits.queue_events_max)
         stream.join(client)
         return stream, client
 

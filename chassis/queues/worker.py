@@ -97,6 +97,7 @@ class Worker(Generic[ItemT]):
         batch_max: int = BATCH_MAX,
         lanes: Lanes | None = None,
         poll_seconds: float = POLL_SECONDS,
+        away_seconds: float = AWAY_SECONDS,
     ) -> None:
         """A handler that waits on the network takes a small ``batch_max`` and as many ``slots`` as it may call at once.
 
@@ -110,7 +111,8 @@ class Worker(Generic[ItemT]):
         self._nats = nats
         self._metrics = metrics
         self._attempts = attempts or Attempts()
-        self._slots, self._batch_max, self._poll_seconds = slots, batch_max, poll_seconds
+        self._slots, self._batch_max = slots, batch_max
+        self._poll_seconds, self._away_seconds = poll_seconds, away_seconds
         self._lanes = lanes or Lanes(queue, db, leases, self._wake_slots)
         self._claiming = asyncio.Lock()
         self._busy_keys: set[str] = set()
@@ -173,7 +175,7 @@ class Worker(Generic[ItemT]):
                     return min(await self._queue.next_time(tx, now) or latest, latest)
             except ProsaError as error:
                 logger.warning("due_times_not_seen", queue=self._queue.label, reason=error.reason)
-                await asyncio.sleep(AWAY_SECONDS)
+                await asyncio.sleep(self._away_seconds)
         return None
 
     async def _run_slot(self, slot: int) -> None:
@@ -187,7 +189,7 @@ class Worker(Generic[ItemT]):
                 settled = 0
             except SAYS_NOTHING as error:
                 logger.warning("worker_waits", queue=self._queue.label, reason=error.reason)
-                await asyncio.sleep(AWAY_SECONDS)
+                await asyncio.sleep(self._away_seconds)
                 continue
             except Exception:
                 # Whatever fails in one look: the others' work goes on, and so does this slot.

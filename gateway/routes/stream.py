@@ -16,8 +16,8 @@ from chassis.errors import FieldViolation, InvalidArgument, OutOfRange, ProsaErr
 from chassis.transcoding.contracts import files
 from gateway import problems
 from gateway.credentials import Authorizer, Credentials, Subscriber, by_header, correlation_id_key
-from gateway.feed import Client, Fact, Feed, Stream
-from gateway.limits import STREAM_HEARTBEAT_SECONDS, STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
+from gateway.feed import Client, Fact, Feed, Stream, StreamLimits
+from gateway.limits import STREAM_RETRY_MS, STREAM_TYPES_MAX, STREAM_WRITE_TIMEOUT_SECONDS
 
 SUBSCRIBE = "/prosa.ingest.v1.EventService/Subscribe"
 _POSITION = re.compile(r"[0-9]{1,19}")
@@ -34,13 +34,13 @@ class LiveUpdates:
         credentials: Credentials,
         authorizer: Authorizer,
         clock: Clock,
-        heartbeat_seconds: float = STREAM_HEARTBEAT_SECONDS,
+        limits: StreamLimits,
     ) -> None:
         self._feed = feed
         self._credentials = credentials
         self._authorizer = authorizer
         self._clock = clock
-        self._heartbeat_seconds = heartbeat_seconds
+        self._limits = limits
 
     def add_routes(self, app: web.Application) -> None:
         """Registers the stream; it ends before the application waits for its connections."""
@@ -67,7 +67,7 @@ class LiveUpdates:
                 headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
             )
             await response.prepare(request)
-            sender = Sender(response, types, after_position)
+            sender = Sender(response, types, after_position, self._limits.write_seconds)
             try:
                 await sender.send(b"retry: %d\n\n" % STREAM_RETRY_MS)
                 try:
@@ -120,7 +120,7 @@ class LiveUpdates:
         return left
 
     def _next_beat(self) -> float:
-        return _monotonic() + self._heartbeat_seconds
+        return _monotonic() + self._limits.heartbeat_seconds
 
     async def _catch_up(
         self, sender: Sender, stream: Stream, client: Client, subscriber: Subscriber, token: str
@@ -146,9 +146,16 @@ class LiveUpdates:
 class Sender:
     """Writes to one client: what it asked for, each fact once."""
 
-    def __init__(self, response: web.StreamResponse, types: frozenset[str], position: int | None) -> None:
+    def __init__(
+        self,
+        response: web.StreamResponse,
+        types: frozenset[str],
+        position: int | None,
+        write_seconds: float = STREAM_WRITE_TIMEOUT_SECONDS,
+    ) -> None:
         self._response = response
         self._types = types
+        self._write_seconds = write_seconds
         # Of the last fact sent or passed over; None: the client wants only what comes.
         self.position = position
         # When the next sign of life is due, on the loop's clock.
@@ -162,7 +169,7 @@ class Sender:
         self.position = fact.position
 
     async def send(self, frame: bytes) -> None:
-        async with asyncio.timeout(STREAM_WRITE_TIMEOUT_SECONDS):
+        async with asyncio.timeout(self._write_seconds):
             await self._response.write(frame)
 
 

@@ -130,9 +130,9 @@ def chassis_up(url: str, service: str) -> None:
         migrate.chassis_up(service, connection)
 
 
-def down_to(url: str, service: str, version: str) -> None:
+def down_to(url: str, service: str, version: str, lock_timeout: str = migrate.LOCK_TIMEOUT) -> None:
     """Takes the line that the version is of back to it."""
-    with migrate.connected(url) as connection:
+    with migrate.connected(url, lock_timeout) as connection:
         migrate.downgrade(service, version, connection)
 
 
@@ -409,16 +409,15 @@ async def test_whoever_is_no_superuser_goes_up_and_down_and_reaches_every_row(tm
         assert {revision.current for revision in emptied} == {""}
 
 
-async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase, monkeypatch: pytest.MonkeyPatch) -> None:
+async def test_a_migration_does_not_wait_for_ever(new_database: NewDatabase) -> None:
     url = await new_database(None)
     await asyncio.to_thread(migrate.migrate_up, url)
-    monkeypatch.setattr(migrate, "LOCK_TIMEOUT", "100ms")
     plain = make_url(url).set(drivername="postgresql").render_as_string(hide_password=False)
     with psycopg.connect(plain) as holder:
         holder.execute("lock table crm.consumed_events in access exclusive mode")
         with pytest.raises(Exception, match="lock timeout"):
             # The index on that table is the second version of the chassis' line.
-            await asyncio.to_thread(down_to, url, "crm", "chassis_0001")
+            await asyncio.to_thread(down_to, url, "crm", "chassis_0001", "100ms")
         holder.rollback()
     lower = await asyncio.to_thread(migrate.migrate_down, url, 1, ["crm"])
     assert [revision.up_to_date for revision in lower] == [False]

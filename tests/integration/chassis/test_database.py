@@ -155,11 +155,8 @@ async def test_who_is_cancelled_leaves_neither_a_row_nor_a_transaction_nor_a_pla
     assert await connections(world) <= SIZE
 
 
-async def test_who_finds_no_connection_free_waits_and_is_told_in_time(
-    world: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(db, "POOL_WAIT_SECONDS", 0.05)
-    small = Database.connect(role_url(world.database_url, "crm"), pool_size=1)
+async def test_who_finds_no_connection_free_waits_and_is_told_in_time(world: World) -> None:
+    small = Database.connect(role_url(world.database_url, "crm"), pool_size=1, pool_wait_seconds=0.05)
     async with small.transaction():
         with pytest.raises(Unavailable) as refused:
             await small.ping()

@@ -42,6 +42,7 @@ from tests.isolation.filling import named_url
 from tests.world import role_url, settings_for, start_world
 
 FACT = "prosa.crm.v1.DealCreated"
+FACT_SUBJECT = subject(FACT)
 
 
 class Recorder:
@@ -196,7 +197,7 @@ async def test_a_fact_of_another_installation_is_not_read_though_the_stream_has_
 
         async with ours.consuming(reading):
             await reading.until(facts)
-            await client.jetstream().publish(subject(FACT), b"", headers=headers)
+            await client.jetstream().publish(FACT_SUBJECT, b"", headers=headers)
             await until(refused)
     assert reading.event_ids == facts
 
@@ -388,7 +389,7 @@ async def test_what_a_frozen_relay_adds_to_a_stream_made_anew_is_passed_over_and
         streams.TIME_HEADER: event_time.isoformat(),
         streams.INSTALLATION_HEADER: str(ours.installation_id),
     }
-    await client.jetstream().publish(subject(FACT), b"", headers=headers)
+    await client.jetstream().publish(FACT_SUBJECT, b"", headers=headers)
     async with ours.consuming(reading), ours.relaying():
         await until(lambda: _holds(client, 3))
         await reading.until([*first, event_id])
@@ -423,11 +424,11 @@ class SlowClient(streams.Client):
         super().__init__()
         self.storing, self.may_store = asyncio.Event(), asyncio.Event()
 
-    async def publish(self, to: str, *arguments: Any, **options: Any) -> None:
-        if to == subject(FACT):
+    async def publish(self, subject: str, *arguments: Any, **options: Any) -> None:
+        if subject == FACT_SUBJECT:
             self.storing.set()
             await self.may_store.wait()
-        await super().publish(to, *arguments, **options)
+        await super().publish(subject, *arguments, **options)
 
 
 async def test_nothing_is_held_while_nats_stores(ours: Installation, servers: EmbeddedServers, client: Nats) -> None:

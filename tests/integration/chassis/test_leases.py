@@ -89,7 +89,7 @@ async def test_a_holder_that_could_not_give_its_lease_back_has_it_again_at_once(
 async def test_a_renewal_that_misses_its_cancellation_holds_up_nobody(
     db: Database, name: str, monkeypatch: pytest.MonkeyPatch, kept: bool
 ) -> None:
-    leases, renewing = Leases(db, SCHEMA, uuid4()), asyncio.Event()
+    leases, renewing = Leases(db, SCHEMA, uuid4(), renew_seconds=0.5), asyncio.Event()
 
     async def renew(fences: Mapping[str, int]) -> set[str]:
         renewing.set()
@@ -101,7 +101,6 @@ async def test_a_renewal_that_misses_its_cancellation_holds_up_nobody(
         return set()
 
     monkeypatch.setattr(leases, "renew", renew)
-    monkeypatch.setattr("chassis.leases.RENEW_SECONDS", 0.5)
     async with asyncio.timeout(HELD_SECONDS_MAX):
         async with leases.held(name):
             await renewing.wait()

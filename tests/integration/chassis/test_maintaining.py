@@ -18,13 +18,15 @@ from structlog.testing import LogCapture
 from chassis.clock import SettableClock, SystemClock
 from chassis.migrations import PARTITIONS_AHEAD
 from chassis.process import Host, Process
-from chassis.upkeep import Upkeep
+from chassis.upkeep import LOCK_TIMEOUT, Upkeep
 from chassis.upkeep_functions import SWEPT_ROWS_MAX
 from embedded.servers import EmbeddedServers
 from tests.integration.ingest.processing.quiet import QuietIngest, StoredEvents
 from tests.world import World, settings_for
 
 AHEAD = timedelta(days=3)
+FOR_EVER = "0"
+"""As PostgreSQL writes a wait without an end."""
 """Beyond the partitions that are there already."""
 WRITE_SECONDS_MAX = 60.0
 
@@ -43,9 +45,9 @@ async def quiet_ingest(servers: EmbeddedServers, database_url: str, keys_dir: Pa
         await host.stop()
 
 
-def upkeep(world: World) -> Upkeep:
-    """As the process of ingest does it."""
-    return Upkeep("ingest", world.host.database("ingest"), world.host.clock)
+def upkeep(world: World, lock_timeout: str = LOCK_TIMEOUT) -> Upkeep:
+    """As the process of ingest does it; with ``FOR_EVER`` it waits for as long as somebody is in its way."""
+    return Upkeep("ingest", world.host.database("ingest"), world.host.clock, lock_timeout)
 
 
 async def test_upkeep_that_waits_for_a_long_reader_does_not_hold_up_writers(
@@ -80,14 +82,13 @@ async def test_a_sweep_that_somebody_blocks_holds_up_neither_acceptance_nor_othe
     monkeypatch.setattr(
         "chassis.upkeep.logger", structlog.wrap_logger(None, processors=[log], wrapper_class=structlog.BoundLogger)
     )
-    monkeypatch.setattr("chassis.upkeep.LOCK_TIMEOUT", "0")
     async with quiet_ingest(servers, database_url, keys_dir) as world:
         stored_events = StoredEvents(world, organization_id)
         await _forget_newest(world)
         await _put_expired(world, organization_id)
         async with await world.admin() as holder, holder.transaction():
             await holder.execute("select from ingest.consumed_events for update")
-            blocked = asyncio.create_task(upkeep(world).once())
+            blocked = asyncio.create_task(upkeep(world, FOR_EVER).once())
             try:
                 await world.until_waiting_on_locks(1)
                 assert not blocked.done()
@@ -96,8 +97,7 @@ async def test_a_sweep_that_somebody_blocks_holds_up_neither_acceptance_nor_othe
                 async with asyncio.timeout(WRITE_SECONDS_MAX):
                     await stored_events.put("PENDING", SystemClock().now(), queued=True)
                     # Another process' upkeep, which does not wait as long.
-                    monkeypatch.setattr("chassis.upkeep.LOCK_TIMEOUT", "10ms")
-                    assert not await upkeep(world).once()
+                    assert not await upkeep(world, "10ms").once()
                 (postponed,) = (line for line in log.entries if line["event"] == "maintenance_postponed")
                 assert (postponed["step"], postponed["table"]) == ("sweep", "consumed_events")
                 assert not await world.rows("select 1 from ingest.request_answers")
@@ -163,15 +163,14 @@ async def test_who_reads_all_days_and_who_drops_one_do_not_wait_for_each_other(
 
 
 async def test_upkeep_by_two_at_once_makes_each_partition_once(
-    servers: EmbeddedServers, database_url: str, keys_dir: Path, monkeypatch: pytest.MonkeyPatch
+    servers: EmbeddedServers, database_url: str, keys_dir: Path
 ) -> None:
-    monkeypatch.setattr("chassis.upkeep.LOCK_TIMEOUT", "0")
     async with quiet_ingest(servers, database_url, keys_dir) as world:
         await _forget_newest(world)
         async with await world.admin() as reader, reader.transaction():
             # Both have to wait before they can make what both have found missing.
             await reader.execute("lock table ingest.webhook_events in access share mode")
-            both = [asyncio.create_task(upkeep(world).once()) for _ in range(2)]
+            both = [asyncio.create_task(upkeep(world, FOR_EVER).once()) for _ in range(2)]
             await world.until_waiting_on_locks(2)
         assert await asyncio.gather(*both) == [True, True]
         assert await world.rows("select 1 where to_regclass(%s) is not null", _newest(world.host).decode())

@@ -226,9 +226,8 @@ class TestFailing:
 
     @pytest.mark.parametrize("away", [Unavailable, PermissionDenied])
     async def test_while_a_service_is_away_nothing_is_counted(
-        self, yard: Yard, monkeypatch: pytest.MonkeyPatch, away: type[Unavailable | PermissionDenied]
+        self, yard: Yard, away: type[Unavailable | PermissionDenied]
     ) -> None:
-        monkeypatch.setattr("chassis.queues.worker.AWAY_SECONDS", 0.0)
         [item_id] = await yard.put("a")
         refusals = 3
 
@@ -241,7 +240,7 @@ class TestFailing:
                 return await super().work(items, fence)
 
         back = Away()
-        async with yard.working(back):
+        async with yard.working(back, away_seconds=0.0):
             await yard.until(lambda: bool(back.seen))
         assert [(item.item_id, item.attempt_count) for item in back.seen] == [(item_id, 0)]
 

@@ -19,7 +19,7 @@ from chassis.clock import SettableClock
 from chassis.errors import Unauthenticated, Unavailable
 from chassis.transcoding.plans import Plans
 from gateway.credentials import Credentials
-from gateway.feed import Client, Fact, FactWriter, Feed, Stream
+from gateway.feed import Client, Fact, FactWriter, Feed, Stream, StreamLimits
 from gateway.limits import STREAM_TYPES_MAX
 from gateway.routes.stream import LiveUpdates, Sender
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
@@ -115,7 +115,7 @@ async def test_without_a_position_only_what_comes_is_sent(gateway: World) -> Non
 
 
 async def test_all_browsers_of_an_organization_share_one_stream_which_ends_with_the_last() -> None:
-    async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway:
+    async with serve_gateway(stream_limits=StreamLimits(heartbeat_seconds=0.05)) as gateway:
         async with watch(gateway) as first, watch(gateway) as second, watch(gateway, organization_id=OTHER) as other:
             await gateway.fakes.feed.wait_for_streams(2)
             assert gateway.fakes.feed.opened == [-1, -1]
@@ -175,8 +175,7 @@ async def test_who_catches_up_goes_on_when_the_gateways_token_ends(gateway: Worl
     assert positions[1] in feed.opened
 
 
-async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.feed.STREAM_RECONNECT_SECONDS_MAX", 0.0)
+async def test_a_feed_that_is_away_for_hours_is_taken_up_again() -> None:
     tries = iter(range(1_100))
 
     async def subscribe(_: int) -> AsyncIterator[events_pb.FeedEvent]:
@@ -184,7 +183,7 @@ async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pyte
             raise grpc.aio.AioRpcError(grpc.StatusCode.UNAVAILABLE, grpc.aio.Metadata(), grpc.aio.Metadata())
         yield events_pb.FeedEvent(heartbeat=True, position=7)
 
-    stream = Stream(subscribe, FactWriter(Plans()))
+    stream = Stream(subscribe, FactWriter(Plans()), reconnect_seconds_max=0.0)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await stream.positioned() == 7
@@ -192,10 +191,7 @@ async def test_a_feed_that_is_away_for_hours_is_taken_up_again(monkeypatch: pyte
         await stream.close(Unavailable("SHUTTING_DOWN", "The test is over."))
 
 
-async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_again(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
-    monkeypatch.setattr("gateway.feed.STREAM_RECONNECT_SECONDS_MAX", 0.0)
+async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_again() -> None:
     positions = iter((7, 9))
 
     async def subscribe(_: int) -> AsyncIterator[events_pb.FeedEvent]:
@@ -205,7 +201,7 @@ async def test_a_position_that_is_forgotten_before_it_is_read_is_waited_for_agai
             raise grpc.aio.AioRpcError(grpc.StatusCode.OUT_OF_RANGE, grpc.aio.Metadata(), grpc.aio.Metadata())
         await asyncio.Event().wait()
 
-    stream = Stream(subscribe, FactWriter(Plans()))
+    stream = Stream(subscribe, FactWriter(Plans()), reconnect_seconds_max=0.0)
     try:
         async with asyncio.timeout(PATIENCE_SECONDS):
             assert await stream.positioned() == 9
@@ -302,7 +298,7 @@ async def test_an_api_key_may_watch(gateway: World) -> None:
 
 
 async def test_a_quiet_stream_shows_signs_of_life_until_its_token_is_revoked() -> None:
-    async with serve_gateway(stream_heartbeat_seconds=0.05) as gateway, watch(gateway) as response:
+    async with serve_gateway(stream_limits=StreamLimits(heartbeat_seconds=0.05)) as gateway, watch(gateway) as response:
         async with asyncio.timeout(PATIENCE_SECONDS):
             async for line in response.content:
                 if line.startswith(b": heartbeat"):
@@ -327,7 +323,8 @@ async def test_a_stream_that_is_never_quiet_ends_with_its_revoked_token_too() ->
             authorizer.revoked = self.position >= 3
             return Fact(self.position, "y", b"fact")
 
-    updates = LiveUpdates(cast("Feed", None), cast("Credentials", None), authorizer, SettableClock(NOW), 0.0)
+    limits = StreamLimits(heartbeat_seconds=0.0)
+    updates = LiveUpdates(cast("Feed", None), cast("Credentials", None), authorizer, SettableClock(NOW), limits)
     sender = Sender(cast("web.StreamResponse", Response()), frozenset({"x"}), position=None)
     subscriber = authorizer.admit(f"subscriber-{ORGANIZATION}", "/prosa.ingest.v1.EventService/Subscribe")
     with pytest.raises(Unauthenticated):
@@ -368,11 +365,9 @@ async def test_a_client_that_does_not_even_read_why_it_is_ended_gets_no_second_a
     assert answered.count(b"HTTP/1.1") == 1
 
 
-async def test_a_client_that_stops_reading_is_let_go_without_waiting_for_it(
-    gateway: World, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("gateway.routes.stream.STREAM_WRITE_TIMEOUT_SECONDS", 0.1)
-    async with unread(gateway) as reader, asyncio.timeout(PATIENCE_SECONDS):
+async def test_a_client_that_stops_reading_is_let_go_without_waiting_for_it() -> None:
+    impatient = serve_gateway(stream_limits=StreamLimits(write_seconds=0.1))
+    async with impatient as gateway, unread(gateway) as reader, asyncio.timeout(PATIENCE_SECONDS):
         await gateway.fakes.feed.wait_for_streams(1)
         for _ in range(20):
             gateway.fakes.feed.add(received("x" * 1_000_000))
@@ -416,7 +411,7 @@ def _end_of(client: Client) -> str | None:
     return None if client.ended_by is None else client.ended_by.reason
 
 
-async def test_too_many_subscribers_are_refused(gateway: World, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("gateway.feed.STREAM_CLIENTS_PER_ORGANIZATION_MAX", 1)
-    async with watch(gateway), watch(gateway) as second:
+async def test_too_many_subscribers_are_refused() -> None:
+    limited = serve_gateway(stream_limits=StreamLimits(clients_per_organization_max=1))
+    async with limited as gateway, watch(gateway), watch(gateway) as second:
         assert (second.status, (await second.json())["reason"]) == (429, "STREAM_LIMIT_REACHED")
