@@ -58,7 +58,7 @@ MUTANTS = (
     Mutant(
         "guessed keys push out those that are known",
         "services/ingest/connections/cache.py",
-        "            _keep_last(self._unknown, key, until)\n",
+        "            self._keep_last(self._unknown, key, until)\n",
         "            self._by_id.clear()\n            self._by_key.clear()\n",
         (f"{BEFORE_THE_BODY}::test_whoever_guesses_keys_pushes_out_none_that_is_known",),
     ),

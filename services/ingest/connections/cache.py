@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import time
 from collections import OrderedDict
-from collections.abc import Collection, Mapping
+from collections.abc import Callable, Collection, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -55,7 +55,16 @@ class Connection:
 class ConnectionCache:
     """Finds connections, and forgets them when they change."""
 
-    def __init__(self, db: Database, vault: Vault, nats: streams.Client) -> None:
+    def __init__(
+        self,
+        db: Database,
+        vault: Vault,
+        nats: streams.Client,
+        *,
+        kept_max: int = KEPT_MAX,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._kept_max, self._monotonic = kept_max, monotonic
         self._db = db
         self._vault = vault
         self._nats = nats
@@ -90,7 +99,7 @@ class ConnectionCache:
 
     async def by_keys(self, keys: Collection[str]) -> dict[str, Connection | None]:
         """The connection of each key, or None where there is none."""
-        now = time.monotonic()
+        now = self._monotonic()
         found: dict[str, Connection | None] = {}
         missing = []
         for key in set(keys):
@@ -113,7 +122,7 @@ class ConnectionCache:
 
     async def by_ids(self, wanted: dict[UUID, UUID]) -> dict[UUID, Connection]:
         """The connections with these ids, given with their organizations."""
-        now = time.monotonic()
+        now = self._monotonic()
         found = {}
         missing = {}
         for connection_id, organization_id in wanted.items():
@@ -135,7 +144,7 @@ class ConnectionCache:
     ) -> tuple[Mapping[int | None, list[Connection]], Mapping[UUID | None, list[Connection]]]:
         """The Chatwoot connections that each account and each organization could mean, oldest first, within bounds."""
         wanted: set[int | UUID] = {*account_ids, *organization_ids}
-        now = time.monotonic()
+        now = self._monotonic()
         found = {
             name: kept[1]
             for kept_of in (self._candidates, self._no_candidates)
@@ -162,10 +171,10 @@ class ConnectionCache:
             if organization_ids:
                 for holder, connection_id in await lookup_store.find_of_organizations(tx, organization_ids):
                     found[holder][connection_id] = holder
-        now = time.monotonic()
+        now = self._monotonic()
         for name, ids in found.items():
             self._no_candidates.pop(name, None)
-            _keep_last(self._candidates if ids else self._no_candidates, name, (now + _seconds(ids), ids))
+            self._keep_last(self._candidates if ids else self._no_candidates, name, (now + _seconds(ids), ids))
         return found
 
     async def channel_holders(self, organization_id: UUID, account_id: int, inbox_id: int) -> list[Connection]:
@@ -175,13 +184,20 @@ class ConnectionCache:
         return list((await self.by_ids(dict.fromkeys(ids, organization_id))).values())
 
     def _keep(self, key: str, connection: Connection | None) -> None:
-        until = time.monotonic() + _seconds(connection)
+        until = self._monotonic() + _seconds(connection)
         if connection is None:
             self._by_key.pop(key, None)
-            _keep_last(self._unknown, key, until)
+            self._keep_last(self._unknown, key, until)
         else:
-            _keep_last(self._by_key, key, (until, connection))
-            _keep_last(self._by_id, connection.id, (until, connection))
+            self._keep_last(self._by_key, key, (until, connection))
+            self._keep_last(self._by_id, connection.id, (until, connection))
+
+    def _keep_last(self, kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
+        """Keeps what was found last; what was found first makes space for it."""
+        kept[name] = value
+        kept.move_to_end(name)
+        if len(kept) > self._kept_max:
+            kept.popitem(last=False)
 
     async def _load(self, tx: Tx, organizations: dict[UUID, UUID]) -> dict[UUID, Connection]:
         if not organizations:
@@ -262,11 +278,3 @@ class ConnectionCache:
 
 def _seconds(found: object) -> float:
     return KEEP_SECONDS if found else UNKNOWN_KEEP_SECONDS
-
-
-def _keep_last(kept: OrderedDict[Any, Any], name: Any, value: Any) -> None:
-    """Keeps what was found last; what was found first makes space for it."""
-    kept[name] = value
-    kept.move_to_end(name)
-    if len(kept) > KEPT_MAX:
-        kept.popitem(last=False)

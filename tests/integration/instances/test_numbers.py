@@ -15,7 +15,7 @@ from prosa.conversation.v1.events_pb2 import InstanceChanged, MessageReceived
 from sandbox.evolution.faults import Fault
 from sandbox.evolution.numbers import lid_of
 from sandbox.evolution.sender import token
-from services.conversation.instances.worker import InstanceHandler
+from services.conversation.instances.client import Evolution
 from services.conversation.scripts.store import own_keys
 from tests.evolution import PHONE, Admin, eventually, free_port
 from tests.listeners import http, listening
@@ -63,7 +63,7 @@ async def test_a_number_that_cannot_be_looked_at_is_said_so_and_looked_at_again(
         return next((fact for fact in facts if fact.instance.state == pb.INSTANCE_STATE_UNREACHABLE), None)
 
     look_now = "update conversation.instance_queue set due_time = now() where item_id = %s returning 1"
-    monkeypatch.setattr(InstanceHandler, "_ask", refuse)
+    monkeypatch.setattr(Evolution, "state", refuse)
     await admin.world.until(look_now, instance_id)
     # A webhook that comes after may say better.
     assert "fault of its own" in (await eventually(told)).instance.cause

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from datetime import timedelta
-from typing import Any
+from typing import Any, NoReturn
 from uuid import UUID, uuid4
 
 import aiohttp
@@ -13,10 +12,12 @@ import pytest
 import pytest_asyncio
 from aiohttp import web
 
+from chassis.errors import Unavailable
 from prosa.conversation.v1.events_pb2 import TurnGathered
 from prosa.outreach.v1 import send_service_pb2 as send_pb
 from prosa.outreach.v1.send_service_pb2_grpc import SendServiceStub
 from sandbox.model.app import KEY, FakeModel
+from services.conversation.turns.answering import Answerer
 from tests.integration.main_way.answering import Shop, Talk, shop_of
 from tests.integration.outreach.test_kill_and_policy import Rest
 from tests.world import ADMIN, World
@@ -275,9 +276,18 @@ async def test_two_that_answer_by_themselves_do_not_go_on_for_ever(shop: Shop, m
 async def test_a_turn_that_waited_through_an_outage_is_answered_no_more(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("services.conversation.turns.answering.REPLY_WAITS", timedelta(days=-1))
     await choose(shop)
+
+    async def away(*_: Any) -> NoReturn:
+        raise Unavailable("IDENTITY_UNAVAILABLE", "Not there.")
+
+    monkeypatch.setattr(Answerer, "work", away)
     talk = await shop.said("Oi, quanto custa?")
+    await shop.world.until(
+        "update conversation.turns set due_time = due_time - interval '1 day' where conversation_id = %s returning 1",
+        UUID(talk.conversation_id),
+    )
+    monkeypatch.undo()
     assert (await turn_of(talk, "DROPPED"))["reason"] == "TOO_LATE"
     assert talk.left == []
 

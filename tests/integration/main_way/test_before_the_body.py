@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import asyncio
-from typing import Any
+from typing import Any, cast
 from urllib.parse import urlsplit
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
+from chassis.db import Database
+from chassis.process import Process
 from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
-from prosa.ingest.v1 import ingest_service_pb2 as pb
-from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
-from services.ingest.connections import cache as directory
 from services.ingest.connections.cache import ConnectionCache
-from tests.harness import Harness, changed, sample
+from tests.harness import Harness
 
 
 @pytest.mark.case("S8")
@@ -36,27 +35,29 @@ async def test_of_a_key_that_may_not_call_nothing_of_the_body_is_read(harness: H
     await writer.wait_closed()
 
 
+class Counted:
+    """A database that counts how often it is asked."""
+
+    def __init__(self, db: Database) -> None:
+        self._db, self.asked = db, 0
+
+    def transaction(self, *organization_ids: UUID) -> Any:
+        self.asked += 1
+        return self._db.transaction(*organization_ids)
+
+
 @pytest.mark.case("S5")
-async def test_whoever_guesses_keys_pushes_out_none_that_is_known(
-    harness: Harness, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(directory, "KEPT_MAX", 20)
-    # Nothing is looked up anew for being old.
-    monkeypatch.setattr(directory, "KEEP_SECONDS", 600.0)
-    monkeypatch.setattr(directory, "UNKNOWN_KEEP_SECONDS", 600.0)
-    loaded: list[Any] = []
-    really = ConnectionCache._load
-
-    async def load(self: ConnectionCache, tx: Any, organizations: Any) -> Any:
-        loaded.extend(organizations)
-        return await really(self, tx, organizations)
-
-    monkeypatch.setattr(ConnectionCache, "_load", load)
-    assert (await harness.post(sample("message_created.whatsapp_cloud.incoming")))[0] == 200
-    receiver = harness.world.as_service("gateway").stub(IngestServiceStub)
-    guessed = [pb.ConnectionKey(provider=pb.PROVIDER_CHATWOOT, key=uuid4().hex) for _ in range(50)]
-    answer = await receiver.ResolveConnectionKeys(pb.ResolveConnectionKeysRequest(connection_keys=guessed))
-    assert set(answer.connection_ids) == {""}
-    loaded.clear()
-    assert (await harness.post(changed(sample("message_created.whatsapp_cloud.incoming"), id=9_001)))[0] == 200
-    assert loaded == []
+async def test_whoever_guesses_keys_pushes_out_none_that_is_known(harness: Harness) -> None:
+    process = Process(harness.world.host, "ingest")
+    db, own = Counted(process.database()), harness.connection.connection_key
+    cache = ConnectionCache(cast("Database", db), process.vault(), process.nats, kept_max=20, monotonic=lambda: 0.0)
+    known = await cache.by_keys([own])
+    assert known[own] is not None
+    guessed = [uuid4().hex for _ in range(50)]
+    assert await cache.by_keys(guessed) == dict.fromkeys(guessed)
+    assert db.asked == 2
+    assert await cache.by_keys([own]) == known
+    assert db.asked == 2
+    # Of what nobody has, no more than that is kept.
+    await cache.by_keys(guessed)
+    assert db.asked == 3

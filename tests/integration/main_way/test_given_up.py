@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 from typing import Any, NoReturn
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from sandbox.chatwoot.faults import Fault
 from services.conversation.deliveries.account_store import ACCESS_TOKEN_COLUMN
 from services.conversation.deliveries.worker import Deliverer
 from services.conversation.limits import LOOK_WAITS
+from services.conversation.providers import SENDERS
 from services.conversation.turns.answering import Answerer
 from tests.integration.main_way.answering import TOKEN, Shop, shop_of
 from tests.integration.main_way.test_automatic_replies import choose, turn_of
@@ -80,7 +82,7 @@ async def test_a_delivery_that_is_given_up_before_it_was_begun_has_failed(
     shop: Shop, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     talk = await shop.said()
-    monkeypatch.setattr(Deliverer, "_send", refuse)
+    monkeypatch.setattr(Deliverer, "work", refuse)
     _, message = await talk.send("Tem sim!")
     row = await talk.until(message["message_id"], "FAILED")
     assert (row["reason"], row["explanation"]) == (REFUSED, "The item cannot be processed: Fault.")
@@ -96,7 +98,13 @@ async def test_a_delivery_that_is_given_up_while_it_is_sent_is_looked_for(
     talk = await shop.said()
     # Nothing but a look tells that it left.
     shop.faults.set(Fault("webhook.lost", only="message_"))
-    monkeypatch.setattr(Deliverer, "_answered", refuse)
+    chatwoot = SENDERS["CHATWOOT"]
+
+    async def send(*given: Any) -> NoReturn:
+        await chatwoot.send(*given)
+        await refuse()
+
+    monkeypatch.setitem(SENDERS, "CHATWOOT", replace(chatwoot, send=send))
     _, message = await talk.send("Tem sim!")
     row = await talk.until(message["message_id"], "UNCERTAIN")
     assert row["reason"] == "PROVIDER_SILENT"
@@ -110,10 +118,10 @@ async def test_a_look_that_is_given_up_is_one_of_its_looks(shop: Shop, monkeypat
     talk = await shop.said()
     shop.faults.set(Fault("rest.lost_answer", count=1, only="/messages"))
     shop.faults.set(Fault("webhook.lost", only="message_"))
-    monkeypatch.setattr(Deliverer, "_look", refuse)
     _, message = await talk.send("Tem sim!")
     delivery_id = UUID(message["message_id"])
     await talk.until(message["message_id"], "UNCERTAIN")
+    monkeypatch.setattr(Deliverer, "work", refuse)
     look_now = "update conversation.delivery_queue set due_time = now() where item_id = %s returning 1"
     await shop.world.until(look_now, delivery_id)
     await shop.world.until(
@@ -134,7 +142,7 @@ async def test_a_look_that_is_given_up_is_one_of_its_looks(shop: Shop, monkeypat
 
 async def test_a_turn_that_is_given_up_is_dropped(shop: Shop, monkeypatch: pytest.MonkeyPatch) -> None:
     await choose(shop)
-    monkeypatch.setattr(Answerer, "_compose", refuse)
+    monkeypatch.setattr(Answerer, "work", refuse)
     talk = await shop.said("Oi, quanto custa?")
     assert (await turn_of(talk, "DROPPED"))["reason"] == REFUSED
     assert talk.left == []

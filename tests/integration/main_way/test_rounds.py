@@ -123,14 +123,14 @@ async def test_a_round_that_cannot_be_worked_on_breaks_off_and_leaves_its_number
 ) -> None:
     script = await numbers.script(calendar={"windows": [window(clock)]}, time_zone="UTC")
     (planned,) = await rounds_of(numbers, script)
-    world, go_on, calls = numbers.shop.world, Runner._go_on, count()
+    world, go_on, calls = numbers.shop.world, Runner.work, count()
 
-    async def fail_later(*given: Any) -> datetime | None:
+    async def fail_later(*given: Any) -> Any:
         if next(calls):
             raise RuntimeError("It cannot be said what comes next.")
         return await go_on(*given)
 
-    monkeypatch.setattr(Runner, "_go_on", fail_later)
+    monkeypatch.setattr(Runner, "work", fail_later)
     # What was said first still waits when the round breaks off.
     owner = world.as_user(numbers.shop.harness.organization_id).stub(SendServiceStub)
     await owner.EngageKillSwitch(send_pb.EngageKillSwitchRequest(reason="pausa"))
@@ -158,7 +158,7 @@ async def test_a_script_whose_planning_fails_is_planned_again_at_its_next_time(
     async def refuse(*_: Any) -> NoReturn:
         raise InvalidArgument("ITEM_REFUSED", "The item cannot be processed: Fault.")
 
-    monkeypatch.setattr(Planner, "_work", refuse)
+    monkeypatch.setattr(Planner, "work", refuse)
     clock.set(clock.now() + PLAN_EVERY)
     (item,) = await world.until(
         "select item_id::text from conversation.script_queue where organization_id = %s and due_time > %s",
