@@ -16,13 +16,14 @@ from cli.organizations import find_organization
 from cli.output import Json, answer, number_of, print_json, print_rows
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
-from prosa.ingest.v1.ingest_service_pb2 import PROVIDER_CHATWOOT
+from prosa.ingest.v1.ingest_service_pb2 import PROVIDER_CHATWOOT, PROVIDER_EVOLUTION
 
 app = typer.Typer(help="Connections: one webhook address each, with its secrets.", no_args_is_help=True)
 
 CHECK_SECONDS = 30.0
 SECRET_VARIABLE = "PROSA_WEBHOOK_SECRET"  # noqa: S105 the name of a variable
 TOKEN_VARIABLE = "PROSA_CHATWOOT_ACCESS_TOKEN"  # noqa: S105 the name of a variable
+KEY_VARIABLE = "PROSA_EVOLUTION_KEY"
 
 Which = Annotated[
     str,
@@ -72,10 +73,10 @@ def _secrets(item: pb.Connection) -> str:
     return f"none: unsigned webhooks are accepted until {item.unsigned_end_time.ToJsonString()}"
 
 
-def _token(item: pb.Connection, *, given: bool) -> str:
+def _token(item: pb.Connection, variable: str, *, given: bool) -> str:
     if not item.access_token_set:
         return "none"
-    return f"that of {TOKEN_VARIABLE}" if given else "kept"
+    return f"that of {variable}" if given else "kept"
 
 
 def _secret_of(variable: str) -> str:
@@ -142,7 +143,8 @@ async def update(
     name: Annotated[str | None, typer.Option(help="Another name.")] = None,
     account_id: Annotated[int | None, typer.Option(min=1, help="Another account id of Chatwoot.")] = None,
     base_url: Annotated[
-        str | None, typer.Option(help='Where Chatwoot is. Another server needs its token too; "" for none.')
+        str | None,
+        typer.Option(help='Where Chatwoot, or Evolution, is. Another server needs its token too; "" for none.'),
     ] = None,
     unsigned_until: Annotated[
         datetime | None,
@@ -150,35 +152,39 @@ async def update(
     ] = None,
     as_json: Json = False,
 ) -> None:
-    """Change a connection: what is named here, and Chatwoot's access token where PROSA_CHATWOOT_ACCESS_TOKEN is set.
+    """Change a connection: what is named here, and its token where the environment has one.
+
+    That is Chatwoot's access token in PROSA_CHATWOOT_ACCESS_TOKEN; for a number behind Evolution, which is asked again
+    at once, Evolution's global key in PROSA_EVOLUTION_KEY.
 
     The webhook's address and secrets stay; `prosa connection add-secret` changes the secrets.
     """
-    request = pb.UpdateConnectionRequest(
-        name=name, account_id=account_id, base_url=base_url, access_token=_secret_of(TOKEN_VARIABLE)
-    )
+    request = pb.UpdateConnectionRequest(name=name, account_id=account_id, base_url=base_url)
+    tokens = {PROVIDER_CHATWOOT: _secret_of(TOKEN_VARIABLE), PROVIDER_EVOLUTION: _secret_of(KEY_VARIABLE)}
     if unsigned_until is not None:
         request.unsigned_end_time.FromDatetime(unsigned_until.replace(tzinfo=UTC))
-    if not request.ListFields():
+    if not request.ListFields() and not any(tokens.values()):
         raise Refused(
             "Nothing to change. Name --name, --account-id, --base-url or --unsigned-until, or put another token into "
-            f"{TOKEN_VARIABLE}.",
+            f"{TOKEN_VARIABLE} or {KEY_VARIABLE}.",
             reason="NOTHING_TO_CHANGE",
             exit_code=REFUSED,
         )
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
         found = await find_connection(calls, organization.organization_id, which)
-        request.connection_id = found.connection_id
+        request.connection_id, request.access_token = found.connection_id, tokens.get(found.provider, "")
         changed = await calls.stub(ConnectionServiceStub, "ingest").UpdateConnection(
             request, metadata=calls.organization(organization.organization_id), timeout=CALL_SECONDS
         )
     changes = "changed" if changed.etag != found.etag else "the same as before"
+    number = changed.provider == PROVIDER_EVOLUTION
+    variable = KEY_VARIABLE if number else TOKEN_VARIABLE
     lines = [
         f"{changed.name}: {changes}.",
-        f"  account     {changed.account_id or 'none'}",
-        f"  Chatwoot    {changed.base_url or 'not asked for anything'}",
-        f"  token       {_token(changed, given=bool(request.access_token))}",
+        *([] if number else [f"  account     {changed.account_id or 'none'}"]),
+        f"  {'Evolution' if number else 'Chatwoot '}   {changed.base_url or 'not asked for anything'}",
+        f"  token       {_token(changed, variable, given=bool(request.access_token))}",
         "Next: `prosa connection check`.",
     ]
     answer(connection_row(changed), lines, as_json=as_json)
@@ -204,7 +210,10 @@ async def list_(org: Org, as_json: Json = False) -> None:
 @app.command("check")
 @operation
 async def check(which: Which, org: Org, as_json: Json = False) -> None:
-    """Ask Chatwoot whether address, token, inboxes and webhook are as they should be; fails when one is not."""
+    """Ask whether all is as it should be: at Chatwoot address, token, inboxes and webhook, else how the number is.
+
+    Fails when something is not.
+    """
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
         connection = await find_connection(calls, organization.organization_id, which)

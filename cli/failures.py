@@ -116,7 +116,7 @@ def describe(error: Exception) -> tuple[str, str, int]:
 
 
 _WORDS = {
-    "access_token": "PROSA_CHATWOOT_ACCESS_TOKEN",
+    "access_token": "PROSA_CHATWOOT_ACCESS_TOKEN (of a number PROSA_EVOLUTION_KEY)",
     "webhook_secret": "PROSA_WEBHOOK_SECRET",
     "admin_email": "--admin",
     "admin_password": "the owner's password",

@@ -102,6 +102,18 @@ class Admin:
         assert status == 200, made
         return made
 
+    async def doctor(self) -> list[dict[str, Any]]:
+        """The items of the doctor's report."""
+        status, report = await self.call("POST", "/api/v1/rollout:doctor", {})
+        assert status == 200, report
+        items: list[dict[str, Any]] = report["items"]
+        return items
+
+    async def caused(self, instance_id: str, words: str) -> dict[str, Any] | None:
+        """The number, once its cause has these words."""
+        status, found = await self.call("GET", f"/api/v1/instances/{instance_id}")
+        return found if status == 200 and words in found["cause"] else None
+
     async def until_state(self, instance_id: str, *states: str) -> dict[str, Any]:
         """Waits until the number is in one of the states."""
 

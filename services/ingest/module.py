@@ -73,9 +73,9 @@ async def start(process: Process) -> None:
     await reader.watch()
     _serve_acceptance(process, cache, queue)
     accounts = process.queue(ACCOUNTS)
-    process.work(
-        accounts, AccountHandler(db, process.vault(), process.stub(DeliveryServiceStub, "conversation")), slots=1
-    )
+    instances = process.stub(InstanceServiceStub, "conversation")
+    teller = AccountHandler(db, process.vault(), process.stub(DeliveryServiceStub, "conversation"), instances)
+    process.work(accounts, teller, slots=1)
     begun = process.queue(INSTANCES)
     servicer = ConnectionServicer(
         db=db,
@@ -97,6 +97,7 @@ async def start(process: Process) -> None:
             draws=Draws(key=draw_connection_key),
             outgoing=process.outgoing(),
         ).begin,
+        instances=instances,
     )
     process.serve(
         add_ConnectionServiceServicer_to_server,

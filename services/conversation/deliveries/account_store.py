@@ -31,9 +31,9 @@ class SealedAccount:
         return bool(self.base_url and self.access_token_sealed)
 
 
-async def put(tx: Tx, account: SealedAccount) -> None:
-    """Keeps what a connection has, unless something newer is kept."""
-    await tx.execute(
+async def put(tx: Tx, account: SealedAccount) -> bool:
+    """Keeps what a connection has; False where that or something newer is kept."""
+    kept = await tx.execute(
         "insert into conversation.provider_accounts as kept (organization_id, connection_id, provider, base_url,"
         " provider_account_id, access_token_sealed, version) values (%(organization_id)s, %(connection_id)s,"
         " %(provider)s, %(base_url)s, %(provider_account_id)s, %(access_token_sealed)s, %(version)s)"
@@ -51,6 +51,7 @@ async def put(tx: Tx, account: SealedAccount) -> None:
             "version": account.version,
         },
     )
+    return bool(kept.rowcount)
 
 
 async def find(tx: Tx, organization_id: UUID, connection_id: UUID) -> SealedAccount | None:

@@ -10,7 +10,7 @@ from urllib.parse import quote
 import orjson
 
 from chassis.outgoing import Outgoing, OutgoingError
-from services.conversation.instances.domain import Qr
+from services.conversation.instances.domain import CORRECT, Qr
 
 CREATE_SECONDS = 30.0
 """Making one takes Evolution five seconds and more."""
@@ -213,10 +213,12 @@ def _refusal(status: int, read: Mapping[str, Any]) -> Refused | Away:
     if read.get("code") == "LICENSE_REQUIRED":
         return Refused("Evolution's licence is not activated.", LICENSE_ADVICE)
     if status == 401:
-        return Refused("Evolution does not take the key.", "Connect the number again with Evolution's global key.")
+        return Refused(
+            "Evolution does not take the key.", f"Take Evolution's global key (its AUTHENTICATION_API_KEY). {CORRECT}"
+        )
     if status == 404:
         return Refused(
-            "There is no Evolution API at the address.", "Check the address: it is that of Evolution API v2 itself."
+            "There is no Evolution API at the address.", f"It must be that of Evolution API v2 itself. {CORRECT}"
         )
     if status in (400, 403):
         return Refused(f"Evolution does not take it: {detail}", "Mend what it says, and connect the number again.")

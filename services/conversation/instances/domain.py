@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from chassis.canonical import Source, try_identify
@@ -34,7 +35,11 @@ PAIR_AGAIN = "Ask for a connection again, and scan the new code with the phone."
 FAULT = "Prosa cannot ask about it: a fault of its own, or keys that do not open what it is asked with. The log tells."
 WAIT = "It is tried again by itself."
 BANNED = "WhatsApp has blocked the number. Appeal in the WhatsApp app, and do not pair it again until that is decided."
-SEE_EVOLUTION = "See whether Evolution runs and can be reached from here; it is asked again by itself."
+SEE_EVOLUTION = (
+    "See whether Evolution runs and can be reached from here, and correct its address where it is another; it is asked "
+    "again by itself."
+)
+CORRECT = "Correct address and key: on the page Numbers, or with `prosa connection update`."
 
 TRANSIENT_REASONS = frozenset({408, 428, 440, 503, 515})
 """Evolution connects again by itself after these."""
@@ -178,6 +183,22 @@ def take_probe(instance: Instance, state: str, now: datetime) -> None:
             move(instance, State.CLOSED, now, "It is not connected any more.", PAIR_AGAIN)
     if instance.state is State.QR and instance.qr_expire_time is not None and instance.qr_expire_time <= now:
         instance.qr_sealed = None
+
+
+def elsewhere(kept_url: str, wanted_url: str) -> bool:
+    """Whether an address is another host's."""
+    return urlsplit(kept_url).hostname != urlsplit(wanted_url).hostname
+
+
+def take_access(instance: Instance, base_url: str, now: datetime) -> None:
+    """Lets Evolution be asked where it really is, or with its real key, from the beginning where it was not reached."""
+    moved, instance.base_url = instance.base_url != base_url, base_url
+    if moved and instance.made:
+        # It has the instance or makes it; either way it is asked to connect it.
+        instance.made, instance.connect_wanted = False, True
+    if not instance.made:
+        instance.failed_probes = 0
+        move(instance, State.CREATING, now, "Evolution is being asked to make it.")
 
 
 def miss_probe(instance: Instance, now: datetime) -> None:

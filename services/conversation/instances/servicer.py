@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import secrets
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 from uuid import UUID
 
@@ -24,7 +25,7 @@ from prosa.conversation.v1 import instance_service_pb2_grpc as pb_grpc
 from services.conversation.deliveries import account_store
 from services.conversation.deliveries.account_store import SealedAccount
 from services.conversation.instances import store
-from services.conversation.instances.domain import Instance, Report, State, move, take_report
+from services.conversation.instances.domain import Instance, Report, State, elsewhere, move, take_access, take_report
 from services.conversation.instances.drawing import qr_svg
 from services.conversation.instances.translation import (
     ACCESS_TOKEN_COLUMN,
@@ -35,6 +36,7 @@ from services.conversation.instances.translation import (
     open_qr,
     seal,
     seal_qr,
+    unseal,
 )
 from services.conversation.instances.worker import change_held
 
@@ -94,6 +96,29 @@ class InstanceServicer(pb_grpc.InstanceServiceServicer):
             # Its channel or its name is another one's, which only a caller could do that drew neither.
             raise _no_instance()
         return instance_message(kept)
+
+    async def ChangeInstanceAccess(self, request: pb.ChangeInstanceAccessRequest, context: Context) -> pb.Instance:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        connection_id = wire.to_uuid("connection_id", request.connection_id)
+        async with self._db.transaction(organization_id) as tx:
+            instance = (await store.lock_of_connections(tx, [connection_id])).get(connection_id)
+            if instance is None:
+                raise _no_instance()
+            own_token = unseal(self._vault, organization_id, OWN_TOKEN_COLUMN, instance.own_token_sealed)
+            if elsewhere(instance.base_url, request.base_url):
+                # Whoever is asked from now on is not told what opens the number where it was.
+                own_token = self._draw_token()
+
+            def correct(held: Instance) -> None:
+                held.own_token_sealed = seal(self._vault, organization_id, OWN_TOKEN_COLUMN, own_token)
+                held.access_token_sealed = seal(self._vault, organization_id, ACCESS_TOKEN_COLUMN, request.access_token)
+                take_access(held, request.base_url, now)
+
+            account = self._account(replace(instance, base_url=request.base_url), own_token, request.version)
+            if await account_store.put(tx, account):
+                await change_held(tx, self._outbox, instance, correct)
+                await self._look_now(tx, instance)
+        return instance_message(instance)
 
     async def GetInstance(self, request: pb.GetInstanceRequest, context: Context) -> pb.Instance:
         organization_id = auth.organization_id()
@@ -173,7 +198,7 @@ class InstanceServicer(pb_grpc.InstanceServiceServicer):
 
         await change_held(tx, self._outbox, instance, take)
 
-    def _account(self, instance: Instance, own_token: str) -> SealedAccount:
+    def _account(self, instance: Instance, own_token: str, version: int = 1) -> SealedAccount:
         """What the number's messages are sent with: its own token, which can do no more than that."""
         return SealedAccount(
             organization_id=instance.organization_id,
@@ -184,7 +209,7 @@ class InstanceServicer(pb_grpc.InstanceServiceServicer):
             access_token_sealed=seal(
                 self._vault, instance.organization_id, account_store.ACCESS_TOKEN_COLUMN, own_token
             ),
-            version=1,
+            version=version,
         )
 
     async def _look_now(self, tx: Tx, instance: Instance) -> None:

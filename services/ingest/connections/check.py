@@ -98,13 +98,13 @@ def secret_set(kept: Kept, *, seen: str = "", passed: bool = True) -> CheckItem:
     return CheckItem(name, passed, f"{count} kept{seen}.")
 
 
-def events_arriving(kept: Kept) -> CheckItem:
-    """Whether anything came in."""
+def events_arriving(kept: Kept, *, advice: str = "Write to one of the inboxes and check again.") -> CheckItem:
+    """Whether anything came in; ``advice`` where nothing did."""
     name = "events_arriving"
     if kept.last_event_time is not None:
         return CheckItem(name, True, f"The last webhook arrived at {kept.last_event_time:%Y-%m-%dT%H:%M:%SZ}.")
     return CheckItem(
         name,
         False,
-        "No webhook of this connection is among those that are kept. Write to one of the inboxes and check again.",
+        f"No webhook of this connection is among those that are kept. {advice}",
     )

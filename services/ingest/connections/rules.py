@@ -161,11 +161,3 @@ def ambiguous_channels(candidates: Sequence[tuple[UUID, str, str, UUID, str]]) -
         inbox_ids=",".join(inbox_id for _, _, inbox_id, _, _ in candidates),
         connection_ids=",".join(str(connection_id) for _, _, _, connection_id, _ in candidates),
     )
-
-
-def kept_by_instance() -> InvalidArgument:
-    """PROVIDER_UNSUPPORTED: the address or the key of a number would be another."""
-    return InvalidArgument(
-        "PROVIDER_UNSUPPORTED",
-        "A number keeps the address and the key that it was connected with. Connect it anew with the others.",
-    )

@@ -6,7 +6,7 @@ import secrets
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
+from typing import TYPE_CHECKING, Final
 from uuid import UUID
 
 import grpc
@@ -28,12 +28,17 @@ from prosa.ingest.v1 import connection_service_pb2_grpc as pb_grpc
 from prosa.ingest.v1 import ingest_service_pb2
 from services.ingest.connections import channels, messages, rules, store
 from services.ingest.connections.accounts import Accounts
+from services.ingest.connections.addresses import number_address
 from services.ingest.connections.cache import SECRET_COLUMN
 from services.ingest.connections.check import Checked, Checks, Declared, Kept
+from services.ingest.connections.numbers import number_item
 from services.ingest.connections.secrets import open_secrets, readable_secrets
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, ChannelFilter, Connection, SealedSecret
 from services.ingest.providers import PROVIDERS, by_number
 from services.ingest.providers.provider import Provider
+
+if TYPE_CHECKING:
+    from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceAsyncStub
 
 CONNECTION_KEY_BYTES = 24
 """Of randomness; 32 characters in the webhook's path."""
@@ -66,6 +71,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         check_board: Check,
         accounts: Accounts,
         begin: Callable[[pb.CreateInstanceRequest], Awaitable[pb.CreateInstanceResponse]],
+        instances: InstanceServiceAsyncStub,
         draw_key: Callable[[], str] = draw_connection_key,
     ) -> None:
         """``changed`` is called after the commit of anything that alters which webhooks are accepted, and how."""
@@ -73,7 +79,7 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         self._clock, self._ids, self._changed = clock, ids, changed
         self._outgoing, self._check_board, self._draw_key = outgoing, check_board, draw_key
         self._accounts = accounts
-        self._begin = begin
+        self._begin, self._instances = begin, instances
         self._checks = Checks()
 
     async def CreateConnection(
@@ -324,6 +330,9 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         # The provider is asked outside of the transaction: it may take seconds.
         with self._checks.begun(organization_id):
             checked = await _provider_of(connection).check(self._outgoing, kept)
+            if _provider_of(connection).connection_rules.by_instance:
+                number = await number_item(self._instances, organization_id, connection_id)
+                checked = replace(checked, items=[number, *checked.items])
         if checked.account_proved:
             await self._prove_account(connection)
         return checked
@@ -346,14 +355,14 @@ class ConnectionServicer(pb_grpc.ConnectionServiceServicer):
         """The connection as the request wants it, one version on."""
         after = replace(before, version=before.version + 1)
         token = request.access_token.strip()
-        if _provider_of(before).connection_rules.by_instance and (request.HasField("base_url") or token):
-            raise rules.kept_by_instance()
         if request.HasField("name"):
             after = replace(after, name=rules.readable_name(request.name))
         if request.HasField("account_id"):
             after = replace(after, account_id=_provider_of(before).connection_rules.account_id(request.account_id))
         if request.HasField("base_url"):
-            after = replace(after, base_url=rules.base_url(request.base_url))
+            by_instance = _provider_of(before).connection_rules.by_instance
+            wanted = number_address(request.base_url, self._outgoing) if by_instance else None
+            after = replace(after, base_url=wanted or rules.base_url(request.base_url))
             if before.access_token_sealed is not None and not token:
                 rules.token_stays_home(before.base_url, after.base_url)
         # The same token sealed anew would look like another one.

@@ -16,7 +16,7 @@ from chassis import auth, rpc, wire
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx
-from chassis.errors import FailedPrecondition, InvalidArgument, ResourceExhausted
+from chassis.errors import InvalidArgument, ResourceExhausted
 from chassis.idempotency import IdempotencyStore
 from chassis.ids import Ids
 from chassis.outbox import Outbox
@@ -29,6 +29,7 @@ from prosa.conversation.v1 import instance_service_pb2 as instance_pb
 from prosa.ingest.v1 import connection_service_pb2 as pb
 from services.ingest.connections import messages, rules
 from services.ingest.connections import store as connection_store
+from services.ingest.connections.addresses import number_address
 from services.ingest.connections.cache import SECRET_COLUMN
 from services.ingest.connections.secrets import open_secrets
 from services.ingest.connections.store import ACCESS_TOKEN_COLUMN, Channel, Connection, SealedSecret
@@ -80,17 +81,6 @@ class Beginner:
         self._queue, self._public_url, self._draws = queue, public_url.rstrip("/"), draws
         self._outgoing = outgoing
 
-    def _address(self, text: str) -> str:
-        """Refused now, where it can be said of the address alone: later it would only seem to be away."""
-        base_url = rules.base_url(text)
-        if base_url and self._outgoing.refuses(self._outgoing.read(base_url)):
-            raise FailedPrecondition(
-                "ADDRESS_PRIVATE",
-                "base_url leads into a private network. Name a public address, or let the operator list the host in "
-                "PROSA_ALLOWED_HOSTS (host:port), as where Evolution runs on the same machine.",
-            )
-        return base_url
-
     async def begin(self, request: pb.CreateInstanceRequest) -> pb.CreateInstanceResponse:
         """The number's connection and channel; conversation is told of it once they are committed."""
         organization_id, now = auth.organization_id(), self._clock.now()
@@ -112,7 +102,7 @@ class Beginner:
             name=name,
             connection_key=self._draws.key(),
             account_id=PROVIDERS[PROVIDER].connection_rules.account_id(0),
-            base_url=self._address(request.base_url),
+            base_url=number_address(request.base_url, self._outgoing),
             access_token_sealed=self._seal(organization_id, ACCESS_TOKEN_COLUMN, request.access_token.strip()),
             legacy_static_secret_end_time=None,
             unsigned_end_time=now,

@@ -103,7 +103,7 @@ def no_connection() -> Item:
         "connection",
         passed=False,
         detail="The organization has no connection with an active channel.",
-        advice="Make one: prosa connection create.",
+        advice="Make one: prosa connection create for Chatwoot; a number is connected on the dashboard's page Numbers.",
     )
 
 

@@ -17,7 +17,8 @@ from sandbox.evolution.numbers import lid_of
 from sandbox.evolution.sender import token
 from services.conversation.instances.client import Evolution
 from services.conversation.scripts.store import own_keys
-from tests.evolution import PHONE, Admin, eventually, free_port
+from tests.evolution import GLOBAL_KEY, PHONE, Admin, eventually, free_port
+from tests.integration.cli.operator import Operator
 from tests.listeners import http, listening
 
 FIXTURES = Path(__file__).parents[3] / "services/ingest/providers/evolution/fixtures"
@@ -107,7 +108,45 @@ async def test_a_wrong_key_is_told_with_what_to_do(admin: Admin) -> None:
     made = await admin.create(access_token="another-key")
     found = await admin.until_state(made["instance_id"], "FAILED")
     assert found["cause"] == "Evolution does not take the key."
-    assert found["advice"]
+    assert "prosa connection update" in found["advice"]
+    assert "page Numbers" in found["advice"]
+    [item] = [item for item in await admin.doctor() if item["name"] == "connection:Vendas"]
+    assert "Evolution does not take the key." in item["advice"]
+    assert found["advice"] in item["advice"]
+    assert "inbox" not in item["advice"]
+
+
+async def test_a_wrong_key_is_corrected_with_the_command(admin: Admin, keys_dir: Path, tmp_path: Path) -> None:
+    made = await admin.create(access_token="another-key")
+    instance_id, organization_id = made["instance_id"], str(admin.harness.organization_id)
+    await admin.until_state(instance_id, "FAILED")
+    environment = {"PROSA_GRPC_ADDRESS": admin.world.host.grpc_address, "PROSA_KEYS_DIR": str(keys_dir)}
+    operator = Operator(environment | {"PROSA_HOME": str(tmp_path / "no-home")}, tmp_path)
+    words = ("connection", "update", made["connection"]["connection_id"], "--org", organization_id)
+    said = await operator.prosa(*words, PROSA_EVOLUTION_KEY=GLOBAL_KEY)
+    assert said.code == 0, said.err
+    assert "that of PROSA_EVOLUTION_KEY" in said.out
+    await admin.until_state(instance_id, "QR")
+    instance = admin.fake.world.instances[made["channel"]["evolution_instance"]]
+    admin.fake.world.scan(instance, "+5511960007021", "Escola Ipê")
+    await admin.until_state(instance_id, "OPEN")
+
+
+async def test_a_wrong_address_is_corrected_and_the_key_goes_nowhere_by_itself(admin: Admin) -> None:
+    made = await admin.create(base_url=f"http://127.0.0.1:{free_port()}")
+    instance_id, path = made["instance_id"], f"/api/v1/connections/{made['connection']['connection_id']}"
+    found = await eventually(lambda: admin.caused(instance_id, "cannot be reached"))
+    assert "correct its address" in found["advice"]
+    for address, reason in (
+        (admin.fake.url, "ACCESS_TOKEN_NEEDED"),
+        ("", "BASE_URL_INVALID"),
+        ("http://10.0.0.1:8080", "ADDRESS_PRIVATE"),
+    ):
+        status, refused = await admin.call("PATCH", path, {"base_url": address})
+        assert (status, refused["reason"]) == (400, reason)
+    status, _ = await admin.call("PATCH", path, {"base_url": admin.fake.url, "access_token": GLOBAL_KEY})
+    assert status == 200
+    await admin.until_state(instance_id, "QR")
 
 
 async def test_a_private_address_is_refused_at_once_with_the_way_out(admin: Admin) -> None:

@@ -9,6 +9,7 @@ import { Button } from "../../ui/button.tsx";
 import { Dialog } from "../../ui/dialog.tsx";
 import { Field } from "../../ui/field.tsx";
 import { formValue } from "../../ui/form-value.ts";
+import { AccessFields } from "./access-fields.tsx";
 
 interface NewNumber {
   name: string;
@@ -49,23 +50,7 @@ export function CreateNumber({ onClose, onCreated }: { onClose: () => void; onCr
       <form onSubmit={onSubmit} className="flex flex-col gap-4">
         <Field label={text("numbers.name")} name="name" required maxLength={200} problem={problem("name")} />
         <Field label={text("numbers.phone")} name="phone" type="tel" maxLength={32} problem={problem("phone")} />
-        <Field
-          label={text("numbers.baseUrl")}
-          name="base_url"
-          type="url"
-          required
-          maxLength={2048}
-          problem={problem("base_url")}
-        />
-        <Field
-          label={text("numbers.token")}
-          name="access_token"
-          type="password"
-          autoComplete="off"
-          required
-          maxLength={1024}
-          problem={problem("access_token")}
-        />
+        <AccessFields problem={problem} />
         {creating.isError && violations.length === 0 ? (
           <p role="alert" className="text-bad">
             {sentence(creating.error)}

@@ -14,6 +14,7 @@ import { Button } from "../../ui/button.tsx";
 import { PagedList } from "../../ui/list.tsx";
 import { notify } from "../../ui/notices.tsx";
 import { Empty } from "../../ui/states.tsx";
+import { CorrectNumber } from "./correct.tsx";
 import { CreateNumber } from "./create.tsx";
 import { QrDialog } from "./qr.tsx";
 import { numbersQuery } from "./queries.ts";
@@ -27,6 +28,8 @@ const TONES: Partial<Record<Instance["state"], Tone>> = {
   UNREACHABLE: "bad",
   FAILED: "bad",
 };
+/** Where the address or the key may be wrong. */
+const CORRECTABLE = new Set<Instance["state"]>(["CREATING", "UNREACHABLE", "FAILED"]);
 /** What asking for another code may cure. */
 const CONNECTABLE = new Set<Instance["state"]>(["CLOSED", "UNREACHABLE", "FAILED"]);
 
@@ -76,6 +79,7 @@ export function NumbersPage() {
 }
 
 function Row({ instance, mayChange, onQr }: { instance: Instance; mayChange: boolean; onQr: () => void }) {
+  const [correcting, setCorrecting] = useState(false);
   const connecting = useMutation({
     mutationFn: () => {
       const body = { request_id: newRequestId() };
@@ -97,6 +101,10 @@ function Row({ instance, mayChange, onQr }: { instance: Instance; mayChange: boo
           {text("numbers.connect")}
         </Button>
       ) : null}
+      {mayChange && CORRECTABLE.has(instance.state) ? (
+        <Button onClick={() => setCorrecting(true)}>{text("numbers.correct")}</Button>
+      ) : null}
+      {correcting ? <CorrectNumber instance={instance} onClose={() => setCorrecting(false)} /> : null}
       <p className="w-full text-sm text-soft">
         {[instance.phone, instance.profile_name, text("numbers.since", { time: fullTime(instance.state_time) })]
           .filter(Boolean)

@@ -241,6 +241,36 @@ class CreateInstanceRequest(_message.Message):
 Global___CreateInstanceRequest: _TypeAlias = CreateInstanceRequest  # noqa: Y015
 
 @_typing.final
+class ChangeInstanceAccessRequest(_message.Message):
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CONNECTION_ID_FIELD_NUMBER: _builtins.int
+    BASE_URL_FIELD_NUMBER: _builtins.int
+    ACCESS_TOKEN_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    connection_id: _builtins.str
+    base_url: _builtins.str
+    access_token: _builtins.str
+    """Evolution's global key."""
+    version: _builtins.int
+    """Counts the connection's writes at ingest."""
+    def __init__(
+        self,
+        *,
+        connection_id: _builtins.str = ...,
+        base_url: _builtins.str = ...,
+        access_token: _builtins.str = ...,
+        version: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["access_token", b"access_token", "base_url", b"base_url", "connection_id", b"connection_id", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChangeInstanceAccessRequest: _TypeAlias = ChangeInstanceAccessRequest  # noqa: Y015
+
+@_typing.final
 class GetInstanceRequest(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -41,6 +41,11 @@ class InstanceServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.FromString,
                 _registered_method=True)
+        self.ChangeInstanceAccess = channel.unary_unary(
+                '/prosa.conversation.v1.InstanceService/ChangeInstanceAccess',
+                request_serializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.ChangeInstanceAccessRequest.SerializeToString,
+                response_deserializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.FromString,
+                _registered_method=True)
         self.GetInstance = channel.unary_unary(
                 '/prosa.conversation.v1.InstanceService/GetInstance',
                 request_serializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.GetInstanceRequest.SerializeToString,
@@ -76,6 +81,14 @@ class InstanceServiceServicer:
     def CreateInstance(self, request, context):
         """Begins an instance: it is CREATING when this answers, and what follows is told by InstanceChanged. Idempotent on
         instance_id.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ChangeInstanceAccess(self, request, context):
+        """Keeps where a number's Evolution is and its global key, as they were corrected at ingest, and has it asked at once. An
+        older version than is known changes nothing. Errors: NOT_FOUND INSTANCE_NOT_FOUND.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -125,6 +138,11 @@ def add_InstanceServiceServicer_to_server(servicer, server):
             'CreateInstance': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInstance,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.FromString,
+                    response_serializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.SerializeToString,
+            ),
+            'ChangeInstanceAccess': grpc.unary_unary_rpc_method_handler(
+                    servicer.ChangeInstanceAccess,
+                    request_deserializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.ChangeInstanceAccessRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.SerializeToString,
             ),
             'GetInstance': grpc.unary_unary_rpc_method_handler(
@@ -181,6 +199,33 @@ class InstanceService:
             target,
             '/prosa.conversation.v1.InstanceService/CreateInstance',
             prosa_dot_conversation_dot_v1_dot_instance__service__pb2.CreateInstanceRequest.SerializeToString,
+            prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ChangeInstanceAccess(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.conversation.v1.InstanceService/ChangeInstanceAccess',
+            prosa_dot_conversation_dot_v1_dot_instance__service__pb2.ChangeInstanceAccessRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_instance__service__pb2.Instance.FromString,
             options,
             channel_credentials,

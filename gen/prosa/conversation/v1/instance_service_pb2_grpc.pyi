@@ -39,6 +39,10 @@ class InstanceServiceStub:
     """Begins an instance: it is CREATING when this answers, and what follows is told by InstanceChanged. Idempotent on
     instance_id.
     """
+    ChangeInstanceAccess: _grpc.UnaryUnaryMultiCallable[_instance_service_pb2.ChangeInstanceAccessRequest, _instance_service_pb2.Instance]
+    """Keeps where a number's Evolution is and its global key, as they were corrected at ingest, and has it asked at once. An
+    older version than is known changes nothing. Errors: NOT_FOUND INSTANCE_NOT_FOUND.
+    """
     GetInstance: _grpc.UnaryUnaryMultiCallable[_instance_service_pb2.GetInstanceRequest, _instance_service_pb2.Instance]
     """Answers one instance. Errors: NOT_FOUND INSTANCE_NOT_FOUND."""
     ListInstances: _grpc.UnaryUnaryMultiCallable[_instance_service_pb2.ListInstancesRequest, _instance_service_pb2.ListInstancesResponse]
@@ -66,6 +70,10 @@ class InstanceServiceAsyncStub(InstanceServiceStub):
     CreateInstance: _aio.UnaryUnaryMultiCallable[_instance_service_pb2.CreateInstanceRequest, _instance_service_pb2.Instance]  # type: ignore[assignment]
     """Begins an instance: it is CREATING when this answers, and what follows is told by InstanceChanged. Idempotent on
     instance_id.
+    """
+    ChangeInstanceAccess: _aio.UnaryUnaryMultiCallable[_instance_service_pb2.ChangeInstanceAccessRequest, _instance_service_pb2.Instance]  # type: ignore[assignment]
+    """Keeps where a number's Evolution is and its global key, as they were corrected at ingest, and has it asked at once. An
+    older version than is known changes nothing. Errors: NOT_FOUND INSTANCE_NOT_FOUND.
     """
     GetInstance: _aio.UnaryUnaryMultiCallable[_instance_service_pb2.GetInstanceRequest, _instance_service_pb2.Instance]  # type: ignore[assignment]
     """Answers one instance. Errors: NOT_FOUND INSTANCE_NOT_FOUND."""
@@ -97,6 +105,16 @@ class InstanceServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_instance_service_pb2.Instance, _abc.Awaitable[_instance_service_pb2.Instance]]:
         """Begins an instance: it is CREATING when this answers, and what follows is told by InstanceChanged. Idempotent on
         instance_id.
+        """
+
+    @_abc_1.abstractmethod
+    def ChangeInstanceAccess(
+        self,
+        request: _instance_service_pb2.ChangeInstanceAccessRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_instance_service_pb2.Instance, _abc.Awaitable[_instance_service_pb2.Instance]]:
+        """Keeps where a number's Evolution is and its global key, as they were corrected at ingest, and has it asked at once. An
+        older version than is known changes nothing. Errors: NOT_FOUND INSTANCE_NOT_FOUND.
         """
 
     @_abc_1.abstractmethod

@@ -237,7 +237,7 @@ class UpdateConnectionRequest(_message.Message):
     base_url: _builtins.str
     """Empty: Chatwoot is not asked for anything. Another server needs the access_token in the same request."""
     access_token: _builtins.str
-    """Chatwoot's new access token; empty: the one that is kept."""
+    """Chatwoot's new access token, Evolution's global key; empty: the one that is kept."""
     etag: _builtins.str
     """The etag that the connection must still have; empty: whatever it has."""
     request_id: _builtins.str

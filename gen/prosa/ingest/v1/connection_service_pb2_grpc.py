@@ -116,9 +116,11 @@ class ConnectionServiceServicer:
     def UpdateConnection(self, request, context):
         """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
         is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
-        cannot become another one, and a kept token goes to another server only where it is given again.
+        cannot become another one, and a kept token goes to another server only where it is given again. Of a number behind
+        Evolution base_url and access_token are corrected here: Evolution is asked with them at once.
         Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
-        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED, ADDRESS_PRIVATE (of a number); ABORTED
+        ETAG_STALE.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -44,9 +44,11 @@ class ConnectionServiceStub:
     UpdateConnection: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateConnectionRequest, _connection_service_pb2.Connection]
     """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
     is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
-    cannot become another one, and a kept token goes to another server only where it is given again.
+    cannot become another one, and a kept token goes to another server only where it is given again. Of a number behind
+    Evolution base_url and access_token are corrected here: Evolution is asked with them at once.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
-    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED, ADDRESS_PRIVATE (of a number); ABORTED
+    ETAG_STALE.
     """
     AddWebhookSecret: _grpc.UnaryUnaryMultiCallable[_connection_service_pb2.AddWebhookSecretRequest, _connection_service_pb2.Connection]
     """Adds a webhook secret; the one before stays valid until the next is added or it is removed. At most two are live.
@@ -94,9 +96,11 @@ class ConnectionServiceAsyncStub(ConnectionServiceStub):
     UpdateConnection: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.UpdateConnectionRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
     """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
     is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
-    cannot become another one, and a kept token goes to another server only where it is given again.
+    cannot become another one, and a kept token goes to another server only where it is given again. Of a number behind
+    Evolution base_url and access_token are corrected here: Evolution is asked with them at once.
     Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
-    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+    ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED, ADDRESS_PRIVATE (of a number); ABORTED
+    ETAG_STALE.
     """
     AddWebhookSecret: _aio.UnaryUnaryMultiCallable[_connection_service_pb2.AddWebhookSecretRequest, _connection_service_pb2.Connection]  # type: ignore[assignment]
     """Adds a webhook secret; the one before stays valid until the next is added or it is removed. At most two are live.
@@ -165,9 +169,11 @@ class ConnectionServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_connection_service_pb2.Connection, _abc.Awaitable[_connection_service_pb2.Connection]]:
         """Changes a connection. What the request does not name stays, and so do its address, webhook secrets and channels. What
         is the same already is no change; a request that names nothing is refused. An account whose messages were taken in
-        cannot become another one, and a kept token goes to another server only where it is given again.
+        cannot become another one, and a kept token goes to another server only where it is given again. Of a number behind
+        Evolution base_url and access_token are corrected here: Evolution is asked with them at once.
         Errors: NOT_FOUND CONNECTION_NOT_FOUND; ALREADY_EXISTS CONNECTION_NAME_TAKEN; INVALID_ARGUMENT NOTHING_TO_CHANGE,
-        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED; ABORTED ETAG_STALE.
+        ACCOUNT_ID_MISSING; FAILED_PRECONDITION ACCOUNT_IN_USE, ACCESS_TOKEN_NEEDED, ADDRESS_PRIVATE (of a number); ABORTED
+        ETAG_STALE.
         """
 
     @_abc_1.abstractmethod

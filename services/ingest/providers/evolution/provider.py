@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from chassis.outgoing import Outgoing
-from services.ingest.connections.check import Checked, Kept, check_kept
+from services.ingest.connections.check import Checked, Kept, events_arriving, secret_set
 from services.ingest.providers.blanking import EVOLUTION_SECRETS
 from services.ingest.providers.evolution.parse import MESSAGE_EVENT, event_name, ordering_key, parse
 from services.ingest.providers.evolution.verify import delivery_key, verify
@@ -21,7 +21,8 @@ def account_id(given: int) -> int | None:
 
 async def check_connection(_outgoing: Outgoing, kept: Kept) -> Checked:
     """What is kept and what came: how the number itself is, its instance tells."""
-    return Checked(check_kept(kept), account_proved=False)
+    items = [secret_set(kept), events_arriving(kept, advice="Have somebody write to the number and check again.")]
+    return Checked(items, account_proved=False)
 
 
 EVOLUTION = Provider(
