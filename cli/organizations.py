@@ -47,6 +47,13 @@ async def create(
     password_env: Annotated[
         str, typer.Option(help="Name of the variable with the owner's password; drawn and shown once without it.")
     ] = "",
+    existing_account: Annotated[
+        bool,
+        typer.Option(
+            "--existing-account",
+            help="The e-mail's account came of an invitation, and you know that it is the owner's.",
+        ),
+    ] = False,
     as_json: Json = False,
 ) -> None:
     """Make an organization with its first owner and board. The same name and e-mail again change nothing."""
@@ -68,7 +75,12 @@ async def create(
     async with open_calls() as calls:
         made = await calls.stub(AccessServiceStub, "identity").CreateOrganization(
             access.CreateOrganizationRequest(
-                name=name, admin_email=admin, admin_password=password, region=region.upper(), time_zone=time_zone
+                name=name,
+                admin_email=admin,
+                admin_password=password,
+                region=region.upper(),
+                time_zone=time_zone,
+                existing_account=existing_account,
             ),
             timeout=CALL_SECONDS,
         )
@@ -91,6 +103,8 @@ async def create(
     ]
     if drawn:
         lines.append(f"  password      {drawn}   (shown only now)")
+    elif made.created and not made.admin_password:
+        lines.append("  password      that of the account, which was there already")
     answer(content, lines, as_json=as_json)
 
 

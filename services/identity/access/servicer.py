@@ -105,23 +105,41 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                 await scope(tx, [known])
                 organization = await access_store.find_organization(tx, known)
                 return pb.CreateOrganizationResponse(organization=_organization(organization), admin_email=email)
-            user_made = await self._insert_organization(tx, wanted, email, password_hash)
+            user_id = await access_store.look_up_user(tx, email)
+            if user_id is not None and not request.existing_account:
+                await self._require_proven(tx, user_id, email)
+                await scope(tx, [wanted.id])
+            await self._insert_organization(tx, wanted, email, user_id, password_hash)
         return pb.CreateOrganizationResponse(
             organization=_organization(wanted),
             created=True,
             admin_email=email,
-            admin_password=password if user_made else "",
+            admin_password=password if user_id is None else "",
         )
 
-    async def _insert_organization(self, tx: Tx, wanted: Organization, email: str, password_hash: str) -> bool:
-        """Inserts an organization with its first owner; answers whether the user is new."""
+    async def _require_proven(self, tx: Tx, user_id: UUID, email: str) -> None:
+        """Raises FailedPrecondition ACCOUNT_UNPROVEN where no operator has named the account's e-mail before.
+
+        An invitation's link is shown to whoever invites: they may have accepted it themselves, in anybody's name.
+        """
+        await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
+        if not await access_store.is_first_owner(tx, email):
+            raise FailedPrecondition(
+                "ACCOUNT_UNPROVEN",
+                f"{email} has an account that came of another organization's invitation, and whoever has its password "
+                "would own this one. Ask its holder: if it is theirs, say so with existing_account "
+                "(prosa org create --existing-account); else name another e-mail.",
+            )
+
+    async def _insert_organization(
+        self, tx: Tx, wanted: Organization, email: str, user_id: UUID | None, password_hash: str
+    ) -> None:
+        """Inserts an organization with its first owner, who is new where they have no id yet."""
         now = wanted.create_time
         await access_store.insert_organization(tx, wanted, email)
-        user_id = await access_store.look_up_user(tx, email)
-        user_made = user_id is None
         owner_id = user_id or self._ids.new()
         await access_store.insert_member(tx, wanted.id, owner_id, "OWNER", now)
-        if user_made:
+        if user_id is None:
             await access_store.insert_user(tx, owner_id, email, password_hash, now)
         created = events_pb2.OrganizationCreated(
             organization_id=str(wanted.id),
@@ -130,7 +148,6 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             version=wanted.version,
         )
         await self._outbox.add(tx, [Fact(wanted.id, created)], now)
-        return user_made
 
     async def GetOrganization(self, request: pb.GetOrganizationRequest, context: Context) -> pb.Organization:
         organization_id = auth.organization_id()

@@ -135,6 +135,14 @@ async def insert_organization(tx: Tx, organization: Organization, admin_email: s
     )
 
 
+async def is_first_owner(tx: Tx, email: str) -> bool:
+    """Whether one of the transaction's organizations was created for this e-mail."""
+    found = await tx.execute(
+        "select 1 from identity.organizations where admin_email = %(email)s limit 1", {"email": email}
+    )
+    return found.first() is not None
+
+
 async def insert_member(tx: Tx, organization_id: UUID, user_id: UUID, role: str, now: datetime) -> None:
     """Makes a user a member; the user's own row may follow in the same transaction."""
     await tx.execute(

@@ -119,6 +119,7 @@ class CreateOrganizationRequest(_message.Message):
     ADMIN_PASSWORD_FIELD_NUMBER: _builtins.int
     REGION_FIELD_NUMBER: _builtins.int
     TIME_ZONE_FIELD_NUMBER: _builtins.int
+    EXISTING_ACCOUNT_FIELD_NUMBER: _builtins.int
     name: _builtins.str
     admin_email: _builtins.str
     """The first owner."""
@@ -128,6 +129,8 @@ class CreateOrganizationRequest(_message.Message):
     """"BR" when empty."""
     time_zone: _builtins.str
     """"America/Sao_Paulo" when empty."""
+    existing_account: _builtins.bool
+    """The operator knows that the account of this e-mail, which came of an invitation, is the first owner's."""
     def __init__(
         self,
         *,
@@ -136,10 +139,11 @@ class CreateOrganizationRequest(_message.Message):
         admin_password: _builtins.str = ...,
         region: _builtins.str = ...,
         time_zone: _builtins.str = ...,
+        existing_account: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_email", b"admin_email", "admin_password", b"admin_password", "name", b"name", "region", b"region", "time_zone", b"time_zone"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["admin_email", b"admin_email", "admin_password", b"admin_password", "existing_account", b"existing_account", "name", b"name", "region", b"region", "time_zone", b"time_zone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

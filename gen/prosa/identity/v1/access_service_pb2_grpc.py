@@ -92,7 +92,9 @@ class AccessServiceServicer:
     """
 
     def CreateOrganization(self, request, context):
-        """Creates an organization and its first owner; the same name and e-mail again answer the same organization.
+        """Creates an organization and its first owner; the same name and e-mail again answer the same organization. An account
+        that came of an invitation owns it only where the operator says that it is theirs.
+        Errors: FAILED_PRECONDITION ACCOUNT_UNPROVEN; INVALID_ARGUMENT NAME_INVALID, EMAIL_INVALID, PASSWORD_INVALID.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -34,7 +34,10 @@ class AccessServiceStub:
     @_typing.overload
     def __new__(cls, channel: _aio.Channel) -> AccessServiceAsyncStub: ...
     CreateOrganization: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.CreateOrganizationRequest, _access_service_pb2.CreateOrganizationResponse]
-    """Creates an organization and its first owner; the same name and e-mail again answer the same organization."""
+    """Creates an organization and its first owner; the same name and e-mail again answer the same organization. An account
+    that came of an invitation owns it only where the operator says that it is theirs.
+    Errors: FAILED_PRECONDITION ACCOUNT_UNPROVEN; INVALID_ARGUMENT NAME_INVALID, EMAIL_INVALID, PASSWORD_INVALID.
+    """
     GetOrganization: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.GetOrganizationRequest, _access_service_pb2.Organization]
     """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND."""
     UpdateOrganization: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.UpdateOrganizationRequest, _access_service_pb2.Organization]
@@ -69,7 +72,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateOrganization: _aio.UnaryUnaryMultiCallable[_access_service_pb2.CreateOrganizationRequest, _access_service_pb2.CreateOrganizationResponse]  # type: ignore[assignment]
-    """Creates an organization and its first owner; the same name and e-mail again answer the same organization."""
+    """Creates an organization and its first owner; the same name and e-mail again answer the same organization. An account
+    that came of an invitation owns it only where the operator says that it is theirs.
+    Errors: FAILED_PRECONDITION ACCOUNT_UNPROVEN; INVALID_ARGUMENT NAME_INVALID, EMAIL_INVALID, PASSWORD_INVALID.
+    """
     GetOrganization: _aio.UnaryUnaryMultiCallable[_access_service_pb2.GetOrganizationRequest, _access_service_pb2.Organization]  # type: ignore[assignment]
     """Answers the caller's organization. Errors: NOT_FOUND ORGANIZATION_NOT_FOUND."""
     UpdateOrganization: _aio.UnaryUnaryMultiCallable[_access_service_pb2.UpdateOrganizationRequest, _access_service_pb2.Organization]  # type: ignore[assignment]
@@ -107,7 +113,10 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _access_service_pb2.CreateOrganizationRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.CreateOrganizationResponse, _abc.Awaitable[_access_service_pb2.CreateOrganizationResponse]]:
-        """Creates an organization and its first owner; the same name and e-mail again answer the same organization."""
+        """Creates an organization and its first owner; the same name and e-mail again answer the same organization. An account
+        that came of an invitation owns it only where the operator says that it is theirs.
+        Errors: FAILED_PRECONDITION ACCOUNT_UNPROVEN; INVALID_ARGUMENT NAME_INVALID, EMAIL_INVALID, PASSWORD_INVALID.
+        """
 
     @_abc_1.abstractmethod
     def GetOrganization(

@@ -115,6 +115,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the conflict was decided otherwise; metadata says how. Example: accepting what was rejected."""
     ERROR_REASON_SURVIVOR_INVALID: _ErrorReason.ValueType  # 36
     """INVALID_ARGUMENT: the survivor is none of the conflict's contacts. Example: a contact_id from another task."""
+    ERROR_REASON_ACCOUNT_UNPROVEN: _ErrorReason.ValueType  # 38
+    """FAILED_PRECONDITION: the account of this e-mail came of an invitation, so whoever invited may hold its password.
+    Example: creating an organization for an e-mail that another organization invited.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -212,4 +216,8 @@ ERROR_REASON_IDENTITY_CONFLICT_DECIDED: ErrorReason.ValueType  # 35
 """FAILED_PRECONDITION: the conflict was decided otherwise; metadata says how. Example: accepting what was rejected."""
 ERROR_REASON_SURVIVOR_INVALID: ErrorReason.ValueType  # 36
 """INVALID_ARGUMENT: the survivor is none of the conflict's contacts. Example: a contact_id from another task."""
+ERROR_REASON_ACCOUNT_UNPROVEN: ErrorReason.ValueType  # 38
+"""FAILED_PRECONDITION: the account of this e-mail came of an invitation, so whoever invited may hold its password.
+Example: creating an organization for an e-mail that another organization invited.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -169,7 +169,7 @@ async def test_passwords_are_kept_as_argon2id_only(world: World) -> None:
 async def test_an_organization_that_makes_no_sense_is_refused(
     world: World, fields: dict[str, str], reason: str
 ) -> None:
-    values = {"name": "F", "admin_email": new_email(), "admin_password": PASSWORD} | fields
+    values: dict[str, Any] = {"name": "F", "admin_email": new_email(), "admin_password": PASSWORD} | fields
     assert await reason_of(cli(world).CreateOrganization(pb.CreateOrganizationRequest(**values))) == reason
 
 

@@ -10,13 +10,14 @@ from uuid import UUID, uuid4
 import aiohttp
 import pytest
 
+from prosa.identity.v1 import access_service_pb2 as access_pb
 from prosa.identity.v1 import member_service_pb2 as pb
 from prosa.identity.v1.events_pb2 import MemberChanged
 from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from prosa.v1 import options_pb2
 from services.identity.access.session_domain import INVITATIONS_OPEN_MAX
 from tests.browser import Browser, browser_session
-from tests.integration.identity.access.test_access import reason_of
+from tests.integration.identity.access.test_access import cli, reason_of
 from tests.integration.identity.access.test_sessions import PASSWORD, SESSION, owner
 from tests.world import ADMIN, AGENT, OWNER, World
 
@@ -220,3 +221,25 @@ async def test_so_many_invitations_are_open_and_no_more(world: World) -> None:
         await create(pb.CreateInvitationRequest(email=new_email(), role=AGENT))
     request = pb.CreateInvitationRequest(email=new_email(), role=AGENT)
     assert await reason_of(create(request)) == "RESOURCE_EXHAUSTED"
+
+
+async def test_an_account_that_came_of_an_invitation_owns_no_new_organization_unless_the_operator_says_so(
+    world: World, http: aiohttp.ClientSession, other_http: aiohttp.ClientSession
+) -> None:
+    browser, _, _ = await inviting(world, http)
+    email = new_email()
+    # Who invites sees the link, and may accept it in anybody's name.
+    secret = await invited(browser, email, "VIEWER")
+    status, _ = await Browser.at(world, other_http).call("POST", ACCEPT, {"secret": secret, "password": PASSWORD})
+    assert status == 200
+
+    def wanted(name: str, **fields: Any) -> access_pb.CreateOrganizationRequest:
+        return access_pb.CreateOrganizationRequest(name=name, admin_email=email, admin_password=PASSWORD, **fields)
+
+    assert await reason_of(cli(world).CreateOrganization(wanted("Oficina"))) == "ACCOUNT_UNPROVEN"
+    assert await world.rows("select 1 from identity.organizations where admin_email = %s", email) == []
+    made = await cli(world).CreateOrganization(wanted("Oficina", existing_account=True))
+    assert (made.created, made.admin_password) == (True, "")
+    # Whom an operator named once is known from then on; and once more the same changes nothing.
+    assert (await cli(world).CreateOrganization(wanted("Atelier"))).created
+    assert not (await cli(world).CreateOrganization(wanted("Oficina"))).created
