@@ -4,23 +4,25 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from contextlib import ExitStack
 from datetime import datetime
 from uuid import UUID
 
 from chassis.clock import Clock
 from chassis.crypto import Vault
 from chassis.db import Database, Tx, scope
-from chassis.errors import FailedPrecondition, NotFound, PermissionDenied, Unauthenticated
+from chassis.errors import FailedPrecondition, NotFound, PermissionDenied, ResourceExhausted, Unauthenticated
 from prosa.identity.v1 import session_service_pb2 as pb
 from services.identity.access import mfa_store, totp
 from services.identity.access import store as access_store
-from services.identity.access.domain import SIGN_IN_WINDOW
-from services.identity.access.guesses import Places, delay_seconds
+from services.identity.access.domain import SIGN_IN_KNOWN_KEPT, SIGN_IN_WINDOW
+from services.identity.access.guesses import DELAY_SECONDS_MAX, Places, delay_seconds
 from services.identity.access.sign_in import Sleep, limited
 
 SECRET_COLUMN = "mfa_factors.sealed_secret"  # noqa: S105 - the name of a column
 NO_NETWORK = ""
-"""Wrong codes count wherever they come from: whoever tries them knows the password already."""
+"""Wrong codes count together wherever they come from: who tries them knows the password, and may have many networks.
+Only one that the person has shown a right code in counts by itself, so that nobody keeps them out of there."""
 
 
 class SecondFactor:
@@ -36,13 +38,7 @@ class SecondFactor:
     ) -> None:
         self._db, self._clock, self._vault = db, clock, vault
         self._random_bytes, self._sleep = random_bytes, sleep
-        self._places = Places(
-            refusal=limited,
-            total=totp.MFA_CHECKS_AT_ONCE_MAX,
-            per_network=totp.MFA_CHECKS_PER_PERSON_MAX,
-            failures_free=totp.MFA_FAILURES_FREE,
-            window_seconds=SIGN_IN_WINDOW.total_seconds(),
-        )
+        self._anywhere, self._known = _places(), _places()
 
     async def at_sign_in(self, user_id: UUID, code: str, network: str) -> datetime | None:
         """Checks the code of somebody whose password was right; answers when, or None where they have no second factor.
@@ -64,21 +60,39 @@ class SecondFactor:
         """Takes a code of the authenticator, or a recovery code, which counts once; answers when.
 
         Raises PermissionDenied MFA_CODE_INVALID, after a while where many were wrong before, and ResourceExhausted
-        SIGN_IN_LIMITED where too many are being tried.
+        SIGN_IN_LIMITED where too many are being tried, or were wrong.
         """
-        holder = f"{user_id} {network}"
-        with self._places.take(holder) as place:
+        attempt = f"mfa/{user_id}"
+        with ExitStack() as until_answered:
+            # By person, not by network: each attempt waits for the same row, on a connection of the database.
+            places, holder = self._anywhere, str(user_id)
+            try:
+                place = until_answered.enter_context(places.take(holder))
+            except ResourceExhausted:
+                if not await self._shown_before(attempt, network):
+                    raise
+                places, holder = self._known, f"{user_id} {network}"
+                place = until_answered.enter_context(places.take(holder))
             now = self._clock.now()
             async with self._db.transaction() as tx:
+                since = now - SIGN_IN_KNOWN_KEPT
+                counted = network if await access_store.signed_in_since(tx, attempt, network, since) else NO_NETWORK
                 # Counted before it is checked: many attempts side by side are no way around the limit.
-                attempt = f"mfa/{user_id}"
-                failures = await access_store.count_attempt(tx, attempt, NO_NETWORK, SIGN_IN_WINDOW, now)
-                await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
-                right = await self._use(tx, user_id, totp.clean_code(code), now)
+                failures = await access_store.count_attempt(tx, attempt, counted, SIGN_IN_WINDOW, now)
+                right = False
+                if failures <= totp.MFA_FAILURES_MAX:
+                    await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
+                    right = await self._use(tx, user_id, totp.clean_code(code), now)
                 if right:
-                    await access_store.keep_sign_in(tx, attempt, NO_NETWORK, now)
+                    await access_store.keep_sign_in(tx, attempt, counted, now)
+                    if counted != network:
+                        await access_store.count_attempt(tx, attempt, network, SIGN_IN_WINDOW, now)
+                        await access_store.keep_sign_in(tx, attempt, network, now)
+            if failures > totp.MFA_FAILURES_MAX:
+                places.wrong(holder, place, DELAY_SECONDS_MAX)
+                raise _too_many_wrong()
             if not right:
-                await self._sleep(self._places.wrong(holder, place, delay_seconds(failures, totp.MFA_FAILURES_FREE)))
+                await self._sleep(places.wrong(holder, place, delay_seconds(failures, totp.MFA_FAILURES_FREE)))
                 raise code_invalid()
         return now
 
@@ -115,6 +129,11 @@ class SecondFactor:
         await mfa_store.finish_setup(tx, user_id, step, hashes, now)
         return codes
 
+    async def _shown_before(self, attempt: str, network: str) -> bool:
+        async with self._db.transaction() as tx:
+            since = self._clock.now() - SIGN_IN_KNOWN_KEPT
+            return await access_store.signed_in_since(tx, attempt, network, since)
+
     async def _use(self, tx: Tx, user_id: UUID, code: str, now: datetime) -> bool:
         if not totp.is_totp_code(code):
             return await mfa_store.use_recovery_code(tx, user_id, totp.recovery_code_hash(user_id, code), now)
@@ -135,3 +154,22 @@ def code_invalid() -> PermissionDenied:
 
 def _set_up_already() -> FailedPrecondition:
     return FailedPrecondition("MFA_ALREADY_SET_UP", "A second factor is set up already.")
+
+
+def _too_many_wrong() -> ResourceExhausted:
+    seconds = int(SIGN_IN_WINDOW.total_seconds())
+    return ResourceExhausted(
+        "SIGN_IN_LIMITED",
+        f"Too many codes were wrong. Try again in {seconds // 60} minutes, or where you showed a right one before.",
+        retry_after_seconds=str(seconds),
+    )
+
+
+def _places() -> Places:
+    return Places(
+        refusal=limited,
+        total=totp.MFA_CHECKS_AT_ONCE_MAX,
+        per_network=totp.MFA_CHECKS_PER_PERSON_MAX,
+        failures_free=totp.MFA_FAILURES_FREE,
+        window_seconds=SIGN_IN_WINDOW.total_seconds(),
+    )

@@ -23,9 +23,11 @@ RECOVERY_CODE_LENGTH = 10
 MFA_SETUP_LIFE = timedelta(minutes=15)
 MFA_FAILURES_FREE = 5
 """Wrong codes of a person within the window that are answered at once; the next ones take longer."""
+MFA_FAILURES_MAX = 20
+"""Beyond so many within the window no code is looked at, right or wrong: three of a million are right at a time."""
 MFA_CHECKS_AT_ONCE_MAX = 100
 MFA_CHECKS_PER_PERSON_MAX = 2
-"""From one network."""
+"""From all networks together; and from each in which the person has shown a right code before, beyond those."""
 ISSUER = "Prosa"
 _TOTP_CODE = re.compile(r"[0-9]{6}")
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import re
 from collections.abc import AsyncIterator
 from datetime import timedelta
@@ -10,6 +11,7 @@ from urllib.parse import parse_qs, urlsplit
 from uuid import uuid4
 
 import aiohttp
+import grpc
 import pytest
 import pytest_asyncio
 
@@ -22,11 +24,12 @@ from prosa.identity.v1 import session_service_pb2 as pb
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.identity.v1.session_service_pb2_grpc import SessionServiceStub
 from services.identity.access import totp
+from services.identity.access.domain import SIGN_IN_WINDOW
 from services.identity.access.session_domain import SECRET_OVERLAP
 from tests.browser import Authenticator, Browser, browser_session
-from tests.integration.identity.access.test_access import reason_of
+from tests.integration.identity.access.test_access import nobody, reason_of
 from tests.integration.identity.access.test_sessions import KEYS, PASSWORD, SESSION, owner, sessions_of
-from tests.world import World, settings_for, start_world
+from tests.world import World, error_info, settings_for, start_world
 
 TARGETS = ("identity", "gateway")
 KEY = {"name": "n8n", "scopes": ["contacts.read"]}
@@ -224,6 +227,73 @@ async def test_wrong_codes_are_counted_and_never_keep_the_owner_out(
     assert await world.rows(counted, f"mfa/{user['user_id']} ") == [{"attempt_count": totp.MFA_FAILURES_FREE + 1}]
     assert (await browser.sign_in(email, PASSWORD, mfa_code=phone.code()))[0] == 200
     assert await world.rows(counted, f"mfa/{user['user_id']} ") == [{"attempt_count": 0}]
+
+
+async def of_network(world: World, network: str, email: str, code: str) -> str:
+    """Signs in with the right password and a code, from a network; why it was refused, empty where it was not."""
+    request = access_pb.CreateSessionRequest(email=email, password=PASSWORD, mfa_code=code)
+    call = nobody(world).CreateSession(request, metadata=(("x-client-network", network),))
+    try:
+        await call
+    except grpc.aio.AioRpcError as refused:
+        return error_info(refused).reason
+    return ""
+
+
+async def test_wrong_codes_of_many_networks_count_together_and_where_a_right_one_was_shown_apart(
+    world: World, browser: Browser, clock: SettableClock
+) -> None:
+    email = await signed_in(world, browser)
+    phone, _ = await browser.set_up_mfa(clock)
+    clock.advance(STEP)
+    assert await of_network(world, "192.0.2.0/24", email, phone.code()) == ""
+    (user,) = await world.rows("select user_id from identity.users where email = %s", email)
+    attempt = f"mfa/{user['user_id']} "
+    counted = "select attempt_count from identity.sign_in_attempts where attempt_hash = sha256(%s::text::bytea)"
+    for place in range(2):
+        assert await of_network(world, f"198.51.{place}.0/24", email, "000000") == "MFA_CODE_INVALID"
+    assert await world.rows(counted, attempt) == [{"attempt_count": 2}]
+    # As if all these had been tried, each from another network.
+    await world.rows(
+        "update identity.sign_in_attempts set attempt_count = %s where attempt_hash = sha256(%s::text::bytea)"
+        " returning attempt_count",
+        totp.MFA_FAILURES_MAX,
+        attempt,
+    )
+    clock.advance(STEP)
+    right = phone.code()
+    assert await of_network(world, "203.0.113.0/24", email, right) == "SIGN_IN_LIMITED"
+    assert await of_network(world, "192.0.2.0/24", email, right) == ""
+    clock.advance(SIGN_IN_WINDOW + STEP)
+    assert await of_network(world, "198.51.100.0/24", email, phone.code()) == ""
+
+
+async def test_many_networks_take_no_more_places_than_a_person_has_and_none_of_a_known_one(
+    world: World, browser: Browser, clock: SettableClock
+) -> None:
+    email = await signed_in(world, browser)
+    phone, _ = await browser.set_up_mfa(clock)
+    clock.advance(STEP)
+    assert await of_network(world, "192.0.2.0/24", email, phone.code()) == ""
+    clock.advance(STEP)
+    (user,) = await world.rows("select user_id from identity.users where email = %s", email)
+    async with await world.admin() as held:
+        await held.execute("begin")
+        await held.execute(
+            "select from identity.sign_in_attempts where attempt_hash = sha256(%s::text::bytea) for update",
+            [f"mfa/{user['user_id']} "],
+        )
+        async with asyncio.TaskGroup() as group:
+            guesses = [
+                group.create_task(of_network(world, f"198.51.{place}.0/24", email, "000000"))
+                for place in range(totp.MFA_CHECKS_PER_PERSON_MAX)
+            ]
+            await world.until_waiting_on_locks(totp.MFA_CHECKS_PER_PERSON_MAX)
+            # Each would hold a connection of everybody's while it waits.
+            assert await of_network(world, "203.0.113.0/24", email, "000000") == "SIGN_IN_LIMITED"
+            assert await of_network(world, "192.0.2.0/24", email, phone.code()) == ""
+            await held.execute("rollback")
+    assert {guess.result() for guess in guesses} == {"MFA_CODE_INVALID"}
 
 
 async def test_the_secret_of_before_is_taken_a_minute_longer_and_gains_nothing_by_the_step_up(
