@@ -67,7 +67,7 @@ async def start(process: Process) -> None:
     )
     process.serve(add_ListServiceServicer_to_server, lists, LIST_DESCRIPTOR.services_by_name["ListService"].full_name)
     contacts = process.stub(ContactServiceStub, "identity")
-    importing = Importing(process.database(), process.outbox(), contacts, profiles, process.clock, process.ids)
+    importing = Importing(process.database(), process.outbox(), contacts, profiles, process.clock, process.ids, imports)
     process.work(imports, importing, batch_max=1, slots=IMPORT_SLOTS)
     touches = _run_campaigns(process)
     opt_outs = OptOuts(process.outbox(), touches, process.clock, process.ids)

@@ -1,4 +1,4 @@
-"""Reads imports to their end, batch by batch: what a crash cuts off goes on at the row where it stood.
+"""Reads imports in turns, batch by batch, to their end: what a crash cuts off goes on at the row where it stood.
 
 A batch's rows go to identity first, which finds again whom it made before; the place in the file, the counts, members
 and rows at fault are written in one transaction.
@@ -6,6 +6,7 @@ and rows at fault are written in one transaction.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
@@ -22,7 +23,7 @@ from chassis.errors import InvalidArgument, ProsaError, from_status
 from chassis.ids import Ids
 from chassis.outbox import Outbox
 from chassis.profiles import Profiles
-from chassis.queues.items import Dead, Done, Item, Outcome
+from chassis.queues.items import Dead, Done, Item, Outcome, Place
 from chassis.queues.queue import Queue
 from chassis.queues.worker import Fence, Handler
 from prosa.identity.v1 import contact_service_pb2 as contact_pb
@@ -33,6 +34,7 @@ from services.outreach.lists.domain import Import, ImportState, Member, RowError
 from services.outreach.lists.limits import (
     BATCH_ROWS,
     ERRORS_LISTED_MAX,
+    IMPORT_TURN_SECONDS,
     LINE_BYTES_MAX,
     ROWS_MAX,
     TELL_SECONDS,
@@ -85,26 +87,35 @@ class Importing(Handler[Item]):
         profiles: Profiles,
         clock: Clock,
         ids: Ids,
+        queue: Queue,
     ) -> None:
         self._db, self._outbox, self._contacts, self._profiles = db, outbox, contacts, profiles
-        self._clock, self._ids = clock, ids
+        self._clock, self._ids, self._queue = clock, ids, queue
 
     async def work(self, items: Sequence[Item], fence: Fence) -> Sequence[Outcome[Item]]:
-        """Reads each to its end. Raises what identity raises where it is away."""
+        """Reads each on for its turn, at most to its end. Raises what identity raises where it is away."""
         for item in items:
             await self._run(item, fence)
         return [Done(item) for item in items]
 
     async def record(self, tx: Tx, outcomes: Sequence[Outcome[Item]]) -> None:
-        """What is given up ends where it stood, and says why."""
+        """What is given up ends where it stood, and says why; what was not read to its end goes behind the others."""
         for outcome in outcomes:
+            item = outcome.item
             if isinstance(outcome, Dead):
-                await self._end(tx, outcome.item, outcome.detail or outcome.reason)
+                await self._end(tx, item, outcome.detail or outcome.reason)
+            elif isinstance(outcome, Done):
+                kept = await import_store.find_import(tx, item.organization_id, item.item_id)
+                if kept is not None and kept.state is ImportState.RUNNING:
+                    # It stands in the queue until this is committed, and would keep its place.
+                    await self._queue.remove(tx, [item.item_id])
+                    await self._queue.put(tx, [Place(item.item_id, item.organization_id, item.key)], self._clock.now())
 
     async def _run(self, item: Item, fence: Fence) -> None:
         region = (await self._profiles.of(item.organization_id)).region
         form: Form | None = None
         explanation = ""
+        until = time.monotonic() + IMPORT_TURN_SECONDS
         while True:
             try:
                 async with self._db.transaction(item.organization_id) as tx:
@@ -117,6 +128,8 @@ class Importing(Handler[Item]):
                     read = await self._read(tx, kept, form, region)
                 taken = _TakenIn() if kept.dry_run else await self._take_in(kept, read.rows)
                 await self._write(kept, read, taken, fence)
+                if time.monotonic() >= until:
+                    return
             except CannotGoOn as why:
                 explanation = str(why)
                 break

@@ -19,6 +19,8 @@ IMPORTS_OPEN_MAX = 20
 """Of one organization: files that are awaited, uploaded or read at a time."""
 IMPORT_SLOTS = 2
 """Imports that a process reads at a time."""
+IMPORT_TURN_SECONDS = 5.0
+"""For so long one is read; then those that wait have their turn, whoever's they are."""
 BATCH_ROWS = 100
 """As many as identity takes in a call."""
 WINDOW_BYTES = 64 * 1024

@@ -13,6 +13,8 @@ import pytest
 
 from prosa.identity.v1.events_pb2 import ContactCreated
 from prosa.outreach.v1.events_pb2 import ContactImportChanged
+from services.outreach.lists import importing
+from services.outreach.lists.limits import BATCH_ROWS
 from tests.integration.identity.cast import given_organization
 from tests.world import AGENT, VIEWER, World
 
@@ -339,3 +341,23 @@ async def test_nobody_else_sees_or_fills_them(world: World, clerk: Clerk, organi
             async with call as response:
                 assert response.status == 401
     assert await asyncio.gather(*(clerk.new_list(f"L{place}") for place in range(2)))
+
+
+async def test_long_imports_of_one_organization_keep_no_other_one_waiting(
+    world: World, clerk: Clerk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # Of one batch each.
+    monkeypatch.setattr(importing, "IMPORT_TURN_SECONDS", 0.0)
+    long = [await clerk.new_import(await clerk.new_list(f"L{place}"), rows(20 * BATCH_ROWS)) for place in range(3)]
+    other = Clerk(world, await given_organization(world))
+    short = await other.new_import(await other.new_list(), rows(1))
+    for import_id in long:
+        status, begun = await clerk.call("POST", f"/contact-imports/{import_id}:start", {"dry_run": True})
+        assert status == 200, begun
+    assert counts(await other.run(world, short)) == (1, 1, 0, 0)
+    ended = await world.until(
+        "select array_agg(id::text order by end_time) as ids from outreach.contact_imports"
+        " where id = any (%s::text[]::uuid[]) and state = 'DONE' having count(*) = 4",
+        [*long, short],
+    )
+    assert ended[0]["ids"][0] == short
