@@ -80,6 +80,7 @@ _HTTP_REASONS = {
     404: ("PATH_NOT_FOUND", "Nothing lives at this path; /api/docs lists what does."),
     405: ("METHOD_NOT_ALLOWED", "This path does not take this method; see the Allow header."),
     408: ("BODY_SLOW", "The body did not arrive in time."),
+    410: ("OWN_POST", "This is a post of Prosa to a webhook address of Prosa, which would tell itself of it for ever."),
     413: ("BODY_TOO_LARGE", "The body is larger than this path takes."),
     417: ("EXPECTATION_UNKNOWN", "The only expectation that is met here is 100-continue."),
     505: ("HTTP_VERSION_UNSUPPORTED", "Speak HTTP/1.1."),

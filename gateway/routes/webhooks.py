@@ -72,6 +72,8 @@ LEGACY_INVALID_TEXTS = {
 }
 """What the legacy path has always said, by the reason that ingest gives."""
 
+OWN_POST = istr("X-Prosa-Position")
+"""Stands in what Prosa itself posts to outbound endpoints, and in no provider's webhook."""
 _JSON = CIMultiDict({"Content-Type": "application/json; charset=utf-8"})
 _STORED = (pb.ACCEPT_OUTCOME_ACCEPTED, pb.ACCEPT_OUTCOME_DUPLICATE)
 _PROVED = (*_STORED, pb.ACCEPT_OUTCOME_IGNORED, pb.ACCEPT_OUTCOME_INVALID)
@@ -229,6 +231,9 @@ class WebhookReceiver:
         if key is None:
             self._metrics.address_unknown("not_a_key")
             raise _no_connection()
+        if OWN_POST in request.headers:
+            # Each would become a fact that is posted here again, to no end. 410 ends the endpoint.
+            raise web.HTTPGone
         named = Named(sender.provider, key)
         result = await self._submit(request, named, sender.headers, sender.body_bytes_max)
         if result.outcome in _STORED:

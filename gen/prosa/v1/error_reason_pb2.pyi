@@ -212,6 +212,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """
     ERROR_REASON_STATE_UNKNOWN: _ErrorReason.ValueType  # 90
     """INVALID_ARGUMENT: a list's state is none that exists. Example: ListDeals with state 9."""
+    ERROR_REASON_OWN_POST: _ErrorReason.ValueType  # 91
+    """HTTP 410: a webhook address of Prosa was sent a post of Prosa itself. Example: an outbound endpoint whose url is the
+    webhook address of a connection.
+    """
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that any service may give, and those of the gateway; each service's own list holds what it alone knows."""
@@ -406,4 +410,8 @@ may. Example: a key merges two contacts.
 """
 ERROR_REASON_STATE_UNKNOWN: ErrorReason.ValueType  # 90
 """INVALID_ARGUMENT: a list's state is none that exists. Example: ListDeals with state 9."""
+ERROR_REASON_OWN_POST: ErrorReason.ValueType  # 91
+"""HTTP 410: a webhook address of Prosa was sent a post of Prosa itself. Example: an outbound endpoint whose url is the
+webhook address of a connection.
+"""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -14,7 +14,7 @@ import grpc.aio
 import pytest
 
 from chassis.errors import InvalidArgument, Unavailable
-from gateway.routes.webhooks import WebhookLimits
+from gateway.routes.webhooks import OWN_POST, WebhookLimits
 from gateway.senders import SENDERS
 from prosa.ingest.v1 import ingest_service_pb2 as pb
 from tests.integration.gateway.fake_services import ACCEPT, NOW, World, accept_all, serve_gateway
@@ -108,6 +108,14 @@ async def test_headers_of_any_bytes_and_length_never_break_the_receiver(gateway:
     await writer.wait_closed()
     (webhook,) = _webhooks(gateway)
     assert set(webhook.headers) == {"x-chatwoot-signature"}
+
+
+@pytest.mark.parametrize("path", [CHATWOOT, EVOLUTION])
+async def test_what_prosa_posts_itself_is_told_that_it_is_gone_and_reaches_nobody(gateway: World, path: str) -> None:
+    # An outbound endpoint that names a webhook address of Prosa: each post would become a fact that is posted again.
+    async with gateway.http.post(path, data=b"{}", headers={OWN_POST: "7"}) as response:
+        assert (response.status, (await response.json())["reason"]) == (410, "OWN_POST")
+    assert gateway.fakes.calls == []
 
 
 @pytest.mark.parametrize(
