@@ -38,6 +38,7 @@ from services.conversation.settings import store as settings_store
 from services.conversation.settings.choosing import MODEL_KEY_COLUMN
 from services.conversation.settings.settings import ConversationSettings, ReplyMode
 from services.conversation.speaking import scripted
+from services.conversation.speaking.instructions import instructions
 from services.conversation.speaking.model import Model, Prompt
 from services.conversation.speaking.zones import local_time
 from services.conversation.turns import store
@@ -166,7 +167,7 @@ class Answerer(Handler[Item]):
                 key=key.decode(),
                 model=settings.model_name,
                 temperature=question.persona.temperature,
-                system=_system(question, greeted, local),
+                system=instructions(question.persona, question.conversation.contact_name, greeted, local),
                 history=[
                     ("user" if direction == "INBOUND" else "assistant", text) for direction, text in question.history
                 ],
@@ -258,20 +259,6 @@ def _fallback(question: Question, greeted: str) -> str:
 
 def _draw(question: Question) -> Random:
     return Random(str(question.turn.turn_id))  # noqa: S311 - nothing is kept secret by it
-
-
-def _system(question: Question, greeted: str, local: datetime) -> str:
-    persona, name = question.persona, question.conversation.contact_name
-    lines = [
-        f"You are {persona.name}, and answer a customer in writing, in {persona.language}.",
-        f"Say no more than {persona.text_length_max} letters, in plain text.",
-        f"It is {local:%H:%M} where the customer is." + (f' Greet with "{greeted}".' if greeted else ""),
-    ]
-    if name:
-        lines.append(f"The customer is called {name}.")
-    if persona.style:
-        lines.append(persona.style)
-    return "\n".join(lines)
 
 
 def _gathered(turn: Turn, conversation: Conversation, messages: Sequence[Message]) -> Fact:
