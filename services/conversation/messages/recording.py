@@ -39,7 +39,7 @@ from services.conversation.messages.domain.record import (
     new_message,
     record,
 )
-from services.conversation.messages.place_store import find_places
+from services.conversation.messages.place_store import REDIRECTS, find_places
 from services.conversation.messages.store import KnownMessage, MessageKeyRow, SourceKey, week_of
 from services.conversation.messages.translation import facts_of, reaction_fact, recorded_to_pb, to_uuid
 
@@ -56,6 +56,8 @@ class Fold:
     """By the network's id, as heard of lately."""
     reactions: dict[MessageKey, list[Reaction]]
     """By the provider's id, the last that had it first."""
+    survivors: dict[str, str] = field(default_factory=dict)
+    """By contact that was merged, who stands for it; of those only that differ from their conversation's."""
     facts: list[Fact] = field(default_factory=list)
     made: dict[str, Conversation] = field(default_factory=dict)
     changed: dict[str, Conversation] = field(default_factory=dict)
@@ -139,7 +141,7 @@ class Fold:
         candidates = [
             conversation
             for conversation in self.conversations.get(item.key, ())
-            if not is_other(conversation, item, self._kept_in(conversation, item))
+            if not is_other(conversation, item, self._kept_in(conversation, item), self.survivors)
         ]
         for conversation in candidates:
             if item.provider_create_time is not None and conversation.provider_create_time == item.provider_create_time:
@@ -433,8 +435,23 @@ async def _load(tx: Tx, items: Sequence[Item], now: datetime) -> Fold:
         tx, [key for key in keys if key[2]], [key for key in sources if key[2]], now
     )
     fold = Fold(conversations, by_key, by_source, await reaction_store.load_reactions(tx, reactions))
+    await _load_survivors(tx, fold, items)
     await _load_sent(tx, fold, items, now)
     return fold
+
+
+async def _load_survivors(tx: Tx, fold: Fold, items: Sequence[Item]) -> None:
+    """Who stands for contacts that are another's than their conversation's; where none is, nothing is asked."""
+    differing = {
+        UUID(contact_id)
+        for item in items
+        for conversation in fold.conversations.get(item.key, ())
+        if item.contact_id and conversation.contact_id and item.contact_id != conversation.contact_id
+        for contact_id in (item.contact_id, conversation.contact_id)
+    }
+    if differing:
+        found = await REDIRECTS.resolve(tx, differing)
+        fold.survivors = {str(contact_id): str(survivor) for contact_id, survivor in found.items()}
 
 
 async def _load_sent(tx: Tx, fold: Fold, items: Sequence[Item], now: datetime) -> None:

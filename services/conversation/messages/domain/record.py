@@ -6,6 +6,7 @@ is this news? What is no news changes nothing at all.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 
@@ -136,18 +137,20 @@ def new_conversation(item: Item, conversation_id: str, now: datetime, generation
     )
 
 
-def is_other(conversation: Conversation, item: Item, kept: Message | None) -> bool:
+def is_other(conversation: Conversation, item: Item, kept: Message | None, survivors: Mapping[str, str]) -> bool:
     """Whether an item is of another conversation than the one that has its id, and of somebody else.
 
     A provider that was put back from a backup gives ids again. What never changes of a conversation tells: when it was
     made, the network's id that it hangs on, and its messages, of which ``kept`` has the id of the item's. One person's
-    two conversations under one id may well be one thread; a merge of two contacts leaves all of this as it was. Where
-    nobody was found for the item, it may be anybody.
+    two conversations under one id may well be one thread, and so may those of two contacts that were merged:
+    ``survivors`` says who stands for whom, as far as it is another. Where nobody was found for the item, it may be
+    anybody.
     """
     if item.contact_id is None:
         somebody_else = item.known_conversation_only
     else:
-        somebody_else = conversation.contact_id is not None and item.contact_id != conversation.contact_id
+        here, there = conversation.contact_id, item.contact_id
+        somebody_else = here is not None and survivors.get(here, here) != survivors.get(there, there)
     if not somebody_else:
         return False
     made, reported = conversation.provider_create_time, item.provider_create_time

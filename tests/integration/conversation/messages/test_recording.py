@@ -8,12 +8,17 @@ from uuid import UUID, uuid4
 
 import grpc
 import pytest
+from google.protobuf.timestamp_pb2 import Timestamp
 
 from chassis.errors import Aborted, from_status
+from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1 import events_pb2
+from prosa.identity.v1.contact_service_pb2 import ContactRedirect
+from prosa.identity.v1.events_pb2 import ContactsMerged
 from prosa.v1 import options_pb2
 from services.conversation.messages.domain.record import HANDOFF_LABEL
+from services.conversation.messages.place_store import REDIRECTS
 from tests.integration.conversation.messages.reports import (
     START,
     Reported,
@@ -415,3 +420,29 @@ async def test_a_message_whose_month_was_let_go_is_still_known(world: World, org
     [again] = await batch(world, item)
     assert again.item.unchanged
     assert again.item.message_id == first.item.message_id
+
+
+@pytest.mark.parametrize("merged", [True, False])
+async def test_a_conversation_id_that_is_told_of_who_was_merged_is_no_other_conversation(
+    world: World, organization_id: UUID, merged: bool
+) -> None:
+    loser, survivor = uuid4(), uuid4()
+    reported = Reported(organization_id, contact_id=str(loser))
+    begun, another = Timestamp(), Timestamp()
+    begun.FromDatetime(START)
+    another.FromDatetime(START + timedelta(hours=1))
+    await batch(world, reported.item(written("1"), provider_create_time=begun))
+    if merged:
+        redirect = ContactRedirect(contact_id=str(loser), surviving_contact_id=str(survivor), version=1)
+        event = ConsumedEvent(
+            ContactsMerged(organization_id=str(organization_id), redirects=[redirect]),
+            *(uuid4(), organization_id, START, ""),
+        )
+        async with world.database("conversation").transaction(organization_id) as tx:
+            await REDIRECTS.handle(tx, [event])
+    # What is told of its beginning differs, as it may of one person's: of somebody else it would be an id given again.
+    again = reported.item(written("2", second=9), provider_create_time=another, contact_id=str(survivor))
+    [result] = await batch(world, again)
+    assert result.item.conversation_created is not merged
+    conversations, _ = await kept(world, organization_id)
+    assert len(conversations) == (1 if merged else 2)
