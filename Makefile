@@ -45,11 +45,13 @@ $(STAMP): requirements-dev.lock pyproject.toml
 run: install ## Start the whole suite with a demo organization and conversations that arrive.
 	@$(BIN)/prosa up --demo
 
+# What is compiled is kept whatever the caller's environment says: the assertions of all tests are rewritten by every test
+# worker, and every `prosa` process of a test compiles all that it imports.
 test: install ## Run every test, for an hour at most; Ctrl-C ends it.
 ifneq ($(DASHBOARD),no)
 	@$(BIN)/python -m tools.dashboard test
 endif
-	@$(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
+	@PYTHONDONTWRITEBYTECODE= $(BIN)/python tools/run_limited.py $(TEST_SECONDS) $(BIN)/python -m pytest -n $(TEST_PROCESSES) --dist worksteal
 
 check: lint test ## All that must be green before a change goes in: form, types, layers, contracts and every test.
 
