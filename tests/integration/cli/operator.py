@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from embedded.shapes import source_path
+from tests.integration.cli.forking import needs_an_interpreter, run_forked
 
 COMMAND_SECONDS = 60.0
 
@@ -47,13 +48,12 @@ class Operator:
         What is typed lies in its standard input before it starts: uvloop raises where it is still to be written when
         the command, which need not read it, has already ended.
         """
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
         with tempfile.TemporaryFile() as keyboard:
             keyboard.write(typed.encode())
             keyboard.seek(0)
             return await asyncio.create_subprocess_exec(
                 *(sys.executable, "-P", "-m", "cli.main", *words),
-                env={**clean, "PYTHONPATH": source_path({}), **self.environment, **variables},
+                env=self._variables(variables),
                 cwd=self.directory,
                 stdin=keyboard,
                 stdout=output,
@@ -61,7 +61,19 @@ class Operator:
             )
 
     async def prosa(self, *words: str, typed: str = "", **variables: str) -> Said:
-        """Runs one command to its end."""
+        """Runs one command to its end: in a fork, where that is no other command than from the start."""
+        if needs_an_interpreter(words, variables):
+            return await self.prosa_from_the_start(*words, typed=typed, **variables)
+        with tempfile.TemporaryDirectory() as folder:
+            streams = [Path(folder, name) for name in ("in", "out", "err")]
+            for path in streams:
+                path.touch()
+            streams[0].write_text(typed)
+            code = await run_forked(words, self._variables(variables), self.directory, streams, COMMAND_SECONDS)
+            return Said(code, streams[1].read_text(), streams[2].read_text())
+
+    async def prosa_from_the_start(self, *words: str, typed: str = "", **variables: str) -> Said:
+        """Runs one command to its end in an interpreter of its own, as a terminal does."""
         process = await self.start(*words, output=asyncio.subprocess.PIPE, typed=typed, **variables)
         try:
             async with asyncio.timeout(COMMAND_SECONDS):
@@ -72,3 +84,7 @@ class Operator:
                 await process.wait()
         assert process.returncode is not None
         return Said(process.returncode, out.decode(), err.decode())
+
+    def _variables(self, added: Mapping[str, str]) -> dict[str, str]:
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(("PROSA_", "SMOKE_"))}
+        return {**clean, "PYTHONPATH": source_path({}), **self.environment, **added}

@@ -61,6 +61,6 @@ async def test_what_is_no_table_is_refused_with_what_it_holds(operator: Operator
     await operator.prosa("org", "create", "--name", name, "--admin", "ana@padaria.example", "--json")
     file = tmp_path / "notas.csv"
     file.write_text("nota;valor\n1;2\n")
-    refused = await operator.prosa("contacts", "import", str(file), "--org", name)
+    refused = await operator.prosa_from_the_start("contacts", "import", str(file), "--org", name)
     assert refused.code != 0
     assert "one with the phone, or with the external id, is needed" in refused.err

@@ -57,9 +57,9 @@ async def test_what_does_not_exist_is_named_with_what_does(operator: Operator) -
 async def test_the_verification_queries_take_a_name_and_say_what_there_is_not(operator: Operator, world: World) -> None:
     await operator.prosa("org", "create", "--name", "Ateliê Mar", "--admin", "rui@atelie-mar.example")
     reader = {"PROSA_READER_DATABASE_URL": reader_url(world.database_url)}
-    shown = await operator.prosa("sql", "links", "--org", "Ateliê Mar", "--json", **reader)
+    shown = await operator.prosa_from_the_start("sql", "links", "--org", "Ateliê Mar", "--json", **reader)
     assert (shown.code, shown.document) == (0, {"rows": []})
-    missing = await operator.prosa("smoke", "verify", "--org", "Ateliê Sol", **reader)
+    missing = await operator.prosa_from_the_start("smoke", "verify", "--org", "Ateliê Sol", **reader)
     assert missing.code == 2
     assert "'Ateliê Sol'" in missing.err
 
@@ -82,7 +82,9 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
         *("--inbox-id", str(INBOX_ID), "--json"),
     )
     assert channel.document["inbox_id"] == INBOX_ID
-    key = (await operator.prosa("api-key", "create", *org, "--name", "n8n", "--scope", "*", "--json")).document
+    key = (
+        await operator.prosa_from_the_start("api-key", "create", *org, "--name", "n8n", "--scope", "*", "--json")
+    ).document
     assert key["secret"].startswith("ncrm_")
 
     message_id, dead_id = await _send(world, connection["webhook_path"], made["organization_id"])
@@ -91,6 +93,7 @@ async def test_from_an_empty_organization_to_a_replayed_event(operator: Operator
     linked = (await operator.prosa("sql", "links", *org, "--limit", "20", "--json", **reader)).document["rows"]
     event = (await operator.prosa("events", "show", message_id, *org, "--json")).document
     [link] = linked
+    assert "contact_id" in event, event
     assert (link["chatwoot_conversation_id"], link["status"]) == (5, "open")
     assert link["contact_id"] == event["contact_id"]
     assert link["updated_at"]
@@ -166,7 +169,9 @@ async def test_a_mistyped_connection_and_channel_are_mended_and_keep_their_addre
     assert mended.document == channel | {"inbox_id": INBOX_ID, "active": False}
     shown = await operator.prosa(*mend, "--active", "--source", "instagram")
     assert (shown.code, "INSTAGRAM" in shown.out) == (0, True)
-    unknown = await operator.prosa("channel", "update", "Telegram", *org, "--connection", "main", "--active")
+    unknown = await operator.prosa_from_the_start(
+        "channel", "update", "Telegram", *org, "--connection", "main", "--active"
+    )
     assert unknown.code == 1
     assert "'WhatsApp'" in unknown.err
 

@@ -136,7 +136,7 @@ async def test_the_operator_stops_one_organization_and_everybody(
     world: World, organization_id: UUID, operator: Operator
 ) -> None:
     org = ("--org", str(organization_id))
-    stopped = await operator.prosa("kill", "on", *org, "--reason", "incidente", "--json")
+    stopped = await operator.prosa_from_the_start("kill", "on", *org, "--reason", "incidente", "--json")
     assert (stopped.code, stopped.document["engaged"], stopped.document["actor"]) == (0, True, "cli")
     person = world.as_user(organization_id).stub(SendServiceStub)
     everybody: dict[str, Any] = {"global": True}
@@ -221,7 +221,7 @@ async def test_the_operator_changes_a_policy(organization_id: UUID, operator: Op
     assert changed.code == 0, changed.err
     assert changed.document["quiet_hours"] == ["22:00-07:30", "sat,sun 00:00-10:00"]
     assert (changed.document["number_day_limit"], changed.document["number_hour_limit"]) == (300, 60)
-    shown = await operator.prosa("send-policy", "show", *org)
+    shown = await operator.prosa_from_the_start("send-policy", "show", *org)
     assert "60 an hour, 300 a day" in shown.out
     for words in (("--quiet", "22h"), ("--quiet", "22:00-8:00", "--no-quiet")):
         assert (await operator.prosa("send-policy", "set", *org, *words)).code == 2

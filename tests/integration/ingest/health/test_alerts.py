@@ -76,7 +76,7 @@ async def test_it_opens_once_is_listed_and_is_resolved_when_the_window_is_clean(
     }
     operator, org = Operator(environment, tmp_path), ("--org", str(organization_id))
     await came(harness, well=4, failing=2)
-    green = await operator.prosa("alerts", *org)
+    green = await operator.prosa_from_the_start("alerts", *org)
     assert (green.code, "No alert is open." in green.out) == (0, True)
     assert await world.rows(OPEN, organization_id) == []
     await came(harness, well=0, failing=1)
