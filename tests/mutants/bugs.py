@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from tests.mutants import chassis_bugs, ingest_bugs, list_bugs, people_bugs, receiver_bugs
+from tests.mutants import access_bugs, chassis_bugs, ingest_bugs, list_bugs, people_bugs, receiver_bugs, sending_bugs
 
 MUTANTS = (
     *chassis_bugs.MUTANTS,
@@ -10,4 +10,6 @@ MUTANTS = (
     *ingest_bugs.MUTANTS,
     *people_bugs.MUTANTS,
     *list_bugs.MUTANTS,
+    *access_bugs.MUTANTS,
+    *sending_bugs.MUTANTS,
 )

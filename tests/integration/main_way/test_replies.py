@@ -86,6 +86,29 @@ async def test_an_error_of_the_provider_is_uncertain_and_is_not_repeated(shop: S
     assert talk.left == []
 
 
+async def test_what_was_being_sent_when_its_worker_died_is_uncertain_and_is_not_sent_again(shop: Shop) -> None:
+    talk = await shop.said()
+    shop.faults.set(Fault("rest.error", count=1, status=502, only="/messages"))
+    _, message = await talk.send("Um momento.")
+    message_id = UUID(message["message_id"])
+    await talk.until(message["message_id"], "UNCERTAIN")
+
+    # What a worker leaves behind that was killed between the mark and the answer.
+    await shop.world.rows(
+        "with marked as (update conversation.deliveries set state = 'SENDING', reason = '' where delivery_id = %s)"
+        " update conversation.delivery_queue set next_attempt_time = now() where item_id = %s returning item_id",
+        message_id,
+        message_id,
+    )
+    await talk.until(message["message_id"], "UNCERTAIN")
+
+    (kept,) = await shop.world.rows(
+        "select attempt_count, explanation from conversation.deliveries where delivery_id = %s", message_id
+    )
+    assert (kept["attempt_count"], talk.left) == (1, [])
+    assert "restarted" in kept["explanation"]
+
+
 async def test_an_echo_that_is_told_days_late_is_known_by_our_mark(shop: Shop) -> None:
     talk = await shop.said()
     shop.faults.set(Fault("rest.error", count=1, status=502, only="/messages"))
