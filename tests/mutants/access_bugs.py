@@ -7,6 +7,7 @@ from tests.mutants.table import Mutant
 OF_ACCESS = "tests/integration/identity/access"
 OF_SECOND_FACTOR = f"{OF_ACCESS}/test_second_factor.py"
 OF_SESSIONS = f"{OF_ACCESS}/test_sessions.py"
+OF_TAKING_OVER = "tests/unit/identity/contacts/test_taking_over.py"
 OF_MERGING = "tests/integration/identity/contacts/test_merging.py"
 OF_MOVES = "tests/integration/crm/test_moving_deals.py"
 
@@ -81,14 +82,14 @@ MUTANTS = (
         "services/identity/contacts/merge_domain.py",
         '        name="" if taken.name and contact.name == taken.name else contact.name,\n',
         '        name="" if taken.name else contact.name,\n',
-        (f"{OF_MERGING}::test_undoing_merges_in_turn_restores_everybody_whatever_was_merged_and_written_meanwhile",),
+        (f"{OF_TAKING_OVER}::test_what_was_written_on_the_survivor_since_is_its_own",),
     ),
     Mutant(
         "an undone merge keeps the tags that came with it",
         "services/identity/contacts/merge_domain.py",
         "        tags=[tag for tag in contact.tags if tag not in taken.tags],\n",
         "        tags=list(contact.tags),\n",
-        (f"{OF_MERGING}::test_an_undone_merge_leaves_what_was_there_and_is_undone_once",),
+        (f"{OF_TAKING_OVER}::test_what_the_survivor_lacked_goes_back_and_its_own_stays",),
     ),
     Mutant(
         "a survivor may be anybody",

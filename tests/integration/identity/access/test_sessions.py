@@ -272,7 +272,7 @@ async def test_a_token_of_a_program_has_no_session(world: World, browser: Browse
 
 
 async def test_live_updates_come_by_cookie_and_end_with_the_session(world: World, browser: Browser) -> None:
-    email, _ = await owner(world)
+    email, organization_id = await owner(world)
     await browser.sign_in(email, PASSWORD)
     stream = f"{browser.url}/api/v1/stream"
     for headers in ({"Origin": "https://evil.example"}, {"Sec-Fetch-Site": "cross-site"}):
@@ -284,3 +284,7 @@ async def test_live_updates_come_by_cookie_and_end_with_the_session(world: World
     await browser.call("DELETE", SESSION)
     async with browser.http.get(stream, headers={"Cookie": f"{PLAIN_COOKIE}={secret}"}) as refused:
         assert refused.status == 401
+    # And every process that knows a token of the session is told.
+    (row,) = await sessions_of(world, organization_id)
+    (fact,) = await world.announced(PrincipalRevoked, organization_id)
+    assert fact.principal == f"session:{row['session_id']}"
