@@ -6,6 +6,7 @@ import pytest
 
 from sandbox.evolution.faults import Fault, Faults
 from sandbox.evolution.numbers import create_jid, forms, lid_of
+from sandbox.evolution.people import people
 from sandbox.evolution.sender import Webhook
 
 
@@ -61,3 +62,10 @@ def test_a_fault_strikes_as_often_as_it_was_set_and_only_what_it_names() -> None
 def test_a_fault_that_cannot_be_is_refused(wrong: dict[str, object]) -> None:
     with pytest.raises(ValueError, match=r"known are|lies between|at least"):
         Fault(**({"kind": "rest.slow"} | wrong))  # type: ignore[arg-type]
+
+
+def test_who_writes_to_one_number_writes_to_no_other() -> None:
+    phones = [phone for place in range(90) for _, phone in people(place)]
+    assert len(set(phones)) == len(phones) == 90 * 4
+    assert {len(phone) for phone in phones} == {len("+5511900006101")}
+    assert dict(people(0))["Seu Zeca Moura"] == "+5531980000101"
