@@ -7,6 +7,7 @@ from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from typing import TYPE_CHECKING
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 import grpc.aio
 import structlog
@@ -35,6 +36,8 @@ ROUND_COUNT = timedelta(hours=WINDOW_HOURS) // ROUND_EVERY
 BEGIN_SECONDS = 10
 """The week begins at the first full minute that is at least so far away: before a window begins it must be known."""
 AGAIN_SECONDS = 2.0
+ZONE = "America/Sao_Paulo"
+"""Where the demo's organization is: its people read the week by their own clocks."""
 
 logger = structlog.get_logger(__name__)
 
@@ -58,7 +61,7 @@ async def keep_talking(
 
 def week_from(now: datetime) -> scripts.Calendar:
     """Three windows a day that follow one another from the next minute on, and in each a round every half an hour."""
-    begin = now.astimezone(UTC) + timedelta(seconds=BEGIN_SECONDS)
+    begin = now.astimezone(ZoneInfo(ZONE)) + timedelta(seconds=BEGIN_SECONDS)
     begin = begin.replace(second=0, microsecond=0) + timedelta(minutes=1)
     dayparts = (scripts.DAYPART_MORNING, scripts.DAYPART_AFTERNOON, scripts.DAYPART_EVENING)
     windows = []
@@ -82,7 +85,7 @@ async def _schedule(calls: Calls, organization_id: str, numbers: list[Instance],
     kept = next((script for script in found if script.name == NAME), None)
     if kept is not None:
         await stub.UpdateScript(
-            scripts.UpdateScriptRequest(script_id=kept.script_id, calendar=week_from(now)),
+            scripts.UpdateScriptRequest(script_id=kept.script_id, calendar=week_from(now), time_zone=ZONE),
             metadata=metadata,
             timeout=CALL_SECONDS,
         )
@@ -108,7 +111,7 @@ async def _schedule(calls: Calls, organization_id: str, numbers: list[Instance],
             # Rounds fill their window, so each begins with its half hour.
             round_gap_seconds=int(ROUND_EVERY.total_seconds()) - longest,
             calendar=week_from(now),
-            time_zone="UTC",
+            time_zone=ZONE,
         ),
         metadata=metadata,
         timeout=CALL_SECONDS,
