@@ -6,15 +6,17 @@ import random
 from dataclasses import dataclass
 from enum import StrEnum
 
+from chassis.system import TARGETS
+from embedded.servers import NAMES
 from embedded.shapes import Shape
 
-SERVERS = ("postgres", "nats")
-LEANED_ON = SERVERS
+SERVERS = NAMES
+LEANED_ON = ("postgres", "nats")
 """What an application needs when it starts."""
 SECOND_INGEST = "ingest-2"
 """A second worker process beside ``ingest`` where every service has a process of its own."""
 WORKERS = ("ingest", SECOND_INGEST)
-SERVICE_PROCESSES = ("gateway", "ingest-accept", *WORKERS, "identity", "crm", "conversation", "outreach")
+SERVICE_PROCESSES = (*(target.name for target in TARGETS), SECOND_INGEST)
 ISOLATED_SHARE = 0.5
 
 

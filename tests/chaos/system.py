@@ -28,7 +28,7 @@ from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.v1 import options_pb2
 from tests.chaos.correspondence import ACCOUNT_ID, INSTAGRAM_INBOX, WHATSAPP_INBOX
-from tests.chaos.plan import SECOND_INGEST, SERVERS
+from tests.chaos.plan import LEANED_ON, SECOND_INGEST, SERVERS
 
 SECRET = "whsec-of-the-crash-test-0123456789"
 OPERATOR = "cli"
@@ -127,7 +127,7 @@ def _second_ingest(suite: Suite) -> Sequence[ChildSpec]:
             command=serve_command(app),
             environment=app_environment(app, addresses, suite.environment),
             ready=partial(answers_ready, app.metrics_port),
-            needs=SERVERS,
+            needs=LEANED_ON,
             stop_timeout_seconds=APP_STOP_TIMEOUT_SECONDS,
             ready_timeout_seconds=APP_READY_TIMEOUT_SECONDS,
         )
