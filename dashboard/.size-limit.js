@@ -2,7 +2,13 @@ import { readFileSync } from "node:fs";
 
 const BUILT = "../gateway/pages/dashboard/";
 /** What whoever has just signed in waits for. */
-const FIRST_SCREEN = ["index.html", "src/pages/conversations/page.tsx", "src/texts/pt-BR.json"];
+const FIRST_SCREEN = [
+  "index.html",
+  "src/app/kill-switch.tsx",
+  "src/app/step-up.tsx",
+  "src/pages/conversations/page.tsx",
+  "src/texts/pt-BR.json",
+];
 const manifest = JSON.parse(readFileSync(`${BUILT}.vite/manifest.json`, "utf-8"));
 
 /** Every script that some parts load before they can show anything. */

@@ -27,6 +27,8 @@ from sandbox.chatwoot.signing import signed_request
 from tests.browser import Authenticator
 from tests.e2e.answering import a_person_answers
 from tests.e2e.browser import WAIT_MS, Visitor, chromium, open_browser, visitor
+from tests.e2e.connecting import a_number_connects
+from tests.e2e.every_page import every_page_looks_right, the_first_screen_is_light
 from tests.e2e.suite import Suite
 from tests.e2e.talking import two_numbers_have_talked
 
@@ -61,7 +63,7 @@ async def suite(tmp_path: Path) -> AsyncIterator[Suite]:
     await running.close()
 
 
-@pytest.mark.req("ID-17", "GW-05")
+@pytest.mark.req("ID-17", "GW-02", "GW-05")
 @pytest.mark.timeout(600)
 async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
     content = await suite.start("--demo", "--shape", Shape.RECEIVER)
@@ -80,11 +82,14 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             async with visitor(browser) as other:
                 await _a_deal_moves_before_everybodys_eyes(person, other, owner, session, content)
                 await _all_sending_is_stopped_and_goes_on(person, other)
-            await _a_number_connects(person, content)
+            await a_number_connects(person, content)
             async with visitor(browser) as invited:
                 await _somebody_is_invited_and_comes(person, invited)
             await _figures_are_those_of_the_rows(person, session, content)
             await two_numbers_have_talked(person)
+            await _a_campaign_was_sent_and_somebody_opted_out(person)
+            async with visitor(browser) as stranger:
+                await every_page_looks_right(person, stranger, content["url"])
             await person.page.get_by_role("link", name="Conversas").click()
             await _an_owner_of_two_goes_to_the_other(person, suite, owner)
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
@@ -103,7 +108,6 @@ async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, owner: Ow
     page = person.page
     await page.goto(f"{content['url']}/board")
     await expect(page).to_have_url(re.compile(r"/sign-in\?back="))
-    await person.looks_right("sign-in")
     person.nothing_broke()
     await _fill(page, email=owner.email, password="not-the-password")
     await expect(page.get_by_role("alert")).to_have_text("E-mail ou senha incorretos.")
@@ -114,7 +118,6 @@ async def _signing_in_leads_to_where_one_wanted_to_be(person: Visitor, owner: Ow
     first = page.locator("[data-stage]").first
     await expect(first.get_by_role("listitem").first).to_be_visible()
     await expect(first.locator("[data-count]")).to_have_text(re.compile(r"negócio"))
-    await person.looks_right("board")
 
 
 async def _the_second_factor_is_set_up(person: Visitor, owner: Owner) -> None:
@@ -184,7 +187,6 @@ async def _contacts_are_found_by_phone(person: Visitor) -> None:
     await expect(page.get_by_role("heading", name=CUSTOMER)).to_be_visible()
     await expect(page.get_by_role("heading", name="Negócios")).to_be_visible()
     await expect(page.get_by_role("region", name="Contato", exact=True).get_by_role("link")).to_have_count(2)
-    await person.looks_right("contact")
     person.nothing_broke()
 
 
@@ -205,7 +207,6 @@ async def _two_contacts_become_one_and_two_again(person: Visitor) -> None:
     await expect(merges).to_be_hidden()
     await page.get_by_role("link", name="Pendências").click()
     await expect(page.get_by_role("heading", name="Quem é quem")).to_be_visible()
-    await person.looks_right("tasks")
     person.nothing_broke()
 
 
@@ -269,32 +270,8 @@ async def _somebody_is_invited_and_comes(person: Visitor, invited: Visitor) -> N
     await expect(invited.page.get_by_role("button", name="Convidar alguém")).to_have_count(0)
     await expect(page.locator("[data-member='bia@escola-ipe.example']")).to_be_visible()
     await expect(page.get_by_role("heading", name="Convites abertos")).to_have_count(0)
-    await person.looks_right("team")
     person.nothing_broke()
     invited.nothing_broke()
-
-
-async def _a_number_connects(person: Visitor, content: dict[str, Any]) -> None:
-    """The demo's has connected by itself, and somebody wrote to it; another one shows its code until it is scanned."""
-    page = person.page
-    await page.get_by_role("link", name="Números").click()
-    demo = page.locator("[data-instance]", has_text="WhatsApp da secretaria")
-    await expect(demo.get_by_text("Conectado", exact=True)).to_be_visible()
-    await expect(demo).to_contain_text("+5511960007001")
-    await person.looks_right("numbers")
-    await page.get_by_role("button", name="Conectar um número").click()
-    await page.get_by_label("Nome").fill("Comercial")
-    await page.get_by_label("Endereço da Evolution API").fill(content["evolution"]["base_url"])
-    await page.get_by_label("Chave global da Evolution").fill(content["evolution"]["access_token"])
-    await person.looks_right("a new number")
-    await page.get_by_role("dialog").get_by_role("button", name="Conectar um número").click()
-    await expect(page.get_by_alt_text("QR code para ler com o WhatsApp")).to_be_visible()
-    await person.looks_right("a code to scan")
-    await person.draw("numbers", "light")
-    await expect(page.locator("[data-qr=OPEN]")).to_have_text(re.compile("Conectado"))
-    await page.keyboard.press("Escape")
-    await expect(page.locator("[data-instance=OPEN]")).to_have_count(3)
-    person.nothing_broke()
 
 
 async def _figures_are_those_of_the_rows(
@@ -319,7 +296,6 @@ async def _figures_are_those_of_the_rows(
                 await expect(page.locator("[data-cell]")).to_have_count(7 * 24)
     assert all(count > day for day, count in enumerate(reversed(shown[0])))
     await expect(page.locator(".recharts-bar").first.locator(".recharts-bar-rectangle")).to_have_count(7)
-    await person.looks_right("metrics")
 
 
 async def _counted(reader: psycopg.AsyncConnection[Any], organization_id: str) -> tuple[list[int], list[int]]:
@@ -338,6 +314,18 @@ async def _counted(reader: psycopg.AsyncConnection[Any], organization_id: str) -
         hours[(weekday - 1) * 24 + hour] += count
     await reader.commit()
     return days, hours
+
+
+async def _a_campaign_was_sent_and_somebody_opted_out(person: Visitor) -> None:
+    """The demo's, to two people: one answers it, the other one asks for no more."""
+    page = person.page
+    await page.get_by_role("link", name="Campanhas").click()
+    await page.get_by_role("region", name="Lista de campanhas").get_by_role("link").first.click()
+    for count, said in {"planned": 2, "replied": 2, "opted_out": 1, "suppressed": 0}.items():
+        await expect(page.locator(f"[data-count={count}] dd")).to_have_text(str(said))
+    await expect(page.get_by_text("Pediu para não receber mais")).to_have_count(1)
+    await person.draw("campaign", "light")
+    person.nothing_broke()
 
 
 async def _all_sending_is_stopped_and_goes_on(person: Visitor, other: Visitor) -> None:
@@ -409,20 +397,21 @@ async def _a_telephone_is_wide_enough(person: Visitor, owner: Owner, content: di
     page = person.page
     await page.goto(content["url"])
     await _sign_in(person, owner)
+    await the_first_screen_is_light(person)
     await page.locator("[data-conversation]").first.click()
     await expect(page.locator("[data-message]").first).to_be_visible()
     await person.looks_right("thread on a telephone")
     await person.draw("telephone", "light")
     await page.get_by_role("link", name="Back to conversations").click()
     await expect(page.get_by_role("heading", name="Conversations")).to_be_visible()
-    await person.looks_right("conversations on a telephone")
     await page.get_by_role("link", name="Board").click()
     await expect(page.locator("[data-stage]").first).to_be_visible()
-    await person.looks_right("board on a telephone")
     await page.get_by_role("link", name="Scripts").click()
     await page.locator("[data-script]").first.click()
     await expect(page.locator("[data-round]").first).to_be_visible()
     await person.looks_right("script on a telephone")
+    await page.get_by_label("Colours").select_option("dark")
+    await expect(page.locator("[data-theme=dark]")).to_be_attached()
     person.nothing_broke()
 
 

@@ -1,6 +1,6 @@
-import { Link, Outlet } from "@tanstack/react-router";
+import { Link, Outlet, useLocation } from "@tanstack/react-router";
 import { CalendarClock, ChartColumn, Contact, KanbanSquare, LogOut, Megaphone, MessagesSquare, Smartphone, UserRoundSearch, Users } from "lucide-react";
-import { lazy, Suspense } from "react";
+import { lazy, Suspense, useEffect, useRef } from "react";
 import { useLiveState } from "../api/live.ts";
 import { useSession } from "../api/session.ts";
 import { text } from "../texts/index.ts";
@@ -40,6 +40,7 @@ export function Shell() {
 function Inside() {
   useLive();
   const session = useSession();
+  const places = usePlaceInSight();
   return (
     <div className="flex h-full flex-col-reverse md:flex-row">
       <a
@@ -55,7 +56,7 @@ function Inside() {
         <p className="hidden px-4 pt-5 pb-4 text-2xl md:block" aria-hidden="true">
           <Wordmark />
         </p>
-        <ul className="flex flex-1 justify-between md:flex-none md:flex-col md:gap-1 md:px-2">
+        <ul ref={places} className="flex flex-1 justify-between md:flex-none md:flex-col md:gap-1 md:px-2">
           {PLACES.map(({ to, label, Icon }) => (
             <li key={to} className="min-w-fit flex-1 md:min-w-0 md:flex-none">
               <Link
@@ -69,7 +70,7 @@ function Inside() {
             </li>
           ))}
         </ul>
-        <div className="mt-auto hidden flex-col gap-3 p-4 md:flex">
+        <div className="flex shrink-0 items-center gap-3 p-3 md:mt-auto md:flex-col md:items-stretch md:p-4">
           <Preferences />
         </div>
       </nav>
@@ -97,6 +98,17 @@ function Inside() {
       </div>
     </div>
   );
+}
+
+/** On a telephone not all places fit beside each other: the one that is shown comes into sight. */
+function usePlaceInSight() {
+  const places = useRef<HTMLUListElement>(null);
+  const path = useLocation({ select: ({ pathname }) => pathname });
+  useEffect(() => {
+    const [, place] = path.split("/");
+    places.current?.querySelector(`a[href="/${place}"]`)?.scrollIntoView({ block: "nearest", inline: "center" });
+  }, [path]);
+  return places;
 }
 
 /** Says whether what is shown follows along. */

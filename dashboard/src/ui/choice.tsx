@@ -1,4 +1,5 @@
 import { useId } from "react";
+import { classes } from "./classes.ts";
 
 interface ChoiceProps<T extends string> {
   label: string;
@@ -8,11 +9,14 @@ interface ChoiceProps<T extends string> {
   className?: string;
 }
 
-/** A labelled list to choose one from; the browser's own, which every device knows how to show. */
+/**
+ * A labelled list to choose one from; the browser's own, which every device knows how to show. Its label, out of sight,
+ * stays inside: elsewhere it would widen a page whose part scrolls.
+ */
 export function Choice<T extends string>({ label, value, options, onChange, className }: ChoiceProps<T>) {
   const id = useId();
   return (
-    <div className={className}>
+    <div className={classes("relative", className)}>
       <label htmlFor={id} className="sr-only">
         {label}
       </label>

@@ -53,7 +53,7 @@ export function Column({ board, stage, total }: ColumnProps) {
     >
       <h2 className="flex items-center gap-2 px-3 py-2 font-semibold">
         <span aria-hidden="true" className="size-2.5 shrink-0 rounded-full" style={{ background: stage.color }} />
-        <span className="min-w-0 truncate">{stage.label}</span>
+        <span className="min-w-0 [overflow-wrap:anywhere]">{stage.label}</span>
         {total ? (
           <span className="ml-auto shrink-0 text-sm font-normal text-soft" data-count={total.deal_count}>
             {text("board.count", { count: total.deal_count })}

@@ -4,6 +4,7 @@ import type { Board } from "../../api/types.ts";
 import { text } from "../../texts/index.ts";
 import { Choice } from "../../ui/choice.tsx";
 import { Scroller } from "../../ui/scroller.tsx";
+import { ConnectNumber } from "../../ui/empty-actions.tsx";
 import { Empty, Failed, Loading } from "../../ui/states.tsx";
 import { Column } from "./column.tsx";
 import { boardsQuery, totalsQuery } from "./queries.ts";
@@ -19,7 +20,7 @@ export function BoardPage() {
     boards.find((board) => board.board_id === wanted || board.key === wanted) ??
     boards.find((board) => board.default_board) ??
     boards[0];
-  if (!board) return <Empty sentence={text("board.none")} />;
+  if (!board) return <Empty sentence={text("board.none")} action={<ConnectNumber />} />;
   return <Stages board={board} boards={boards} />;
 }
 

@@ -8,7 +8,7 @@ import { newRequestId } from "../../api/request-id.ts";
 import { may, useSession } from "../../api/session.ts";
 import { withStepUp } from "../../api/step-up.ts";
 import type { Campaign } from "../../api/types.ts";
-import { i18n, text } from "../../texts/index.ts";
+import { i18n, reasonText, text } from "../../texts/index.ts";
 import { Button } from "../../ui/button.tsx";
 import { More } from "../../ui/more.tsx";
 import { notify } from "../../ui/notices.tsx";
@@ -62,6 +62,7 @@ function Whole({ campaign }: { campaign: Campaign }) {
         <StateBadge state={campaign.state} />
         <Verbs campaign={campaign} />
       </div>
+      {campaign.reason ? <p className="text-warn">{reasonText(campaign.reason) ?? campaign.reason}</p> : null}
       <p dir="auto" className="rounded-lg border border-line bg-card p-3 whitespace-pre-wrap">
         {campaign.text}
       </p>
@@ -79,7 +80,7 @@ function Whole({ campaign }: { campaign: Campaign }) {
           <ul>
             {campaign.reason_counts.map((reason) => (
               <li key={reason.reason} className="flex justify-between gap-3 border-t border-line py-1">
-                <span>{reason.reason}</span>
+                <span>{reasonText(reason.reason) ?? reason.reason}</span>
                 <span>{i18n.number(reason.count)}</span>
               </li>
             ))}
@@ -142,12 +143,14 @@ function Touches({ campaignId }: { campaignId: string }) {
             <Link
               to="/contacts/$contactId"
               params={{ contactId: touch.contact_id }}
-              className="min-w-0 flex-1 truncate text-accent underline underline-offset-2"
+              className="min-w-0 flex-1 text-accent underline underline-offset-2 [overflow-wrap:anywhere]"
             >
               <bdi>{touch.conversation_key}</bdi>
             </Link>
             <span>{text(touch.opted_out ? "touch.optedOut" : `touchState.${touch.state}`)}</span>
-            {touch.explanation ? <span className="w-full text-sm text-soft">{touch.explanation}</span> : null}
+            {touch.explanation ? (
+              <span className="w-full text-sm text-soft">{reasonText(touch.reason) ?? touch.explanation}</span>
+            ) : null}
           </li>
         ))}
       </ul>

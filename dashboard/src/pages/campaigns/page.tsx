@@ -2,6 +2,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import type { Campaign } from "../../api/types.ts";
 import { text } from "../../texts/index.ts";
+import { MakeByApi } from "../../ui/empty-actions.tsx";
 import { ListAndOne, PagedList, ROW } from "../../ui/list.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { campaignsQuery } from "./queries.ts";
@@ -19,7 +20,11 @@ export function CampaignsPage() {
   return (
     <ListAndOne title={text("campaigns.title")} open={Boolean(campaignId)} choose={text("campaigns.choose")}>
       <h1 className="border-b border-line p-3 font-semibold">{text("campaigns.title")}</h1>
-      <PagedList query={query} label={text("campaigns.list")} empty={<Empty sentence={text("campaigns.empty")} />}>
+      <PagedList
+        query={query}
+        label={text("campaigns.list")}
+        empty={<Empty sentence={text("campaigns.empty")} action={<MakeByApi />} />}
+      >
         {(campaign) => (
           <li key={campaign.campaign_id} className="border-b border-line">
             <Link

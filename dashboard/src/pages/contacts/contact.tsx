@@ -44,19 +44,19 @@ function Whole({ contact }: { contact: Contact }) {
   const [merging, setMerging] = useState(false);
   return (
     <div className="flex flex-col gap-6 p-4 md:p-6">
-      <div>
-        <h1 className="text-2xl font-bold [overflow-wrap:anywhere]">
+      <div className="flex flex-wrap items-start gap-x-3 gap-y-1">
+        <h1 className="min-w-0 flex-1 text-2xl font-bold [overflow-wrap:anywhere]">
           <bdi>{contact.name || text("contacts.nameless")}</bdi>
         </h1>
         {may("AGENT", session) ? (
-          <Button className="float-right" onClick={() => setMerging(true)}>
+          <Button className="shrink-0" onClick={() => setMerging(true)}>
             {text("merge.open")}
           </Button>
         ) : null}
         {merging ? <MergeDialog contact={contact} onClose={() => setMerging(false)} /> : null}
-        <p className="text-sm text-soft">{text("contact.since", { time: fullTime(contact.create_time) })}</p>
+        <p className="w-full text-sm text-soft">{text("contact.since", { time: fullTime(contact.create_time) })}</p>
         {contact.tags.length > 0 ? (
-          <p className="mt-2 flex flex-wrap gap-1">
+          <p className="mt-1 flex w-full flex-wrap gap-1">
             {contact.tags.map((tag) => (
               <Badge key={tag}>{tag}</Badge>
             ))}

@@ -4,6 +4,7 @@ import { Search } from "lucide-react";
 import { useEffect, useState } from "react";
 import { text } from "../../texts/index.ts";
 import { Button } from "../../ui/button.tsx";
+import { ConnectNumber } from "../../ui/empty-actions.tsx";
 import { ListAndOne, PagedList, ROW } from "../../ui/list.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { contactsQuery, filterOf } from "./queries.ts";
@@ -26,7 +27,12 @@ export function ContactsPage() {
       <PagedList
         query={query}
         label={text("contacts.list")}
-        empty={<Empty sentence={text(narrowed ? "contacts.emptyFiltered" : "contacts.empty")} />}
+        empty={
+          <Empty
+            sentence={text(narrowed ? "contacts.emptyFiltered" : "contacts.empty")}
+            action={narrowed ? undefined : <ConnectNumber />}
+          />
+        }
       >
         {(contact) => (
           <li key={contact.contact_id} className="border-b border-line">

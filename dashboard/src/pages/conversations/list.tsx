@@ -6,6 +6,7 @@ import { text } from "../../texts/index.ts";
 import { Badge } from "../../ui/badge.tsx";
 import { Button } from "../../ui/button.tsx";
 import { Choice } from "../../ui/choice.tsx";
+import { ConnectNumber } from "../../ui/empty-actions.tsx";
 import { PagedList, ROW } from "../../ui/list.tsx";
 import { SourceMark } from "../../ui/source.tsx";
 import { Empty } from "../../ui/states.tsx";
@@ -50,7 +51,7 @@ export function ConversationList({ selectedId }: { selectedId: string | undefine
         empty={
           <Empty
             sentence={text(narrowed ? "conversations.emptyFiltered" : "conversations.empty")}
-            action={narrowed ? <Button onClick={everything}>{text("action.clearFilters")}</Button> : undefined}
+            action={narrowed ? <Button onClick={everything}>{text("action.clearFilters")}</Button> : <ConnectNumber />}
           />
         }
       >

@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Navigate } from "@tanstack/react-router";
+import { Link, Navigate } from "@tanstack/react-router";
 import type { FormEvent } from "react";
 import { api, taken } from "../../api/client.ts";
 import { CallFailed, sentence } from "../../api/problems.ts";
@@ -10,7 +10,7 @@ import { Button } from "../../ui/button.tsx";
 import { CodeField } from "../../ui/code-field.tsx";
 import { Field } from "../../ui/field.tsx";
 import { formValue } from "../../ui/form-value.ts";
-import { Failed, Loading } from "../../ui/states.tsx";
+import { Empty, Failed, Loading } from "../../ui/states.tsx";
 import { Wordmark } from "../../ui/wordmark.tsx";
 
 const PASSWORD_LENGTH_MIN = 8;
@@ -23,6 +23,7 @@ export function InvitationPage() {
     queryKey: ["invitation", secret],
     queryFn: () => taken<InvitationOffer>(api.POST("/api/v1/invitations:check", { body: { secret } })),
     retry: false,
+    enabled: secret !== "",
   });
   return (
     <main className="mx-auto flex min-h-full max-w-sm flex-col justify-center gap-6 p-6">
@@ -30,10 +31,19 @@ export function InvitationPage() {
         <Wordmark />
         <span className="sr-only">{text("invitation.title")}</span>
       </h1>
-      {offer.isPending ? <Loading rows={2} className="!p-0" /> : null}
+      {secret ? null : <Empty sentence={text("invitation.cutOff")} action={<ToSignIn />} />}
+      {offer.isLoading ? <Loading rows={2} className="!p-0" /> : null}
       {offer.isError ? <Failed error={offer.error} /> : null}
       {offer.data ? <Offer offer={offer.data} secret={secret} /> : null}
     </main>
+  );
+}
+
+function ToSignIn() {
+  return (
+    <Link to="/sign-in" className="text-accent underline underline-offset-2">
+      {text("signIn.title")}
+    </Link>
   );
 }
 

@@ -52,7 +52,7 @@ export function DayBars({ days }: { days: Day[] }) {
                 {text("metrics.day")}
               </th>
               {(["inbound", "outbound", "failed"] as const).map((kind) => (
-                <th key={kind} scope="col" className="py-1 text-right font-normal">
+                <th key={kind} scope="col" className="py-1 pl-3 text-right font-normal">
                   {text(`metrics.${kind}`)}
                 </th>
               ))}

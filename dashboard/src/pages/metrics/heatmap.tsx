@@ -17,7 +17,7 @@ export function Heatmap({ heatmap }: { heatmap: HourHeatmap }) {
   const counts = new Map(heatmap.cells.map((cell) => [cell.weekday * HOURS.length + cell.hour, cell.count]));
   return (
     // oxlint-disable-next-line jsx-a11y/no-noninteractive-tabindex -- what scrolls must be reached by keyboard
-    <section className="overflow-x-auto" tabIndex={0} aria-label={text("metrics.table")}>
+    <section className="relative overflow-x-auto" tabIndex={0} aria-label={text("metrics.table")}>
       <table className="w-full min-w-3xl border-separate border-spacing-0.5 text-xs">
         <caption className="sr-only">{text("metrics.heatmap")}</caption>
         <thead>

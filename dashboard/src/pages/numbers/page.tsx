@@ -16,8 +16,9 @@ import { notify } from "../../ui/notices.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { CorrectNumber } from "./correct.tsx";
 import { CreateNumber } from "./create.tsx";
+import { Help } from "./help.tsx";
 import { QrDialog } from "./qr.tsx";
-import { numbersQuery } from "./queries.ts";
+import { numbersQuery, STATE_POLL_MS } from "./queries.ts";
 
 const TONES: Partial<Record<Instance["state"], Tone>> = {
   OPEN: "good",
@@ -36,9 +37,9 @@ const CONNECTABLE = new Set<Instance["state"]>(["CLOSED", "UNREACHABLE", "FAILED
 /** The connected numbers, each with its state, why it is so, and what to do. */
 export function NumbersPage() {
   const session = useSession();
-  const query = useInfiniteQuery(numbersQuery);
   const [creating, setCreating] = useState(false);
   const [shown, setShown] = useState<string>();
+  const query = useInfiniteQuery({ ...numbersQuery, refetchInterval: shown ? STATE_POLL_MS : false });
   const instances = itemsOf(query.data);
   const mayChange = may("ADMIN", session);
   const create = mayChange ? (
@@ -91,7 +92,7 @@ function Row({ instance, mayChange, onQr }: { instance: Instance; mayChange: boo
   });
   return (
     <li className="flex flex-wrap items-center gap-x-3 gap-y-1 rounded-xl border border-line bg-card p-4" data-instance={instance.state}>
-      <h2 className="min-w-0 flex-1 truncate font-semibold">
+      <h2 className="min-w-0 flex-1 font-semibold [overflow-wrap:anywhere]">
         <bdi>{instance.name}</bdi>
       </h2>
       <Badge tone={TONES[instance.state] ?? "plain"}>{text(`instanceState.${instance.state}`)}</Badge>
@@ -110,8 +111,7 @@ function Row({ instance, mayChange, onQr }: { instance: Instance; mayChange: boo
           .filter(Boolean)
           .join(" · ")}
       </p>
-      {instance.cause ? <p className="w-full text-sm">{instance.cause}</p> : null}
-      {instance.advice ? <p className="w-full text-sm text-warn">{instance.advice}</p> : null}
+      <Help instance={instance} />
     </li>
   );
 }

@@ -5,6 +5,7 @@ import { text } from "../../texts/index.ts";
 import { Dialog } from "../../ui/dialog.tsx";
 import { Failed, Loading } from "../../ui/states.tsx";
 import { Svg } from "../../ui/svg.tsx";
+import { Help } from "./help.tsx";
 import { qrQuery } from "./queries.ts";
 
 const SECOND_MS = 1000;
@@ -16,10 +17,12 @@ export function QrDialog({ instance, onClose }: { instance: Instance | undefined
       {!instance || instance.state === "CREATING" ? <Loading rows={3} className="!p-0" /> : null}
       {instance?.state === "QR" ? <Code instance={instance} /> : null}
       {instance && instance.state !== "QR" && instance.state !== "CREATING" ? (
-        <p data-qr={instance.state}>
-          {text(instance.state === "OPEN" ? "qr.open" : "qr.state", { state: text(`instanceState.${instance.state}`) })}{" "}
-          {instance.cause} {instance.advice}
-        </p>
+        <div data-qr={instance.state}>
+          <p>
+            {text(instance.state === "OPEN" ? "qr.open" : "qr.state", { state: text(`instanceState.${instance.state}`) })}
+          </p>
+          <Help instance={instance} />
+        </div>
       ) : null}
     </Dialog>
   );

@@ -21,7 +21,17 @@ export const numbersQuery = infiniteQueryOptions({
   getNextPageParam: (last) => last.nextPageToken || null,
 });
 
-/** The code to scan; another count is another code. */
+/** How often the state of a number is asked for while its code is shown, for a line whose stream says nothing. */
+export const STATE_POLL_MS = 5000;
+/** A code whose end is not told, or is over, is asked for again after so long. */
+const CODE_POLL_MS = 5000;
+
+/** How long a code is good for: milliseconds. */
+function untilNext(expireTime: string | null | undefined): number {
+  return expireTime ? Math.max(CODE_POLL_MS, Date.parse(expireTime) - Date.now()) : CODE_POLL_MS;
+}
+
+/** The code to scan; another count is another code, and one that has ended is asked for anew. */
 export function qrQuery(instanceId: string, count: number) {
   return queryOptions({
     queryKey: numberKeys.qr(instanceId, count),
@@ -30,6 +40,7 @@ export function qrQuery(instanceId: string, count: number) {
         api.GET("/api/v1/instances/{instance_id}/qr", { params: { path: { instance_id: instanceId } }, signal }),
       ),
     staleTime: Number.POSITIVE_INFINITY,
+    refetchInterval: ({ state }) => untilNext(state.data?.expire_time),
     gcTime: 0,
   });
 }

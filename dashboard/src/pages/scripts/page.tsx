@@ -2,6 +2,7 @@ import { useInfiniteQuery } from "@tanstack/react-query";
 import { Link, useParams } from "@tanstack/react-router";
 import { fullTime } from "../../texts/formats.ts";
 import { text } from "../../texts/index.ts";
+import { MakeByApi } from "../../ui/empty-actions.tsx";
 import { ListAndOne, PagedList, ROW } from "../../ui/list.tsx";
 import { Empty } from "../../ui/states.tsx";
 import { scriptsQuery } from "./queries.ts";
@@ -14,7 +15,11 @@ export function ScriptsPage() {
   return (
     <ListAndOne title={text("scripts.title")} open={Boolean(scriptId)} choose={text("scripts.choose")}>
       <h1 className="border-b border-line p-3 font-semibold">{text("scripts.title")}</h1>
-      <PagedList query={query} label={text("scripts.list")} empty={<Empty sentence={text("scripts.empty")} />}>
+      <PagedList
+        query={query}
+        label={text("scripts.list")}
+        empty={<Empty sentence={text("scripts.empty")} action={<MakeByApi />} />}
+      >
         {(script) => (
           <li key={script.script_id} className="border-b border-line">
             <Link

@@ -42,7 +42,7 @@ export function TeamPage() {
               className="flex flex-wrap items-center gap-2 rounded-lg border border-line bg-card p-3"
               data-member={member.email}
             >
-              <bdi className="min-w-0 flex-1 truncate font-medium">{member.email}</bdi>
+              <bdi className="min-w-40 flex-1 font-medium [overflow-wrap:anywhere]">{member.email}</bdi>
               <Badge>{text(`role.${member.role}`)}</Badge>
               <Badge tone={member.mfa_set_up ? "good" : "warn"}>
                 {text(member.mfa_set_up ? "team.factor" : "team.noFactor")}
@@ -89,7 +89,7 @@ function Invitations() {
             key={invitation.invitation_id}
             className="flex flex-wrap items-center gap-2 rounded-lg border border-line bg-card p-3"
           >
-            <bdi className="min-w-0 flex-1 truncate">{invitation.email}</bdi>
+            <bdi className="min-w-40 flex-1 [overflow-wrap:anywhere]">{invitation.email}</bdi>
             <Badge>{text(`role.${invitation.role}`)}</Badge>
             <span className="text-sm text-soft">{text("team.until", { time: fullTime(invitation.expire_time) })}</span>
             <Button disabled={revoking.isPending} onClick={() => revoking.mutate(invitation)}>
