@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from uuid import UUID
+
 from chassis import wire
 from chassis.outbox import Fact
 from prosa.outreach.v1 import events_pb2
@@ -26,11 +28,11 @@ def kill_switch_message(switch: KillSwitch, *, engaged_globally: bool) -> pb.Kil
     )
 
 
-def kill_switch_changed(message: pb.KillSwitch, switch: KillSwitch) -> Fact:
-    """The fact that an organization sends nothing any more, or sends again."""
-    assert switch.organization_id is not None, "the global switch is nobody's to announce"
-    fact = events_pb2.KillSwitchChanged(organization_id=str(switch.organization_id), kill_switch=message)
-    return Fact(switch.organization_id, fact)
+def kill_switch_changed(message: pb.KillSwitch, organization_id: UUID) -> Fact:
+    """The fact that an organization, or under the nil id everybody, sends nothing any more, or sends again."""
+    return Fact(
+        organization_id, events_pb2.KillSwitchChanged(organization_id=str(organization_id), kill_switch=message)
+    )
 
 
 def policy_message(policy: SendPolicy) -> pb.SendPolicy:

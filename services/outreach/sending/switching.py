@@ -20,7 +20,8 @@ from services.outreach.sending import messages
 from services.outreach.sending.kill_switch import Actor, KillSwitch
 
 INSTALLATION = UUID(int=0)
-"""What the command line names in place of an organization where it means all of them."""
+"""What the command line names in place of an organization where it means all of them; the global switch's facts and
+audit entries stand under it."""
 
 logger = structlog.get_logger(__name__)
 
@@ -55,7 +56,9 @@ class KillSwitches:
     async def _turn(self, organization_id: UUID | None, *, engaged: bool, reason: str) -> pb.KillSwitch:
         caller, now = auth.caller(), self._clock.now()
         wanted = KillSwitch(organization_id, engaged, readable(reason), Actor(caller.principal, caller.name), now)
-        async with self._db.transaction(*filter(None, [organization_id])) as tx:
+        # Whom the fact is of, and with it the audit's entry: of the global switch the installation itself.
+        announced_to = organization_id or INSTALLATION
+        async with self._db.transaction(announced_to) as tx:
             everywhere = await store.find(tx, None)
             if not engaged and organization_id is not None and everywhere.engaged:
                 raise FailedPrecondition(
@@ -66,8 +69,8 @@ class KillSwitches:
             found = await store.find(tx, organization_id)
             globally = found.engaged if organization_id is None else everywhere.engaged
             answer = messages.kill_switch_message(found, engaged_globally=globally)
-            if turned and organization_id is not None:
-                await self._outbox.add(tx, [messages.kill_switch_changed(answer, found)], now)
+            if turned:
+                await self._outbox.add(tx, [messages.kill_switch_changed(answer, announced_to)], now)
         if turned:
             logger.warning(
                 "kill_switch_turned",
