@@ -51,7 +51,7 @@ class DealMoves:
             moves.deal_open(deal)
             return stage, stage.deal_state
 
-        return await self._change("MoveDeal", request, wanted, decide)
+        return await self._change(request, wanted, decide)
 
     async def close(self, request: pb.CloseDealRequest, state: DealState, wanted: ChangeWanted) -> pb.Deal:
         """Closes a deal as won or lost. Raises as CloseDeal says."""
@@ -62,7 +62,7 @@ class DealMoves:
             moves.deal_open(deal)
             return moves.closing_stage(board, deal, state), state
 
-        return await self._change("CloseDeal", request, wanted, decide)
+        return await self._change(request, wanted, decide)
 
     async def reopen(self, request: pb.ReopenDealRequest, wanted: ChangeWanted) -> pb.Deal:
         """Opens a closed deal again. Raises as ReopenDeal says."""
@@ -73,20 +73,17 @@ class DealMoves:
             last = await move_store.last_open_stage(tx, wanted.organization_id, deal.id)
             return moves.opening_stage(board, request.stage, last), DealState.OPEN
 
-        return await self._change("ReopenDeal", request, wanted, decide)
+        return await self._change(request, wanted, decide)
 
     async def _change(
         self,
-        method: str,
         request: Change,
         wanted: ChangeWanted,
         decide: Callable[[Tx, Board, Deal], Awaitable[Decision]],
     ) -> pb.Deal:
         organization_id, now = wanted.organization_id, self._clock.now()
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, method, request, pb.Deal, now)
-            if answer is not None:
-                return answer
+
+        async def change(tx: Tx) -> pb.Deal:
             before = await deal_store.find_deal(tx, organization_id, wanted.deal_id, lock=True)
             if before is None:
                 raise no_deal()
@@ -98,9 +95,9 @@ class DealMoves:
             stage, state = decision or (moves.stage_of(board, before.stage_id), before.state)
             after = moves.moved(before, stage, state, wanted.remark, now)
             await self._keep(tx, before, after, wanted)
-            answer = messages.deal_message(after)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return messages.deal_message(after)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Deal, now, change)
 
     async def _as_expected(self, tx: Tx, deal: Deal, wanted: ChangeWanted) -> None:
         moves.etag_fresh(deal, wanted.etag)

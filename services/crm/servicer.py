@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -26,7 +25,7 @@ from prosa.crm.v1 import crm_service_pb2_grpc as pb_grpc
 from prosa.identity.v1 import contact_service_pb2 as identity_pb
 from services.crm import board_store, deal_store, domain, messages, move_store, moves, task_store
 from services.crm.deciding import Deciding, Decisions, Wish
-from services.crm.domain import Deal, DealState
+from services.crm.domain import DealState
 from services.crm.ensure import Ensured, Ensurer, Wanted
 from services.crm.moves import Mover, MoveSource, Remark
 from services.crm.moving import Change, ChangeWanted, DealMoves, no_board, no_deal
@@ -97,10 +96,8 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 for stage in request.stages
             ]
         )
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "CreateBoard", request, pb.Board, now)
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Board:
             await board_store.lock_boards(tx, [organization_id])
             first = not await board_store.having_boards(tx, [organization_id])
             if request.default_board and not first:
@@ -115,10 +112,10 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 now=now,
             )
             await board_store.insert_boards(tx, [board])
-            answer = messages.board_message(board)
             await self._outbox.add(tx, [messages.board_created(board)], now)
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return messages.board_message(board)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Board, now, create)
 
     async def GetBoard(
         self, request: pb.GetBoardRequest, context: grpc.aio.ServicerContext[pb.GetBoardRequest, pb.Board]
@@ -151,10 +148,8 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         value = None
         if request.HasField("value"):
             value = domain.deal_value(request.value.minor_units, request.value.currency)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(tx, organization_id, "CreateDeal", request, pb.Deal, now)
-            if answer is not None:
-                return answer
+
+        async def create(tx: Tx) -> pb.Deal:
             board = await board_store.find_board(tx, organization_id, request.board)
             if board is None:
                 raise no_board()
@@ -171,7 +166,11 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
                 value=value,
                 now=now,
             )
-            return await self._keep_deal(tx, deal, request, now)
+            await deal_store.insert_deals(tx, [deal])
+            await self._outbox.add(tx, [messages.deal_created(deal)], now)
+            return messages.deal_message(deal)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Deal, now, create)
 
     async def GetDeal(
         self, request: pb.GetDealRequest, context: grpc.aio.ServicerContext[pb.GetDealRequest, pb.Deal]
@@ -292,13 +291,6 @@ class CrmServicer(pb_grpc.CrmServiceServicer):
         context: grpc.aio.ServicerContext[pb.RejectReconciliationTaskRequest, pb.ReconciliationTask],
     ) -> pb.ReconciliationTask:
         return await self._decisions.decide(request, _wish(request, identity_pb.CONFLICT_DECISION_REJECT, None))
-
-    async def _keep_deal(self, tx: Tx, deal: Deal, request: pb.CreateDealRequest, now: datetime) -> pb.Deal:
-        await deal_store.insert_deals(tx, [deal])
-        answer = messages.deal_message(deal)
-        await self._outbox.add(tx, [messages.deal_created(deal)], now)
-        await self._idempotency.keep(tx, deal.organization_id, request, answer)
-        return answer
 
 
 def _wish(request: Deciding, decision: identity_pb.ConflictDecision.ValueType, surviving: UUID | None) -> Wish:

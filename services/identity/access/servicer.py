@@ -165,12 +165,8 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
             locale = access_domain.checked_locale(request.locale)
         if region is time_zone is locale is None:
             raise InvalidArgument("NOTHING_TO_CHANGE", "Name what is to change: region, time_zone or locale.")
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(
-                tx, organization_id, "UpdateOrganization", request, pb.Organization, now
-            )
-            if answer is not None:
-                return answer
+
+        async def update(tx: Tx) -> pb.Organization:
             before = await access_store.lock_organization(tx, organization_id)
             access_domain.etag_fresh(request.etag, before.version)
             after = before.moved(region, time_zone, locale)
@@ -188,8 +184,9 @@ class AccessServicer(pb_grpc.AccessServiceServicer):
                     Target("organization", organization_id, _organization(before), answer),
                     now,
                 )
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return answer
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Organization, now, update)
 
     async def ListOrganizations(
         self, request: pb.ListOrganizationsRequest, context: Context

@@ -174,12 +174,8 @@ class OutboundServicer(pb_grpc.OutboundServiceServicer):
     ) -> pb.OutboundDelivery:
         organization_id, now = auth.organization_id(), self._clock.now()
         delivery_id = wire.to_uuid("outbound_delivery_id", request.outbound_delivery_id)
-        async with self._db.transaction(organization_id) as tx:
-            answer = await self._idempotency.claim(
-                tx, organization_id, "RedeliverOutboundDelivery", request, pb.OutboundDelivery, now
-            )
-            if answer is not None:
-                return answer
+
+        async def redeliver(tx: Tx) -> pb.OutboundDelivery:
             row = await store.find_delivery(tx, organization_id, delivery_id)
             endpoint = row and await store.find(tx, organization_id, row.outbound_endpoint_id, lock=True)
             if row is None or endpoint is None:
@@ -195,9 +191,9 @@ class OutboundServicer(pb_grpc.OutboundServiceServicer):
             await self._queue.remove(tx, [endpoint.id])
             due_time = max(now, endpoint.resume_time or now)
             await self._queue.put(tx, [Place(endpoint.id, organization_id, str(endpoint.id), due_time)], now)
-            answer = messages.delivery_message(await store.find_delivery(tx, organization_id, delivery_id))
-            await self._idempotency.keep(tx, organization_id, request, answer)
-        return answer
+            return messages.delivery_message(await store.find_delivery(tx, organization_id, delivery_id))
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.OutboundDelivery, now, redeliver)
 
     async def _shown_again(
         self, tx: Tx, organization_id: UUID, answer: pb.OutboundEndpointSecret
