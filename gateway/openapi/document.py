@@ -8,8 +8,6 @@ from typing import Any
 from chassis.transcoding.fields import EXAMPLE_ID
 from gateway.limits import (
     API_KEY_LENGTH_MAX,
-    CHATWOOT_BODY_BYTES_MAX,
-    EVOLUTION_BODY_BYTES_MAX,
     IDEMPOTENCY_KEY_LENGTH_MAX,
 )
 from gateway.openapi.comments import DeclaredError, comments
@@ -23,6 +21,7 @@ from gateway.openapi.operations import (
 )
 from gateway.openapi.schemas import Schema, Schemas
 from gateway.problems import PROBLEM_TYPE
+from gateway.senders import SENDERS
 from gateway.sessions import PLAIN_COOKIE, SECURE_COOKIE
 
 VERSION = "1"
@@ -243,15 +242,15 @@ def _by_hand() -> dict[str, dict[str, Any]]:
     """Answers the routes that no contract binds."""
     key = _parameter("path", "connection_key", {"type": "string"}, required=True)
     event = _parameter("path", "event", {"type": "string", "examples": ["messages-upsert"]}, required=True)
-    chatwoot = _webhook("acceptChatwootWebhook", "A webhook of Chatwoot.", CHATWOOT_BODY_BYTES_MAX, [key])
-    evolution = _webhook("acceptEvolutionWebhook", "A webhook of Evolution API.", EVOLUTION_BODY_BYTES_MAX, [key])
-    with_event = _webhook(
-        "acceptEvolutionEvent", "A webhook of Evolution API, by event.", EVOLUTION_BODY_BYTES_MAX, [key, event]
-    )
-    return {
-        "/webhooks/chatwoot/{connection_key}": {"post": chatwoot},
-        "/webhooks/evolution/{connection_key}": {"post": evolution},
-        "/webhooks/evolution/{connection_key}/{event}": {"post": with_event},
+    webhooks: dict[str, dict[str, Any]] = {}
+    for path, sender in SENDERS.items():
+        name, bound = path.title(), sender.body_bytes_max
+        address = f"/webhooks/{path}/{{connection_key}}"
+        webhooks[address] = {"post": _webhook(f"accept{name}Webhook", f"A webhook of {name}.", bound, [key])}
+        if sender.event_behind:
+            by_event = _webhook(f"accept{name}Event", f"A webhook of {name}, by event.", bound, [key, event])
+            webhooks[address + "/{event}"] = {"post": by_event}
+    return webhooks | {
         "/api/chatwoot/webhook": {
             "post": _legacy_webhook(),
             "get": _open("getChatwootWebhook", "Webhooks", "Says that the legacy address is there.", {"200": "It is."}),
