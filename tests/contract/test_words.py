@@ -15,7 +15,8 @@ PRIVATE = re.compile(
     r"(?i:(?<![a-z])rooms?(?![a-z]))|(?i:(?<![a-z])doors?(?![a-z]))|[Jj]ourneys?(?![a-z])|(?<![A-Za-z])[Ss]hel(?:f|ves)(?![a-z])"
     r"|(?i:stand[-_]?ins?(?![a-z]))|\bRequests\(|\bchassis\.(?:requests|batches|batching)\b|(?i:(?<![a-z])strands?(?![a-z]))"
     r"|\bFieldsWrong\b|\bWrong\(|[Ff]urnish|(?i:(?<![a-z])passages?(?![a-z]))|\bOffice\b|\boffice\b(?!\s+of\s+a\s+business)"
-    r"|\bcontext\.carried\b|\bParts\(|\b(?:Token)?Gate\b|[Ww]atcher|\btravel_in_halves\b|\bDirectory\(|\btx\.exec_driver_sql\b"
+    r"|\bcontext\.carried\b|\bParts\(|\b(?:Token)?Gate\b|[Ww]atcher|\btravel(?:\(|_in_halves\b)"
+    r"|\b(?:below|around)\(|\bDirectory\(|\btx\.exec_driver_sql\b"
     r"|Rooms?(?=[A-Z])|Door(?=[A-Z])|StandIn|(?i:overhear)|(?<![A-Za-z])_?bur(?:y|ied)(?![a-z])|(?<![A-Za-z])[Hh]ears?(?![a-z])"
 )
 PAGES_THAT_SAY_THEM = {
@@ -75,6 +76,9 @@ def test_no_private_word_is_left() -> None:
         "it overhears",
         "hears of it",
         "the office's account",
+        "await path.travel(item)",
+        "with around(process):",
+        "below(name, found)",
     ],
 )
 def test_a_private_word_is_seen_wherever_it_stands(text: str) -> None:
