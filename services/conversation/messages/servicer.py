@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from typing import Any
@@ -34,6 +34,7 @@ from services.conversation.messages.domain.conversation import (
     display_id,
 )
 from services.conversation.messages.domain.record import Item
+from services.conversation.messages.own_key_store import own_keys
 from services.conversation.messages.recording import Recorder
 from services.conversation.messages.translation import (
     SOURCES,
@@ -142,7 +143,8 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             conversation = await _find(tx, organization_id, conversation_id)
             await _show_survivors(tx, [conversation])
-        return conversation_to_pb(conversation)
+            own = await _own_keys(tx, organization_id)
+        return _shown(conversation, own)
 
     async def ListConversations(
         self, request: pb.ListConversationsRequest, context: Context
@@ -162,10 +164,15 @@ class ConversationServicer(pb_grpc.ConversationServiceServicer):
         async with self._db.transaction(organization_id) as tx:
             if contact_id is not None:
                 wanted["contact_id"] = await REDIRECTS.one_with(tx, contact_id)
+            own = await _own_keys(tx, organization_id)
+            if request.internal_only:
+                wanted["own_keys"] = sorted(own)
             found = await store.list_conversations(tx, organization_id, wanted, page)
             await _show_survivors(tx, found)
         shown, token = page.cut(found, lambda last: (last.activity_time.isoformat(), last.conversation_id))
-        return pb.ListConversationsResponse(conversations=map(conversation_to_pb, shown), next_page_token=token)
+        return pb.ListConversationsResponse(
+            conversations=[_shown(conversation, own) for conversation in shown], next_page_token=token
+        )
 
     async def ListMessages(self, request: pb.ListMessagesRequest, context: Context) -> pb.ListMessagesResponse:
         organization_id = auth.organization_id()
@@ -230,6 +237,18 @@ def _check_key(key: str, source: Source) -> None:
         "CONVERSATION_KEY_INVALID",
         "conversation_key must be empty or a key of the conversation's source, such as whatsapp:+5511900004821.",
     )
+
+
+async def _own_keys(tx: Tx, organization_id: UUID) -> set[str]:
+    """The keys of the organization's own numbers: some hundreds at most."""
+    return {key for _, key in await own_keys(tx, [organization_id])}
+
+
+def _shown(conversation: Conversation, own: Collection[str]) -> pb.Conversation:
+    """A conversation as it is answered; ``own`` are the keys of the organization's own numbers."""
+    message = conversation_to_pb(conversation)
+    message.internal = conversation.conversation_key in own
+    return message
 
 
 async def _show_survivors(tx: Tx, conversations: Sequence[Conversation]) -> None:

@@ -368,12 +368,19 @@ async def find_conversation(
     return None if row is None else read_conversation(row)
 
 
+_SEVERAL = {
+    "contact_id": "contact_id = any (%(contact_id)b::uuid[])",
+    "own_keys": "conversation_key = any (%(own_keys)b::text[])",
+}
+"""How filters read of which several values will do."""
+
+
 async def list_conversations(
     tx: Tx, organization_id: UUID, wanted: Mapping[str, object], page: Page
 ) -> list[Conversation]:
     """One more than a page of the organization's conversations whose columns have the wanted values, newest first.
 
-    Of ``contact_id`` all that are one person are wanted.
+    Of ``contact_id`` all that are one person are wanted, of ``own_keys`` all conversation keys.
     """
     parameters: dict[str, object] = {**wanted, "organization_id": organization_id, "row_limit": page.size + 1}
     after = ""
@@ -386,8 +393,7 @@ async def list_conversations(
     else:
         # Whatever else is asked for has an index of its own and few conversations.
         conditions = " and ".join(
-            f"{column} = any (%({column})b::uuid[])" if column == "contact_id" else f"{column} = %({column})s"
-            for column in ("organization_id", *wanted)
+            _SEVERAL.get(column, f"{column} = %({column})s") for column in ("organization_id", *wanted)
         )
         query = (
             f"select {CONVERSATION_READ} from conversation.conversations where {conditions}{after}"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
 from dataclasses import astuple
 from datetime import datetime
 from typing import Any
@@ -91,22 +90,6 @@ async def uses_of(tx: Tx, organization_id: UUID, persona_id: UUID) -> list[str]:
         {"organization_id": organization_id, "persona_id": str(persona_id)},
     )
     return [f'the script "{row.name}"' for row in found]
-
-
-async def own_keys(tx: Tx, organization_ids: Collection[UUID]) -> set[tuple[UUID, str]]:
-    """The keys under which conversations with organizations' own numbers are kept: of scripts, rounds and instances."""
-    found = await tx.execute(
-        """
-        select organization_id, 'whatsapp:' || (one ->> 2) as key
-        from conversation.scripts, jsonb_array_elements(participants) one
-        where organization_id = any (%(organization_ids)b)
-        union
-        select organization_id, 'whatsapp:' || phone from conversation.instances
-        where organization_id = any (%(organization_ids)b) and phone <> ''
-        """,
-        {"organization_ids": sorted(organization_ids)},
-    )
-    return {(row.organization_id, row.key) for row in found}
 
 
 async def next_round_times(tx: Tx, organization_id: UUID) -> dict[UUID, datetime]:

@@ -16,7 +16,7 @@ from chassis.subscriptions import ConsumedEvent
 from prosa.conversation.v1 import conversation_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import MessageReceived
 from services.conversation.limits import REPLY_WAITS
-from services.conversation.scripts.store import own_keys
+from services.conversation.messages.own_key_store import own_keys
 from services.conversation.settings import store as settings_store
 from services.conversation.turns import store
 from services.conversation.turns.turn import LATE, Turn

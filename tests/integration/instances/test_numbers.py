@@ -16,7 +16,7 @@ from sandbox.evolution.faults import Fault
 from sandbox.evolution.numbers import lid_of
 from sandbox.evolution.sender import token
 from services.conversation.instances.client import Evolution
-from services.conversation.scripts.store import own_keys
+from services.conversation.messages.own_key_store import own_keys
 from tests.evolution import GLOBAL_KEY, PHONE, Admin, eventually, free_port
 from tests.integration.cli.operator import Operator
 from tests.listeners import http, listening

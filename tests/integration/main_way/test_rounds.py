@@ -316,3 +316,23 @@ async def test_who_speaks_in_a_script_cannot_be_ended(numbers: Numbers) -> None:
     status, refused = await numbers.admin.call("DELETE", f"/personas/{numbers.persona_ids[1]}")
     assert (status, refused["reason"]) == (400, "PERSONA_IN_USE")
     assert script["name"] in str(refused)
+
+
+async def test_conversations_between_own_numbers_are_marked_and_listed_apart(numbers: Numbers) -> None:
+    customer = await numbers.shop.said("Oi, tem vaga?")
+    ours = {talk.conversation_id for talk in numbers.talks}
+
+    async def marked(query: str = "") -> dict[str, bool]:
+        status, page = await numbers.admin.call("GET", f"/conversations{query}")
+        assert status == 200, page
+        return {one["conversation_id"]: one["internal"] for one in page["conversations"]}
+
+    # Before a script says so, nobody knows whose the numbers are.
+    assert await marked("?internal_only=true") == {}
+    await numbers.script()
+    assert await marked() == dict.fromkeys(ours, True) | {customer.conversation_id: False}
+    assert await marked("?internal_only=true") == dict.fromkeys(ours, True)
+    assert await marked("?internal_only=true&state=RESOLVED") == {}
+    for conversation_id, internal in ((customer.conversation_id, False), (min(ours), True)):
+        _, one = await numbers.admin.call("GET", f"/conversations/{conversation_id}")
+        assert one["internal"] is internal

@@ -135,3 +135,19 @@ test("a connection that has changed is asked for again", () => {
   expect(applyConversationFact(client, fact)).toBe(true);
   expect(client.getQueryState([...conversationKeys.connections, "x"])?.isInvalidated).toBe(true);
 });
+
+test("a fact, which does not tell whether a conversation is with an own number, leaves that as it was answered", () => {
+  put(conversationKeys.list({}), [conversation("a", 2, { internal: true }), conversation("b", 1, { internal: false })]);
+  for (const id of ["a", "b"]) {
+    const told = conversation(id, 3, { internal: false, state: "RESOLVED" });
+    applyConversationFact(client, {
+      type: "prosa.conversation.v1.ConversationUpdated",
+      data: { conversation: told },
+    } as unknown as Parameters<typeof applyConversationFact>[1]);
+  }
+  const shown = itemsOf(client.getQueryData<Paged<Conversation>>(conversationKeys.list({})));
+  expect(Object.fromEntries(shown.map((one) => [one.conversation_id, [one.internal, one.state]]))).toEqual({
+    a: [true, "RESOLVED"],
+    b: [false, "RESOLVED"],
+  });
+});

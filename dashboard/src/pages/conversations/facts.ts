@@ -64,7 +64,10 @@ export function matches(filter: ConversationFilter, conversation: Conversation):
   );
 }
 
-function putConversation(client: QueryClient, conversation: Conversation): void {
+function putConversation(client: QueryClient, told: Conversation): void {
+  // Whether it is with an own number is answered, and not told.
+  const known = listed(client, told.conversation_id);
+  const conversation = { ...told, internal: known?.internal ?? told.internal };
   const same = (other: Conversation): boolean => other.conversation_id === conversation.conversation_id;
   client.setQueryData<Conversation>(conversationKeys.one(conversation.conversation_id), (known) =>
     known ? conversation : undefined,
@@ -77,6 +80,14 @@ function putConversation(client: QueryClient, conversation: Conversation): void 
       return place(paged, conversation);
     });
   }
+}
+
+/** A conversation as it was answered, where it is shown. */
+function listed(client: QueryClient, conversationId: string): Conversation | undefined {
+  const one = client.getQueryData<Conversation>(conversationKeys.one(conversationId));
+  const pages = client.getQueriesData<Paged<Conversation>>({ queryKey: conversationKeys.lists });
+  const items = pages.flatMap(([, paged]) => paged?.pages.flatMap((page) => page.items) ?? []);
+  return one ?? items.find((item) => item.conversation_id === conversationId);
 }
 
 /** Keeps the newest activity first: what moved goes to its place, what only changed stays where it is. */

@@ -91,6 +91,7 @@ function Row({ conversation, selected }: { conversation: Conversation; selected:
             {conversation.last_message_direction === "OUTBOUND" ? `${text("conversations.we")} ` : ""}
             {conversation.last_message_preview}
           </bdi>
+          {conversation.internal ? <Badge>{text("conversations.internal")}</Badge> : null}
           {conversation.handoff?.mode === "HUMAN" ? <Badge tone="warn">{text("handoff.HUMAN")}</Badge> : null}
           {conversation.unread_count > 0 ? (
             <span className="min-w-5 rounded-full bg-accent px-1.5 text-center text-xs font-semibold text-on-accent">

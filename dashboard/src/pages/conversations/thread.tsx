@@ -63,6 +63,7 @@ function Header({ conversation }: { conversation: Conversation }) {
         )}
       </h1>
       <Badge>{text(`conversationState.${conversation.state}`)}</Badge>
+      {conversation.internal ? <Badge>{text("conversations.internal")}</Badge> : null}
       {conversation.assignee_name ? (
         <span className="truncate text-sm text-soft">{text("thread.assignee", { name: conversation.assignee_name })}</span>
       ) : null}

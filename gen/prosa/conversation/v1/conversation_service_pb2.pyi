@@ -193,6 +193,7 @@ class Conversation(_message.Message):
     CREATE_TIME_FIELD_NUMBER: _builtins.int
     UPDATE_TIME_FIELD_NUMBER: _builtins.int
     ETAG_FIELD_NUMBER: _builtins.int
+    INTERNAL_FIELD_NUMBER: _builtins.int
     conversation_id: _builtins.str
     organization_id: _builtins.str
     connection_id: _builtins.str
@@ -213,6 +214,10 @@ class Conversation(_message.Message):
     last_message_direction: Global___MessageDirection.ValueType
     contact_name: _builtins.str
     etag: _builtins.str
+    internal: _builtins.bool
+    """The other side is a number of the organization's own, and no customer. Answered by GetConversation and
+    ListConversations; facts leave it out.
+    """
     @_builtins.property
     def handoff(self) -> Global___Handoff: ...
     @_builtins.property
@@ -247,10 +252,11 @@ class Conversation(_message.Message):
         create_time: _timestamp_pb2.Timestamp | None = ...,
         update_time: _timestamp_pb2.Timestamp | None = ...,
         etag: _builtins.str = ...,
+        internal: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["create_time", b"create_time", "handoff", b"handoff", "last_message_time", b"last_message_time", "update_time", b"update_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee_name", b"assignee_name", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "deal_id", b"deal_id", "etag", b"etag", "handoff", b"handoff", "labels", b"labels", "last_message_direction", b"last_message_direction", "last_message_preview", b"last_message_preview", "last_message_time", b"last_message_time", "organization_id", b"organization_id", "provider_conversation_id", b"provider_conversation_id", "source", b"source", "state", b"state", "unread_count", b"unread_count", "update_time", b"update_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["assignee_name", b"assignee_name", "channel_id", b"channel_id", "connection_id", b"connection_id", "contact_id", b"contact_id", "contact_name", b"contact_name", "conversation_id", b"conversation_id", "conversation_key", b"conversation_key", "create_time", b"create_time", "deal_id", b"deal_id", "etag", b"etag", "handoff", b"handoff", "internal", b"internal", "labels", b"labels", "last_message_direction", b"last_message_direction", "last_message_preview", b"last_message_preview", "last_message_time", b"last_message_time", "organization_id", b"organization_id", "provider_conversation_id", b"provider_conversation_id", "source", b"source", "state", b"state", "unread_count", b"unread_count", "update_time", b"update_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1118,6 +1124,7 @@ class ListConversationsRequest(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     CONVERSATION_KEY_FIELD_NUMBER: _builtins.int
     PROVIDER_CONVERSATION_ID_FIELD_NUMBER: _builtins.int
+    INTERNAL_ONLY_FIELD_NUMBER: _builtins.int
     page_size: _builtins.int
     page_token: _builtins.str
     contact_id: _builtins.str
@@ -1126,6 +1133,8 @@ class ListConversationsRequest(_message.Message):
     conversation_key: _builtins.str
     provider_conversation_id: _builtins.str
     """Chatwoot's display id; unique only within a connection."""
+    internal_only: _builtins.bool
+    """Only those between the organization's own numbers."""
     def __init__(
         self,
         *,
@@ -1136,10 +1145,11 @@ class ListConversationsRequest(_message.Message):
         state: Global___ConversationState.ValueType = ...,
         conversation_key: _builtins.str = ...,
         provider_conversation_id: _builtins.str = ...,
+        internal_only: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "page_size", b"page_size", "page_token", b"page_token", "provider_conversation_id", b"provider_conversation_id", "state", b"state"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["contact_id", b"contact_id", "conversation_key", b"conversation_key", "deal_id", b"deal_id", "internal_only", b"internal_only", "page_size", b"page_size", "page_token", b"page_token", "provider_conversation_id", b"provider_conversation_id", "state", b"state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

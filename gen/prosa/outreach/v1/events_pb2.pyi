@@ -56,6 +56,7 @@ class KillSwitchChanged(_message.Message):
     ORGANIZATION_ID_FIELD_NUMBER: _builtins.int
     KILL_SWITCH_FIELD_NUMBER: _builtins.int
     organization_id: _builtins.str
+    """The nil id where the operator stopped or freed everybody."""
     @_builtins.property
     def kill_switch(self) -> _send_service_pb2.KillSwitch: ...
     def __init__(
