@@ -36,9 +36,9 @@ DIRECTION_NUMBERS = {name: number for number, name in DIRECTIONS.items()}
 
 
 def conversation() -> pb.Conversation:
-    """A conversation with all of its twenty fields set."""
+    """A conversation with all of its fields set."""
     moment = Timestamp(seconds=1_795_348_800, nanos=123_456_000)
-    ids = {
+    ids: dict[str, Any] = {
         name: f"0198c0de-7a11-7cc3-98c4-dc0c0c0739{index:02d}"
         for index, name in enumerate(
             ("conversation_id", "organization_id", "connection_id", "channel_id", "contact_id", "deal_id")
@@ -46,6 +46,7 @@ def conversation() -> pb.Conversation:
     }
     return pb.Conversation(
         **ids,
+        internal=True,
         source=options_pb2.SOURCE_WHATSAPP,
         provider_conversation_id="4211",
         conversation_key="whatsapp:+5511900004821",
