@@ -40,7 +40,7 @@ class Leases:
 
     def __init__(self, db: Database, schema: str, holder: UUID, renew_seconds: float = RENEW_SECONDS) -> None:
         self._db = db
-        self._renew_seconds = renew_seconds
+        self.schema, self._renew_seconds = schema, renew_seconds
         self._table = f"{schema}.leases"
         self.holder = holder
 

@@ -39,7 +39,7 @@ async def take_turns(
                 held.set(1)
                 await work(fences)
         except (ProsaError, NatsError, TimeoutError, OSError) as error:
-            logger.warning("stream_work_interrupted", lease=lease, error=repr(error))
+            logger.warning("stream_work_interrupted", service=leases.schema, lease=lease, error=repr(error))
             await asyncio.sleep(poll_seconds)
         finally:
             refusals.forget()
