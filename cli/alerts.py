@@ -53,9 +53,9 @@ def alert_row(alert: pb.Alert) -> dict[str, Any]:
         "state": enum_text(pb.AlertState, alert.state),
         "open_time": alert.open_time.ToJsonString(),
         "resolve_time": alert.resolve_time.ToJsonString() if alert.HasField("resolve_time") else None,
-        "event_count": alert.event_count,
-        "failure_count": alert.failure_count,
-        "threshold": alert.threshold,
-        "window_seconds": alert.window_seconds,
+        "event_count": alert.failure_share.event_count,
+        "failure_count": alert.failure_share.failure_count,
+        "threshold": alert.failure_share.threshold,
+        "window_seconds": alert.failure_share.window_seconds,
         "runbook": alert.runbook,
     }

@@ -13,8 +13,8 @@ from cli.failures import REFUSED, Refused, operation
 from cli.home import demo_organizations
 from cli.output import Json, answer, print_json, print_rows
 from cli.rollout import ROLLOUT_SECONDS, Evidence, Reason, rollout_stub, show_report
-from prosa.conversation.v1 import script_service_pb2 as scripts
-from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from prosa.identity.v1 import access_service_pb2 as access
 from prosa.identity.v1.access_service_pb2_grpc import AccessServiceStub
 from prosa.ingest.v1 import rollout_service_pb2 as rollout
@@ -195,8 +195,8 @@ async def automation_off(org: Org, reason: Reason = "", as_json: Json = False) -
 async def _automate(org: str, reason: str, *, enabled: bool, as_json: bool) -> None:
     async with open_calls() as calls:
         organization = await find_organization(calls, org)
-        settings = await calls.stub(ScriptServiceStub, "conversation").UpdateConversationSettings(
-            scripts.UpdateConversationSettingsRequest(automation_enabled=enabled, reason=reason),
+        settings = await calls.stub(SettingsServiceStub, "conversation").UpdateConversationSettings(
+            settings_pb.UpdateConversationSettingsRequest(automation_enabled=enabled, reason=reason),
             metadata=calls.organization(organization.organization_id),
             timeout=CALL_SECONDS,
         )

@@ -19,6 +19,8 @@ from prosa.conversation.v1 import metric_service_pb2 as metric_pb
 from prosa.conversation.v1 import metric_service_pb2_grpc as metric_pb_grpc
 from prosa.conversation.v1 import script_service_pb2 as script_pb
 from prosa.conversation.v1 import script_service_pb2_grpc as script_pb_grpc
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
+from prosa.conversation.v1 import settings_service_pb2_grpc as settings_pb_grpc
 from prosa.conversation.v1.events_pb2 import MessageReceived
 from prosa.identity.v1.events_pb2 import ContactIdentityPromoted
 from prosa.outreach.v1.events_pb2 import SendDue, SendWithdrawn
@@ -50,6 +52,7 @@ from services.conversation.scripts.running import Runner
 from services.conversation.scripts.servicer import ScriptServicer
 from services.conversation.settings import store as settings_store
 from services.conversation.settings.choosing import Settings
+from services.conversation.settings.servicer import SettingsServicer
 from services.conversation.speaking.model import Model
 from services.conversation.turns.answering import Answerer
 from services.conversation.turns.gathering import TURNS, Gatherer
@@ -129,9 +132,13 @@ def _serve_scripts(process: Process, profiles: Profiles, deliveries: Deliveries)
             Personas(db, idempotency, clock, ids, _uses_of_persona),
             Scripts(db, outbox, idempotency, clock, ids, profiles, planner),
             Rounds(db, outbox, clock, planner.rounds, deliveries),
-            Settings(db, outbox, idempotency, process.vault(), clock, process.outgoing()),
         ),
         script_pb.DESCRIPTOR.services_by_name["ScriptService"].full_name,
+    )
+    process.serve(
+        settings_pb_grpc.add_SettingsServiceServicer_to_server,
+        SettingsServicer(Settings(db, outbox, idempotency, process.vault(), clock, process.outgoing())),
+        settings_pb.DESCRIPTOR.services_by_name["SettingsService"].full_name,
     )
     process.work(planner.scripts, planner, batch_max=1)
     process.work(planner.rounds, Runner(db, outbox, clock, ids, deliveries), batch_max=1)

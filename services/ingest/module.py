@@ -12,7 +12,7 @@ from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServ
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.conversation.v1.events_pb2 import InstanceChanged
 from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
-from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1.contact_service_pb2_grpc import ContactServiceStub
 from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
@@ -157,7 +157,7 @@ def _serve_rollout(process: Process, cache: ConnectionCache, check: Check) -> No
     db, clock, ids = process.database(), process.clock, process.ids
     doctor = Doctor(db, process.stub(MemberServiceStub, "identity"), process.stub(CrmServiceStub, "crm"), check, clock)
     automation = Automation(
-        process.stub(ScriptServiceStub, "conversation"), process.stub(DeliveryServiceStub, "conversation")
+        process.stub(SettingsServiceStub, "conversation"), process.stub(DeliveryServiceStub, "conversation")
     )
     changing = Changing(db, process.outbox(), process.idempotency(), clock, ids, doctor, automation, cache)
     process.serve(

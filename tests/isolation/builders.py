@@ -8,7 +8,7 @@ from uuid import uuid4
 
 from google.protobuf.message import Message
 
-from prosa.conversation.v1 import instance_service_pb2, script_service_pb2
+from prosa.conversation.v1 import instance_service_pb2, script_service_pb2, settings_service_pb2
 from prosa.identity.v1 import access_service_pb2, contact_service_pb2, member_service_pb2, session_service_pb2
 from prosa.ingest.v1 import connection_service_pb2, ingest_service_pb2, outbound_service_pb2
 from prosa.outreach.v1 import campaign_service_pb2, list_service_pb2, send_service_pb2
@@ -185,7 +185,7 @@ def _script(target: Party, _caller: Party) -> Message:
 
 def _settings(_target: Party, _caller: Party) -> Message:
     """For the caller's own organization too."""
-    return script_service_pb2.UpdateConversationSettingsRequest(debounce_seconds=7)
+    return settings_service_pb2.UpdateConversationSettingsRequest(debounce_seconds=7)
 
 
 def _terms(_target: Party, _caller: Party) -> Message:

@@ -21,8 +21,8 @@ from chassis.leases import Leases
 from chassis.system import SERVICES
 from embedded.servers import EmbeddedServers
 from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
-from prosa.conversation.v1 import script_service_pb2 as script_pb
-from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import access_service_pb2 as access_pb
@@ -254,8 +254,8 @@ async def _work(world: World, party: Party, name: str) -> None:
     await rollout.RollBack(rollout_pb.RollBackRequest(reason=f"Ensaio de {name}", request_id=str(uuid4())))
     await (
         world.as_user(party.organization_id)
-        .stub(ScriptServiceStub)
-        .UpdateConversationSettings(script_pb.UpdateConversationSettingsRequest(automation_enabled=True))
+        .stub(SettingsServiceStub)
+        .UpdateConversationSettings(settings_pb.UpdateConversationSettingsRequest(automation_enabled=True))
     )
     board = await deals.CreateBoard(
         crm_pb.CreateBoardRequest(name=f"Quadro de {name}", key=f"quadro-{name.lower()}", request_id=str(uuid4()))

@@ -9,10 +9,12 @@ from prosa.conversation.v1 import conversation_service_pb2 as conversation_pb
 from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
 from prosa.conversation.v1 import instance_service_pb2 as instance_pb
 from prosa.conversation.v1 import script_service_pb2 as script_pb
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
 from prosa.conversation.v1.conversation_service_pb2_grpc import ConversationServiceStub
 from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceStub
 from prosa.conversation.v1.instance_service_pb2_grpc import InstanceServiceStub
 from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from prosa.ingest.v1 import connection_service_pb2 as connection_pb
 from prosa.ingest.v1.connection_service_pb2_grpc import ConnectionServiceStub
 from prosa.ingest.v1.ingest_service_pb2_grpc import IngestServiceStub
@@ -34,17 +36,18 @@ async def speak(world: World, party: Party) -> None:
         )
         for place in range(2)
     ]
-    await owner.UpdateConversationSettings(
-        script_pb.UpdateConversationSettingsRequest(
+    settings = world.as_user(party.organization_id).stub(SettingsServiceStub)
+    await settings.UpdateConversationSettings(
+        settings_pb.UpdateConversationSettingsRequest(
             persona_id=personas[1].persona_id,
-            reply_mode=script_pb.REPLY_MODE_SCRIPTED,
+            reply_mode=settings_pb.REPLY_MODE_SCRIPTED,
             model_name=f"modelo-{party.name.lower()}",
             model_key=f"chave da {party.name}",
         )
     )
     # Nobody replies here by itself, so that each persona may be ended.
-    await owner.UpdateConversationSettings(
-        script_pb.UpdateConversationSettingsRequest(persona_id="", reply_mode=script_pb.REPLY_MODE_OFF)
+    await settings.UpdateConversationSettings(
+        settings_pb.UpdateConversationSettingsRequest(persona_id="", reply_mode=settings_pb.REPLY_MODE_OFF)
     )
     await _talk(world, party)
 

@@ -11,16 +11,15 @@ from prosa.conversation.v1 import script_service_pb2_grpc as pb_grpc
 from services.conversation.personas.keeping import Personas
 from services.conversation.scripts.keeping import Scripts
 from services.conversation.scripts.rounds import Rounds
-from services.conversation.settings.choosing import Settings
 
 Context: TypeAlias = grpc.aio.ServicerContext[Any, Any]
 
 
 class ScriptServicer(pb_grpc.ScriptServiceServicer):
-    """Personas, scripts and their rounds, and how conversations are answered."""
+    """Personas, scripts and their rounds."""
 
-    def __init__(self, personas: Personas, scripts: Scripts, rounds: Rounds, settings: Settings) -> None:
-        self._personas, self._scripts, self._rounds, self._settings = personas, scripts, rounds, settings
+    def __init__(self, personas: Personas, scripts: Scripts, rounds: Rounds) -> None:
+        self._personas, self._scripts, self._rounds = personas, scripts, rounds
 
     async def CreatePersona(self, request: pb.CreatePersonaRequest, context: Context) -> pb.Persona:
         return await self._personas.create(request)
@@ -57,13 +56,3 @@ class ScriptServicer(pb_grpc.ScriptServiceServicer):
 
     async def CancelRound(self, request: pb.CancelRoundRequest, context: Context) -> pb.Round:
         return await self._rounds.cancel(request)
-
-    async def GetConversationSettings(
-        self, request: pb.GetConversationSettingsRequest, context: Context
-    ) -> pb.ConversationSettings:
-        return await self._settings.get()
-
-    async def UpdateConversationSettings(
-        self, request: pb.UpdateConversationSettingsRequest, context: Context
-    ) -> pb.ConversationSettings:
-        return await self._settings.update(request)

@@ -14,7 +14,7 @@ from chassis.errors import FailedPrecondition, FieldViolation, InvalidArgument
 from chassis.idempotency import IdempotencyStore
 from chassis.outbox import Outbox
 from chassis.outgoing import Outgoing, OutgoingError
-from prosa.conversation.v1 import script_service_pb2 as pb
+from prosa.conversation.v1 import settings_service_pb2 as pb
 from services.conversation.personas import store as persona_store
 from services.conversation.personas.persona import etag_fresh, no_persona
 from services.conversation.settings import messages, store

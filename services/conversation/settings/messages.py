@@ -9,7 +9,7 @@ from chassis import wire
 from chassis.errors import InvalidArgument
 from chassis.outbox import Fact
 from prosa.conversation.v1 import events_pb2
-from prosa.conversation.v1 import script_service_pb2 as pb
+from prosa.conversation.v1 import settings_service_pb2 as pb
 from prosa.v1 import options_pb2
 from services.conversation.settings.settings import ConversationSettings, ReplyMode
 

@@ -19,11 +19,13 @@ def alert_message(alert: Alert) -> pb.Alert:
         state=enum_number(pb.AlertState, alert.state.value),
         open_time=wire.to_timestamp(alert.open_time),
         resolve_time=wire.to_timestamp(alert.resolve_time),
-        event_count=alert.event_count,
-        failure_count=alert.failure_count,
-        threshold=alert.threshold,
-        window_seconds=alert.window_seconds,
         runbook=RUNBOOKS[alert.kind],
+        failure_share=pb.FailureShare(
+            event_count=alert.event_count,
+            failure_count=alert.failure_count,
+            threshold=alert.threshold,
+            window_seconds=alert.window_seconds,
+        ),
     )
 
 

@@ -10,13 +10,13 @@ import grpc.aio
 
 from chassis import rpc
 from prosa.conversation.v1 import delivery_service_pb2 as delivery_pb
-from prosa.conversation.v1 import script_service_pb2 as script_pb
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
 from services.ingest.rollout import rules
 from services.ingest.rollout.rules import Item
 
 if TYPE_CHECKING:
     from prosa.conversation.v1.delivery_service_pb2_grpc import DeliveryServiceAsyncStub
-    from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceAsyncStub
+    from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceAsyncStub
 
 ON, OFF, TAKEN_BACK = "automation_on", "automation_off", "deliveries_taken_back"
 CANCEL_CALLS_MAX = 40
@@ -26,8 +26,8 @@ CANCEL_CALLS_MAX = 40
 class Automation:
     """What conversation is asked for; each call for one organization."""
 
-    def __init__(self, scripts: ScriptServiceAsyncStub, deliveries: DeliveryServiceAsyncStub) -> None:
-        self._scripts, self._deliveries = scripts, deliveries
+    def __init__(self, settings: SettingsServiceAsyncStub, deliveries: DeliveryServiceAsyncStub) -> None:
+        self._settings, self._deliveries = settings, deliveries
 
     async def look(self, organization_id: UUID, *, advice: str) -> Item:
         """Whether it is on, and nothing else; an item that failed where it is off, with this advice, or unknown."""
@@ -47,8 +47,8 @@ class Automation:
         name = ON if on else OFF
         try:
             async with asyncio.timeout(rules.SWITCH_SECONDS):
-                await self._scripts.UpdateConversationSettings(
-                    script_pb.UpdateConversationSettingsRequest(
+                await self._settings.UpdateConversationSettings(
+                    settings_pb.UpdateConversationSettingsRequest(
                         automation_enabled=on, reason=reason, rollout_version=version
                     ),
                     metadata=rpc.for_organization(organization_id),
@@ -79,8 +79,8 @@ class Automation:
         return rules.deliveries_taken_back(cancelled, waiting, enabled=enabled)
 
     async def _seen(self, organization_id: UUID, *, on: bool, advice: str) -> Item:
-        seen = await self._scripts.GetConversationSettings(
-            script_pb.GetConversationSettingsRequest(), metadata=rpc.for_organization(organization_id)
+        seen = await self._settings.GetConversationSettings(
+            settings_pb.GetConversationSettingsRequest(), metadata=rpc.for_organization(organization_id)
         )
         return rules.automation(
             ON if on else OFF,

@@ -16,8 +16,10 @@ import pytest
 import pytest_asyncio
 
 from prosa.conversation.v1 import script_service_pb2 as script_pb
+from prosa.conversation.v1 import settings_service_pb2 as settings_pb
 from prosa.conversation.v1.events_pb2 import TurnGathered
 from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from prosa.crm.v1 import crm_service_pb2 as crm_pb
 from prosa.crm.v1.crm_service_pb2_grpc import CrmServiceStub
 from prosa.identity.v1 import audit_service_pb2 as audit_pb
@@ -93,25 +95,26 @@ async def prepare(shop: Shop) -> None:
 
 def settings(shop: Shop) -> Any:
     """Where it is decided how the organization's conversations are answered."""
-    return shop.world.as_user(shop.harness.organization_id).stub(ScriptServiceStub)
+    return shop.world.as_user(shop.harness.organization_id).stub(SettingsServiceStub)
 
 
 async def automated(shop: Shop) -> bool:
     """Whether its automation is on."""
-    read = await settings(shop).GetConversationSettings(script_pb.GetConversationSettingsRequest())
+    read = await settings(shop).GetConversationSettings(settings_pb.GetConversationSettingsRequest())
     return bool(read.automation_enabled)
 
 
 async def switch_off(shop: Shop) -> None:
     """As it is before somebody goes live for the first time."""
     await settings(shop).UpdateConversationSettings(
-        script_pb.UpdateConversationSettingsRequest(automation_enabled=False)
+        settings_pb.UpdateConversationSettingsRequest(automation_enabled=False)
     )
 
 
 async def waiting_reply(shop: Shop) -> tuple[Talk, str]:
     """A conversation whose automatic reply is queued, and its delivery: the kill switch holds it up."""
-    persona = await settings(shop).CreatePersona(
+    scripts = shop.world.as_user(shop.harness.organization_id).stub(ScriptServiceStub)
+    persona = await scripts.CreatePersona(
         script_pb.CreatePersonaRequest(
             name=f"Lia {uuid4()}",
             reply_templates=[
@@ -120,8 +123,8 @@ async def waiting_reply(shop: Shop) -> tuple[Talk, str]:
         )
     )
     await settings(shop).UpdateConversationSettings(
-        script_pb.UpdateConversationSettingsRequest(
-            reply_mode=script_pb.REPLY_MODE_SCRIPTED, persona_id=persona.persona_id, debounce_seconds=0
+        settings_pb.UpdateConversationSettingsRequest(
+            reply_mode=settings_pb.REPLY_MODE_SCRIPTED, persona_id=persona.persona_id, debounce_seconds=0
         )
     )
     owner = shop.world.as_user(shop.harness.organization_id).stub(SendServiceStub)
@@ -434,6 +437,6 @@ async def test_what_is_late_switches_nothing_on_after_somebody_took_it_back(
 async def test_only_prosa_itself_says_which_change_a_switch_belongs_to(shop: Shop) -> None:
     with pytest.raises(grpc.aio.AioRpcError) as refused:
         await settings(shop).UpdateConversationSettings(
-            script_pb.UpdateConversationSettingsRequest(automation_enabled=False, rollout_version=2**40)
+            settings_pb.UpdateConversationSettingsRequest(automation_enabled=False, rollout_version=2**40)
         )
     assert error_info(refused.value).reason == "REQUEST_INVALID"

@@ -8,9 +8,9 @@ from uuid import UUID, uuid4
 import pytest
 
 from chassis.crypto import Vault
-from prosa.conversation.v1 import script_service_pb2 as pb
+from prosa.conversation.v1 import settings_service_pb2 as pb
 from prosa.conversation.v1.events_pb2 import ConversationSettingsChanged
-from prosa.conversation.v1.script_service_pb2_grpc import ScriptServiceStub
+from prosa.conversation.v1.settings_service_pb2_grpc import SettingsServiceStub
 from services.conversation.settings.choosing import MODEL_KEY_COLUMN
 from tests.integration.identity.cast import given_organization
 from tests.integration.outreach.test_kill_and_policy import Rest
@@ -146,6 +146,6 @@ async def test_agents_read_settings_and_change_none(world: World, organization_i
 
 
 async def test_ingest_switches_automation_off_and_reads_it_back(world: World, organization_id: UUID) -> None:
-    ingest = world.as_service("ingest", organization_id).stub(ScriptServiceStub)
+    ingest = world.as_service("ingest", organization_id).stub(SettingsServiceStub)
     await ingest.UpdateConversationSettings(pb.UpdateConversationSettingsRequest(automation_enabled=False))
     assert not (await ingest.GetConversationSettings(pb.GetConversationSettingsRequest())).automation_enabled

@@ -10,6 +10,7 @@ from google.protobuf.internal import containers as _containers
 from prosa.conversation.v1 import conversation_service_pb2 as _conversation_service_pb2
 from prosa.conversation.v1 import instance_service_pb2 as _instance_service_pb2
 from prosa.conversation.v1 import script_service_pb2 as _script_service_pb2
+from prosa.conversation.v1 import settings_service_pb2 as _settings_service_pb2
 from prosa.v1 import options_pb2 as _options_pb2
 import builtins as _builtins
 import sys
@@ -419,7 +420,7 @@ class ConversationSettingsChanged(_message.Message):
     organization_id: _builtins.str
     version: _builtins.int
     @_builtins.property
-    def conversation_settings(self) -> _script_service_pb2.ConversationSettings: ...
+    def conversation_settings(self) -> _settings_service_pb2.ConversationSettings: ...
     @_builtins.property
     def changed_fields(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The fields that are another now: "automation_enabled" and so on."""
@@ -430,7 +431,7 @@ class ConversationSettingsChanged(_message.Message):
         self,
         *,
         organization_id: _builtins.str = ...,
-        conversation_settings: _script_service_pb2.ConversationSettings | None = ...,
+        conversation_settings: _settings_service_pb2.ConversationSettings | None = ...,
         changed_fields: _abc.Iterable[_builtins.str] | None = ...,
         actor: _options_pb2.Actor | None = ...,
         version: _builtins.int = ...,

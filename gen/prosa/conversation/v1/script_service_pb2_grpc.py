@@ -95,16 +95,6 @@ class ScriptServiceStub:
                 request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.SerializeToString,
                 response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
                 _registered_method=True)
-        self.GetConversationSettings = channel.unary_unary(
-                '/prosa.conversation.v1.ScriptService/GetConversationSettings',
-                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetConversationSettingsRequest.SerializeToString,
-                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.FromString,
-                _registered_method=True)
-        self.UpdateConversationSettings = channel.unary_unary(
-                '/prosa.conversation.v1.ScriptService/UpdateConversationSettings',
-                request_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateConversationSettingsRequest.SerializeToString,
-                response_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.FromString,
-                _registered_method=True)
 
 
 class ScriptServiceServicer:
@@ -201,22 +191,6 @@ class ScriptServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
-    def GetConversationSettings(self, request, context):
-        """Answers how conversations are answered.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
-    def UpdateConversationSettings(self, request, context):
-        """Changes it; what the request does not name stays. It acts within 2 s.
-        Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, DEBOUNCE_INVALID, URL_INVALID; NOT_FOUND PERSONA_NOT_FOUND;
-        FAILED_PRECONDITION MODEL_KEY_NEEDED, ADDRESS_PRIVATE; ABORTED ETAG_STALE.
-        """
-        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
-        context.set_details('Method not implemented!')
-        raise NotImplementedError('Method not implemented!')
-
 
 def add_ScriptServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -279,16 +253,6 @@ def add_ScriptServiceServicer_to_server(servicer, server):
                     servicer.CancelRound,
                     request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.FromString,
                     response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.SerializeToString,
-            ),
-            'GetConversationSettings': grpc.unary_unary_rpc_method_handler(
-                    servicer.GetConversationSettings,
-                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetConversationSettingsRequest.FromString,
-                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.SerializeToString,
-            ),
-            'UpdateConversationSettings': grpc.unary_unary_rpc_method_handler(
-                    servicer.UpdateConversationSettings,
-                    request_deserializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateConversationSettingsRequest.FromString,
-                    response_serializer=prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -616,60 +580,6 @@ class ScriptService:
             '/prosa.conversation.v1.ScriptService/CancelRound',
             prosa_dot_conversation_dot_v1_dot_script__service__pb2.CancelRoundRequest.SerializeToString,
             prosa_dot_conversation_dot_v1_dot_script__service__pb2.Round.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def GetConversationSettings(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/prosa.conversation.v1.ScriptService/GetConversationSettings',
-            prosa_dot_conversation_dot_v1_dot_script__service__pb2.GetConversationSettingsRequest.SerializeToString,
-            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.FromString,
-            options,
-            channel_credentials,
-            insecure,
-            call_credentials,
-            compression,
-            wait_for_ready,
-            timeout,
-            metadata,
-            _registered_method=True)
-
-    @staticmethod
-    def UpdateConversationSettings(request,
-            target,
-            options=(),
-            channel_credentials=None,
-            call_credentials=None,
-            insecure=False,
-            compression=None,
-            wait_for_ready=None,
-            timeout=None,
-            metadata=None):
-        return grpc.experimental.unary_unary(
-            request,
-            target,
-            '/prosa.conversation.v1.ScriptService/UpdateConversationSettings',
-            prosa_dot_conversation_dot_v1_dot_script__service__pb2.UpdateConversationSettingsRequest.SerializeToString,
-            prosa_dot_conversation_dot_v1_dot_script__service__pb2.ConversationSettings.FromString,
             options,
             channel_credentials,
             insecure,

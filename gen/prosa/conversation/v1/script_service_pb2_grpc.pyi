@@ -67,13 +67,6 @@ class ScriptServiceStub:
     """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
     FAILED_PRECONDITION ROUND_ENDED.
     """
-    GetConversationSettings: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.GetConversationSettingsRequest, _script_service_pb2.ConversationSettings]
-    """Answers how conversations are answered."""
-    UpdateConversationSettings: _grpc.UnaryUnaryMultiCallable[_script_service_pb2.UpdateConversationSettingsRequest, _script_service_pb2.ConversationSettings]
-    """Changes it; what the request does not name stays. It acts within 2 s.
-    Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, DEBOUNCE_INVALID, URL_INVALID; NOT_FOUND PERSONA_NOT_FOUND;
-    FAILED_PRECONDITION MODEL_KEY_NEEDED, ADDRESS_PRIVATE; ABORTED ETAG_STALE.
-    """
 
 @_typing.type_check_only
 class ScriptServiceAsyncStub(ScriptServiceStub):
@@ -113,13 +106,6 @@ class ScriptServiceAsyncStub(ScriptServiceStub):
     CancelRound: _aio.UnaryUnaryMultiCallable[_script_service_pb2.CancelRoundRequest, _script_service_pb2.Round]  # type: ignore[assignment]
     """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
     FAILED_PRECONDITION ROUND_ENDED.
-    """
-    GetConversationSettings: _aio.UnaryUnaryMultiCallable[_script_service_pb2.GetConversationSettingsRequest, _script_service_pb2.ConversationSettings]  # type: ignore[assignment]
-    """Answers how conversations are answered."""
-    UpdateConversationSettings: _aio.UnaryUnaryMultiCallable[_script_service_pb2.UpdateConversationSettingsRequest, _script_service_pb2.ConversationSettings]  # type: ignore[assignment]
-    """Changes it; what the request does not name stays. It acts within 2 s.
-    Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, DEBOUNCE_INVALID, URL_INVALID; NOT_FOUND PERSONA_NOT_FOUND;
-    FAILED_PRECONDITION MODEL_KEY_NEEDED, ADDRESS_PRIVATE; ABORTED ETAG_STALE.
     """
 
 class ScriptServiceServicer(metaclass=_abc_1.ABCMeta):
@@ -229,25 +215,6 @@ class ScriptServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_script_service_pb2.Round, _abc.Awaitable[_script_service_pb2.Round]]:
         """Ends a round that is planned or running; what was queued for it is taken back. Errors: NOT_FOUND ROUND_NOT_FOUND;
         FAILED_PRECONDITION ROUND_ENDED.
-        """
-
-    @_abc_1.abstractmethod
-    def GetConversationSettings(
-        self,
-        request: _script_service_pb2.GetConversationSettingsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_script_service_pb2.ConversationSettings, _abc.Awaitable[_script_service_pb2.ConversationSettings]]:
-        """Answers how conversations are answered."""
-
-    @_abc_1.abstractmethod
-    def UpdateConversationSettings(
-        self,
-        request: _script_service_pb2.UpdateConversationSettingsRequest,
-        context: _ServicerContext,
-    ) -> _typing.Union[_script_service_pb2.ConversationSettings, _abc.Awaitable[_script_service_pb2.ConversationSettings]]:
-        """Changes it; what the request does not name stays. It acts within 2 s.
-        Errors: INVALID_ARGUMENT NOTHING_TO_CHANGE, DEBOUNCE_INVALID, URL_INVALID; NOT_FOUND PERSONA_NOT_FOUND;
-        FAILED_PRECONDITION MODEL_KEY_NEEDED, ADDRESS_PRIVATE; ABORTED ETAG_STALE.
         """
 
 def add_ScriptServiceServicer_to_server(servicer: ScriptServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...

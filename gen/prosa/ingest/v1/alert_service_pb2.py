@@ -27,7 +27,7 @@ from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#prosa/ingest/v1/alert_service.proto\x12\x0fprosa.ingest.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xd1\x02\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.prosa.ingest.v1.AlertKind\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.prosa.ingest.v1.AlertState\x12-\n\topen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x13\n\x0b\x65vent_count\x18\x07 \x01(\x03\x12\x15\n\rfailure_count\x18\x08 \x01(\x03\x12\x11\n\tthreshold\x18\t \x01(\x01\x12\x16\n\x0ewindow_seconds\x18\n \x01(\x03\x12\x0f\n\x07runbook\x18\x0b \x01(\t\"f\n\x11ListAlertsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.prosa.ingest.v1.AlertState\"U\n\x12ListAlertsResponse\x12&\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x16.prosa.ingest.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*H\n\tAlertKind\x12\x1a\n\x16\x41LERT_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41LERT_KIND_WEBHOOK_FAILURES\x10\x01*Y\n\nAlertState\x12\x1b\n\x17\x41LERT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LERT_STATE_OPEN\x10\x01\x12\x18\n\x14\x41LERT_STATE_RESOLVED\x10\x02\x32\x96\x01\n\x0c\x41lertService\x12\x85\x01\n\nListAlerts\x12\".prosa.ingest.v1.ListAlertsRequest\x1a#.prosa.ingest.v1.ListAlertsResponse\".\xa2\xbb\x18\x14\x08\x01\x12\x0b\x61lerts.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/alertsb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n#prosa/ingest/v1/alert_service.proto\x12\x0fprosa.ingest.v1\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\x16prosa/v1/options.proto\"\xbd\x02\n\x05\x41lert\x12\x10\n\x08\x61lert_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12(\n\x04kind\x18\x03 \x01(\x0e\x32\x1a.prosa.ingest.v1.AlertKind\x12*\n\x05state\x18\x04 \x01(\x0e\x32\x1b.prosa.ingest.v1.AlertState\x12-\n\topen_time\x18\x05 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x30\n\x0cresolve_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07runbook\x18\x0b \x01(\t\x12\x36\n\rfailure_share\x18\x0c \x01(\x0b\x32\x1d.prosa.ingest.v1.FailureShareH\x00\x42\t\n\x07measure\"e\n\x0c\x46\x61ilureShare\x12\x13\n\x0b\x65vent_count\x18\x01 \x01(\x03\x12\x15\n\rfailure_count\x18\x02 \x01(\x03\x12\x11\n\tthreshold\x18\x03 \x01(\x01\x12\x16\n\x0ewindow_seconds\x18\x04 \x01(\x03\"f\n\x11ListAlertsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12*\n\x05state\x18\x03 \x01(\x0e\x32\x1b.prosa.ingest.v1.AlertState\"U\n\x12ListAlertsResponse\x12&\n\x06\x61lerts\x18\x01 \x03(\x0b\x32\x16.prosa.ingest.v1.Alert\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t*H\n\tAlertKind\x12\x1a\n\x16\x41LERT_KIND_UNSPECIFIED\x10\x00\x12\x1f\n\x1b\x41LERT_KIND_WEBHOOK_FAILURES\x10\x01*Y\n\nAlertState\x12\x1b\n\x17\x41LERT_STATE_UNSPECIFIED\x10\x00\x12\x14\n\x10\x41LERT_STATE_OPEN\x10\x01\x12\x18\n\x14\x41LERT_STATE_RESOLVED\x10\x02\x32\x96\x01\n\x0c\x41lertService\x12\x85\x01\n\nListAlerts\x12\".prosa.ingest.v1.ListAlertsRequest\x1a#.prosa.ingest.v1.ListAlertsResponse\".\xa2\xbb\x18\x14\x08\x01\x12\x0b\x61lerts.read\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x10\x12\x0e/api/v1/alertsb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -36,16 +36,18 @@ if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_ALERTSERVICE'].methods_by_name['ListAlerts']._loaded_options = None
   _globals['_ALERTSERVICE'].methods_by_name['ListAlerts']._serialized_options = b'\242\273\030\024\010\001\022\013alerts.read\032\003cli\202\323\344\223\002\020\022\016/api/v1/alerts'
-  _globals['_ALERTKIND']._serialized_start=674
-  _globals['_ALERTKIND']._serialized_end=746
-  _globals['_ALERTSTATE']._serialized_start=748
-  _globals['_ALERTSTATE']._serialized_end=837
+  _globals['_ALERTKIND']._serialized_start=757
+  _globals['_ALERTKIND']._serialized_end=829
+  _globals['_ALERTSTATE']._serialized_start=831
+  _globals['_ALERTSTATE']._serialized_end=920
   _globals['_ALERT']._serialized_start=144
-  _globals['_ALERT']._serialized_end=481
-  _globals['_LISTALERTSREQUEST']._serialized_start=483
-  _globals['_LISTALERTSREQUEST']._serialized_end=585
-  _globals['_LISTALERTSRESPONSE']._serialized_start=587
-  _globals['_LISTALERTSRESPONSE']._serialized_end=672
-  _globals['_ALERTSERVICE']._serialized_start=840
-  _globals['_ALERTSERVICE']._serialized_end=990
+  _globals['_ALERT']._serialized_end=461
+  _globals['_FAILURESHARE']._serialized_start=463
+  _globals['_FAILURESHARE']._serialized_end=564
+  _globals['_LISTALERTSREQUEST']._serialized_start=566
+  _globals['_LISTALERTSREQUEST']._serialized_end=668
+  _globals['_LISTALERTSRESPONSE']._serialized_start=670
+  _globals['_LISTALERTSRESPONSE']._serialized_end=755
+  _globals['_ALERTSERVICE']._serialized_start=923
+  _globals['_ALERTSERVICE']._serialized_end=1073
 # @@protoc_insertion_point(module_scope)

@@ -70,22 +70,12 @@ class Alert(_message.Message):
     STATE_FIELD_NUMBER: _builtins.int
     OPEN_TIME_FIELD_NUMBER: _builtins.int
     RESOLVE_TIME_FIELD_NUMBER: _builtins.int
-    EVENT_COUNT_FIELD_NUMBER: _builtins.int
-    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
-    THRESHOLD_FIELD_NUMBER: _builtins.int
-    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
     RUNBOOK_FIELD_NUMBER: _builtins.int
+    FAILURE_SHARE_FIELD_NUMBER: _builtins.int
     alert_id: _builtins.str
     organization_id: _builtins.str
     kind: Global___AlertKind.ValueType
     state: Global___AlertState.ValueType
-    event_count: _builtins.int
-    """What the window held when it opened: all events, and those that failed."""
-    failure_count: _builtins.int
-    threshold: _builtins.float
-    """It opens above this share of failures, 0 to 1 …"""
-    window_seconds: _builtins.int
-    """… in the last so many seconds."""
     runbook: _builtins.str
     """The section of docs/runbooks to open."""
     @_builtins.property
@@ -93,6 +83,10 @@ class Alert(_message.Message):
     @_builtins.property
     def resolve_time(self) -> _timestamp_pb2.Timestamp:
         """Absent while it is open."""
+
+    @_builtins.property
+    def failure_share(self) -> Global___FailureShare:
+        """Of WEBHOOK_FAILURES."""
 
     def __init__(
         self,
@@ -103,19 +97,50 @@ class Alert(_message.Message):
         state: Global___AlertState.ValueType = ...,
         open_time: _timestamp_pb2.Timestamp | None = ...,
         resolve_time: _timestamp_pb2.Timestamp | None = ...,
+        runbook: _builtins.str = ...,
+        failure_share: Global___FailureShare | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["failure_share", b"failure_share", "measure", b"measure", "open_time", b"open_time", "resolve_time", b"resolve_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "failure_share", b"failure_share", "kind", b"kind", "measure", b"measure", "open_time", b"open_time", "organization_id", b"organization_id", "resolve_time", b"resolve_time", "runbook", b"runbook", "state", b"state"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType_measure: _TypeAlias = _typing.Literal["failure_share"]  # noqa: Y015
+    _WhichOneofArgType_measure: _TypeAlias = _typing.Literal["measure", b"measure"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType_measure) -> _WhichOneofReturnType_measure | None: ...
+
+Global___Alert: _TypeAlias = Alert  # noqa: Y015
+
+@_typing.final
+class FailureShare(_message.Message):
+    """How much of what happened within a window failed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_COUNT_FIELD_NUMBER: _builtins.int
+    FAILURE_COUNT_FIELD_NUMBER: _builtins.int
+    THRESHOLD_FIELD_NUMBER: _builtins.int
+    WINDOW_SECONDS_FIELD_NUMBER: _builtins.int
+    event_count: _builtins.int
+    failure_count: _builtins.int
+    threshold: _builtins.float
+    """It is too much above this share, 0 to 1 …"""
+    window_seconds: _builtins.int
+    """… in so many seconds."""
+    def __init__(
+        self,
+        *,
         event_count: _builtins.int = ...,
         failure_count: _builtins.int = ...,
         threshold: _builtins.float = ...,
         window_seconds: _builtins.int = ...,
-        runbook: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["open_time", b"open_time", "resolve_time", b"resolve_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["alert_id", b"alert_id", "event_count", b"event_count", "failure_count", b"failure_count", "kind", b"kind", "open_time", b"open_time", "organization_id", b"organization_id", "resolve_time", b"resolve_time", "runbook", b"runbook", "state", b"state", "threshold", b"threshold", "window_seconds", b"window_seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["event_count", b"event_count", "failure_count", b"failure_count", "threshold", b"threshold", "window_seconds", b"window_seconds"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Alert: _TypeAlias = Alert  # noqa: Y015
+Global___FailureShare: _TypeAlias = FailureShare  # noqa: Y015
 
 @_typing.final
 class ListAlertsRequest(_message.Message):

@@ -83,10 +83,13 @@ async def test_it_opens_once_is_listed_and_is_resolved_when_the_window_is_clean(
     await world.until(OPEN, organization_id)
     await came(harness, well=0, failing=3)
     [opened] = await world.announced(AlertOpened, organization_id)
-    assert (opened.alert.event_count, opened.alert.failure_count) == (7, 3)
+    assert (opened.alert.failure_share.event_count, opened.alert.failure_share.failure_count) == (7, 3)
     status, listed = await harness.get("/api/v1/alerts", state="OPEN")
     assert (status, len(listed["alerts"])) == (200, 1)
-    assert (listed["alerts"][0]["kind"], listed["alerts"][0]["threshold"]) == ("WEBHOOK_FAILURES", 0.02)
+    assert (listed["alerts"][0]["kind"], listed["alerts"][0]["failure_share"]["threshold"]) == (
+        "WEBHOOK_FAILURES",
+        0.02,
+    )
     red = await operator.prosa("alerts", *org, "--json")
     assert (red.code, [row["state"] for row in red.document["alerts"]]) == (1, ["OPEN"])
 
