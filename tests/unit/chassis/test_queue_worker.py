@@ -64,7 +64,7 @@ class _Queue:
     """A queue that is a list of batches, each of one key."""
 
     label, wake_subject = "test.queue", "wake"
-    timed = own_dead_letters = False
+    timed = own_dead_letters = shared = False
 
     def __init__(self, batches: list[list[Item]]) -> None:
         self.batches = batches
