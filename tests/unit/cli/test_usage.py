@@ -41,5 +41,6 @@ def test_a_service_that_cannot_read_a_value_is_repeated_in_the_words_of_the_comm
     sentence = "access_token must be printable; see unsigned_end_time."
     violations = [FieldViolation("access_token", "must be printable")]
     _, message, code = failures.describe(as_answered(InvalidArgument("FIELD_INVALID", sentence, violations=violations)))
-    assert (message, code) == ("PROSA_CHATWOOT_ACCESS_TOKEN must be printable; see --unsigned-until.", 2)
+    variable = "PROSA_CHATWOOT_ACCESS_TOKEN (of a number PROSA_EVOLUTION_KEY)"
+    assert (message, code) == (f"{variable} must be printable; see --unsigned-until.", 2)
     assert failures.describe(as_answered(FailedPrecondition("NOT_SO", "Not now.")))[2] == 1
