@@ -55,6 +55,7 @@ COMMANDS: tuple[tuple[str, str, str], ...] = (
     ),
     ("PROSA_WEBHOOK_SECRET", "none", "`prosa connection create` and `add-secret`: the webhook's secret."),
     ("PROSA_CHATWOOT_ACCESS_TOKEN", "none", "`prosa connection create` and `update`: the token for calls to Chatwoot."),
+    ("PROSA_EVOLUTION_KEY", "none", "`prosa connection update` of a number behind Evolution: Evolution's global key."),
 )
 
 ONE_MACHINE = """\

@@ -193,8 +193,8 @@ MUTANTS = (
     Mutant(
         "automation stays on where going live was not written down",
         "services/ingest/rollout/changing.py",
-        "            if report is None or report.after.state != pb.ROLLOUT_STATE_LIVE:\n",
-        "            if False:\n",
+        "            await self._give_up(before, activating, request.reason, was_on=was_on)\n            raise\n",
+        "            raise\n",
         ("tests/integration/cli/test_going_live.py::test_what_could_not_be_written_down_is_undone",),
     ),
 )

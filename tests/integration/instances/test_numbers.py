@@ -314,12 +314,11 @@ async def _refusals(admin: Admin) -> int:
     return admin.fake.world.sender.statuses[401]
 
 
-async def test_a_number_keeps_its_address_and_key(admin: Admin) -> None:
+async def test_a_number_goes_to_no_other_address_with_the_key_of_before(admin: Admin) -> None:
     made = await admin.create()
     path = f"/api/v1/connections/{made['connection']['connection_id']}"
-    for body in ({"base_url": "https://elsewhere.example"}, {"access_token": "another"}):
-        status, refused = await admin.call("PATCH", path, body)
-        assert (status, refused["reason"]) == (400, "PROVIDER_UNSUPPORTED")
+    status, refused = await admin.call("PATCH", path, {"base_url": "https://elsewhere.example"})
+    assert (status, refused["reason"]) == (400, "ACCESS_TOKEN_NEEDED")
     status, renamed = await admin.call("PATCH", path, {"name": "Vendas 2"})
     assert (status, renamed["name"]) == (200, "Vendas 2")
 
