@@ -25,6 +25,8 @@ from tests.world import ADMIN, World
 FALLBACK = "Já chamo alguém da equipe."
 PRICE = "Custa R$ 50."
 AT_ONCE = {"debounce_seconds": 0}
+FOR_LONG = {"debounce_seconds": 60, "debounce_max_seconds": 300}
+"""Longer than a test lasts: the turn stays open until the test ends it."""
 GATHERED = "select state, reason, message_ids, reply_message_id from conversation.turns where conversation_id = %s"
 
 
@@ -76,6 +78,15 @@ async def turn_of(talk: Talk, *states: str) -> dict[str, Any]:
     return found[0]
 
 
+async def be_quiet(talk: Talk) -> None:
+    """Has the contact been quiet for long enough: the open turn is due, and the worker finds it at its next look."""
+    for due in (
+        "update conversation.turns set due_time = now() where conversation_id = %s and state = 'OPEN' returning 1",
+        "update conversation.turn_queue set due_time = now() where ordering_key = %s::uuid::text returning 1",
+    ):
+        assert await talk.shop.world.rows(due, UUID(talk.conversation_id))
+
+
 async def answered(talk: Talk) -> dict[str, Any]:
     """The delivery of the reply to the conversation's only turn, once it has left."""
     turn = await turn_of(talk)
@@ -99,9 +110,12 @@ async def test_templates_answer_a_customer_once_and_hand_nothing_over(shop: Shop
 
 
 async def test_what_is_written_in_one_go_is_one_turn(shop: Shop) -> None:
-    await choose(shop, debounce_seconds=2, debounce_max_seconds=20)
+    await choose(shop, **FOR_LONG)
     talk = await shop.said("Oi")
     await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "tudo bem?"))
+    await shop.world.until(f"{GATHERED} and jsonb_array_length(message_ids) = 2", UUID(talk.conversation_id))
+    # The next message is the last, however long this machine takes: quiet is waited for no more.
+    await choose(shop)
     await shop.known(shop.chatwoot.receive(talk.at_chatwoot, "quanto custa?"))
     await answered(talk)
     assert talk.left == [PRICE]
@@ -210,17 +224,19 @@ async def test_what_is_written_while_a_person_has_it_is_kept_and_known_to_automa
 
 
 async def test_nothing_is_said_while_a_person_has_it_or_automation_is_off(shop: Shop) -> None:
-    await choose(shop, debounce_seconds=3, debounce_max_seconds=3)
+    await choose(shop, **FOR_LONG)
     talk = await shop.said("Oi, quanto custa?")
+    await turn_of(talk, "OPEN")
     status, _ = await talk.call(f"/api/v1/conversations/{talk.conversation_id}:setHandoff", {"mode": "HUMAN"})
     assert status == 200
+    await be_quiet(talk)
     assert (await turn_of(talk, "DROPPED"))["reason"] == "HANDOFF_HUMAN"
     assert talk.left == []
-    await choose(shop, debounce_seconds=3, debounce_max_seconds=3)
     other = await shop.said("Oi, quanto custa?")
-    await shop.world.until(GATHERED, UUID(other.conversation_id))
+    await turn_of(other, "OPEN")
     admin = Rest(shop.world, shop.harness.organization_id, ADMIN)
     await admin.call("PATCH", "/conversation-settings", {"automation_enabled": False})
+    await be_quiet(other)
     assert (await turn_of(other, "DROPPED"))["reason"] == "AUTOMATION_OFF"
     assert other.left == []
     assert await shop.world.announced(TurnGathered, shop.harness.organization_id) == []
