@@ -53,7 +53,7 @@ from tests.isolation.filling_conversation import (
 from tests.isolation.filling_identity import invite, merge, promote
 from tests.isolation.filling_outreach import await_file, await_start, cancel_campaign, import_lists, plan_campaign, send
 from tests.isolation.parties import CLOSED_URL, INSTAGRAM, PASSWORD, WHATSAPP, Filled, Party
-from tests.world import World, settings_for, start_world
+from tests.world import PATIENCE_SECONDS, World, settings_for, start_world
 
 FILLED = "prosa_filled"
 TIME_ZONES = {"Aurora": "America/Manaus", "Belvedere": "America/Recife", "Cedro": "America/Bahia"}
@@ -76,7 +76,7 @@ async def filled_database(servers: EmbeddedServers, template: str, keys_dir: Pat
         settings = settings_for(url, servers.nats_url, servers.redis_url, keys_dir)
         world = await start_world(settings, url, ALL_TARGETS)
         try:
-            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+            async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session:
                 _filled[servers.database_url] = await _fill(world, session)
         finally:
             await world.close()

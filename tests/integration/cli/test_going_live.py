@@ -38,7 +38,7 @@ from tests.browser import Authenticator
 from tests.harness import sample
 from tests.integration.cli.operator import Operator, Said
 from tests.integration.main_way.answering import Shop, Talk, shop_of
-from tests.world import OWNER, World, error_info
+from tests.world import OWNER, PATIENCE_SECONDS, World, error_info
 
 PRICE = "Custa R$ 50."
 
@@ -46,7 +46,7 @@ PRICE = "Custa R$ 50."
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """HTTP as a client speaks it."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as opened:
         yield opened
 
 

@@ -10,7 +10,7 @@ from embedded.servers import EmbeddedServers
 from tests.conftest import ALL_TARGETS, clear_streams
 from tests.evolution import Admin, Fake, free_port, open_fake
 from tests.harness import open_harness
-from tests.world import World, settings_for, start_world
+from tests.world import PATIENCE_SECONDS, World, settings_for, start_world
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
@@ -34,7 +34,7 @@ async def world(servers: EmbeddedServers, database_url: str, keys_dir: Path) -> 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """HTTP as a client speaks it."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as opened:
         yield opened
 
 

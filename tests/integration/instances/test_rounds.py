@@ -22,7 +22,7 @@ from tests.evolution import Admin, Fake, eventually, free_port
 from tests.harness import open_harness
 from tests.integration.main_way.talking import allow_any_hour, persona, run_for, window
 from tests.integration.outreach.test_kill_and_policy import Rest
-from tests.world import ADMIN, settings_for, start_world
+from tests.world import ADMIN, PATIENCE_SECONDS, settings_for, start_world
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -50,7 +50,7 @@ async def admin(
     await clear_streams(servers.nats_url)
     world = await start_world(settings, database_url, ALL_TARGETS, clock)
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session:
             harness = await open_harness(world, session, inboxes=())
             await allow_any_hour(world, harness.organization_id)
             yield Admin(harness, fake)

@@ -6,13 +6,13 @@ import aiohttp
 import pytest_asyncio
 
 from tests.harness import Harness, open_harness
-from tests.world import World
+from tests.world import PATIENCE_SECONDS, World
 
 
 @pytest_asyncio.fixture(scope="module", loop_scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """HTTP as a client speaks it."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as opened:
         yield opened
 
 

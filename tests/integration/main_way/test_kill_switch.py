@@ -32,7 +32,7 @@ from tests.integration.main_way.talking import SECOND_INBOX, two_numbers, window
 from tests.integration.main_way.test_automatic_replies import PRICE, choose
 from tests.integration.main_way.test_campaigns import allow, done, imported, phone_of
 from tests.isolation.filling import named_url
-from tests.world import World, settings_for, start_world
+from tests.world import PATIENCE_SECONDS, World, settings_for, start_world
 
 EVERYBODY = UUID(int=0)
 REASON = "o provedor caiu"
@@ -57,7 +57,7 @@ async def settings(servers: EmbeddedServers, database_url: str, keys_dir: Path) 
 @pytest_asyncio.fixture(loop_scope="session")
 async def session() -> AsyncIterator[aiohttp.ClientSession]:
     """HTTP as a client speaks it."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as opened:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as opened:
         yield opened
 
 

@@ -26,7 +26,7 @@ from services.conversation.scripts.running import Runner
 from tests.conftest import ALL_TARGETS
 from tests.integration.main_way.answering import shop_of
 from tests.integration.main_way.talking import Numbers, run_for, two_numbers, window
-from tests.world import settings_for, start_world
+from tests.world import PATIENCE_SECONDS, settings_for, start_world
 
 ZONE = "America/Sao_Paulo"
 
@@ -46,7 +46,7 @@ async def numbers(
     world = await start_world(settings, database_url, ALL_TARGETS, clock)
     try:
         async with (
-            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session,
+            aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session,
             shop_of(world, session) as shop,
         ):
             yield await two_numbers(shop)

@@ -11,7 +11,7 @@ from embedded.servers import EmbeddedServers
 from embedded.suite import answers_ready
 from tests.conftest import ALL_TARGETS, clear_streams
 from tests.harness import open_harness, sample
-from tests.world import settings_for, start_world
+from tests.world import PATIENCE_SECONDS, settings_for, start_world
 
 
 @pytest.mark.case("O6")
@@ -27,7 +27,7 @@ async def test_webhooks_are_stored_before_nats_is_there_and_facts_follow(
         await servers.nats.start()
         raise
     try:
-        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+        async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session:
             try:
                 url = f"http://127.0.0.1:{world.host.http_port}"
                 async with session.get(f"{url}/healthz") as alive:

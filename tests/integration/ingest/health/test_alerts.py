@@ -18,7 +18,7 @@ from prosa.ingest.v1.events_pb2 import AlertOpened, AlertResolved
 from tests.conftest import ALL_TARGETS
 from tests.harness import Harness, open_harness, sample
 from tests.integration.cli.operator import Operator
-from tests.world import World, settings_for, start_world
+from tests.world import PATIENCE_SECONDS, World, settings_for, start_world
 
 OPEN = "select 1 from ingest.alerts where organization_id = %s and state = 'OPEN'"
 RESOLVED = "select 1 from ingest.alerts where organization_id = %s and state = 'RESOLVED'"
@@ -50,7 +50,7 @@ async def world(
 @pytest_asyncio.fixture(loop_scope="session")
 async def harness(world: World) -> AsyncIterator[Harness]:
     """An organization of the test's own."""
-    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=20)) as session:
+    async with aiohttp.ClientSession(timeout=aiohttp.ClientTimeout(total=PATIENCE_SECONDS)) as session:
         yield await open_harness(world, session)
 
 
