@@ -10,7 +10,7 @@ import base64
 import hmac
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextvars import ContextVar
 from dataclasses import dataclass
 from datetime import datetime
@@ -323,6 +323,11 @@ def _names_none(permission: options_pb2.Permission) -> bool:
     return permission.role == options_pb2.ROLE_UNSPECIFIED and not permission.scope and not permission.one_organization
 
 
+def member_principal(organization_id: UUID | None, user_id: object) -> str:
+    """What is revoked where a person's tokens for one organization end, and no others."""
+    return f"member:{organization_id}/{user_id}"
+
+
 class Revocations:
     """What was revoked in the last 10 minutes, as heard by event and by asking identity every 20 s."""
 
@@ -331,20 +336,33 @@ class Revocations:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._times: dict[str, float] = {}
+        self._listeners: list[Callable[[], None]] = []
         self._updated = time.monotonic()
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """``heard`` is called whenever something is revoked that was not known of."""
+        self._listeners.append(heard)
 
     def update(self, revoked: Iterable[tuple[str, float]], *, complete: bool) -> None:
         """Takes note of principals and when they were revoked; ``complete`` when identity answered the whole list."""
+        before = dict(self._times)
         for principal, moment in revoked:
             self._times[principal] = max(moment, self._times.get(principal, 0.0))
+        news = self._times != before
         if complete:
             self._updated = time.monotonic()
         horizon = self._clock.now().timestamp() - PERSON_TOKEN_SECONDS - 60
         self._times = {principal: moment for principal, moment in self._times.items() if moment > horizon}
+        if news:
+            for heard in self._listeners:
+                heard()
 
     def check(self, current: Caller) -> None:
         """Raises Unauthenticated where the key or session was revoked, or the person after the token was issued."""
         moment = self._times.get(current.principal)
+        if current.kind == "user":
+            here = member_principal(current.organization_id, current.principal.removeprefix("user:"))
+            moment = max((known for known in (moment, self._times.get(here)) if known is not None), default=None)
         # A key and a session stay revoked. A token may be younger than that: signed while they were just being revoked.
         revoked = moment is not None and (current.kind == "key" or current.issue_time <= moment)
         if revoked or (current.session_id and f"session:{current.session_id}" in self._times):

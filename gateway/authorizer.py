@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from datetime import UTC, datetime
 
 from chassis.auth import Revocations, TokenVerifier, check_audience
@@ -32,6 +33,10 @@ class TokenAuthorizer:
         if caller.organization_id is None:
             raise InvalidArgument("ORGANIZATION_MISSING", "The call must be made for one organization.")
         return Subscriber(caller.organization_id, datetime.fromtimestamp(caller.expire_time, UTC))
+
+    def listen(self, heard: Callable[[], None]) -> None:
+        """``heard`` is called when something was revoked."""
+        self._revocations.listen(heard)
 
     def account(self, token: str, rpc_path: str) -> str:
         """Answers the organization of a token that can be believed and may call the RPC, else the principal.

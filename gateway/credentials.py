@@ -66,6 +66,10 @@ class Authorizer(Protocol):
         """
         ...
 
+    def listen(self, heard: Callable[[], None]) -> None:
+        """``heard`` is called when somebody who was admitted may be so no longer."""
+        ...
+
     def account(self, token: str, rpc_path: str) -> str:
         """Answers on whose account a caller's body for the RPC is read: his organization's.
 

@@ -41,6 +41,9 @@ class LiveUpdates:
         self._authorizer = authorizer
         self._clock = clock
         self._limits = limits
+        self._watching: dict[Client, str] = {}
+        """By client the token that it watches with."""
+        authorizer.listen(self._look_again)
 
     def add_routes(self, app: web.Application) -> None:
         """Registers the stream; it ends before the application waits for its connections."""
@@ -62,6 +65,7 @@ class LiveUpdates:
         subscriber = self._authorizer.admit(token, SUBSCRIBE)
         # Joined before the answer begins: a limit that is reached can still be told as a status.
         stream, client = self._feed.join(subscriber.organization_id)
+        self._watching[client] = token
         try:
             response = web.StreamResponse(
                 headers={"Content-Type": "text/event-stream; charset=utf-8", "X-Accel-Buffering": "no"}
@@ -82,7 +86,17 @@ class LiveUpdates:
                     request.transport.abort()
             return response
         finally:
+            del self._watching[client]
             await self._feed.leave(subscriber.organization_id, client)
+
+    def _look_again(self) -> None:
+        """Ends the streams of whose token was revoked, at once: what they would see until the next sign of life is
+        no longer theirs."""
+        for client, token in self._watching.items():
+            try:
+                self._authorizer.admit(token, SUBSCRIBE)
+            except Unauthenticated as error:
+                client.end(error)
 
     async def _follow(self, sender: Sender, stream: Stream, client: Client, subscriber: Subscriber, token: str) -> None:
         sender.beat_due = self._next_beat()

@@ -225,6 +225,9 @@ class FakeAuthorizer:
             raise Unauthenticated("TOKEN_INVALID", "The token cannot be believed.")
         return Subscriber(UUID(token.removeprefix("subscriber-")), self.expire_time)
 
+    def listen(self, heard: Callable[[], None]) -> None:
+        self.heard = heard
+
     def account(self, token: str, rpc_path: str) -> str:
         if token == "forged":
             raise Unauthenticated("TOKEN_INVALID", "The token cannot be believed.")

@@ -9,7 +9,7 @@ from uuid import uuid4
 
 import pytest
 
-from chassis.auth import CLOCK_SKEW_SECONDS, PERSON_TOKEN_SECONDS, Caller, Revocations
+from chassis.auth import CLOCK_SKEW_SECONDS, PERSON_TOKEN_SECONDS, Caller, Revocations, member_principal
 from chassis.clock import SettableClock
 from chassis.errors import Unauthenticated
 from services.identity.access.domain import REVOCATIONS_KEPT
@@ -55,6 +55,27 @@ def test_of_a_person_s_sessions_the_one_that_ended_is_refused(issued_after_secon
     assert refused.value.reason == "TOKEN_REVOKED"
     known.check(replace(caller("user", issued_after_seconds), session_id="s2"))
     known.check(caller("user", issued_after_seconds))
+
+
+def test_a_member_who_was_removed_is_refused_there_and_nowhere_else() -> None:
+    known, here = Revocations(SettableClock(NOW)), caller("user", 0)
+    known.update([(member_principal(here.organization_id, "1"), NOW.timestamp())], complete=True)
+    with pytest.raises(Unauthenticated) as refused:
+        known.check(replace(here, session_id="s1"))
+    assert refused.value.reason == "TOKEN_REVOKED"
+    known.check(caller("user", 0))
+    known.check(replace(here, principal="user:2"))
+    # Who became a member again.
+    known.check(replace(here, issue_time=here.issue_time + 1))
+
+
+def test_what_is_revoked_is_told_to_whoever_listens_once() -> None:
+    known, told = Revocations(SettableClock(NOW)), list[str]()
+    known.listen(lambda: told.append("heard"))
+    for _ in range(2):
+        known.update([("user:1", NOW.timestamp())], complete=True)
+    known.update([], complete=True)
+    assert told == ["heard"]
 
 
 def test_a_revocation_is_remembered_for_as_long_as_a_token_from_before_it_is_believed() -> None:
