@@ -29,6 +29,7 @@ NOUNS = {
     "connection": "cli.connections:app",
     "channel": "cli.channels:app",
     "api-key": "cli.api_keys:app",
+    "member": "cli.members:app",
     "kill": "cli.kill:app",
     "send-policy": "cli.send_policy:app",
     "key": "cli.keys:key",

@@ -134,6 +134,7 @@ REQUESTS: dict[str, dict[str, Any]] = {
     "SignIn": {"email": "you@example.com", "password": "your-password"},
     "ResolveContact": {"source": "WHATSAPP", "external_id": "+5511900004821", "name": "Ana"},
     "UpdateChannel": {"inbox_id": 13},
+    "UpdateMember": {"role": "ADMIN"},
     "UpdateConnection": {"account_id": 4},
     "CreatePersona": {"name": "Ana da recepção", "fallback_texts": ["Já vou chamar alguém da equipe."]},
     "CreateScript": {

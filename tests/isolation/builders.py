@@ -60,6 +60,15 @@ def _accept_link(_target: Party, caller: Party) -> Message:
     return member_service_pb2.AcceptInvitationRequest(secret=caller.spare_link, password=PASSWORD)
 
 
+def _changed_member(target: Party, _caller: Party) -> Message:
+    return member_service_pb2.UpdateMemberRequest(user_id=target.colleague_ids[0], role=options_pb2.ROLE_VIEWER)
+
+
+def _removed_member(target: Party, _caller: Party) -> Message:
+    """The colleague whom nothing else is about."""
+    return member_service_pb2.DeleteMemberRequest(user_id=target.colleague_ids[1])
+
+
 def _exchange(_target: Party, caller: Party) -> Message:
     return access_service_pb2.ExchangeApiKeyRequest(client_secret=caller.api_key)
 
@@ -225,6 +234,8 @@ BUILDERS: Mapping[str, Callable[[Party, Party], Message]] = {
     "prosa.identity.v1.BackfillContactIdentitiesRequest": _backfill,
     "prosa.identity.v1.CreateSessionRequest": _session,
     "prosa.identity.v1.ConfirmMfaSetupRequest": _setup_code,
+    "prosa.identity.v1.DeleteMemberRequest": _removed_member,
+    "prosa.identity.v1.UpdateMemberRequest": _changed_member,
     "prosa.identity.v1.ExchangeApiKeyRequest": _exchange,
     "prosa.identity.v1.ExchangeSessionRequest": _cookie,
     "prosa.identity.v1.RevokeApiKeyRequest": _revoke,

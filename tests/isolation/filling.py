@@ -149,7 +149,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
     browser, other = [
         await sign_in(session_pb.SignInRequest(email=email, password=PASSWORD)) for _ in ("harness", "home")
     ]
-    links = await invite(world, organization_id, name)
+    links, colleagues = await invite(world, organization_id, name)
     await access.RevokeApiKey(access_pb.RevokeApiKeyRequest(api_key_id=keys["lost"].api_key.api_key_id))
     connections = world.as_user(organization_id).stub(ConnectionServiceStub)
     secret = f"{SECRET}-{name}"
@@ -180,6 +180,7 @@ async def _open(world: World, session: aiohttp.ClientSession, name: str, account
         other.session_id,
         links[0],
         links[1],
+        colleagues,
     )
     return harness, party
 

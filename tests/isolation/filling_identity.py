@@ -16,11 +16,13 @@ from tests.isolation.parties import INSTAGRAM, PASSWORD, WHATSAPP, Party
 from tests.world import AGENT, World
 
 
-async def invite(world: World, organization_id: UUID, name: str) -> list[str]:
-    """A colleague who came by a link and has a second factor; two more are invited. Answers the links' secrets."""
+async def invite(world: World, organization_id: UUID, name: str) -> tuple[list[str], list[str]]:
+    """A colleague who came by a link and has a second factor, two more who came, and one who was removed.
+
+    Two are invited still. Answers those links' secrets, and the ids of the two who came."""
     owner, anybody = (act.stub(MemberServiceStub) for act in (world.as_user(organization_id), world.as_nobody()))
     secrets = []
-    for place in range(3):
+    for place in range(6):
         email = f"colega{place}@{name.lower()}.example"
         request = member_pb.CreateInvitationRequest(email=email, role=options_pb2.ROLE_AGENT, request_id=str(uuid4()))
         secrets.append((await owner.CreateInvitation(request)).secret)
@@ -32,7 +34,12 @@ async def invite(world: World, organization_id: UUID, name: str) -> list[str]:
     begun = await colleague.BeginMfaSetup(session_pb.BeginMfaSetupRequest())
     code = Authenticator.of(begun.secret, world.clock).code()
     await colleague.ConfirmMfaSetup(session_pb.ConfirmMfaSetupRequest(mfa_code=code))
-    return secrets[1:]
+    came = [
+        (await anybody.AcceptInvitation(member_pb.AcceptInvitationRequest(secret=secret, password=PASSWORD))).user_id
+        for secret in secrets[3:]
+    ]
+    await owner.DeleteMember(member_pb.DeleteMemberRequest(user_id=came.pop()))
+    return secrets[1:3], came
 
 
 async def promote(world: World, party: Party) -> None:

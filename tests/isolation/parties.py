@@ -54,6 +54,8 @@ class Party:
     """An invitation's secret."""
     spare_link: str
     """Of one that may be used."""
+    colleague_ids: list[str]
+    """Of one whose role may change, and of one who may be removed."""
     numbers: list[str] = field(default_factory=list)
     """Connections of those that it has connected."""
     participants: list[script_pb.Participant] = field(default_factory=list)

@@ -14,13 +14,11 @@ from chassis.clock import Clock
 from chassis.context import client_network
 from chassis.crypto import Vault
 from chassis.db import Database, Tx, scope
-from chassis.enums import enum_text
 from chassis.errors import (
     AlreadyExists,
     FailedPrecondition,
     InvalidArgument,
     NotFound,
-    PermissionDenied,
     ResourceExhausted,
     Unauthenticated,
 )
@@ -37,7 +35,9 @@ from services.identity.access import member_store
 from services.identity.access import store as access_store
 from services.identity.access.domain import SIGN_IN_WINDOW, checked_password
 from services.identity.access.guesses import Places
-from services.identity.access.member_store import Invitation, Member
+from services.identity.access.member_domain import check_given
+from services.identity.access.member_store import Invitation
+from services.identity.access.memberships import Memberships, member_message, own_role, role_name
 from services.identity.access.passwords import Passwords
 from services.identity.access.second_factor import SecondFactor
 from services.identity.access.session_domain import (
@@ -82,6 +82,7 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         self._clock, self._ids, self._vault, self._random_bytes = clock, ids, vault, random_bytes
         self._passwords, self._sign_in, self._second_factor = passwords, sign_in, second_factor
         self._sessions = sessions
+        self._memberships = Memberships(outbox, sessions, audit)
         self._link_places = Places(
             refusal=limited,
             total=LINKS_AT_ONCE_MAX,
@@ -97,16 +98,31 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
             found = await member_store.list_members(tx, organization_id, role_name(request.role), after, page.size + 1)
         shown, token = page.cut(found, lambda member: [member.email, member.user_id])
         return pb.ListMembersResponse(
-            members=[_member(organization_id, member) for member in shown], next_page_token=token
+            members=[member_message(organization_id, member) for member in shown], next_page_token=token
         )
+
+    async def UpdateMember(self, request: pb.UpdateMemberRequest, context: Context) -> pb.Member:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        user_id = wire.to_uuid("user_id", request.user_id)
+
+        async def change(tx: Tx) -> pb.Member:
+            return await self._memberships.change(tx, organization_id, user_id, request.role, request.etag, now)
+
+        return await self._idempotency.once(self._db, organization_id, request, pb.Member, now, change)
+
+    async def DeleteMember(self, request: pb.DeleteMemberRequest, context: Context) -> pb.DeleteMemberResponse:
+        organization_id, now = auth.organization_id(), self._clock.now()
+        user_id = wire.to_uuid("user_id", request.user_id)
+        async with self._db.transaction(organization_id) as tx:
+            await self._memberships.remove(tx, organization_id, user_id, now)
+        return pb.DeleteMemberResponse()
 
     async def CreateInvitation(
         self, request: pb.CreateInvitationRequest, context: Context
     ) -> pb.CreateInvitationResponse:
         organization_id, caller, now = auth.organization_id(), auth.caller(), self._clock.now()
         email = people.require_email(request.email)
-        if caller.kind == "user" and request.role > caller.role:
-            raise PermissionDenied("ROLE_ABOVE_OWN", "Nobody gives a role above their own.")
+        check_given(own_role(), request.role)
         async with self._db.transaction(organization_id) as tx:
             await access_store.find_organization(tx, organization_id)
             known = await self._idempotency.claim(
@@ -255,11 +271,6 @@ class MemberServicer(pb_grpc.MemberServiceServicer):
         return invitation
 
 
-def role_name(role: options_pb2.Role.ValueType) -> str:
-    """A role as it is kept; empty for none."""
-    return enum_text(options_pb2.Role, role) if role else ""
-
-
 def _not_found() -> NotFound:
     return NotFound(
         "INVITATION_NOT_FOUND", "This invitation is unknown, was used or withdrawn, or is over. Ask for another."
@@ -271,19 +282,6 @@ def _after_id(text: str) -> UUID:
         return UUID(text)
     except ValueError:
         raise InvalidArgument("PAGE_TOKEN_INVALID", "This page_token is not one of this list.") from None
-
-
-def _member(organization_id: UUID, member: Member) -> pb.Member:
-    return pb.Member(
-        user_id=str(member.user_id),
-        organization_id=str(organization_id),
-        email=member.email,
-        role=role_number(member.role),
-        mfa_set_up=member.mfa_set_up,
-        create_time=wire.to_timestamp(member.create_time),
-        last_sign_in_time=wire.to_timestamp(member.last_sign_in_time),
-        etag=str(member.version),
-    )
 
 
 def _invitation(invitation: Invitation) -> pb.Invitation:

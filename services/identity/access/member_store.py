@@ -13,6 +13,13 @@ _INVITATION = (
     " accept_time, revoke_time"
 )
 
+_MEMBER = (
+    "member.user_id, person.email, member.role, factor.user_id is not null, member.create_time,"
+    " member.last_sign_in_time, member.version from identity.members member"
+    " join identity.users person using (user_id)"
+    " left join identity.mfa_factors factor on factor.user_id = member.user_id and factor.setup_time is not null"
+)
+
 
 @dataclass(frozen=True, slots=True)
 class Member:
@@ -53,16 +60,54 @@ async def list_members(
     """Members by e-mail; of all roles where none is named."""
     email, user_id = after if after is not None else (None, None)
     found = await tx.execute(
-        "select member.user_id, person.email, member.role, factor.user_id is not null, member.create_time,"
-        " member.last_sign_in_time, member.version from identity.members member"
-        " join identity.users person using (user_id)"
-        " left join identity.mfa_factors factor on factor.user_id = member.user_id and factor.setup_time is not null"
-        " where member.organization_id = %(organization_id)s and (%(role)s = '' or member.role = %(role)s)"
+        f"select {_MEMBER} where member.organization_id = %(organization_id)s"
+        " and (%(role)s = '' or member.role = %(role)s)"
         " and (%(email)s::text is null or (person.email, member.user_id) > (%(email)s, %(user_id)s))"
         " order by person.email, member.user_id limit %(limit)s",
         {"organization_id": organization_id, "role": role, "email": email, "user_id": user_id, "limit": limit},
     )
     return [Member(*tuple(row)) for row in found]
+
+
+async def find_member(tx: Tx, organization_id: UUID, user_id: UUID) -> Member | None:
+    """One member of the organization."""
+    found = await tx.execute(
+        f"select {_MEMBER} where member.organization_id = %(organization_id)s and member.user_id = %(user_id)s",
+        {"organization_id": organization_id, "user_id": user_id},
+    )
+    row = found.first()
+    return None if row is None else Member(*tuple(row))
+
+
+async def count_owners(tx: Tx, organization_id: UUID) -> int:
+    """How many owners an organization has."""
+    found = await tx.execute(
+        "select count(*) from identity.members where organization_id = %(organization_id)s and role = 'OWNER'",
+        {"organization_id": organization_id},
+    )
+    return int(found.scalar_one())
+
+
+async def change_role(tx: Tx, organization_id: UUID, user_id: UUID, role: str) -> None:
+    """Writes a member's role, counted as one more write."""
+    await tx.execute(
+        "update identity.members set role = %(role)s, version = version + 1"
+        " where organization_id = %(organization_id)s and user_id = %(user_id)s",
+        {"organization_id": organization_id, "user_id": user_id, "role": role},
+    )
+
+
+async def delete_member(tx: Tx, organization_id: UUID, user_id: UUID) -> None:
+    """Ends a membership; the account stays."""
+    await tx.execute(
+        "delete from identity.members where organization_id = %(organization_id)s and user_id = %(user_id)s",
+        {"organization_id": organization_id, "user_id": user_id},
+    )
+
+
+async def delete_user(tx: Tx, user_id: UUID) -> None:
+    """Ends an account with its memberships, sessions and second factor."""
+    await tx.execute("delete from identity.users where user_id = %(user_id)s", {"user_id": user_id})
 
 
 async def is_member(tx: Tx, organization_id: UUID, email: str) -> bool:
@@ -167,14 +212,20 @@ async def list_open(tx: Tx, organization_id: UUID, now: datetime, after: UUID | 
 
 
 async def withdraw(
-    tx: Tx, organization_id: UUID, now: datetime, *, invitation_id: UUID | None = None, email: str = ""
+    tx: Tx,
+    organization_id: UUID,
+    now: datetime,
+    *,
+    invitation_id: UUID | None = None,
+    email: str = "",
+    inviter: str = "",
 ) -> None:
-    """Withdraws an invitation, or what is open for an e-mail; what was used or withdrawn stays as it is."""
+    """Withdraws an invitation, or what is open for an e-mail or by somebody; what was used or withdrawn stays so."""
     await tx.execute(
         "update identity.invitations set revoke_time = %(now)s, sealed_secret = null"
         " where organization_id = %(organization_id)s and accept_time is null and revoke_time is null"
-        " and (invitation_id = %(id)s or email = %(email)s)",
-        {"organization_id": organization_id, "id": invitation_id, "email": email, "now": now},
+        " and (invitation_id = %(id)s or email = %(email)s or inviter_principal = %(inviter)s)",
+        {"organization_id": organization_id, "id": invitation_id, "email": email, "inviter": inviter, "now": now},
     )
 
 

@@ -119,6 +119,16 @@ async def end_session(tx: Tx, session_id: UUID, now: datetime) -> bool:
     return ended.rowcount == 1
 
 
+async def end_sessions_in(tx: Tx, organization_id: UUID, user_id: UUID, now: datetime) -> list[UUID]:
+    """Ends a person's sessions that act for an organization; answers their ids."""
+    ended = await tx.execute(
+        "update identity.sessions set ended_time = %(now)s where organization_id = %(organization_id)s"
+        " and user_id = %(user_id)s and ended_time is null returning session_id",
+        {"organization_id": organization_id, "user_id": user_id, "now": now},
+    )
+    return [row.session_id for row in ended]
+
+
 async def end_oldest(tx: Tx, user_id: UUID, kept: int, now: datetime) -> list[tuple[UUID, UUID]]:
     """Ends all but so many of a person's sessions, those used longest ago; answers their organizations and ids."""
     ended = await tx.execute(

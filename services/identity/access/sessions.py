@@ -8,7 +8,7 @@ from typing import NamedTuple
 from uuid import UUID
 
 from chassis import wire
-from chassis.auth import STEP_UP_SECONDS, TokenSigner
+from chassis.auth import STEP_UP_SECONDS, TokenSigner, member_principal
 from chassis.clock import Clock
 from chassis.db import Database, Tx, scope
 from chassis.enums import enum_number
@@ -63,14 +63,22 @@ class Sessions:
     async def begin(
         self, tx: Tx, user_id: UUID, organization_ids: list[UUID], mfa_time: datetime | None, now: datetime
     ) -> pb.Session:
-        """A new session, in the organization of these that was used last, else in the first."""
+        """A new session, in the organization of these that was used last, else in the first.
+
+        Raises Unauthenticated SESSION_ENDED where the person belongs to none of them any more.
+        """
         await access_store.lock_name(tx, f"sessions/{user_id}")
-        await scope(tx, await access_store.look_up_organizations_of(tx, user_id))
+        still = await access_store.look_up_organizations_of(tx, user_id)
+        organization_ids = [belonged for belonged in organization_ids if belonged in still]
+        if not organization_ids:
+            # Removed since the password was checked.
+            raise session_ended()
+        await scope(tx, still)
         last = await session_store.last_organization(tx, user_id)
         chosen = last if last in organization_ids else organization_ids[0]
         secret, session_id = draw_session_secret(self._random_bytes), self._ids.new()
         for organization_id, ended in await session_store.end_oldest(tx, user_id, SESSIONS_PER_USER_MAX - 1, now):
-            await self._revoke(tx, organization_id, ended, now)
+            await self._revoke(tx, organization_id, f"session:{ended}", now)
         await session_store.insert_session(
             tx,
             session_id=session_id,
@@ -145,7 +153,7 @@ class Sessions:
             if session is None or not session.open_with(secret_hash, now):
                 return
             if await session_store.end_session(tx, session.id, now):
-                await self._revoke(tx, session.organization_id, session.id, now)
+                await self._revoke(tx, session.organization_id, f"session:{session.id}", now)
                 await self._audit.of_person(
                     tx,
                     session.organization_id,
@@ -155,6 +163,16 @@ class Sessions:
                     Target("session", session.id),
                     now,
                 )
+
+    async def end_all(self, tx: Tx, organization_id: UUID, user_id: UUID, now: datetime) -> None:
+        """Ends all that a person is signed in with in an organization, and nothing elsewhere.
+
+        Sessions end for good. Other tokens of theirs for it do if they were issued until now: of a program that signed
+        in, or of a session that acts for another organization meanwhile.
+        """
+        for ended in await session_store.end_sessions_in(tx, organization_id, user_id, now):
+            await self._revoke(tx, organization_id, f"session:{ended}", now)
+        await self._revoke(tx, organization_id, member_principal(organization_id, user_id), now)
 
     async def current(self, tx: Tx, session_id: UUID, user_id: UUID, *, lock: bool = False) -> Session:
         """The caller's own session. Raises Unauthenticated SESSION_ENDED."""
@@ -202,9 +220,8 @@ class Sessions:
         await scope(tx, [organization_id])
         return await session_store.find_session(tx, session_id)
 
-    async def _revoke(self, tx: Tx, organization_id: UUID, session_id: UUID, now: datetime) -> None:
-        """From now on no process takes a token of the session."""
-        principal = f"session:{session_id}"
+    async def _revoke(self, tx: Tx, organization_id: UUID, principal: str, now: datetime) -> None:
+        """From now on no process takes a token of the principal."""
         await access_store.insert_revocation(tx, organization_id, principal, now)
         fact = events_pb2.PrincipalRevoked(
             organization_id=str(organization_id), principal=principal, revoke_time=wire.to_timestamp(now)

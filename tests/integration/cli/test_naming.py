@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import json
 from pathlib import Path
+from uuid import UUID
 
 import pytest
 
+from prosa.identity.v1 import member_service_pb2 as pb
+from prosa.identity.v1.member_service_pb2_grpc import MemberServiceStub
 from tests.integration.cli.operator import Operator
-from tests.world import World
+from tests.world import AGENT, World
 
 TARGETS = ("identity", "crm", "ingest", "gateway")
 
@@ -97,3 +100,23 @@ async def test_where_nothing_runs_the_place_is_told_and_what_names_it(operator: 
         assert told.document["error"]["reason"] == "COMMAND_INVALID"
     completed = await operator.prosa(_PROSA_COMPLETE="complete_bash", COMP_WORDS="prosa conn", COMP_CWORD="1")
     assert completed.out.split() == ["connection"]
+
+
+async def test_a_member_is_named_by_their_e_mail_given_a_role_and_removed(operator: Operator, world: World) -> None:
+    made = await operator.prosa("org", "create", "--name", "Oficina", "--admin", "dona@oficina.example", "--json")
+    organization_id = UUID(made.document["organization_id"])
+    cli = world.as_service("cli", organization_id).stub(MemberServiceStub)
+    link = await cli.CreateInvitation(pb.CreateInvitationRequest(email="rui@oficina.example", role=AGENT))
+    accept = world.as_nobody().stub(MemberServiceStub).AcceptInvitation
+    await accept(pb.AcceptInvitationRequest(secret=link.secret, password="um bom segredo"))
+    named = ("--org", "Oficina", "--json")
+    changed = await operator.prosa("member", "role", "RUI@oficina.example", "admin", *named)
+    assert (changed.code, changed.document["role"]) == (0, "admin")
+    assert (await operator.prosa("member", "role", "rui@oficina.example", "boss", *named)).code == 2
+    last = await operator.prosa("member", "remove", "dona@oficina.example", "--yes", *named)
+    assert (last.code, "LAST_OWNER" in last.out + last.err) == (1, True)
+    # Without a terminal to ask on, nothing is done that was not said twice.
+    assert (await operator.prosa("member", "remove", "rui@oficina.example", *named)).code == 2
+    assert (await operator.prosa("member", "remove", "rui@oficina.example", "--yes", *named)).code == 0
+    listed = (await operator.prosa("member", "list", *named)).document["members"]
+    assert [(item["email"], item["role"]) for item in listed] == [("dona@oficina.example", "owner")]

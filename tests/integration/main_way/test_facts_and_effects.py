@@ -49,6 +49,8 @@ MADE_TRUE_IN: Mapping[str, str] = {
     "identity.v1.IdentityConflictDecided": "identity.identity_conflicts",
     "identity.v1.IdentityConflictDetected": "identity.identity_conflicts",
     "identity.v1.MemberChanged": "identity.members",
+    # The row is gone: what is written is that the person's tokens for the organization have ended.
+    "identity.v1.MemberRemoved": "identity.revocations",
     "identity.v1.OrganizationCreated": "identity.organizations",
     "identity.v1.OrganizationUpdated": "identity.organizations",
     "identity.v1.PrincipalRevoked": "identity.revocations",

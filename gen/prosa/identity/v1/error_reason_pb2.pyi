@@ -94,7 +94,7 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     ERROR_REASON_MEMBER_EXISTS: _ErrorReason.ValueType  # 27
     """ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
     ERROR_REASON_ROLE_ABOVE_OWN: _ErrorReason.ValueType  # 28
-    """PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
+    """PERMISSION_DENIED: nobody gives a role above their own, or takes one. Example: an admin invites an owner."""
     ERROR_REASON_MERGE_OF_ONE: _ErrorReason.ValueType  # 30
     """INVALID_ARGUMENT: the contacts to merge are one and the same, by id or by an earlier merge. Example: a contact into
     itself.
@@ -119,6 +119,10 @@ class _ErrorReasonEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ErrorReas
     """FAILED_PRECONDITION: the account of this e-mail came of an invitation, so whoever invited may hold its password.
     Example: creating an organization for an e-mail that another organization invited.
     """
+    ERROR_REASON_MEMBER_NOT_FOUND: _ErrorReason.ValueType  # 39
+    """NOT_FOUND: nobody of the organization has this id. Example: a member who was removed meanwhile."""
+    ERROR_REASON_LAST_OWNER: _ErrorReason.ValueType  # 40
+    """FAILED_PRECONDITION: the organization would have no owner left. Example: its only owner becomes an agent."""
 
 class ErrorReason(_ErrorReason, metaclass=_ErrorReasonEnumTypeWrapper):
     """Every reason that identity's errors carry."""
@@ -195,7 +199,7 @@ twice.
 ERROR_REASON_MEMBER_EXISTS: ErrorReason.ValueType  # 27
 """ALREADY_EXISTS: the e-mail is a member's already. Example: inviting a colleague twice after the first accepted."""
 ERROR_REASON_ROLE_ABOVE_OWN: ErrorReason.ValueType  # 28
-"""PERMISSION_DENIED: nobody gives a role above their own. Example: an admin invites an owner."""
+"""PERMISSION_DENIED: nobody gives a role above their own, or takes one. Example: an admin invites an owner."""
 ERROR_REASON_MERGE_OF_ONE: ErrorReason.ValueType  # 30
 """INVALID_ARGUMENT: the contacts to merge are one and the same, by id or by an earlier merge. Example: a contact into
 itself.
@@ -220,4 +224,8 @@ ERROR_REASON_ACCOUNT_UNPROVEN: ErrorReason.ValueType  # 38
 """FAILED_PRECONDITION: the account of this e-mail came of an invitation, so whoever invited may hold its password.
 Example: creating an organization for an e-mail that another organization invited.
 """
+ERROR_REASON_MEMBER_NOT_FOUND: ErrorReason.ValueType  # 39
+"""NOT_FOUND: nobody of the organization has this id. Example: a member who was removed meanwhile."""
+ERROR_REASON_LAST_OWNER: ErrorReason.ValueType  # 40
+"""FAILED_PRECONDITION: the organization would have no owner left. Example: its only owner becomes an agent."""
 Global___ErrorReason: _TypeAlias = ErrorReason  # noqa: Y015

@@ -29,13 +29,19 @@ from prosa.identity.v1 import session_service_pb2 as prosa_dot_identity_dot_v1_d
 from prosa.v1 import options_pb2 as prosa_dot_v1_dot_options__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&prosa/identity/v1/member_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'prosa/identity/v1/session_service.proto\x1a\x16prosa/v1/options.proto\"\xe9\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.prosa.v1.Role\x12\x12\n\nmfa_set_up\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_sign_in_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"Y\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.prosa.identity.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\xa1\x02\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.prosa.v1.Role\x12#\n\ninvited_by\x18\x05 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x17\x43reateInvitationRequest\x12\x16\n\x05\x65mail\x18\x01 \x01(\tB\x07\xbaH\x04r\x02`\x01\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x0e.prosa.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\"]\n\x18\x43reateInvitationResponse\x12\x31\n\ninvitation\x18\x01 \x01(\x0b\x32\x1d.prosa.identity.v1.Invitation\x12\x0e\n\x06secret\x18\x02 \x01(\t\"?\n\x16ListInvitationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x17ListInvitationsResponse\x12\x32\n\x0binvitations\x18\x01 \x03(\x0b\x32\x1d.prosa.identity.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x17RevokeInvitationRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\"4\n\x16\x43heckInvitationRequest\x12\x1a\n\x06secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xa3\x01\n\x0fInvitationOffer\x12\x19\n\x11organization_name\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpassword_exists\x18\x05 \x01(\x08\"n\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x06secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x19\n\x08mfa_code\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@2\x91\x07\n\rMemberService\x12\x96\x01\n\x0bListMembers\x12%.prosa.identity.v1.ListMembersRequest\x1a&.prosa.identity.v1.ListMembersResponse\"8\xa2\xbb\x18\x1d\x08\x01\x12\x0cmembers.read\x1a\x03\x63li\x1a\x06ingest\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/members\x12\x98\x01\n\x10\x43reateInvitation\x12*.prosa.identity.v1.CreateInvitationRequest\x1a+.prosa.identity.v1.CreateInvitationResponse\"+\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/invitations:\x01*\x12\x90\x01\n\x0fListInvitations\x12).prosa.identity.v1.ListInvitationsRequest\x1a*.prosa.identity.v1.ListInvitationsResponse\"&\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/invitations\x12\x9f\x01\n\x10RevokeInvitation\x12*.prosa.identity.v1.RevokeInvitationRequest\x1a\x1d.prosa.identity.v1.Invitation\"@\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02/\"*/api/v1/invitations/{invitation_id}:revoke:\x01*\x12\x8c\x01\n\x0f\x43heckInvitation\x12).prosa.identity.v1.CheckInvitationRequest\x1a\".prosa.identity.v1.InvitationOffer\"*\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/invitations:check:\x01*\x12\x87\x01\n\x10\x41\x63\x63\x65ptInvitation\x12*.prosa.identity.v1.AcceptInvitationRequest\x1a\x1a.prosa.identity.v1.Session\"+\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/invitations:accept:\x01*b\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n&prosa/identity/v1/member_service.proto\x12\x11prosa.identity.v1\x1a\x1b\x62uf/validate/validate.proto\x1a\x1cgoogle/api/annotations.proto\x1a\x1fgoogle/protobuf/timestamp.proto\x1a\'prosa/identity/v1/session_service.proto\x1a\x16prosa/v1/options.proto\"\xe9\x01\n\x06Member\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.prosa.v1.Role\x12\x12\n\nmfa_set_up\x18\x05 \x01(\x08\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x35\n\x11last_sign_in_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0c\n\x04\x65tag\x18\x08 \x01(\t\"Y\n\x12ListMembersRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\"Z\n\x13ListMembersResponse\x12*\n\x07members\x18\x01 \x03(\x0b\x32\x19.prosa.identity.v1.Member\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"\x84\x01\n\x13UpdateMemberRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x0e.prosa.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x15\n\x04\x65tag\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@\x12\x1b\n\nrequest_id\x18\x04 \x01(\tB\x07\xbaH\x04r\x02\x18$\"&\n\x13\x44\x65leteMemberRequest\x12\x0f\n\x07user_id\x18\x01 \x01(\t\"\x16\n\x14\x44\x65leteMemberResponse\"\xa1\x02\n\nInvitation\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\x12\x17\n\x0forganization_id\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x1c\n\x04role\x18\x04 \x01(\x0e\x32\x0e.prosa.v1.Role\x12#\n\ninvited_by\x18\x05 \x01(\x0b\x32\x0f.prosa.v1.Actor\x12/\n\x0b\x63reate_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0b\x65xpire_time\x18\x07 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12/\n\x0brevoke_time\x18\x08 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\"x\n\x17\x43reateInvitationRequest\x12\x16\n\x05\x65mail\x18\x01 \x01(\tB\x07\xbaH\x04r\x02`\x01\x12(\n\x04role\x18\x02 \x01(\x0e\x32\x0e.prosa.v1.RoleB\n\xbaH\x07\x82\x01\x04\x10\x01 \x00\x12\x1b\n\nrequest_id\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18$\"]\n\x18\x43reateInvitationResponse\x12\x31\n\ninvitation\x18\x01 \x01(\x0b\x32\x1d.prosa.identity.v1.Invitation\x12\x0e\n\x06secret\x18\x02 \x01(\t\"?\n\x16ListInvitationsRequest\x12\x11\n\tpage_size\x18\x01 \x01(\x05\x12\x12\n\npage_token\x18\x02 \x01(\t\"f\n\x17ListInvitationsResponse\x12\x32\n\x0binvitations\x18\x01 \x03(\x0b\x32\x1d.prosa.identity.v1.Invitation\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\"0\n\x17RevokeInvitationRequest\x12\x15\n\rinvitation_id\x18\x01 \x01(\t\"4\n\x16\x43heckInvitationRequest\x12\x1a\n\x06secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\"\xa3\x01\n\x0fInvitationOffer\x12\x19\n\x11organization_name\x18\x01 \x01(\t\x12\r\n\x05\x65mail\x18\x02 \x01(\t\x12\x1c\n\x04role\x18\x03 \x01(\x0e\x32\x0e.prosa.v1.Role\x12/\n\x0b\x65xpire_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x17\n\x0fpassword_exists\x18\x05 \x01(\x08\"n\n\x17\x41\x63\x63\x65ptInvitationRequest\x12\x1a\n\x06secret\x18\x01 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x01\x12\x1c\n\x08password\x18\x02 \x01(\tB\n\xbaH\x07r\x05\x10\x01\x18\x80\x02\x12\x19\n\x08mfa_code\x18\x03 \x01(\tB\x07\xbaH\x04r\x02\x18@2\xaa\t\n\rMemberService\x12\x96\x01\n\x0bListMembers\x12%.prosa.identity.v1.ListMembersRequest\x1a&.prosa.identity.v1.ListMembersResponse\"8\xa2\xbb\x18\x1d\x08\x01\x12\x0cmembers.read\x1a\x03\x63li\x1a\x06ingest\x82\xd3\xe4\x93\x02\x11\x12\x0f/api/v1/members\x12\x84\x01\n\x0cUpdateMember\x12&.prosa.identity.v1.UpdateMemberRequest\x1a\x19.prosa.identity.v1.Member\"1\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x1e\x32\x19/api/v1/members/{user_id}:\x01*\x12\x8f\x01\n\x0c\x44\x65leteMember\x12&.prosa.identity.v1.DeleteMemberRequest\x1a\'.prosa.identity.v1.DeleteMemberResponse\".\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x1b*\x19/api/v1/members/{user_id}\x12\x98\x01\n\x10\x43reateInvitation\x12*.prosa.identity.v1.CreateInvitationRequest\x1a+.prosa.identity.v1.CreateInvitationResponse\"+\xa2\xbb\x18\t\x08\x03\x1a\x03\x63li0\x01\x82\xd3\xe4\x93\x02\x18\"\x13/api/v1/invitations:\x01*\x12\x90\x01\n\x0fListInvitations\x12).prosa.identity.v1.ListInvitationsRequest\x1a*.prosa.identity.v1.ListInvitationsResponse\"&\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02\x15\x12\x13/api/v1/invitations\x12\x9f\x01\n\x10RevokeInvitation\x12*.prosa.identity.v1.RevokeInvitationRequest\x1a\x1d.prosa.identity.v1.Invitation\"@\xa2\xbb\x18\x07\x08\x03\x1a\x03\x63li\x82\xd3\xe4\x93\x02/\"*/api/v1/invitations/{invitation_id}:revoke:\x01*\x12\x8c\x01\n\x0f\x43heckInvitation\x12).prosa.identity.v1.CheckInvitationRequest\x1a\".prosa.identity.v1.InvitationOffer\"*\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1e\"\x19/api/v1/invitations:check:\x01*\x12\x87\x01\n\x10\x41\x63\x63\x65ptInvitation\x12*.prosa.identity.v1.AcceptInvitationRequest\x1a\x1a.prosa.identity.v1.Session\"+\xa2\xbb\x18\x02 \x01\x82\xd3\xe4\x93\x02\x1f\"\x1a/api/v1/invitations:accept:\x01*b\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'prosa.identity.v1.member_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['role']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['role']._serialized_options = b'\272H\007\202\001\004\020\001 \000'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['etag']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['etag']._serialized_options = b'\272H\004r\002\030@'
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['request_id']._loaded_options = None
+  _globals['_UPDATEMEMBERREQUEST'].fields_by_name['request_id']._serialized_options = b'\272H\004r\002\030$'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['email']._loaded_options = None
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['email']._serialized_options = b'\272H\004r\002`\001'
   _globals['_CREATEINVITATIONREQUEST'].fields_by_name['role']._loaded_options = None
@@ -52,6 +58,10 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_ACCEPTINVITATIONREQUEST'].fields_by_name['mfa_code']._serialized_options = b'\272H\004r\002\030@'
   _globals['_MEMBERSERVICE'].methods_by_name['ListMembers']._loaded_options = None
   _globals['_MEMBERSERVICE'].methods_by_name['ListMembers']._serialized_options = b'\242\273\030\035\010\001\022\014members.read\032\003cli\032\006ingest\202\323\344\223\002\021\022\017/api/v1/members'
+  _globals['_MEMBERSERVICE'].methods_by_name['UpdateMember']._loaded_options = None
+  _globals['_MEMBERSERVICE'].methods_by_name['UpdateMember']._serialized_options = b'\242\273\030\t\010\003\032\003cli0\001\202\323\344\223\002\0362\031/api/v1/members/{user_id}:\001*'
+  _globals['_MEMBERSERVICE'].methods_by_name['DeleteMember']._loaded_options = None
+  _globals['_MEMBERSERVICE'].methods_by_name['DeleteMember']._serialized_options = b'\242\273\030\t\010\003\032\003cli0\001\202\323\344\223\002\033*\031/api/v1/members/{user_id}'
   _globals['_MEMBERSERVICE'].methods_by_name['CreateInvitation']._loaded_options = None
   _globals['_MEMBERSERVICE'].methods_by_name['CreateInvitation']._serialized_options = b'\242\273\030\t\010\003\032\003cli0\001\202\323\344\223\002\030\"\023/api/v1/invitations:\001*'
   _globals['_MEMBERSERVICE'].methods_by_name['ListInvitations']._loaded_options = None
@@ -68,24 +78,30 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_LISTMEMBERSREQUEST']._serialized_end=543
   _globals['_LISTMEMBERSRESPONSE']._serialized_start=545
   _globals['_LISTMEMBERSRESPONSE']._serialized_end=635
-  _globals['_INVITATION']._serialized_start=638
-  _globals['_INVITATION']._serialized_end=927
-  _globals['_CREATEINVITATIONREQUEST']._serialized_start=929
-  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1049
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1051
-  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1144
-  _globals['_LISTINVITATIONSREQUEST']._serialized_start=1146
-  _globals['_LISTINVITATIONSREQUEST']._serialized_end=1209
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=1211
-  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=1313
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=1315
-  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=1363
-  _globals['_CHECKINVITATIONREQUEST']._serialized_start=1365
-  _globals['_CHECKINVITATIONREQUEST']._serialized_end=1417
-  _globals['_INVITATIONOFFER']._serialized_start=1420
-  _globals['_INVITATIONOFFER']._serialized_end=1583
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=1585
-  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=1695
-  _globals['_MEMBERSERVICE']._serialized_start=1698
-  _globals['_MEMBERSERVICE']._serialized_end=2611
+  _globals['_UPDATEMEMBERREQUEST']._serialized_start=638
+  _globals['_UPDATEMEMBERREQUEST']._serialized_end=770
+  _globals['_DELETEMEMBERREQUEST']._serialized_start=772
+  _globals['_DELETEMEMBERREQUEST']._serialized_end=810
+  _globals['_DELETEMEMBERRESPONSE']._serialized_start=812
+  _globals['_DELETEMEMBERRESPONSE']._serialized_end=834
+  _globals['_INVITATION']._serialized_start=837
+  _globals['_INVITATION']._serialized_end=1126
+  _globals['_CREATEINVITATIONREQUEST']._serialized_start=1128
+  _globals['_CREATEINVITATIONREQUEST']._serialized_end=1248
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_start=1250
+  _globals['_CREATEINVITATIONRESPONSE']._serialized_end=1343
+  _globals['_LISTINVITATIONSREQUEST']._serialized_start=1345
+  _globals['_LISTINVITATIONSREQUEST']._serialized_end=1408
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_start=1410
+  _globals['_LISTINVITATIONSRESPONSE']._serialized_end=1512
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_start=1514
+  _globals['_REVOKEINVITATIONREQUEST']._serialized_end=1562
+  _globals['_CHECKINVITATIONREQUEST']._serialized_start=1564
+  _globals['_CHECKINVITATIONREQUEST']._serialized_end=1616
+  _globals['_INVITATIONOFFER']._serialized_start=1619
+  _globals['_INVITATIONOFFER']._serialized_end=1782
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_start=1784
+  _globals['_ACCEPTINVITATIONREQUEST']._serialized_end=1894
+  _globals['_MEMBERSERVICE']._serialized_start=1897
+  _globals['_MEMBERSERVICE']._serialized_end=3091
 # @@protoc_insertion_point(module_scope)

@@ -41,6 +41,16 @@ class MemberServiceStub:
                 request_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersRequest.SerializeToString,
                 response_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersResponse.FromString,
                 _registered_method=True)
+        self.UpdateMember = channel.unary_unary(
+                '/prosa.identity.v1.MemberService/UpdateMember',
+                request_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.UpdateMemberRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.Member.FromString,
+                _registered_method=True)
+        self.DeleteMember = channel.unary_unary(
+                '/prosa.identity.v1.MemberService/DeleteMember',
+                request_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberRequest.SerializeToString,
+                response_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberResponse.FromString,
+                _registered_method=True)
         self.CreateInvitation = channel.unary_unary(
                 '/prosa.identity.v1.MemberService/CreateInvitation',
                 request_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.CreateInvitationRequest.SerializeToString,
@@ -74,6 +84,27 @@ class MemberServiceServicer:
 
     def ListMembers(self, request, context):
         """Lists members by e-mail.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def UpdateMember(self, request, context):
+        """Gives a member another role. What they are signed in with here ends, so that they go on with the new role alone;
+        a role lowered also withdraws the links that they made. Nobody gives a role above their own, or takes one, and the
+        last owner stays one. The role they have already changes nothing.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER; ABORTED
+        ETAG_STALE.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def DeleteMember(self, request, context):
+        """Removes a member: their sessions and live updates here end at once, and the links that they made are withdrawn; in
+        other organizations they stay who they are. An account that is no organization's any more ends with it, its password
+        and second factor too: invited again, its holder chooses new ones. API keys are the organization's, and stay.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -130,6 +161,16 @@ def add_MemberServiceServicer_to_server(servicer, server):
                     request_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersRequest.FromString,
                     response_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersResponse.SerializeToString,
             ),
+            'UpdateMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.UpdateMember,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.UpdateMemberRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.Member.SerializeToString,
+            ),
+            'DeleteMember': grpc.unary_unary_rpc_method_handler(
+                    servicer.DeleteMember,
+                    request_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberRequest.FromString,
+                    response_serializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberResponse.SerializeToString,
+            ),
             'CreateInvitation': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateInvitation,
                     request_deserializer=prosa_dot_identity_dot_v1_dot_member__service__pb2.CreateInvitationRequest.FromString,
@@ -184,6 +225,60 @@ class MemberService:
             '/prosa.identity.v1.MemberService/ListMembers',
             prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersRequest.SerializeToString,
             prosa_dot_identity_dot_v1_dot_member__service__pb2.ListMembersResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def UpdateMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.MemberService/UpdateMember',
+            prosa_dot_identity_dot_v1_dot_member__service__pb2.UpdateMemberRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_member__service__pb2.Member.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def DeleteMember(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/prosa.identity.v1.MemberService/DeleteMember',
+            prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberRequest.SerializeToString,
+            prosa_dot_identity_dot_v1_dot_member__service__pb2.DeleteMemberResponse.FromString,
             options,
             channel_credentials,
             insecure,

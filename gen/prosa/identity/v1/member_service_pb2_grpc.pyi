@@ -36,6 +36,19 @@ class MemberServiceStub:
     def __new__(cls, channel: _aio.Channel) -> MemberServiceAsyncStub: ...
     ListMembers: _grpc.UnaryUnaryMultiCallable[_member_service_pb2.ListMembersRequest, _member_service_pb2.ListMembersResponse]
     """Lists members by e-mail."""
+    UpdateMember: _grpc.UnaryUnaryMultiCallable[_member_service_pb2.UpdateMemberRequest, _member_service_pb2.Member]
+    """Gives a member another role. What they are signed in with here ends, so that they go on with the new role alone;
+    a role lowered also withdraws the links that they made. Nobody gives a role above their own, or takes one, and the
+    last owner stays one. The role they have already changes nothing.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER; ABORTED
+    ETAG_STALE.
+    """
+    DeleteMember: _grpc.UnaryUnaryMultiCallable[_member_service_pb2.DeleteMemberRequest, _member_service_pb2.DeleteMemberResponse]
+    """Removes a member: their sessions and live updates here end at once, and the links that they made are withdrawn; in
+    other organizations they stay who they are. An account that is no organization's any more ends with it, its password
+    and second factor too: invited again, its holder chooses new ones. API keys are the organization's, and stay.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER.
+    """
     CreateInvitation: _grpc.UnaryUnaryMultiCallable[_member_service_pb2.CreateInvitationRequest, _member_service_pb2.CreateInvitationResponse]
     """Invites somebody by a link that works once, within 7 days; the link is answered here and never again, and sent by
     whoever asked. Inviting the same e-mail again withdraws the link before. Nobody gives a role above their own.
@@ -66,6 +79,19 @@ class MemberServiceAsyncStub(MemberServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     ListMembers: _aio.UnaryUnaryMultiCallable[_member_service_pb2.ListMembersRequest, _member_service_pb2.ListMembersResponse]  # type: ignore[assignment]
     """Lists members by e-mail."""
+    UpdateMember: _aio.UnaryUnaryMultiCallable[_member_service_pb2.UpdateMemberRequest, _member_service_pb2.Member]  # type: ignore[assignment]
+    """Gives a member another role. What they are signed in with here ends, so that they go on with the new role alone;
+    a role lowered also withdraws the links that they made. Nobody gives a role above their own, or takes one, and the
+    last owner stays one. The role they have already changes nothing.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER; ABORTED
+    ETAG_STALE.
+    """
+    DeleteMember: _aio.UnaryUnaryMultiCallable[_member_service_pb2.DeleteMemberRequest, _member_service_pb2.DeleteMemberResponse]  # type: ignore[assignment]
+    """Removes a member: their sessions and live updates here end at once, and the links that they made are withdrawn; in
+    other organizations they stay who they are. An account that is no organization's any more ends with it, its password
+    and second factor too: invited again, its holder chooses new ones. API keys are the organization's, and stay.
+    Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER.
+    """
     CreateInvitation: _aio.UnaryUnaryMultiCallable[_member_service_pb2.CreateInvitationRequest, _member_service_pb2.CreateInvitationResponse]  # type: ignore[assignment]
     """Invites somebody by a link that works once, within 7 days; the link is answered here and never again, and sent by
     whoever asked. Inviting the same e-mail again withdraws the link before. Nobody gives a role above their own.
@@ -99,6 +125,31 @@ class MemberServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_member_service_pb2.ListMembersResponse, _abc.Awaitable[_member_service_pb2.ListMembersResponse]]:
         """Lists members by e-mail."""
+
+    @_abc_1.abstractmethod
+    def UpdateMember(
+        self,
+        request: _member_service_pb2.UpdateMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_member_service_pb2.Member, _abc.Awaitable[_member_service_pb2.Member]]:
+        """Gives a member another role. What they are signed in with here ends, so that they go on with the new role alone;
+        a role lowered also withdraws the links that they made. Nobody gives a role above their own, or takes one, and the
+        last owner stays one. The role they have already changes nothing.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER; ABORTED
+        ETAG_STALE.
+        """
+
+    @_abc_1.abstractmethod
+    def DeleteMember(
+        self,
+        request: _member_service_pb2.DeleteMemberRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_member_service_pb2.DeleteMemberResponse, _abc.Awaitable[_member_service_pb2.DeleteMemberResponse]]:
+        """Removes a member: their sessions and live updates here end at once, and the links that they made are withdrawn; in
+        other organizations they stay who they are. An account that is no organization's any more ends with it, its password
+        and second factor too: invited again, its holder chooses new ones. API keys are the organization's, and stay.
+        Errors: NOT_FOUND MEMBER_NOT_FOUND; PERMISSION_DENIED ROLE_ABOVE_OWN; FAILED_PRECONDITION LAST_OWNER.
+        """
 
     @_abc_1.abstractmethod
     def CreateInvitation(
