@@ -12,8 +12,8 @@ import { Field } from "../../ui/field.tsx";
 import { formValue } from "../../ui/form-value.ts";
 import { teamKeys } from "./queries.ts";
 
-const ROLES = ["AGENT", "VIEWER", "ADMIN", "OWNER"] as const;
-type Role = (typeof ROLES)[number];
+export const ROLES = ["AGENT", "VIEWER", "ADMIN", "OWNER"] as const;
+export type Role = (typeof ROLES)[number];
 
 /** Makes the link of an invitation; it is shown once, for the person who invites to hand on. */
 export function InviteDialog({ onClose }: { onClose: () => void }) {

@@ -14,6 +14,7 @@ import { notify } from "../../ui/notices.tsx";
 import { Scroller } from "../../ui/scroller.tsx";
 import { Failed, Loading } from "../../ui/states.tsx";
 import { InviteDialog } from "./invite.tsx";
+import { MemberActions, mayChange } from "./member-actions.tsx";
 import { invitationsQuery, membersQuery, teamKeys } from "./queries.ts";
 
 /** Who works here, and who is asked to. */
@@ -43,7 +44,11 @@ export function TeamPage() {
               data-member={member.email}
             >
               <bdi className="min-w-40 flex-1 font-medium [overflow-wrap:anywhere]">{member.email}</bdi>
-              <Badge>{text(`role.${member.role}`)}</Badge>
+              {mayInvite && mayChange(member, session) ? (
+                <MemberActions member={member} />
+              ) : (
+                <Badge>{text(`role.${member.role}`)}</Badge>
+              )}
               <Badge tone={member.mfa_set_up ? "good" : "warn"}>
                 {text(member.mfa_set_up ? "team.factor" : "team.noFactor")}
               </Badge>
