@@ -23,12 +23,13 @@ from gateway.listening.listener import Listener
 from gateway.listening.peers import Peers, is_loopback
 from gateway.listening.tls import server_context
 from gateway.routes.dashboard import built_dashboard
+from gateway.routes.webhooks import WebhookLimits
 from gateway.settings import GatewaySettings
 
 log = structlog.get_logger("gateway.http")
 
 
-async def start(process: Process) -> None:
+async def start(process: Process, *, webhook_limits: WebhookLimits | None = None) -> None:
     """Serves HTTP before all services, and learns of revoked keys for the live stream."""
     # Unsigned: a caller without credentials must not act as the gateway. Where it acts itself, it says so by a token.
     channels = {service: process.channel(service, signed=False) for service in SERVICES}
@@ -51,6 +52,7 @@ async def start(process: Process) -> None:
             registry=process.metrics.registry,
             peers=peers,
             acceptance=acceptance,
+            webhook_limits=webhook_limits,
             dashboard=built_dashboard(),
         )
     )

@@ -112,10 +112,18 @@ async def database_url(servers: EmbeddedServers, template_url: str) -> str:
 async def world(
     request: pytest.FixtureRequest, servers: EmbeddedServers, database_url: str, keys_dir: Path
 ) -> AsyncIterator[World]:
-    """All services in one process; a module that names ``TARGETS`` gets only those."""
+    """All services in one process; a module that names ``TARGETS`` gets only those.
+
+    The gateway answers webhooks by ``WEBHOOK_LIMITS``, where a module names them.
+    """
     settings = settings_for(database_url, servers.nats_url, servers.redis_url, keys_dir)
     await clear_streams(servers.nats_url)
-    running = await start_world(settings, database_url, getattr(request.module, "TARGETS", ALL_TARGETS))
+    running = await start_world(
+        settings,
+        database_url,
+        getattr(request.module, "TARGETS", ALL_TARGETS),
+        webhook_limits=getattr(request.module, "WEBHOOK_LIMITS", None),
+    )
     try:
         yield running
     finally:

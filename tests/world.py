@@ -277,15 +277,21 @@ def error_info(error: grpc.aio.AioRpcError) -> ProsaError:
 
 
 async def start_world(
-    settings: Settings, database_url: str, targets: Sequence[str], clock: Clock | None = None
+    settings: Settings,
+    database_url: str,
+    targets: Sequence[str],
+    clock: Clock | None = None,
+    webhook_limits: Any = None,
 ) -> World:
-    """Starts the targets in one process."""
+    """Starts the targets in one process; the gateway with its own `WebhookLimits` unless there are others."""
     chosen = {}
     for target in targets:
         # Imported one by one, so that a service's tests run while another's module is being worked on.
         package = "gateway" if target == "gateway" else f"services.{target.partition('-')[0]}"
         module = importlib.import_module(f"{package}.module")
         chosen[target] = module.start_accept if target == "ingest-accept" else module.start
+        if target == "gateway":
+            chosen[target] = functools.partial(module.start, webhook_limits=webhook_limits)
         if target == "identity":
             hashing = importlib.import_module("services.identity.access.passwords")
             chosen[target] = functools.partial(module.start, passwords=hashing.Passwords(QUICK_HASHER))

@@ -14,14 +14,18 @@ import orjson
 import pytest
 
 from chassis import json_reading
+from gateway.routes.webhooks import WebhookLimits
 from sandbox.chatwoot.signing import signed_request
 from services.ingest.limits import UNPROVEN_MENDED_BYTES_MAX, UNPROVEN_READ_BYTES_MAX
 from services.ingest.providers import bodies
 from services.ingest.providers.chatwoot import legacy_path
 from tests.harness import Harness, changed, sample
 from tests.siege.strangers import DEAR_BODIES
+from tests.world import PATIENCE_SECONDS
 
 INCOMING = "message_created.whatsapp_cloud.incoming"
+WEBHOOK_LIMITS = WebhookLimits(deadline_seconds=PATIENCE_SECONDS, call_timeout_seconds=PATIENCE_SECONDS)
+"""Who is answered what is asked here, and not how soon: a 503 of a busy machine says nothing of either."""
 OTHER_SECRET = "whsec-of-somebody-else-9876543210"
 pytestmark = pytest.mark.case("S5")
 
