@@ -185,9 +185,17 @@ async def test_of_two_owners_who_are_removed_at_once_one_stays(world: World) -> 
     _, organization_id = await owner(world)
     ids = [await owner_id(world, organization_id), await member(world, organization_id, OWNER)]
     stub = world.as_user(organization_id).stub(MemberServiceStub)
-    outcomes = await asyncio.gather(
-        *(stub.DeleteMember(pb.DeleteMemberRequest(user_id=user_id)) for user_id in ids), return_exceptions=True
-    )
+    async with await world.admin() as held:
+        await held.execute("begin")
+        await held.execute(
+            "select 1 from identity.organizations where organization_id = %s for update", [organization_id]
+        )
+        calls = asyncio.gather(
+            *(stub.DeleteMember(pb.DeleteMemberRequest(user_id=user_id)) for user_id in ids), return_exceptions=True
+        )
+        await world.until_waiting_on_locks(2)
+        await held.execute("commit")
+        outcomes = await calls
     assert len([outcome for outcome in outcomes if isinstance(outcome, pb.DeleteMemberResponse)]) == 1
     (left,) = await world.rows("select role from identity.members where organization_id = %s", organization_id)
     assert left["role"] == "OWNER"
