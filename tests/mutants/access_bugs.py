@@ -51,7 +51,7 @@ MUTANTS = (
         "a session that signed out goes on in live updates",
         "services/identity/access/sessions.py",
         "            if await session_store.end_session(tx, session.id, now):\n"
-        "                await self._revoke(tx, session.organization_id, session.id, now)\n",
+        '                await self._revoke(tx, session.organization_id, f"session:{session.id}", now)\n',
         "            if await session_store.end_session(tx, session.id, now):\n",
         (f"{OF_SESSIONS}::test_live_updates_come_by_cookie_and_end_with_the_session",),
     ),
@@ -118,5 +118,29 @@ MUTANTS = (
         "        if moved or wanted.remark.note:\n",
         "        if True:\n",
         (f"{OF_MOVES}::test_the_stage_it_is_in_takes_what_is_said_and_moves_nothing",),
+    ),
+    Mutant(
+        "who was removed goes on with what they are signed in with",
+        "services/identity/access/memberships.py",
+        "        await self._sessions.end_all(tx, organization_id, user_id, now)\n"
+        '        await member_store.withdraw(tx, organization_id, now, inviter=f"user:{user_id}")\n',
+        '        await member_store.withdraw(tx, organization_id, now, inviter=f"user:{user_id}")\n',
+        (f"{OF_ACCESS}/test_membership.py::test_who_is_removed_sees_no_more_and_may_be_invited_again",),
+    ),
+    Mutant(
+        "two owners who are removed at once both go",
+        "services/identity/access/memberships.py",
+        "        await access_store.lock_organization(tx, organization_id)\n",
+        "",
+        (f"{OF_ACCESS}/test_membership.py::test_of_two_owners_who_are_removed_at_once_one_stays",),
+    ),
+    Mutant(
+        "wrong codes are looked at without an end",
+        "services/identity/access/second_factor.py",
+        "                if failures <= totp.MFA_FAILURES_MAX:\n",
+        "                if True:\n",
+        (
+            f"{OF_SECOND_FACTOR}::test_wrong_codes_of_many_networks_count_together_and_where_a_right_one_was_shown_apart",
+        ),
     ),
 )

@@ -342,4 +342,13 @@ MUTANTS = (
         "SAYS_NOTHING = (Unavailable, LeaseLost)\n",
         (f"{OF_THE_CONSUMER}::test_a_fact_whose_handler_is_refused_by_another_service_is_read_again_until_it_is_not",),
     ),
+    Mutant(
+        "a slow server of one organization holds every slot",
+        "chassis/queues/worker.py",
+        "        if not self._queue.shared:\n            return []\n",
+        "        if True:\n            return []\n",
+        (
+            "tests/integration/chassis/test_queue_slots.py::test_a_slow_server_of_one_organization_leaves_slots_to_the_others",
+        ),
+    ),
 )
