@@ -31,6 +31,7 @@ from tests.e2e.connecting import a_number_connects
 from tests.e2e.every_page import every_page_looks_right, the_first_screen_is_light
 from tests.e2e.suite import Suite
 from tests.e2e.talking import two_numbers_have_talked
+from tests.evolution import eventually
 
 ORGANIZATION = "Escola Ipê Idiomas"
 LOOK_AGAIN_SECONDS = 0.1
@@ -71,7 +72,8 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
     async with open_browser() as browser, _provider() as session:
         async with visitor(browser) as person:
             owner = Owner(content["admin"]["email"], content["admin"]["password"])
-            assert await _doctor(suite) == (1, ["administrators"]), "no second factor yet"
+            # The demo's numbers are connected by somebody who holds a telephone, a few seconds after the start.
+            assert await eventually(lambda: _only_administrators(suite)) == 1, "no second factor yet"
             await _signing_in_leads_to_where_one_wanted_to_be(person, owner, content)
             await _a_customer_is_seen_at_once(person, session, content)
             assert await _doctor(suite) == (0, [])
@@ -95,6 +97,12 @@ async def test_a_person_signs_in_and_follows_what_happens(suite: Suite) -> None:
             await _the_language_is_kept_and_signing_out_leaves_nothing(person, content)
         async with visitor(browser, locale="en-GB", width=375) as person:
             await _a_telephone_is_wide_enough(person, owner, content)
+
+
+async def _only_administrators(suite: Suite) -> int | None:
+    """The exit code once nothing else fails."""
+    code, failed = await _doctor(suite)
+    return code if failed == ["administrators"] else None
 
 
 async def _doctor(suite: Suite) -> tuple[int, list[str]]:
