@@ -24,6 +24,7 @@ MESSAGE_BYTES_MAX = 64 * 1024 * 1024
 _ACTING_FOR = "prosa-acting-for"
 """Stays in this process: the channel signs for the organization instead of sending it."""
 
+CONNECT_MS_MAX = 2_000
 CHANNEL_OPTIONS = [
     ("grpc.max_receive_message_length", MESSAGE_BYTES_MAX),
     ("grpc.max_send_message_length", MESSAGE_BYTES_MAX),
@@ -33,7 +34,8 @@ CHANNEL_OPTIONS = [
     ("grpc.keepalive_permit_without_calls", 1),
     ("grpc.http2.max_pings_without_data", 0),
     ("grpc.initial_reconnect_backoff_ms", 100),
-    ("grpc.min_reconnect_backoff_ms", 100),
+    # Also how long a connection may take to be made: a server on a busy machine greets late, and is not away.
+    ("grpc.min_reconnect_backoff_ms", CONNECT_MS_MAX),
     ("grpc.max_reconnect_backoff_ms", 2_000),
     ("grpc.use_local_subchannel_pool", 1),
     # A proxy of the environment is for the internet: tokens and bodies of our own calls are not for it.

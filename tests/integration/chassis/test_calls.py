@@ -30,6 +30,7 @@ from prosa.ingest.v1.webhook_event_service_pb2_grpc import (
 from tests.world import PATIENCE_SECONDS, World, error_info, settings_for
 
 SHORT_SECONDS = WORK_SECONDS_MIN - 0.001
+GREETED_AFTER_SECONDS = 0.5
 
 
 class Servicer(EventServiceServicer):
@@ -113,6 +114,42 @@ async def _answer_in_time(call: Callable[[], Awaitable[Any]]) -> grpc.aio.AioRpc
                 await call()
             if any(key == "grpc-status-details-bin" for key, _ in refused.value.trailing_metadata() or ()):
                 return refused.value
+
+
+async def test_a_server_that_greets_late_is_not_away(served: tuple[World, Servicer], organization_id: UUID) -> None:
+    world, servicer = served
+    host, port = world.host.grpc_address.split(":")
+    greeted, writers = asyncio.Event(), list[asyncio.StreamWriter]()
+
+    async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        while data := await reader.read(65_536):
+            writer.write(data)
+
+    async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        from_server, to_server = await asyncio.open_connection(host, int(port))
+        writers.extend((writer, to_server))
+
+        async def answer() -> None:
+            await greeted.wait()
+            await copy(from_server, writer)
+
+        await asyncio.gather(copy(reader, to_server), answer())
+
+    async with await asyncio.start_server(pass_on, "127.0.0.1", 0) as between:
+        channel = rpc.open_channel(f"127.0.0.1:{between.sockets[0].getsockname()[1]}", world.host.signer("gateway"))
+        stream = cast("Any", EventServiceStub)(channel).Subscribe(
+            pb.SubscribeRequest(), metadata=rpc.for_organization(organization_id)
+        )
+        reading = asyncio.ensure_future(stream.read())
+        # As long as a busy machine may take; on an idle one everything is here at once.
+        await asyncio.wait({reading}, timeout=GREETED_AFTER_SECONDS)
+        assert not reading.done(), reading
+        greeted.set()
+        assert (await reading).heartbeat
+        await channel.close()
+        for writer in writers:
+            writer.close()
+    assert len(servicer.left) == 1
 
 
 @pytest.mark.parametrize("left", [SHORT_SECONDS + rpc.HOP_SECONDS, rpc.HOP_SECONDS / 2, -1.0])
